@@ -1,0 +1,15 @@
+//! The client protocol: between a client and the dispatcher `harpcallerd`.
+//!
+//! A [`Request`] a line. Each kind of request has its kind of reply, and [`Fault`] may
+//! come in the place of any: [`reply::decode`] tells the two apart.
+//!
+//! [`Fault`]: crate::Fault
+
+pub mod reply;
+mod request;
+
+pub use reply::{
+    CallReply, CancelReply, HelloReply, JobTimes, Packet, Reply, ReplyError, ResultReply,
+    StatusReply, StreamReply,
+};
+pub use request::{Call, Hello, Queue, Request, StreamStart};

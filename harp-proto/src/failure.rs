@@ -1,0 +1,155 @@
+//! What went wrong, in the form that both wires give it.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::fields::{Fields, ShapeError};
+use crate::json::Json;
+use crate::{error_type, write};
+
+/// `{"type": STR, "message": STR, "data": ANY?}`: the body of every exception and error
+/// (client protocol, section 7; host protocol).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The wire's `type`: one of [`error_type`], or any other word that a host chose.
+    pub error_type: String,
+    /// For people.
+    pub message: String,
+    /// For programs; what is in it depends on the type.
+    pub data: Option<Json>,
+}
+
+impl Failure {
+    /// A failure without data.
+    pub fn new(error_type: impl Into<String>, message: impl Into<String>) -> Failure {
+        Failure {
+            error_type: error_type.into(),
+            message: message.into(),
+            data: None,
+        }
+    }
+
+    /// The same failure with data, any value that serializes to a JSON object.
+    #[must_use]
+    pub fn with_data(mut self, data: &impl serde::Serialize) -> Failure {
+        // Data made by this project are strings and numbers; should one not serialize,
+        // the type and the message still tell the story.
+        self.data = Json::encode(data).ok();
+        self
+    }
+
+    pub(crate) fn take(line: &Bytes, mut fields: Fields<'_>) -> Result<Failure, ShapeError> {
+        Ok(Failure {
+            error_type: fields.required_string("type")?,
+            message: fields.required_string("message")?,
+            data: fields.json(line, "data")?,
+        })
+    }
+
+    pub(crate) fn write(&self, out: &mut BytesMut) {
+        out.extend_from_slice(b"{\"type\":");
+        write::string(out, &self.error_type);
+        out.extend_from_slice(b",\"message\":");
+        write::string(out, &self.message);
+        if let Some(data) = &self.data {
+            out.extend_from_slice(b",\"data\":");
+            data.write(out);
+        }
+        out.extend_from_slice(b"}");
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.error_type, self.message)
+    }
+}
+
+/// An error about a request itself, never about a job's outcome: on the wire it carries
+/// the protocol's key beside `error`, and that alone tells the two apart (client
+/// protocol, section 7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault(pub Failure);
+
+impl Fault {
+    /// The line is empty, not JSON, or not UTF-8.
+    pub fn parse_error(why: impl std::fmt::Display) -> Fault {
+        Fault(Failure::new(
+            error_type::PARSE_ERROR,
+            format!("cannot read the request: {why}"),
+        ))
+    }
+
+    /// Not an object, or not this protocol.
+    #[must_use]
+    pub fn invalid_protocol(message: &str) -> Fault {
+        Fault(Failure::new(error_type::INVALID_PROTOCOL, message))
+    }
+
+    /// The request's shape is wrong at `field`, dotted when nested.
+    pub fn invalid_request(field: &str, message: impl std::fmt::Display) -> Fault {
+        Fault(
+            Failure::new(error_type::INVALID_REQUEST, format!("{field}: {message}"))
+                .with_data(&serde_json::json!({ "field": field })),
+        )
+    }
+
+    /// The request is over the limit, in bytes.
+    #[must_use]
+    pub fn request_too_large(limit: usize) -> Fault {
+        Fault(
+            Failure::new(
+                error_type::REQUEST_TOO_LARGE,
+                format!("request longer than {limit} bytes; max_request_size of the dispatcher sets the limit"),
+            )
+            .with_data(&serde_json::json!({ "limit": limit })),
+        )
+    }
+
+    /// No such job.
+    #[must_use]
+    pub fn invalid_job_id() -> Fault {
+        Fault(Failure::new(
+            error_type::INVALID_JOB_ID,
+            "no job with this ID",
+        ))
+    }
+
+    /// The job could not be recorded or cannot be read. `outcome` is what is known of
+    /// it: `none`, certainly no job; `unknown`, it may exist.
+    pub fn storage_error(outcome: &str, why: impl std::fmt::Display) -> Fault {
+        Fault(
+            Failure::new(error_type::STORAGE_ERROR, format!("job store: {why}"))
+                .with_data(&serde_json::json!({ "outcome": outcome })),
+        )
+    }
+
+    /// No new calls are taken.
+    #[must_use]
+    pub fn shutdown() -> Fault {
+        Fault(Failure::new(
+            error_type::SHUTDOWN,
+            "the dispatcher is stopping and takes no new calls; try again later",
+        ))
+    }
+
+    /// A configured limit is reached.
+    pub fn overloaded(what: impl std::fmt::Display) -> Fault {
+        Fault(Failure::new(
+            error_type::OVERLOADED,
+            format!("{what}; try again later"),
+        ))
+    }
+
+    /// Writes the error as a line of the client protocol.
+    pub fn encode(&self, out: &mut BytesMut) {
+        out.extend_from_slice(b"{\"harpcaller\":1,\"error\":");
+        self.0.write(out);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+impl From<ShapeError> for Fault {
+    fn from(error: ShapeError) -> Fault {
+        Fault::invalid_request(&error.field, error.problem)
+    }
+}

@@ -1,0 +1,304 @@
+//! Reading the keys of one JSON object, none of them twice and none left over.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::json::{Json, JsonError};
+
+/// An object's keys with their values still as text, in the order they came.
+///
+/// Keys are bytes: a JSON string may hold half of a surrogate pair, which no `str` can.
+pub(crate) struct Fields<'a> {
+    /// Dotted prefix of this object's keys in messages, empty for the line's own.
+    path: String,
+    entries: Vec<Entry<'a>>,
+}
+
+/// A key and the text of its value.
+type Entry<'a> = (Cow<'a, [u8]>, &'a RawValue);
+
+/// What is wrong with a value, and which key it stands at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub(crate) struct ShapeError {
+    pub(crate) field: String,
+    pub(crate) problem: Cow<'static, str>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads the keys of an object. `None` if the text is JSON but no object.
+    pub(crate) fn read(line: &'a Bytes) -> Result<Option<Fields<'a>>, serde_json::Error> {
+        let raw: &RawValue = serde_json::from_slice(line)?;
+        if !raw.get().starts_with('{') {
+            return Ok(None);
+        }
+        Fields::of_object(String::new(), raw).map(Some)
+    }
+
+    fn of_object(path: String, raw: &'a RawValue) -> Result<Fields<'a>, serde_json::Error> {
+        let mut reader = serde_json::Deserializer::from_str(raw.get());
+        let entries = reader.deserialize_map(EntriesVisitor)?;
+        Ok(Fields { path, entries })
+    }
+
+    pub(crate) fn error(&self, key: &str, problem: impl Into<Cow<'static, str>>) -> ShapeError {
+        ShapeError {
+            field: self.dotted(key),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries
+            .iter()
+            .any(|(name, _)| **name == *key.as_bytes())
+    }
+
+    /// Takes the value of a key out, whatever it is.
+    pub(crate) fn raw(&mut self, key: &str) -> Option<&'a RawValue> {
+        let place = self
+            .entries
+            .iter()
+            .position(|(name, _)| **name == *key.as_bytes())?;
+        Some(self.entries.remove(place).1)
+    }
+
+    /// The same for a value where null means absent (client protocol, section 2).
+    pub(crate) fn non_null(&mut self, key: &str) -> Option<&'a RawValue> {
+        self.raw(key).filter(|value| value.get() != "null")
+    }
+
+    /// A value that belongs to the user.
+    pub(crate) fn json(&mut self, line: &Bytes, key: &str) -> Result<Option<Json>, ShapeError> {
+        let Some(raw) = self.raw(key) else {
+            return Ok(None);
+        };
+        match Json::slice(line, raw) {
+            Ok(json) => Ok(Some(json)),
+            Err(error @ (JsonError::TooDeep | JsonError::Syntax(_))) => {
+                Err(self.error(key, error.to_string()))
+            }
+        }
+    }
+
+    pub(crate) fn required_json(&mut self, line: &Bytes, key: &str) -> Result<Json, ShapeError> {
+        match self.json(line, key)? {
+            Some(json) => Ok(json),
+            None => Err(self.error(key, "missing")),
+        }
+    }
+
+    pub(crate) fn string(&mut self, key: &str) -> Result<Option<String>, ShapeError> {
+        match self
+            .non_null(key)
+            .map(|raw| serde_json::from_str(raw.get()))
+        {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text)),
+            Some(Err(_)) => Err(self.error(key, "must be a string of Unicode text")),
+        }
+    }
+
+    pub(crate) fn required_string(&mut self, key: &str) -> Result<String, ShapeError> {
+        match self.string(key)? {
+            Some(text) => Ok(text),
+            None => Err(self.error(key, "missing, must be a string")),
+        }
+    }
+
+    pub(crate) fn boolean(&mut self, key: &str) -> Result<Option<bool>, ShapeError> {
+        match self.non_null(key).map(RawValue::get) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(self.error(key, "must be true or false")),
+        }
+    }
+
+    /// A whole number of at least `least`. Anything above `u64` is as good as endless
+    /// and becomes the greatest number.
+    pub(crate) fn integer(&mut self, key: &str, least: u64) -> Result<Option<u64>, ShapeError> {
+        let Some(raw) = self.non_null(key) else {
+            return Ok(None);
+        };
+        let text = raw.get();
+        let number = if text.bytes().all(|digit| digit.is_ascii_digit()) {
+            Some(text.parse().unwrap_or(u64::MAX))
+        } else {
+            None
+        };
+        match number {
+            Some(number) if number >= least => Ok(Some(number)),
+            _ => Err(self.error(key, format!("must be a whole number, {least} or more"))),
+        }
+    }
+
+    /// A nested object, or null for none.
+    pub(crate) fn object(&mut self, key: &str) -> Result<Option<Fields<'a>>, ShapeError> {
+        let Some(raw) = self.non_null(key) else {
+            return Ok(None);
+        };
+        if !raw.get().starts_with('{') {
+            return Err(self.error(key, "must be an object"));
+        }
+        let path = self.dotted(key);
+        Fields::of_object(path, raw)
+            .map(Some)
+            .map_err(|error| self.error(key, error.to_string()))
+    }
+
+    /// Refuses an object with a key that stands in it twice.
+    pub(crate) fn none_repeated(&self) -> Result<(), ShapeError> {
+        for (index, (name, _)) in self.entries.iter().enumerate() {
+            if self.entries[..index]
+                .iter()
+                .any(|(earlier, _)| earlier == name)
+            {
+                return Err(
+                    self.error(&String::from_utf8_lossy(name), "stands here more than once")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses an object with keys that nobody took.
+    pub(crate) fn none_left(self) -> Result<(), ShapeError> {
+        match self.entries.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(self.error(&String::from_utf8_lossy(name), "unknown key")),
+        }
+    }
+
+    /// The entries that are left.
+    pub(crate) fn into_entries(self) -> Vec<Entry<'a>> {
+        self.entries
+    }
+
+    fn dotted(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+}
+
+/// The entries of an object that need not be a line's.
+pub(crate) fn entries(raw: &RawValue) -> Result<Vec<Entry<'_>>, serde_json::Error> {
+    Fields::of_object(String::new(), raw).map(Fields::into_entries)
+}
+
+/// A JSON string as bytes: UTF-8, but for halves of surrogate pairs.
+pub(crate) fn string_bytes(raw: &RawValue) -> Result<Cow<'_, [u8]>, serde_json::Error> {
+    StringBytes.deserialize(&mut serde_json::Deserializer::from_str(raw.get()))
+}
+
+struct EntriesVisitor;
+
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Vec<Entry<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::with_capacity(8);
+        while let Some(key) = map.next_key_seed(StringBytes)? {
+            entries.push((key, map.next_value()?));
+        }
+        Ok(entries)
+    }
+}
+
+struct StringBytes;
+
+impl<'de> DeserializeSeed<'de> for StringBytes {
+    type Value = Cow<'de, [u8]>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl<'de> Visitor<'de> for StringBytes {
+    type Value = Cow<'de, [u8]>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(bytes))
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(bytes.to_vec()))
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text.as_bytes()))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.as_bytes().to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with<T>(line: &'static str, read: impl FnOnce(&mut Fields<'_>) -> T) -> T {
+        read(
+            &mut Fields::read(&Bytes::from_static(line.as_bytes()))
+                .unwrap()
+                .unwrap(),
+        )
+    }
+
+    #[test]
+    fn nested_keys_are_dotted() {
+        let error = with(r#"{"queue":{"name":1}}"#, |fields| {
+            fields
+                .object("queue")
+                .unwrap()
+                .unwrap()
+                .object("name")
+                .map(drop)
+                .unwrap_err()
+        });
+        assert_eq!(error.field, "queue.name");
+    }
+
+    #[test]
+    fn integers_are_whole_and_may_be_huge() {
+        let read = |line| with(line, |fields| fields.integer("n", 1));
+        assert_eq!(read(r#"{"n":1}"#), Ok(Some(1)));
+        assert_eq!(read(r#"{"n":null}"#), Ok(None));
+        assert_eq!(read(r#"{"n":99999999999999999999999}"#), Ok(Some(u64::MAX)));
+        for line in [
+            r#"{"n":0}"#,
+            r#"{"n":-1}"#,
+            r#"{"n":1.0}"#,
+            r#"{"n":"1"}"#,
+            r#"{"n":1e3}"#,
+        ] {
+            assert_eq!(read(line).unwrap_err().field, "n", "{line}");
+        }
+    }
+
+    #[test]
+    fn a_key_may_hold_half_a_surrogate_pair() {
+        let error = with(r#"{"a":1,"\ud800":1,"a":2}"#, |fields| {
+            assert!(fields.has("a"));
+            fields.none_repeated().unwrap_err()
+        });
+        assert_eq!(error.field, "a");
+    }
+}

@@ -1,0 +1,154 @@
+//! Cutting lines out of what a socket delivers.
+
+use bytes::{Bytes, BytesMut};
+
+/// Collects bytes and gives out whole lines, each at most a fixed number of bytes long.
+///
+/// The owner reads into [`LineBuffer::space`] and then takes lines until there are no
+/// more. Memory is bounded: one line of the greatest length, and one read beyond it.
+///
+/// ```
+/// use harp_proto::LineBuffer;
+///
+/// let mut lines = LineBuffer::new(100);
+/// lines.space(64).extend_from_slice(b"one\r\ntwo\nthr");
+/// assert_eq!(lines.next_line().unwrap().unwrap(), "one");
+/// assert_eq!(lines.next_line().unwrap().unwrap(), "two");
+/// assert_eq!(lines.next_line().unwrap(), None);
+/// assert!(lines.has_partial_line());
+/// ```
+#[derive(Debug)]
+pub struct LineBuffer {
+    buffer: BytesMut,
+    /// Bytes at the front of `buffer` that are known to hold no line end.
+    searched: usize,
+    limit: usize,
+}
+
+/// A line is longer than the buffer's limit. What follows it cannot be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("line longer than {limit} bytes")]
+pub struct LineTooLong {
+    /// The greatest length of a line, its end not counted.
+    pub limit: usize,
+}
+
+impl LineBuffer {
+    /// A buffer for lines of at most `limit` bytes, the line's end not counted.
+    #[must_use]
+    pub fn new(limit: usize) -> LineBuffer {
+        LineBuffer {
+            buffer: BytesMut::new(),
+            searched: 0,
+            limit,
+        }
+    }
+
+    /// The place for the next bytes from the socket, with room for at least `wanted`.
+    pub fn space(&mut self, wanted: usize) -> &mut BytesMut {
+        self.buffer.reserve(wanted);
+        &mut self.buffer
+    }
+
+    /// The next whole line without its `\n` and a `\r` before it, or `None` if more
+    /// bytes are needed.
+    ///
+    /// # Errors
+    ///
+    /// [`LineTooLong`] as soon as the line is known to be over the limit, finished or
+    /// not. It is repeated on every later call.
+    pub fn next_line(&mut self) -> Result<Option<Bytes>, LineTooLong> {
+        let too_long = LineTooLong { limit: self.limit };
+        let Some(found) = memchr::memchr(b'\n', &self.buffer[self.searched..]) else {
+            self.searched = self.buffer.len();
+            // A `\r` may be the first half of the line's end.
+            let length = self.buffer.len() - usize::from(self.buffer.ends_with(b"\r"));
+            return if length > self.limit {
+                Err(too_long)
+            } else {
+                Ok(None)
+            };
+        };
+        let end = self.searched + found;
+        let length = end - usize::from(self.buffer[..end].ends_with(b"\r"));
+        if length > self.limit {
+            return Err(too_long);
+        }
+        let mut line = self.buffer.split_to(end + 1).freeze();
+        line.truncate(length);
+        self.searched = 0;
+        if self.buffer.is_empty() {
+            // An idle connection holds no memory.
+            self.buffer = BytesMut::new();
+        }
+        Ok(Some(line))
+    }
+
+    /// True if bytes are left that do not (yet) make a line.
+    #[must_use]
+    pub fn has_partial_line(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn feed(lines: &mut LineBuffer, bytes: &[u8]) {
+        lines.space(bytes.len()).extend_from_slice(bytes);
+    }
+
+    #[test]
+    fn a_line_of_just_the_limit_passes_and_one_more_byte_does_not() {
+        for end in ["\n", "\r\n"] {
+            let mut lines = LineBuffer::new(4);
+            feed(&mut lines, format!("abcd{end}").as_bytes());
+            assert_eq!(lines.next_line().unwrap().unwrap(), "abcd");
+            feed(&mut lines, format!("abcde{end}").as_bytes());
+            assert_eq!(lines.next_line(), Err(LineTooLong { limit: 4 }));
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused_as_soon_as_it_is_too_long() {
+        let mut lines = LineBuffer::new(4);
+        feed(&mut lines, b"abcd");
+        assert_eq!(lines.next_line(), Ok(None));
+        feed(&mut lines, b"\r");
+        assert_eq!(lines.next_line(), Ok(None));
+        feed(&mut lines, b"e");
+        assert_eq!(lines.next_line(), Err(LineTooLong { limit: 4 }));
+        assert_eq!(lines.next_line(), Err(LineTooLong { limit: 4 }));
+    }
+
+    proptest! {
+        #[test]
+        fn however_the_bytes_arrive_the_lines_are_the_same(
+            lines in proptest::collection::vec("[a-z\r]{0,12}", 0..12),
+            cuts in proptest::collection::vec(1_usize..9, 1..40),
+        ) {
+            let wire: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let mut rest = wire.as_bytes();
+            let mut buffer = LineBuffer::new(12);
+            let mut got = Vec::new();
+            let mut cuts = cuts.iter().cycle();
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+                feed(&mut buffer, now);
+                rest = later;
+                while let Some(line) = buffer.next_line().unwrap() {
+                    got.push(String::from_utf8(line.to_vec()).unwrap());
+                }
+            }
+            let want: Vec<_> = lines
+                .iter()
+                .map(|line| line.strip_suffix('\r').unwrap_or(line).to_owned())
+                .collect();
+            prop_assert_eq!(got, want);
+            prop_assert!(!buffer.has_partial_line());
+        }
+    }
+}
