@@ -114,13 +114,21 @@ impl Fault {
         ))
     }
 
-    /// The job could not be recorded or cannot be read. `outcome` is what is known of
-    /// it: `none`, certainly no job; `unknown`, it may exist.
-    pub fn storage_error(outcome: &str, why: impl std::fmt::Display) -> Fault {
+    /// A call could not be recorded: there is certainly no job, or it may exist.
+    pub fn not_recorded(may_exist: bool, why: impl std::fmt::Display) -> Fault {
+        let outcome = if may_exist { "unknown" } else { "none" };
         Fault(
             Failure::new(error_type::STORAGE_ERROR, format!("job store: {why}"))
                 .with_data(&serde_json::json!({ "outcome": outcome })),
         )
+    }
+
+    /// What is known of a job cannot be read, or its end cannot be written.
+    pub fn unreadable(why: impl std::fmt::Display) -> Fault {
+        Fault(Failure::new(
+            error_type::STORAGE_ERROR,
+            format!("job store: {why}"),
+        ))
     }
 
     /// No new calls are taken.

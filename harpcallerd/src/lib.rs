@@ -1,1 +1,19 @@
-//! To be written.
+//! The HarpCaller dispatcher, as a library for its own command, benchmarks and fuzzing.
+//!
+//! ARCHITECTURE.md at the top of the repository describes the house and one call's path
+//! through it.
+
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod dispatcher;
+pub mod hosts;
+pub mod job;
+pub mod jobs;
+pub mod listener;
+pub mod queue;
+pub mod record;
+pub mod recovery;
+pub mod segment;
+pub mod session;
+pub mod store;

@@ -1,0 +1,217 @@
+//! The configuration file as a checked value (daemon specification, "Configuration").
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use harp_client::tls::TrustFiles;
+use harp_proto::CLIENT_PORT;
+use harp_service::address::ListenAddress;
+use harp_service::logging::LogSettings;
+use harp_service::settings::{Settings, SettingsError, Table, Warning};
+
+use crate::hosts::RegistryConfig;
+use crate::job::ExecutionLimits;
+
+/// Where the configuration is unless the command line says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/harpcaller/harpcaller.toml";
+
+/// Everything the file says, defaults filled in.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: Vec<ListenAddress>,
+    /// Where jobs are stored.
+    pub stream_directory: PathBuf,
+    /// Memory of the store's cache in bytes.
+    pub cache_size: u64,
+    /// Limits of every execution.
+    pub execution: ExecutionLimits,
+    /// How hosts' certificates are judged.
+    pub trust: TrustFiles,
+    /// Where the hosts registry comes from.
+    pub registry: RegistryConfig,
+    /// Limits of clients.
+    pub clients: ClientLimits,
+    /// Whether jobs that waited at the last stop run after the next start.
+    pub resume_queued: bool,
+    /// How long running calls may go on after a stop.
+    pub stop_grace: Duration,
+    /// Where the log goes.
+    pub log: LogSettings,
+}
+
+/// What clients may use of the daemon.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientLimits {
+    /// Greatest JSON text of one request in bytes.
+    pub max_request_size: usize,
+    /// Greatest number of connections at once.
+    pub max_connections: usize,
+    /// Greatest number of queued and running jobs.
+    pub max_live_jobs: usize,
+}
+
+impl Config {
+    /// Reads and checks a file. The warnings are for the log.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the file with its key, line and what was expected.
+    pub fn read(path: &Path) -> Result<(Config, Vec<Warning>), SettingsError> {
+        Config::check(&Settings::read(path)?)
+    }
+
+    fn check(settings: &Settings) -> Result<(Config, Vec<Warning>), SettingsError> {
+        let table = settings.table();
+        let config = Config::take(&table);
+        Ok((config, settings.finish()?))
+    }
+
+    /// Takes the keys out of the table. What is wrong or missing is noted in the settings
+    /// and has some value here.
+    fn take(table: &Table<'_>) -> Config {
+        if table.ignore("erlang") {
+            table.warning("erlang", "is for the Erlang daemon and is not looked at");
+        }
+        for key in ["max_age", "max_jobs", "max_store_size"] {
+            if table.ignore(key) {
+                table.warning(key, "is not in force in this version: ended jobs are kept");
+            }
+        }
+        let seconds = |key, default| {
+            table
+                .seconds(key, 1)
+                .unwrap_or(Duration::from_secs(default))
+        };
+        let size = |key, default: usize| {
+            table.size(key).map_or(default, |bytes| {
+                usize::try_from(bytes).unwrap_or(usize::MAX)
+            })
+        };
+        let count = |key, default: usize| {
+            let count = table.integer(key, 1..=u64::from(u32::MAX));
+            count
+                .and_then(|count| usize::try_from(count).ok())
+                .unwrap_or(default)
+        };
+        const MIB: usize = 1024 * 1024;
+
+        let execution = ExecutionLimits {
+            default_timeout: seconds("default_timeout", 600),
+            max_exec_time: seconds("max_exec_time", 600),
+            connect_timeout: seconds("connect_timeout", 10),
+            slot_grace: table
+                .seconds("slot_grace", 0)
+                .unwrap_or(Duration::from_secs(10)),
+            max_packet_size: size("max_packet_size", 16 * MIB),
+        };
+        let trust = TrustFiles {
+            ca_file: table.path("ca_file"),
+            known_certs_file: table.path("known_certs_file"),
+            verify_hostname: table.boolean("verify_hostname").unwrap_or(true),
+        };
+        let clients = ClientLimits {
+            max_request_size: size("max_request_size", 16 * MIB),
+            max_connections: count("max_connections", 10_000),
+            max_live_jobs: count("max_live_jobs", 100_000),
+        };
+        let listen = table.parsed_strings("listen");
+        let required_path = |key| table.required(key, table.path(key)).unwrap_or_default();
+        let interval = seconds("host_db_refresh", 900);
+        let script_timeout = seconds("host_db_script_timeout", 60);
+        let resume_queued = table.boolean("resume_queued").unwrap_or(true);
+        let stop_grace = table
+            .seconds("stop_grace", 0)
+            .unwrap_or(Duration::from_secs(10));
+        let cache_size = table.size("cache_size").unwrap_or(64 * MIB as u64);
+        let log = LogSettings::take(table);
+        Config {
+            listen: listen.unwrap_or_else(|| vec![ListenAddress::everywhere(CLIENT_PORT)]),
+            stream_directory: required_path("stream_directory"),
+            cache_size,
+            execution,
+            trust,
+            registry: RegistryConfig {
+                script: required_path("host_db_script"),
+                script_timeout,
+                cache: required_path("host_db"),
+                interval,
+            },
+            clients,
+            resume_queued,
+            stop_grace,
+            log,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "stream_directory = \"/s\"\nhost_db_script = \"/h\"\nhost_db = \"/c\"\n";
+
+    fn check(text: &str) -> Result<(Config, Vec<String>), String> {
+        let settings = Settings::parse(text, "test.toml").map_err(|error| error.to_string())?;
+        match Config::check(&settings) {
+            Ok((config, warnings)) => {
+                Ok((config, warnings.iter().map(ToString::to_string).collect()))
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_specification() {
+        let (config, warnings) = check(LEAST).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        assert_eq!(config.execution.default_timeout, Duration::from_secs(600));
+        assert_eq!(config.execution.max_exec_time, Duration::from_secs(600));
+        assert_eq!(config.execution.connect_timeout, Duration::from_secs(10));
+        assert_eq!(config.execution.slot_grace, Duration::from_secs(10));
+        assert_eq!(config.execution.max_packet_size, 16 << 20);
+        assert_eq!(config.clients.max_request_size, 16 << 20);
+        assert_eq!(config.clients.max_connections, 10_000);
+        assert_eq!(config.clients.max_live_jobs, 100_000);
+        assert_eq!(config.registry.interval, Duration::from_secs(900));
+        assert_eq!(config.registry.script_timeout, Duration::from_secs(60));
+        assert_eq!(config.cache_size, 64 << 20);
+        assert!(config.resume_queued && config.trust.verify_hostname);
+    }
+
+    #[test]
+    fn a_problem_names_key_line_and_expectation() {
+        let error = check(&format!(
+            "{LEAST}slot_grace = \"soon\"\nlisten = [\"nowhere\"]\n"
+        ))
+        .unwrap_err();
+        assert!(
+            error.contains("test.toml:4") && error.contains("slot_grace"),
+            "{error}"
+        );
+        assert!(
+            error.contains("test.toml:5") && error.contains("listen"),
+            "{error}"
+        );
+        let error = check("").unwrap_err();
+        for key in ["stream_directory", "host_db_script", "host_db"] {
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_a_warning_with_the_nearest_known_one() {
+        let (_, warnings) = check(&format!(
+            "{LEAST}default_timout = 5\n[erlang]\nnode = \"x\"\n"
+        ))
+        .unwrap();
+        assert!(
+            warnings.iter().any(|text| text.contains("default_timeout")),
+            "{warnings:?}"
+        );
+        assert!(
+            warnings.iter().any(|text| text.contains("erlang")),
+            "{warnings:?}"
+        );
+    }
+}

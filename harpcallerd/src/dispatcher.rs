@@ -1,0 +1,334 @@
+//! Accepting calls, letting them wait, starting them, cancelling them: whatever happens
+//! to a job around its own life in `job.rs`.
+//!
+//! Order of things, so that nothing accepted is lost and nothing starts that is not on
+//! disk: a job enters its queue and the live jobs, is recorded, and only then answered
+//! and, if it has a place, started. Its place is given back when `job::run` returns.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use harp_client::tls::Trust;
+use harp_proto::client::Call;
+use harp_proto::{Fault, JobId, Outcome};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, info, info_span, warn};
+
+use crate::clock;
+use crate::hosts::Hosts;
+use crate::job::{self, ExecutionLimits, Start};
+use crate::jobs::{Jobs, LiveJob};
+use crate::queue::Queues;
+use crate::record::{CallRecord, LiveRecord, QueueRecord};
+use crate::store::{Store, StoreError};
+
+/// The live jobs and all that acts on them.
+#[derive(Debug)]
+pub struct Dispatcher {
+    store: Store,
+    jobs: Jobs,
+    lineup: Mutex<Lineup>,
+    runner: job::Runner,
+    max_live_jobs: usize,
+    /// Submissions and jobs under way.
+    tasks: TaskTracker,
+    /// Cancelled when running jobs have to end at once.
+    interrupt: CancellationToken,
+}
+
+/// What has to be decided together when a job comes, starts or goes.
+#[derive(Debug)]
+struct Lineup {
+    queues: Queues,
+    next_sequence: u64,
+    /// No new calls are taken.
+    closed: bool,
+}
+
+/// A job that has a place or waits for one, and is not recorded yet.
+struct Admitted {
+    live: Arc<LiveJob>,
+    call: CallRecord,
+    record: LiveRecord,
+}
+
+impl Dispatcher {
+    /// A dispatcher without live jobs. `next_sequence` is greater than that of any live
+    /// job in the store.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        hosts: Arc<Hosts>,
+        trust: Trust,
+        limits: ExecutionLimits,
+        max_live_jobs: usize,
+        next_sequence: u64,
+    ) -> Arc<Dispatcher> {
+        let interrupt = CancellationToken::new();
+        Arc::new(Dispatcher {
+            runner: job::Runner::new(store.clone(), hosts, trust, limits, interrupt.clone()),
+            store,
+            jobs: Jobs::default(),
+            lineup: Mutex::new(Lineup {
+                queues: Queues::default(),
+                next_sequence,
+                closed: false,
+            }),
+            max_live_jobs,
+            tasks: TaskTracker::new(),
+            interrupt,
+        })
+    }
+
+    /// The live jobs.
+    #[must_use]
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// The store behind them.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Accepts a call and returns its job once that is on disk.
+    ///
+    /// Cancel safe in this sense: once begun, the submission goes on when the future is
+    /// dropped; the job then exists although nobody was told its id.
+    ///
+    /// # Errors
+    ///
+    /// `shutdown`, `overloaded`, or `storage_error` with what is known of the job.
+    pub async fn submit(self: &Arc<Self>, call: Call) -> Result<JobId, Fault> {
+        // Counted from before the check, so that a stop waits for it.
+        let counted = self.tasks.token();
+        let admitted = self.admit(call)?;
+        let dispatcher = Arc::clone(self);
+        let recording = tokio::spawn(async move {
+            let _counted = counted;
+            dispatcher.record(admitted).await
+        });
+        match recording.await {
+            Ok(answer) => answer,
+            Err(panic) => Err(Fault::not_recorded(true, panic)),
+        }
+    }
+
+    fn admit(&self, call: Call) -> Result<Admitted, Fault> {
+        let submitted = clock::now();
+        let id = JobId::submitted_at(submitted);
+        let mut lineup = self.lineup();
+        if lineup.closed {
+            return Err(Fault::shutdown());
+        }
+        if self.jobs.count() >= self.max_live_jobs {
+            return Err(Fault::overloaded(format_args!(
+                "{} jobs are queued or running, which is the limit (max_live_jobs)",
+                self.max_live_jobs
+            )));
+        }
+        let sequence = lineup.next_sequence;
+        lineup.next_sequence += 1;
+        let (queue, runs) = match call.queue {
+            None => (None, true),
+            Some(queue) => {
+                let joined = lineup
+                    .queues
+                    .join(&queue.name, queue.concurrency, id, sequence);
+                let queue = QueueRecord {
+                    name: queue.name,
+                    concurrency: joined.concurrency,
+                };
+                (Some(queue), joined.runs)
+            }
+        };
+        let live = LiveJob::new(id, queue.as_ref().map(|queue| queue.name.clone()), sequence);
+        self.jobs.insert(Arc::clone(&live));
+        Ok(Admitted {
+            live,
+            record: LiveRecord {
+                sequence,
+                queue: queue.clone(),
+                submitted,
+                started: runs.then_some(submitted),
+            },
+            call: CallRecord {
+                host: call.host,
+                procedure: call.procedure,
+                arguments: call.arguments,
+                info: call.info,
+                timeout: call.timeout,
+                max_exec_time: call.max_exec_time,
+                queue,
+                submitted,
+            },
+        })
+    }
+
+    async fn record(self: Arc<Self>, admitted: Admitted) -> Result<JobId, Fault> {
+        let Admitted { live, call, record } = admitted;
+        let id = live.id;
+        if let Err(error) = self.store.submit(id, &call, &record).await {
+            warn!(job = %id, host = call.host, procedure = call.procedure, %error, "job not recorded");
+            self.jobs.remove(id);
+            if let Some(queue) = &live.queue {
+                let next = self.lineup().queues.undo_join(queue, id, live.sequence);
+                self.start_promoted(next);
+            }
+            return Err(Fault::not_recorded(
+                matches!(error, StoreError::UnknownOutcome(_)),
+                error,
+            ));
+        }
+        info!(
+            job = %id, host = call.host, procedure = call.procedure,
+            queue = live.queue.as_ref().map(tracing::field::display), "job accepted"
+        );
+        if let Some(started) = record.started {
+            let call = Box::new(call);
+            self.start(live, Start::Recorded { call, started });
+        } else if let Some(queue) = &live.queue {
+            let next = self.lineup().queues.ready(queue, live.sequence);
+            self.start_promoted(next);
+            if live.is_cancel_requested() {
+                self.end_if_waiting(&live);
+            }
+        }
+        Ok(id)
+    }
+
+    /// Enters a job again that waited when the dispatcher stopped. To be called in the
+    /// order of the jobs' sequence numbers, before the first submission.
+    pub fn resume(self: &Arc<Self>, id: JobId, record: LiveRecord) {
+        let LiveRecord {
+            sequence, queue, ..
+        } = record;
+        let live = LiveJob::new(id, queue.as_ref().map(|queue| queue.name.clone()), sequence);
+        self.jobs.insert(Arc::clone(&live));
+        let Some(queue) = queue else {
+            return self.start(live, Start::ToRecord);
+        };
+        let mut lineup = self.lineup();
+        let mut start = Vec::new();
+        if lineup
+            .queues
+            .join(&queue.name, queue.concurrency, id, sequence)
+            .runs
+        {
+            start.push(id);
+        } else {
+            start = lineup.queues.ready(&queue.name, sequence);
+        }
+        drop(lineup);
+        self.start_promoted(start);
+    }
+
+    /// Keeps a place in a queue until a time: for a job that ran when the dispatcher
+    /// died, since its host may still be busy with it.
+    pub fn hold_place(self: &Arc<Self>, id: JobId, queue: QueueRecord, until: Instant) {
+        self.lineup()
+            .queues
+            .hold(&queue.name, queue.concurrency, id);
+        let dispatcher = Arc::clone(self);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => {}
+                () = dispatcher.interrupt.cancelled() => {}
+            }
+            let next = dispatcher.lineup().queues.leave(&queue.name, id);
+            dispatcher.start_promoted(next);
+        });
+    }
+
+    /// Cancels a job and waits until its end is on disk. True if that end is the
+    /// cancellation; false if the job had ended before, or there is none.
+    ///
+    /// Cancel safe: once begun, the cancellation goes on.
+    ///
+    /// # Errors
+    ///
+    /// `storage_error` if the end cannot be recorded.
+    pub async fn cancel(self: &Arc<Self>, id: JobId) -> Result<bool, Fault> {
+        let Some(live) = self.jobs.get(id) else {
+            return Ok(false);
+        };
+        live.request_cancel();
+        self.end_if_waiting(&live);
+        match live.ended_or_unrecorded().await {
+            Some(outcome) => Ok(*outcome == Outcome::Cancelled),
+            None => Err(Fault::unreadable(
+                "the end of the job cannot be recorded at present",
+            )),
+        }
+    }
+
+    /// Ends a job as cancelled that waits in its queue; one that runs ends itself.
+    fn end_if_waiting(self: &Arc<Self>, live: &Arc<LiveJob>) {
+        let Some(queue) = &live.queue else {
+            return;
+        };
+        let mut lineup = self.lineup();
+        if !lineup.queues.withdraw(queue, live.sequence) {
+            return;
+        }
+        let next = lineup.queues.advance(queue);
+        drop(lineup);
+        self.start_promoted(next);
+        let dispatcher = Arc::clone(self);
+        let live = Arc::clone(live);
+        self.tasks.spawn(async move {
+            let end = job::End {
+                started: None,
+                packets: 0,
+                outcome: Outcome::Cancelled,
+            };
+            dispatcher.runner.end(&live, end, &dispatcher.jobs).await;
+        });
+    }
+
+    fn start_promoted(self: &Arc<Self>, jobs: Vec<JobId>) {
+        // Whatever waits in a queue is among the live jobs.
+        for live in jobs.into_iter().filter_map(|id| self.jobs.get(id)) {
+            self.start(live, Start::ToRecord);
+        }
+    }
+
+    /// Runs a job that has its place, and gives the place back when the host is done.
+    fn start(self: &Arc<Self>, live: Arc<LiveJob>, start: Start) {
+        let dispatcher = Arc::clone(self);
+        let span = info_span!("job", id = %live.id);
+        let job = async move {
+            dispatcher.runner.run(&live, start, &dispatcher.jobs).await;
+            if let Some(queue) = &live.queue {
+                let next = dispatcher.lineup().queues.leave(queue, live.id);
+                dispatcher.start_promoted(next);
+            }
+        };
+        self.tasks.spawn(job.instrument(span));
+    }
+
+    /// Takes no new calls and starts no waiting job any more.
+    pub fn close(&self) {
+        let mut lineup = self.lineup();
+        lineup.closed = true;
+        lineup.queues.close();
+        self.tasks.close();
+    }
+
+    /// After [`Dispatcher::close`]: waits until nothing runs. Cancel safe.
+    pub async fn idle(&self) {
+        self.tasks.wait().await;
+    }
+
+    /// Ends every running job with `missing_result`.
+    pub fn interrupt(&self) {
+        self.interrupt.cancel();
+    }
+
+    fn lineup(&self) -> MutexGuard<'_, Lineup> {
+        // A std mutex: held for a few map operations, never across an await.
+        self.lineup.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,152 @@
+//! The hosts registry: which host has which address and credentials (daemon
+//! specification, "Hosts registry").
+//!
+//! An administrator's script prints it, one JSON object a line; `hosts/refresh.rs` runs
+//! the script and keeps the cache file. Here is what the rest of the daemon asks.
+
+mod refresh;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use harp_client::direct::Endpoint;
+use harp_client::tls::Fingerprint;
+use harp_proto::Password;
+use serde::Deserialize;
+
+pub use refresh::{RefreshError, Refresher, RegistryConfig, start};
+
+/// The registry as it is now. Replaced whole by each refresh that succeeds.
+#[derive(Debug, Default)]
+pub struct Hosts {
+    entries: RwLock<Arc<Registry>>,
+}
+
+/// Hosts by name.
+pub type Registry = HashMap<String, Arc<Host>>;
+
+/// A host that can be called.
+#[derive(Debug)]
+pub struct Host {
+    /// Where it is and how its certificate is judged.
+    pub endpoint: Endpoint,
+    /// The user to authenticate as.
+    pub user: String,
+    /// The user's password.
+    pub password: Password,
+}
+
+impl Hosts {
+    /// The host of this name, if the registry has it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Host>> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.get(name).cloned()
+    }
+
+    /// How many hosts there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.entries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
+    fn replace(&self, registry: Registry) {
+        *self.entries.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(registry);
+    }
+}
+
+/// What a text of registry lines holds.
+#[derive(Debug, Default)]
+struct Parsed {
+    registry: Registry,
+    /// Lines that are not an entry, and the first of them with its fault.
+    ignored: usize,
+    first_ignored: Option<(usize, String)>,
+    /// Names that stand there more than once; the last line of a name counts.
+    repeated: usize,
+}
+
+/// A line of the registry. Keys that are not named here are passed over.
+#[derive(Deserialize)]
+struct Line {
+    hostname: String,
+    address: String,
+    port: u16,
+    credentials: Credentials,
+    #[serde(default)]
+    tls_name: Option<String>,
+    #[serde(default)]
+    fingerprint: Option<Fingerprint>,
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    user: String,
+    password: String,
+}
+
+/// Reads registry lines; the last counts even without its newline.
+fn parse(text: &[u8]) -> Parsed {
+    let mut parsed = Parsed::default();
+    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match serde_json::from_slice::<Line>(line) {
+            Ok(line) => {
+                let host = Host {
+                    endpoint: Endpoint {
+                        address: line.address,
+                        port: line.port,
+                        tls_name: line.tls_name,
+                        fingerprint: line.fingerprint,
+                    },
+                    user: line.credentials.user,
+                    password: Password::new(line.credentials.password),
+                };
+                let earlier = parsed.registry.insert(line.hostname, Arc::new(host));
+                parsed.repeated += usize::from(earlier.is_some());
+            }
+            Err(error) => {
+                parsed.ignored += 1;
+                // serde_json's messages show types and places, never the values.
+                parsed
+                    .first_ignored
+                    .get_or_insert_with(|| (index + 1, error.to_string()));
+            }
+        }
+    }
+    parsed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_and_others_counted() {
+        let parsed = parse(
+            br#"{"hostname": "web01", "address": "10.8.14.2", "port": 4306, "credentials": {"user": "rpc", "password": "secret"}}
+# a comment
+{"hostname": "web02"}
+{"hostname": "web03", "address": "a", "port": 70000, "credentials": {"user": "u", "password": "p"}}
+{"hostname": "web04", "address": "a", "port": 1, "credentials": {"user": "u", "password": "p"}, "fingerprint": "zz"}
+
+{"hostname": "web01", "address": "10.8.14.3", "port": 4307, "credentials": {"user": "rpc", "password": "other"}, "tls_name": "web01.example", "rack": 7}"#,
+        );
+        assert_eq!((parsed.ignored, parsed.repeated), (4, 1));
+        assert_eq!(parsed.first_ignored.unwrap().0, 2);
+        assert_eq!(parsed.registry.len(), 1);
+        let host = &parsed.registry["web01"];
+        assert_eq!(
+            (host.endpoint.address.as_str(), host.endpoint.port),
+            ("10.8.14.3", 4307)
+        );
+        assert_eq!(host.endpoint.tls_name.as_deref(), Some("web01.example"));
+        assert_eq!(host.password.reveal(), "other");
+        assert!(!format!("{host:?}").contains("other"));
+    }
+}

@@ -1,0 +1,339 @@
+//! Keeping the hosts registry fresh: the script, its interval, the cache file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{error, info, warn};
+
+use super::{Hosts, parse};
+
+/// Bytes that the script may print: room for some hundred thousand hosts.
+const MAX_OUTPUT: u64 = 64 * 1024 * 1024;
+
+/// Bytes of the script's standard error that are kept for the log.
+const MAX_COMPLAINT: u64 = 4 * 1024;
+
+/// Where the registry comes from (daemon specification, keys `host_db*`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryConfig {
+    /// The script that prints it.
+    pub script: PathBuf,
+    /// How long the script may run.
+    pub script_timeout: Duration,
+    /// The cache between runs of the daemon.
+    pub cache: PathBuf,
+    /// How often the script is run.
+    pub interval: Duration,
+}
+
+/// Why a refresh left the registry as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The script could not be started.
+    #[error("cannot run {script}: {error}")]
+    Start {
+        /// The script.
+        script: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// It was started, and its output could not be read.
+    #[error("cannot read what {script} prints: {error}")]
+    Read {
+        /// The script.
+        script: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// It ended badly.
+    #[error("{script} ended with {status}{complaint}")]
+    Failed {
+        /// The script.
+        script: PathBuf,
+        /// Its exit code or signal.
+        status: ExitStatus,
+        /// The end of its standard error, empty or starting with a colon.
+        complaint: String,
+    },
+    /// It ran too long.
+    #[error("{script} did not end within {} s (host_db_script_timeout) and was killed", limit.as_secs())]
+    TimedOut {
+        /// The script.
+        script: PathBuf,
+        /// The limit.
+        limit: Duration,
+    },
+    /// It printed too much.
+    #[error("{script} printed more than {MAX_OUTPUT} bytes and was killed")]
+    TooMuch {
+        /// The script.
+        script: PathBuf,
+    },
+    /// The daemon is stopping.
+    #[error("the dispatcher is stopping")]
+    Stopping,
+}
+
+/// Asks for refreshes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Refresher {
+    requests: mpsc::Sender<Request>,
+}
+
+type Request = oneshot::Sender<Result<usize, Arc<RefreshError>>>;
+
+impl Refresher {
+    /// Runs the script now, or right after the run that is under way, and waits for it.
+    /// Returns how many hosts the registry has.
+    ///
+    /// # Errors
+    ///
+    /// [`RefreshError`]; the registry is then as it was.
+    pub async fn refresh(&self) -> Result<usize, Arc<RefreshError>> {
+        let (reply, answer) = oneshot::channel();
+        if self.requests.send(reply).await.is_err() {
+            return Err(Arc::new(RefreshError::Stopping));
+        }
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Arc::new(RefreshError::Stopping)))
+    }
+}
+
+/// Fills the registry, from the cache or, without one, from the script, and returns its
+/// keeper: the handle to ask it, and its task, which the caller runs. The task runs the
+/// script at each interval and when asked, never twice at once, and ends when every
+/// handle is gone. Dropping it ends a script that runs.
+pub async fn start(
+    hosts: Arc<Hosts>,
+    config: RegistryConfig,
+) -> (Refresher, impl Future<Output = ()> + Send) {
+    let fresh_for = match load_cache(&hosts, &config.cache).await {
+        Some(age) if age < config.interval / 2 => config.interval - age,
+        Some(_) => Duration::ZERO,
+        None => {
+            // Jobs that wait in queues would end with `unknown_host`.
+            report(&hosts, &refresh(&hosts, &config).await.map_err(Arc::new));
+            config.interval
+        }
+    };
+    let due = Instant::now() + fresh_for;
+    let (requests, inbox) = mpsc::channel(64);
+    (
+        Refresher { requests },
+        keep_fresh(hosts, config, inbox, due),
+    )
+}
+
+async fn keep_fresh(
+    hosts: Arc<Hosts>,
+    config: RegistryConfig,
+    mut inbox: mpsc::Receiver<Request>,
+    mut due: Instant,
+) {
+    loop {
+        let mut waiting = Vec::new();
+        tokio::select! {
+            () = sleep_until(due) => {}
+            request = inbox.recv() => match request {
+                Some(request) => waiting.push(request),
+                None => return,
+            }
+        }
+        // Whoever asked before this run starts is answered by it.
+        while let Ok(request) = inbox.try_recv() {
+            waiting.push(request);
+        }
+        let outcome = refresh(&hosts, &config).await.map_err(Arc::new);
+        report(&hosts, &outcome);
+        due = Instant::now() + config.interval;
+        for request in waiting {
+            // Whoever does not wait any more does not need the answer.
+            let _ = request.send(outcome.clone());
+        }
+    }
+}
+
+fn report(hosts: &Hosts, outcome: &Result<usize, Arc<RefreshError>>) {
+    match outcome {
+        Ok(count) => info!(hosts = count, "hosts registry refreshed"),
+        Err(error) => {
+            error!(%error, hosts = hosts.count(), "hosts registry not refreshed, it stays as it was");
+        }
+    }
+}
+
+/// Fills the registry from the cache file and returns the file's age; `None` if there
+/// is no usable cache.
+async fn load_cache(hosts: &Hosts, cache: &Path) -> Option<Duration> {
+    let text = match tokio::fs::read(cache).await {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            warn!(file = %cache.display(), %error, "cannot read the cache of the hosts registry");
+            return None;
+        }
+    };
+    let written = tokio::fs::metadata(cache)
+        .await
+        .and_then(|meta| meta.modified())
+        .ok()?;
+    let parsed = parse(&text);
+    info!(hosts = parsed.registry.len(), file = %cache.display(), "hosts registry loaded from its cache");
+    hosts.replace(parsed.registry);
+    // A time in the future says nothing about the age.
+    SystemTime::now().duration_since(written).ok()
+}
+
+async fn refresh(hosts: &Hosts, config: &RegistryConfig) -> Result<usize, RefreshError> {
+    let text = run_script(&config.script, config.script_timeout).await?;
+    let parsed = parse(&text);
+    if let Some((line, fault)) = &parsed.first_ignored {
+        warn!(
+            lines = parsed.ignored,
+            first = line,
+            fault,
+            "lines of the hosts registry ignored"
+        );
+    }
+    if parsed.repeated > 0 {
+        warn!(
+            lines = parsed.repeated,
+            "host names repeated in the hosts registry, the last line of each counts"
+        );
+    }
+    let count = parsed.registry.len();
+    hosts.replace(parsed.registry);
+
+    let cache = config.cache.clone();
+    let written =
+        tokio::task::spawn_blocking(move || harp_service::private_file::write(&cache, &text));
+    match written.await.map_err(io::Error::other).flatten() {
+        Ok(()) => {}
+        Err(error) => warn!(
+            file = %config.cache.display(), %error,
+            "cannot write the cache of the hosts registry; the registry itself is in force"
+        ),
+    }
+    Ok(count)
+}
+
+/// Runs the script in a process group of its own and returns what it prints.
+async fn run_script(script: &Path, limit: Duration) -> Result<Vec<u8>, RefreshError> {
+    let mut child = Command::new(script)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| RefreshError::Start {
+            script: script.to_owned(),
+            error,
+        })?;
+    let group = ScriptGroup::of(&child);
+    let script = script.to_owned();
+    let read = match timeout(limit, collect(&mut child)).await {
+        Ok(Ok(collected)) => collected,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
+            return Err(RefreshError::TooMuch { script });
+        }
+        Ok(Err(error)) => return Err(RefreshError::Read { script, error }),
+        Err(_) => return Err(RefreshError::TimedOut { script, limit }),
+    };
+    group.has_ended();
+    if !read.status.success() {
+        let complaint = String::from_utf8_lossy(&read.complaint).trim().to_owned();
+        return Err(RefreshError::Failed {
+            script,
+            status: read.status,
+            complaint: if complaint.is_empty() {
+                complaint
+            } else {
+                format!(": {complaint}")
+            },
+        });
+    }
+    Ok(read.output)
+}
+
+struct Collected {
+    output: Vec<u8>,
+    complaint: Vec<u8>,
+    status: ExitStatus,
+}
+
+async fn collect(child: &mut Child) -> io::Result<Collected> {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut output = Vec::new();
+    let mut complaint = Vec::new();
+    tokio::try_join!(
+        read_up_to(stdout, MAX_OUTPUT, &mut output),
+        read_all_keep_some(stderr, MAX_COMPLAINT, &mut complaint),
+    )?;
+    let status = child.wait().await?;
+    Ok(Collected {
+        output,
+        complaint,
+        status,
+    })
+}
+
+async fn read_up_to(
+    source: Option<impl AsyncRead + Unpin>,
+    limit: u64,
+    into: &mut Vec<u8>,
+) -> io::Result<()> {
+    if let Some(source) = source {
+        source.take(limit + 1).read_to_end(into).await?;
+    }
+    if into.len() as u64 > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(())
+}
+
+/// Reads to the end, so that the writer never blocks, and keeps the beginning.
+async fn read_all_keep_some(
+    source: Option<impl AsyncRead + Unpin>,
+    keep: u64,
+    into: &mut Vec<u8>,
+) -> io::Result<()> {
+    if let Some(mut source) = source {
+        (&mut source).take(keep).read_to_end(into).await?;
+        tokio::io::copy(&mut source, &mut tokio::io::sink()).await?;
+    }
+    Ok(())
+}
+
+/// Ends the script's whole process group when dropped, unless the script has ended: its
+/// number may then be somebody else's.
+struct ScriptGroup(Option<Pid>);
+
+impl ScriptGroup {
+    fn of(child: &Child) -> ScriptGroup {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        ScriptGroup(id.and_then(Pid::from_raw))
+    }
+
+    fn has_ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for ScriptGroup {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It can have ended by itself just now; then there is nothing to do.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}

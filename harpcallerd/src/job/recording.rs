@@ -1,0 +1,182 @@
+//! A job's packets on their way from the host to the disk, and from there to whoever
+//! follows.
+
+use std::collections::VecDeque;
+
+use harp_client::direct::{Event, HostCall, HostError};
+use harp_proto::{JobId, Json, Outcome};
+
+use crate::clock;
+use crate::jobs::LiveJob;
+use crate::segment::{Segment, SegmentBuilder};
+use crate::store::{Appending, Store, StoreError};
+
+/// Bytes of packets that one job may have on their way to the disk. Beyond that its host
+/// is not read.
+const MAX_PENDING: usize = 1024 * 1024;
+
+/// Bytes of packets that are handed to the store at once.
+const BATCH: usize = 64 * 1024;
+
+/// The packets of one job that are not shown yet.
+pub(super) struct Recording {
+    store: Store,
+    id: JobId,
+    next: u64,
+    pending: VecDeque<Pending>,
+    pending_bytes: usize,
+}
+
+struct Pending {
+    segments: Vec<Segment>,
+    bytes: usize,
+    appending: Appending,
+}
+
+/// Why packets cannot be taken any more.
+pub(super) enum Fault {
+    Host(HostError),
+    Store(StoreError),
+}
+
+impl Recording {
+    pub(super) fn new(store: Store, id: JobId) -> Recording {
+        Recording {
+            store,
+            id,
+            next: 0,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+        }
+    }
+
+    /// The number of the next packet, which is how many there are.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// True while the host may be read.
+    pub(super) fn has_room(&self) -> bool {
+        self.pending_bytes < MAX_PENDING
+    }
+
+    /// True while packets are on their way to the disk.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Takes a message and all that arrived with it. `Some` if the call has ended.
+    pub(super) async fn take(
+        &mut self,
+        message: Result<Event, HostError>,
+        call: &mut HostCall,
+    ) -> Result<Option<Outcome>, Fault> {
+        let now = clock::now();
+        let mut batch = Batch::new(self.next);
+        let mut message = Some(message);
+        let mut end = Ok(None);
+        while let Some(event) = message {
+            match event {
+                Ok(Event::Packet(data)) => batch.push(now, &data),
+                Ok(Event::End(outcome)) => {
+                    end = Ok(Some(outcome));
+                    break;
+                }
+                Err(error) => {
+                    end = Err(Fault::Host(error));
+                    break;
+                }
+            }
+            if batch.bytes >= BATCH {
+                break;
+            }
+            message = call.next_buffered();
+        }
+        self.append(batch).await.map_err(Fault::Store)?;
+        end
+    }
+
+    /// Takes the packets that have arrived, without waiting for more.
+    pub(super) async fn take_arrived(&mut self, call: &mut HostCall) {
+        while let Some(message) = call.next_buffered() {
+            match self.take(message, call).await {
+                Ok(None) => {}
+                // The job has its outcome already.
+                Ok(Some(_)) | Err(_) => break,
+            }
+        }
+    }
+
+    async fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
+        let bytes = batch.bytes;
+        let segments = batch.finish();
+        let Some(next) = segments.last().map(Segment::end) else {
+            return Ok(());
+        };
+        let appending = self.store.append(self.id, segments.clone()).await?;
+        self.next = next;
+        self.pending_bytes += bytes;
+        self.pending.push_back(Pending {
+            segments,
+            bytes,
+            appending,
+        });
+        Ok(())
+    }
+
+    /// Waits until the oldest packets on their way are on disk, and shows them. Cancel
+    /// safe. Never completes if none are on their way.
+    pub(super) async fn stored(&mut self, live: &LiveJob) -> Result<(), StoreError> {
+        let Some(oldest) = self.pending.front_mut() else {
+            return std::future::pending().await;
+        };
+        (&mut oldest.appending).await?;
+        if let Some(stored) = self.pending.pop_front() {
+            self.pending_bytes -= stored.bytes;
+            live.announce_packets(stored.segments);
+        }
+        Ok(())
+    }
+
+    /// Waits for all packets on their way. What cannot be stored is not shown; the
+    /// store's own log says why.
+    pub(super) async fn finish(&mut self, live: &LiveJob) {
+        while self.is_pending() {
+            if self.stored(live).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Packets that are handed to the store together.
+struct Batch {
+    bytes: usize,
+    full: Vec<Segment>,
+    open: SegmentBuilder,
+}
+
+impl Batch {
+    fn new(first: u64) -> Batch {
+        Batch {
+            bytes: 0,
+            full: Vec::new(),
+            open: SegmentBuilder::new(first),
+        }
+    }
+
+    fn push(&mut self, time: u64, data: &Json) {
+        if !self.open.has_room_for(data) {
+            self.full.push(self.open.finish());
+        }
+        self.open.push(time, data);
+        self.bytes += data.as_bytes().len();
+    }
+
+    fn finish(mut self) -> Vec<Segment> {
+        if !self.open.is_empty() {
+            self.full.push(self.open.finish());
+        }
+        self.full
+    }
+}

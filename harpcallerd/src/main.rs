@@ -1,0 +1,96 @@
+//! The `harpcallerd` command.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use harp_service::logging;
+use harpcallerd::config::{Config, DEFAULT_PATH};
+use harpcallerd::daemon;
+use tracing::level_filters::LevelFilter;
+use tracing::warn;
+
+/// Dispatches procedure calls to hosts and keeps their results.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground until SIGTERM or SIGINT.
+    Start {
+        /// Configuration file.
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+        config: PathBuf,
+        /// Log debugging messages too, whatever log_level says.
+        #[arg(long)]
+        debug: bool,
+        /// Write the process id to this file.
+        #[arg(long, value_name = "FILE")]
+        pidfile: Option<PathBuf>,
+    },
+    /// Check a configuration file and print what is wrong with it.
+    CheckConfig {
+        /// Configuration file.
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Start {
+            config,
+            debug,
+            pidfile,
+        } => start(&config, debug, pidfile.as_deref()),
+        Command::CheckConfig { config } => check_config(&config),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("harpcallerd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(config: &Path, debug: bool, pidfile: Option<&Path>) -> anyhow::Result<()> {
+    let (mut config, warnings) = Config::read(config)?;
+    if debug {
+        config.log.level = LevelFilter::DEBUG;
+    }
+    logging::init(&config.log)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    if let Some(pidfile) = pidfile {
+        std::fs::write(pidfile, format!("{}\n", std::process::id()))
+            .with_context(|| format!("cannot write the process id to {}", pidfile.display()))?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let ended = runtime.block_on(daemon::run(config));
+    // What blocks in a thread of its own by now is a read that nobody waits for.
+    runtime.shutdown_background();
+    if let Some(pidfile) = pidfile {
+        // Whoever put another file there meanwhile has taken over.
+        let _ = std::fs::remove_file(pidfile);
+    }
+    ended
+}
+
+fn check_config(path: &Path) -> anyhow::Result<()> {
+    let (_, warnings) = Config::read(path)?;
+    for warning in warnings {
+        println!("warning: {warning}");
+    }
+    println!("{}: good", path.display());
+    Ok(())
+}

@@ -1,0 +1,322 @@
+//! The queues: who runs, who waits, who is next. Pure state, no I/O and no clock.
+//!
+//! A queue comes into being with its first job and is gone with its last (client
+//! protocol, section 2). A job is in its queue from its submission until its place is
+//! given back, which is some time after its end: as long as the host may still be busy
+//! with it.
+//!
+//! Invariants, held by the property test below:
+//!
+//! - never more places taken than the queue's concurrency;
+//! - jobs start in the order of their sequence numbers;
+//! - while a place is free, the first waiting job is not ready: nobody waits for nothing;
+//! - a queue without jobs does not exist.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use harp_proto::{JobId, QueueName};
+
+/// All queues that have a job.
+#[derive(Debug, Default)]
+pub struct Queues {
+    queues: HashMap<QueueName, Queue>,
+    /// No job starts any more: the dispatcher is stopping.
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Queue {
+    concurrency: u64,
+    /// Jobs that hold a place.
+    running: HashSet<JobId>,
+    /// Jobs that wait, by sequence number.
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: JobId,
+    /// False until the job's record is on disk: it must not start before.
+    ready: bool,
+}
+
+/// What became of a job that entered its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Joined {
+    /// The concurrency in force, that of the call which created the queue.
+    pub concurrency: u64,
+    /// True if the job got a place at once.
+    pub runs: bool,
+}
+
+impl Queues {
+    /// Enters a job behind all others of its queue. `sequence` must be greater than
+    /// that of every job before. A job that has to wait does not start before
+    /// [`Queues::ready`].
+    pub fn join(&mut self, name: &QueueName, concurrency: u64, id: JobId, sequence: u64) -> Joined {
+        let closed = self.closed;
+        let queue = self.queues.entry(name.clone()).or_insert_with(|| Queue {
+            concurrency: concurrency.max(1),
+            running: HashSet::new(),
+            waiting: BTreeMap::new(),
+        });
+        let runs = !closed && queue.waiting.is_empty() && queue.has_place();
+        if runs {
+            queue.running.insert(id);
+        } else {
+            queue.waiting.insert(sequence, Waiting { id, ready: false });
+        }
+        Joined {
+            concurrency: queue.concurrency,
+            runs,
+        }
+    }
+
+    /// Takes a place for a job whatever the queue's concurrency: one that ran before the
+    /// dispatcher was started, and may still be running on its host.
+    pub fn hold(&mut self, name: &QueueName, concurrency: u64, id: JobId) {
+        let queue = self.queues.entry(name.clone()).or_insert_with(|| Queue {
+            concurrency: concurrency.max(1),
+            running: HashSet::new(),
+            waiting: BTreeMap::new(),
+        });
+        queue.running.insert(id);
+    }
+
+    /// A waiting job's record is on disk: it may start when its turn comes. Returns the
+    /// jobs that start now.
+    #[must_use = "the returned jobs hold places and have to be started"]
+    pub fn ready(&mut self, name: &QueueName, sequence: u64) -> Vec<JobId> {
+        if let Some(queue) = self.queues.get_mut(name)
+            && let Some(waiting) = queue.waiting.get_mut(&sequence)
+        {
+            waiting.ready = true;
+        }
+        self.advance(name)
+    }
+
+    /// Takes a job out that waits and is ready. False if it runs, is not on disk yet, or
+    /// is not there. To be followed by [`Queues::advance`].
+    pub fn withdraw(&mut self, name: &QueueName, sequence: u64) -> bool {
+        let Some(queue) = self.queues.get_mut(name) else {
+            return false;
+        };
+        let ready = queue
+            .waiting
+            .get(&sequence)
+            .is_some_and(|waiting| waiting.ready);
+        ready && queue.waiting.remove(&sequence).is_some()
+    }
+
+    /// Takes a job out that could not be recorded, whether it waits or has a place.
+    /// Returns the jobs that start now.
+    #[must_use = "the returned jobs hold places and have to be started"]
+    pub fn undo_join(&mut self, name: &QueueName, id: JobId, sequence: u64) -> Vec<JobId> {
+        if let Some(queue) = self.queues.get_mut(name) {
+            queue.waiting.remove(&sequence);
+        }
+        self.leave(name, id)
+    }
+
+    /// Gives a job's place back. Returns the jobs that start now.
+    #[must_use = "the returned jobs hold places and have to be started"]
+    pub fn leave(&mut self, name: &QueueName, id: JobId) -> Vec<JobId> {
+        if let Some(queue) = self.queues.get_mut(name) {
+            queue.running.remove(&id);
+        }
+        self.advance(name)
+    }
+
+    /// Gives free places to the jobs whose turn it is, and returns those.
+    #[must_use = "the returned jobs hold places and have to be started"]
+    pub fn advance(&mut self, name: &QueueName) -> Vec<JobId> {
+        let mut started = Vec::new();
+        let Some(queue) = self.queues.get_mut(name) else {
+            return started;
+        };
+        while !self.closed
+            && queue.has_place()
+            && let Some(first) = queue.waiting.first_entry()
+            && first.get().ready
+        {
+            let id = first.remove().id;
+            queue.running.insert(id);
+            started.push(id);
+        }
+        if queue.running.is_empty() && queue.waiting.is_empty() {
+            self.queues.remove(name);
+        }
+        started
+    }
+
+    /// From now on no job starts; those that wait stay.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+}
+
+impl Queue {
+    fn has_place(&self) -> bool {
+        (self.running.len() as u64) < self.concurrency
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(number: u64) -> JobId {
+        JobId::from_bytes(u128::from(number).to_be_bytes())
+    }
+
+    fn name(text: &str) -> QueueName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_first_call_fixes_the_concurrency_and_the_last_takes_it_along() {
+        let mut queues = Queues::default();
+        let q = name("{}");
+        let joined = |concurrency, runs| Joined { concurrency, runs };
+        assert_eq!(queues.join(&q, 2, id(1), 1), joined(2, true));
+        assert_eq!(queues.join(&q, 9, id(2), 2), joined(2, true));
+        assert_eq!(queues.join(&q, 9, id(3), 3), joined(2, false));
+        assert!(queues.ready(&q, 3).is_empty());
+        assert_eq!(queues.leave(&q, id(1)), [id(3)]);
+        assert!(queues.leave(&q, id(2)).is_empty());
+        assert!(queues.leave(&q, id(3)).is_empty());
+        assert!(queues.queues.is_empty());
+        assert_eq!(queues.join(&q, 9, id(4), 4), joined(9, true));
+    }
+
+    #[test]
+    fn a_job_that_is_not_on_disk_is_not_started_and_not_overtaken() {
+        let mut queues = Queues::default();
+        let q = name("{}");
+        assert!(queues.join(&q, 1, id(1), 1).runs);
+        assert!(!queues.join(&q, 1, id(2), 2).runs);
+        assert!(!queues.join(&q, 1, id(3), 3).runs);
+        assert!(queues.ready(&q, 3).is_empty());
+        assert!(queues.leave(&q, id(1)).is_empty());
+        assert_eq!(queues.ready(&q, 2), [id(2)]);
+        assert_eq!(queues.leave(&q, id(2)), [id(3)]);
+    }
+
+    #[test]
+    fn a_job_that_could_not_be_recorded_makes_way() {
+        let mut queues = Queues::default();
+        let q = name("{}");
+        assert!(queues.join(&q, 1, id(1), 1).runs);
+        assert!(!queues.join(&q, 1, id(2), 2).runs);
+        assert!(!queues.join(&q, 1, id(3), 3).runs);
+        assert!(queues.ready(&q, 3).is_empty());
+        assert!(queues.leave(&q, id(1)).is_empty());
+        assert!(!queues.withdraw(&q, 2));
+        assert_eq!(queues.undo_join(&q, id(2), 2), [id(3)]);
+    }
+
+    #[test]
+    fn a_place_held_from_before_a_crash_counts() {
+        let mut queues = Queues::default();
+        let q = name("{}");
+        queues.hold(&q, 1, id(1));
+        assert!(!queues.join(&q, 1, id(2), 2).runs);
+        assert!(queues.ready(&q, 2).is_empty());
+        assert_eq!(queues.leave(&q, id(1)), [id(2)]);
+    }
+
+    #[test]
+    fn nothing_starts_once_closed() {
+        let mut queues = Queues::default();
+        let q = name("{}");
+        assert!(queues.join(&q, 1, id(1), 1).runs);
+        assert!(!queues.join(&q, 1, id(2), 2).runs);
+        queues.close();
+        assert!(queues.ready(&q, 2).is_empty());
+        assert!(queues.leave(&q, id(1)).is_empty());
+        assert!(!queues.join(&name("{\"other\":1}"), 1, id(3), 3).runs);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Join { queue: usize, concurrency: u64 },
+        Ready(usize),
+        Withdraw(usize),
+        Leave(usize),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0..2_usize, 1..4_u64).prop_map(|(queue, concurrency)| Step::Join { queue, concurrency }),
+            3 => any::<usize>().prop_map(Step::Ready),
+            1 => any::<usize>().prop_map(Step::Withdraw),
+            3 => any::<usize>().prop_map(Step::Leave),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_invariants_hold_whatever_happens(steps in proptest::collection::vec(any_step(), 1..120)) {
+            let names = [name("{}"), name(r#"{"other":1}"#)];
+            let mut queues = Queues::default();
+            // (queue, sequence) of every job that was entered, by state.
+            let mut waiting: Vec<(usize, u64)> = Vec::new();
+            let mut running: Vec<(usize, u64)> = Vec::new();
+            let mut last_started = [0_u64; 2];
+            for (sequence, step) in (1_u64..).zip(steps) {
+                let mut started = Vec::new();
+                match step {
+                    Step::Join { queue, concurrency } => {
+                        if queues.join(&names[queue], concurrency, id(sequence), sequence).runs {
+                            prop_assert!(sequence > last_started[queue]);
+                            last_started[queue] = sequence;
+                            running.push((queue, sequence));
+                        } else {
+                            waiting.push((queue, sequence));
+                        }
+                    }
+                    Step::Ready(which) if !waiting.is_empty() => {
+                        let (queue, sequence) = waiting[which % waiting.len()];
+                        started = queues.ready(&names[queue], sequence);
+                    }
+                    Step::Withdraw(which) if !waiting.is_empty() => {
+                        let (queue, sequence) = waiting.swap_remove(which % waiting.len());
+                        if !queues.withdraw(&names[queue], sequence) {
+                            started = queues.undo_join(&names[queue], id(sequence), sequence);
+                        }
+                        started.extend(queues.advance(&names[queue]));
+                    }
+                    Step::Leave(which) if !running.is_empty() => {
+                        let (queue, sequence) = running.swap_remove(which % running.len());
+                        started = queues.leave(&names[queue], id(sequence));
+                    }
+                    _ => {}
+                }
+                for started in started {
+                    let place = waiting.iter().position(|(_, sequence)| id(*sequence) == started);
+                    let (queue, sequence) = waiting.swap_remove(place.unwrap());
+                    prop_assert!(sequence > last_started[queue]);
+                    last_started[queue] = sequence;
+                    running.push((queue, sequence));
+                }
+                for (index, name) in names.iter().enumerate() {
+                    let runs = running.iter().filter(|(queue, _)| *queue == index).count();
+                    let waits = waiting.iter().filter(|(queue, _)| *queue == index).count();
+                    match queues.queues.get(name) {
+                        None => prop_assert_eq!((runs, waits), (0, 0)),
+                        Some(queue) => {
+                            prop_assert!(runs + waits > 0);
+                            prop_assert_eq!(queue.running.len(), runs);
+                            prop_assert_eq!(queue.waiting.len(), waits);
+                            prop_assert!(runs as u64 <= queue.concurrency);
+                            let first_is_ready = queue.waiting.values().next().is_some_and(|first| first.ready);
+                            prop_assert!(!(queue.has_place() && first_is_ready));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What is kept of a job.
+//!
+//! A job is kept in three pieces: the call as it was submitted, which never changes;
+//! while it is queued or running, a small record of where it stands; and once it has
+//! ended, how. Text that belongs to a user is kept byte for byte.
+//!
+//! The small parts are stored as JSON objects by field name. A field that an older
+//! release did not write gets its default, one that a newer release added is ignored;
+//! so a field is added with `#[serde(default)]`, and none ever changes its meaning.
+
+use harp_proto::{JobId, Json, Outcome, QueueName};
+use serde::{Deserialize, Serialize};
+
+/// A call as it was submitted. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallRecord {
+    /// Name of the host, as the client gave it.
+    pub host: String,
+    /// Name of the procedure.
+    pub procedure: String,
+    /// The arguments, a JSON array or object.
+    pub arguments: Json,
+    /// Whatever the client wanted to have kept with the job; `null` if nothing.
+    pub info: Json,
+    /// Longest silence of the host, in seconds.
+    pub timeout: Option<u64>,
+    /// Longest execution, in seconds.
+    pub max_exec_time: Option<u64>,
+    /// The queue that the job waits in, if any.
+    pub queue: Option<QueueRecord>,
+    /// When it was submitted, in milliseconds since 1970.
+    pub submitted: u64,
+}
+
+/// A job's place in a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueRecord {
+    /// Name of the queue.
+    #[serde(with = "queue_name")]
+    pub name: QueueName,
+    /// How many jobs of the queue run at once: what is in force in the queue, whatever
+    /// the call itself asked for.
+    pub concurrency: u64,
+}
+
+/// A job that has not ended: what recovery needs of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveRecord {
+    /// Its place among all jobs: order in a queue is by this number.
+    pub sequence: u64,
+    /// The queue, if the call named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueRecord>,
+    /// When its execution started, in milliseconds since 1970; `None` while it is queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<u64>,
+    /// When it was submitted, in milliseconds since 1970.
+    pub submitted: u64,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndRecord {
+    /// When its execution started, in milliseconds since 1970; `None` if it never did.
+    pub started: Option<u64>,
+    /// When it ended, in milliseconds since 1970.
+    pub ended: u64,
+    /// The end result.
+    pub outcome: Outcome,
+    /// How many packets the job has collected.
+    pub packets: u64,
+}
+
+/// A job without its outcome and packets: what status replies and lists show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRecord {
+    /// The job's id.
+    pub id: JobId,
+    /// The call as it was submitted.
+    pub call: CallRecord,
+    /// Where it stands.
+    pub stage: Stage,
+}
+
+/// Where a job stands. Times are milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits in a queue.
+    Queued {
+        /// Its place among all jobs.
+        sequence: u64,
+    },
+    /// It is being executed.
+    Running {
+        /// When its execution started.
+        started: u64,
+    },
+    /// It has ended.
+    Ended {
+        /// When its execution started; `None` if it never did.
+        started: Option<u64>,
+        /// When it ended.
+        ended: u64,
+    },
+}
+
+/// A queue's name is JSON already, and is stored as what it is.
+mod queue_name {
+    use harp_proto::{Json, QueueName};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        name: &QueueName,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        name.as_str()
+            .parse::<Json>()
+            .map_err(serde::ser::Error::custom)?
+            .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<QueueName, D::Error> {
+        QueueName::from_json(&Json::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_keeps_its_name_as_json() {
+        let queue = QueueRecord {
+            name: r#"{"b":1.0,"a":"x"}"#.parse().unwrap(),
+            concurrency: 3,
+        };
+        let text = serde_json::to_string(&queue).unwrap();
+        assert_eq!(text, r#"{"name":{"a":"x","b":1.0},"concurrency":3}"#);
+        assert_eq!(serde_json::from_str::<QueueRecord>(&text).unwrap(), queue);
+    }
+
+    #[test]
+    fn fields_of_other_releases_do_no_harm() {
+        let text = r#"{"sequence":7,"submitted":5,"epoch":{"a":[1]}}"#;
+        let live: LiveRecord = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            live,
+            LiveRecord {
+                sequence: 7,
+                queue: None,
+                started: None,
+                submitted: 5
+            }
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! What a start does with the jobs that had not ended.
+//!
+//! One function decides, [`decide`]; the rest carries it out. One day a host may keep a
+//! call whose dispatcher died, for it to be attached to again: that is a third answer of
+//! `decide`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use harp_proto::{JobId, Outcome};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::clock;
+use crate::dispatcher::Dispatcher;
+use crate::job::missing_result;
+use crate::record::{EndRecord, LiveRecord};
+use crate::store::{Store, StoreError};
+
+/// What becomes of a job that had not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decision {
+    /// It waited, and waits again, at its old place.
+    Resume,
+    /// It ran, or is not wanted any more: it ends with `missing_result`.
+    End,
+}
+
+fn decide(job: &LiveRecord, resume_queued: bool) -> Decision {
+    match job.started {
+        None if resume_queued => Decision::Resume,
+        _ => Decision::End,
+    }
+}
+
+/// The greatest sequence number that is taken, 0 if none is.
+#[must_use]
+pub fn last_sequence(unfinished: &[(JobId, LiveRecord)]) -> u64 {
+    unfinished
+        .iter()
+        .map(|(_, job)| job.sequence)
+        .max()
+        .unwrap_or_default()
+}
+
+/// Ends what ran when the dispatcher died, keeps its places for `slot_grace`, and lets
+/// the rest wait again in its old order.
+///
+/// # Errors
+///
+/// [`StoreError`] if an end cannot be recorded; the daemon must then not open for
+/// clients.
+pub async fn recover(
+    dispatcher: &Arc<Dispatcher>,
+    unfinished: Vec<(JobId, LiveRecord)>,
+    resume_queued: bool,
+    slot_grace: Duration,
+) -> Result<(), StoreError> {
+    let (resumed, ended): (Vec<_>, Vec<_>) = unfinished
+        .into_iter()
+        .partition(|(_, job)| decide(job, resume_queued) == Decision::Resume);
+    let until = Instant::now() + slot_grace;
+    for (id, job) in &ended {
+        if let (Some(queue), Some(_)) = (&job.queue, job.started) {
+            dispatcher.hold_place(*id, queue.clone(), until);
+        }
+    }
+    let ends = ended
+        .iter()
+        .map(|(id, job)| end(dispatcher.store(), *id, job));
+    for ended in join_all(ends).await {
+        ended?;
+    }
+    if !ended.is_empty() {
+        warn!(
+            jobs = ended.len(),
+            "jobs that had not ended are ended with missing_result"
+        );
+    }
+    if !resumed.is_empty() {
+        info!(jobs = resumed.len(), "jobs wait in their queues again");
+    }
+    for (id, job) in resumed {
+        dispatcher.resume(id, job);
+    }
+    Ok(())
+}
+
+async fn end(store: &Store, id: JobId, job: &LiveRecord) -> Result<(), StoreError> {
+    let record = EndRecord {
+        started: job.started,
+        ended: clock::now().max(job.started.unwrap_or(job.submitted)),
+        packets: store.packet_count(id).await?,
+        outcome: Outcome::Error(missing_result()),
+    };
+    store.finish(id, record).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waited_waits_again_and_what_ran_ends() {
+        let job = |started| LiveRecord {
+            sequence: 1,
+            queue: None,
+            submitted: 5,
+            started,
+        };
+        assert_eq!(decide(&job(None), true), Decision::Resume);
+        assert_eq!(decide(&job(None), false), Decision::End);
+        assert_eq!(decide(&job(Some(6)), true), Decision::End);
+        assert_eq!(decide(&job(Some(6)), false), Decision::End);
+    }
+}

@@ -1,0 +1,90 @@
+//! Asking for a job's result and status (client protocol, sections 4 and 5).
+
+use harp_proto::client::{JobTimes, ResultReply, StatusReply};
+use harp_proto::{Fault, JobId, Outcome};
+
+use crate::dispatcher::Dispatcher;
+use crate::record::Stage;
+
+/// How a job ended, or that it has not.
+///
+/// # Errors
+///
+/// `invalid_jobid`, `storage_error`.
+pub async fn result(dispatcher: &Dispatcher, job: JobId) -> Result<ResultReply, Fault> {
+    if let Some(live) = dispatcher.jobs().get(job) {
+        let progress = live.watch().borrow().clone();
+        return Ok(match progress.outcome {
+            Some(outcome) => ResultReply::Ended((*outcome).clone()),
+            None => ResultReply::NoResult,
+        });
+    }
+    stored_outcome(dispatcher, job)
+        .await
+        .map(ResultReply::Ended)
+}
+
+/// How a job ended, once it has. Cancel safe.
+///
+/// # Errors
+///
+/// `invalid_jobid`, `storage_error`.
+pub async fn end_result(dispatcher: &Dispatcher, job: JobId) -> Result<ResultReply, Fault> {
+    if let Some(live) = dispatcher.jobs().get(job) {
+        let mut progress = live.watch();
+        let ended = progress
+            .wait_for(|progress| progress.outcome.is_some())
+            .await;
+        // The sender is in `live`, so there is always a value.
+        if let Some(outcome) = ended.ok().and_then(|progress| progress.outcome.clone()) {
+            return Ok(ResultReply::Ended((*outcome).clone()));
+        }
+    }
+    stored_outcome(dispatcher, job)
+        .await
+        .map(ResultReply::Ended)
+}
+
+/// A job's call, times and info.
+///
+/// # Errors
+///
+/// `invalid_jobid`, `storage_error`.
+pub async fn status(dispatcher: &Dispatcher, job: JobId) -> Result<StatusReply, Fault> {
+    // Asked first: a job that is live now may have its end written before the store is
+    // read, and an end is shown only once it is safe.
+    let live = dispatcher.jobs().get(job);
+    let record = dispatcher
+        .store()
+        .job(job)
+        .await
+        .map_err(Fault::unreadable)?;
+    let record = record.ok_or_else(Fault::invalid_job_id)?;
+    let (start, end) = match record.stage {
+        Stage::Queued { .. } => (None, None),
+        Stage::Running { started } => (Some(started), None),
+        Stage::Ended { started, ended } => (started, Some(ended)),
+    };
+    let shown = live.is_none_or(|live| live.watch().borrow().outcome.is_some());
+    let call = record.call;
+    Ok(StatusReply {
+        host: call.host,
+        procedure: call.procedure,
+        arguments: call.arguments,
+        time: JobTimes {
+            submit: call.submitted / 1000,
+            start: start.map(|time| time / 1000),
+            end: end.filter(|_| shown).map(|time| time / 1000),
+        },
+        info: call.info,
+    })
+}
+
+async fn stored_outcome(dispatcher: &Dispatcher, job: JobId) -> Result<Outcome, Fault> {
+    let end = dispatcher
+        .store()
+        .outcome(job)
+        .await
+        .map_err(Fault::unreadable)?;
+    end.map(|end| end.outcome).ok_or_else(Fault::invalid_job_id)
+}

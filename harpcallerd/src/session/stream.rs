@@ -1,0 +1,233 @@
+//! A job's packets for one reader (client protocol, section 6).
+//!
+//! A reader owns nothing of the job: it has the number of the next packet it wants and,
+//! while the job lives, a watch of how far that has come. Replay and live are one path:
+//! what is there from the next number on, from the tail in memory or the store behind
+//! it; then the end; else wait. A slow reader delays nobody and costs one batch.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use harp_proto::client::{Packet, Reply, StreamReply, StreamStart};
+use harp_proto::{Fault, JobId};
+use tokio::sync::watch;
+
+use crate::dispatcher::Dispatcher;
+use crate::jobs::{LiveJob, Progress, TailSegment};
+use crate::segment::Segment;
+use crate::store::Store;
+
+/// Bytes of lines that are written at once, unless one packet is longer.
+const BATCH: usize = 64 * 1024;
+
+/// What one reader still has to get.
+#[derive(Debug)]
+pub struct PacketStream {
+    store: Store,
+    id: JobId,
+    source: Source,
+    next: u64,
+    timestamps: bool,
+    /// Where a page ends and with which line; `None` follows to the end of the job.
+    page: Option<Page>,
+    finished: bool,
+}
+
+#[derive(Debug)]
+enum Source {
+    Live(Arc<LiveJob>, watch::Receiver<Progress>),
+    /// The job ended before the reader came.
+    Ended(Progress),
+}
+
+#[derive(Debug)]
+struct Page {
+    /// The number after its last packet.
+    end: u64,
+    last_line: StreamReply,
+}
+
+impl PacketStream {
+    /// Everything from `start` to the end of the job, and how it ended.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_jobid`, `storage_error`.
+    pub async fn follow(
+        dispatcher: &Dispatcher,
+        id: JobId,
+        start: StreamStart,
+        timestamps: bool,
+    ) -> Result<PacketStream, Fault> {
+        // The live handle first: if the job ends in between, its watch keeps the end.
+        let source = match dispatcher.jobs().get(id) {
+            Some(live) => {
+                let watch = live.watch();
+                Source::Live(live, watch)
+            }
+            None => {
+                let end = dispatcher
+                    .store()
+                    .outcome(id)
+                    .await
+                    .map_err(Fault::unreadable)?;
+                let end = end.ok_or_else(Fault::invalid_job_id)?;
+                Source::Ended(Progress {
+                    packets: end.packets,
+                    outcome: Some(Arc::new(end.outcome)),
+                    unrecorded: false,
+                })
+            }
+        };
+        let next = match start {
+            StreamStart::Since(number) => number,
+            StreamStart::Recent(count) => source.progress().packets.saturating_sub(count),
+        };
+        Ok(PacketStream {
+            store: dispatcher.store().clone(),
+            id,
+            source,
+            next,
+            timestamps,
+            page: None,
+            finished: false,
+        })
+    }
+
+    /// What has been collected from `start` on, at most `limit` packets.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_jobid`, `storage_error`.
+    pub async fn read(
+        dispatcher: &Dispatcher,
+        id: JobId,
+        start: StreamStart,
+        timestamps: bool,
+        limit: Option<u64>,
+    ) -> Result<PacketStream, Fault> {
+        let mut stream = PacketStream::follow(dispatcher, id, start, timestamps).await?;
+        let progress = stream.source.progress();
+        let limited = limit.map(|limit| stream.next.saturating_add(limit));
+        stream.page = Some(match (limited, progress.outcome) {
+            (Some(end), _) if end <= progress.packets => Page {
+                end,
+                last_line: StreamReply::Continue,
+            },
+            (_, Some(outcome)) => Page {
+                end: progress.packets,
+                last_line: StreamReply::Ended((*outcome).clone()),
+            },
+            (_, None) => Page {
+                end: progress.packets,
+                last_line: StreamReply::Continue,
+            },
+        });
+        Ok(stream)
+    }
+
+    /// The next lines of the stream, ready to be written; `None` after the last. Waits
+    /// while there is nothing to tell. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// `storage_error`.
+    pub async fn next_lines(&mut self) -> Result<Option<Bytes>, Fault> {
+        loop {
+            if self.finished {
+                return Ok(None);
+            }
+            let progress = self.source.progress();
+            let end = self.page.as_ref().map_or(progress.packets, |page| page.end);
+            if self.next < end {
+                return self.packets(end).await.map(Some);
+            }
+            let last_line = match (&self.page, progress.outcome) {
+                (Some(page), _) => page.last_line.clone(),
+                (None, Some(outcome)) => StreamReply::Ended((*outcome).clone()),
+                (None, None) => {
+                    self.source.changed().await;
+                    continue;
+                }
+            };
+            self.finished = true;
+            let mut line = BytesMut::new();
+            last_line.encode(&mut line);
+            return Ok(Some(line.freeze()));
+        }
+    }
+
+    /// Some packets from the next one on, all of numbers below `end`.
+    async fn packets(&mut self, end: u64) -> Result<Bytes, Fault> {
+        let mut lines = BytesMut::new();
+        let mut next = self.next;
+        match self.source.tail(next) {
+            Some(tail) => {
+                for held in tail {
+                    if next >= end || lines.len() >= BATCH {
+                        break;
+                    }
+                    let whole = held.segment.first() == next && held.segment.end() <= end;
+                    if whole && !self.timestamps {
+                        lines.extend_from_slice(held.lines());
+                        next = held.segment.end();
+                    } else {
+                        next = self.write(&mut lines, &held.segment, next, end);
+                    }
+                }
+            }
+            None => {
+                let stored = self.store.segments(self.id, next, BATCH).await;
+                for segment in stored.map_err(Fault::unreadable)? {
+                    next = self.write(&mut lines, &segment, next, end);
+                }
+            }
+        }
+        if next == self.next {
+            return Err(Fault::unreadable(format_args!(
+                "packet {next} of job {} is not there; see the dispatcher's log and check the store",
+                self.id
+            )));
+        }
+        self.next = next;
+        Ok(lines.freeze())
+    }
+
+    /// Writes a segment's packets from `next` up to `end`; returns the number after the
+    /// last written.
+    fn write(&self, lines: &mut BytesMut, segment: &Segment, mut next: u64, end: u64) -> u64 {
+        for (number, time, data) in segment.iter_from(next) {
+            if number >= end {
+                break;
+            }
+            Packet::encode_parts(lines, number, data, self.timestamps.then_some(time));
+            next = number + 1;
+        }
+        next
+    }
+}
+
+impl Source {
+    fn progress(&self) -> Progress {
+        match self {
+            Source::Live(_, watch) => watch.borrow().clone(),
+            Source::Ended(progress) => progress.clone(),
+        }
+    }
+
+    fn tail(&self, from: u64) -> Option<Vec<Arc<TailSegment>>> {
+        match self {
+            Source::Live(live, _) => live.recent_packets(from),
+            Source::Ended(_) => None,
+        }
+    }
+
+    /// Waits for news since the last call. Cancel safe.
+    async fn changed(&mut self) {
+        match self {
+            // The sender is in the handle beside it.
+            Source::Live(_, watch) => drop(watch.changed().await),
+            Source::Ended(_) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Submitting a call (client protocol, section 2).
+
+use std::sync::Arc;
+
+use harp_proto::Fault;
+use harp_proto::client::{Call, CallReply};
+
+use crate::dispatcher::Dispatcher;
+
+/// Accepts a call; its job is on disk when this returns.
+///
+/// # Errors
+///
+/// `request_too_large`, `invalid_request` for an extension that is not in force,
+/// `shutdown`, `overloaded`, `storage_error`.
+pub async fn submit(
+    dispatcher: &Arc<Dispatcher>,
+    call: Call,
+    max_request_size: usize,
+) -> Result<CallReply, Fault> {
+    // The line may be longer than its JSON text; the text itself may not.
+    if call.arguments.as_bytes().len() + call.info.as_bytes().len() > max_request_size {
+        return Err(Fault::request_too_large(max_request_size));
+    }
+    for (field, used) in [
+        ("key", call.key.is_some()),
+        ("start_by", call.start_by.is_some()),
+    ] {
+        if used {
+            return Err(Fault::invalid_request(
+                field,
+                "not in force in this dispatcher, see its features",
+            ));
+        }
+    }
+    let job_id = dispatcher.submit(call).await?;
+    Ok(CallReply {
+        job_id,
+        existing: false,
+    })
+}

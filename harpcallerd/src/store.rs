@@ -1,0 +1,398 @@
+//! The job store: the one place that knows how jobs are kept.
+//!
+//! Writes are durable when they return: they survive `kill -9` and a power cut. One
+//! thread makes them, many at a time, and syncs once for all of them. Reads show only
+//! what is durable. All writes are idempotent by job id or packet number, so a write
+//! whose outcome is unknown can be made again.
+//!
+//! A job's life here: [`Store::submit`], [`Store::start`], [`Store::append`],
+//! [`Store::finish`]. A job that has not been finished is live.
+//!
+//! What is behind it: `writer` is the thread that writes, `read` what is read, `unsynced`
+//! keeps reads from showing too much, `layout` and `codec` say what the bytes mean,
+//! `sled` is the engine with its guards, `directory` the directory and its lock.
+
+mod codec;
+mod directory;
+mod error;
+mod layout;
+mod open;
+mod read;
+mod round;
+mod shared;
+mod sled;
+#[cfg(test)]
+mod tests;
+mod unsynced;
+pub(crate) mod varint;
+mod writer;
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll};
+
+use harp_proto::JobId;
+use tokio::sync::{Semaphore, oneshot};
+
+pub use self::error::{OpenError, StoreError};
+use self::layout::Table;
+use self::read::Long;
+use self::round::{Change, Done};
+use self::shared::Shared;
+use self::sled::Engine;
+use self::writer::{Request, Write};
+use crate::record::{CallRecord, EndRecord, JobRecord, LiveRecord};
+use crate::segment::Segment;
+
+/// How many bytes of writes wait in memory at most. A writer beyond that waits before
+/// its write is taken in.
+const WRITE_BUDGET: usize = 64 * 1024 * 1024;
+
+/// What a write costs of the budget beside its content.
+const WRITE_COST: usize = 256;
+
+/// How a store is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreOptions {
+    /// Size of the engine's cache, in bytes. The memory taken is up to twice that.
+    pub cache_size: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions {
+            cache_size: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// A job store. Clones are the same store.
+///
+/// Dropping the last clone lets the store close by itself a moment later;
+/// [`Store::close`] waits for it.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
+    budget: Arc<Semaphore>,
+}
+
+/// What became of a [`Store::finish`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finished {
+    /// The job has ended with this.
+    Now,
+    /// It had ended before, and nothing has changed: this is how.
+    Before(EndRecord),
+}
+
+/// Packets on their way to the disk: a future of the number up to which all packets of
+/// the job are there.
+///
+/// Dropping it does not call the packets back.
+#[derive(Debug)]
+pub struct Appending(oneshot::Receiver<Result<Done, StoreError>>);
+
+impl Store {
+    /// Opens the store in a directory, or makes one. Blocks, for a fraction of a second
+    /// as a rule.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what to do. A store that is damaged is never taken for an
+    /// empty one.
+    pub fn open(directory: &Path, options: StoreOptions) -> Result<Store, OpenError> {
+        open::open(directory, options)
+    }
+
+    /// Records a job that has been submitted and, if `live` says so, started in the same
+    /// step. A job that exists stays as it is.
+    ///
+    /// Dropping the future may leave the job recorded or not.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::UnknownOutcome`]: the job may exist. Any other: it certainly does
+    /// not.
+    pub async fn submit(
+        &self,
+        id: JobId,
+        call: &CallRecord,
+        live: &LiveRecord,
+    ) -> Result<(), StoreError> {
+        let call = codec::encode_call(call).map_err(refused(id))?;
+        let live = live.clone();
+        let size = call.len();
+        self.write(id, size, Change::Submit { call, live }).await?;
+        Ok(())
+    }
+
+    /// Records that the job's execution starts, in milliseconds since 1970. If it has
+    /// started before, the first time stays.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotLive`] if the job has ended or does not exist.
+    pub async fn start(&self, id: JobId, started: u64) -> Result<(), StoreError> {
+        self.write(id, 0, Change::Start { at: started }).await?;
+        Ok(())
+    }
+
+    /// Adds packets to a live job. Waits until there is room for them in memory; what is
+    /// returned then waits until they are on disk. Packets that the job has already are
+    /// passed over.
+    ///
+    /// Several appends of a job are made in the order of their first step. A segment is
+    /// best not much longer than [`SEGMENT_SIZE`](crate::segment::SEGMENT_SIZE).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Refused`] if the packets do not follow those that the job has,
+    /// [`StoreError::NotLive`] if it has ended or does not exist: from the second step.
+    pub async fn append(&self, id: JobId, segments: Vec<Segment>) -> Result<Appending, StoreError> {
+        let size = segments.iter().map(Segment::len_bytes).sum();
+        let answer = self
+            .hand_over(id, size, Change::Append { segments })
+            .await?;
+        Ok(Appending(answer))
+    }
+
+    /// Records how the job ended, all in one step. A job that has ended before stays as
+    /// it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotLive`] if there is no such job. After
+    /// [`StoreError::UnknownOutcome`] the job must not be shown as ended.
+    pub async fn finish(&self, id: JobId, end: EndRecord) -> Result<Finished, StoreError> {
+        let end = codec::encode_end(&end).map_err(refused(id))?;
+        let done = self.write(id, end.len(), Change::Finish { end }).await?;
+        if done != Done::Already {
+            return Ok(Finished::Now);
+        }
+        match self.outcome(id).await? {
+            Some(end) => Ok(Finished::Before(end)),
+            None => Err(StoreError::NotLive(id)),
+        }
+    }
+
+    /// A job without its outcome and packets; `None` if there is no such job.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unreadable`] or [`StoreError::Corrupt`], as for all reads.
+    pub async fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
+        let (stage, call) = {
+            let engine = self.shared.engine()?;
+            let Some(stage) = read::stage(&engine, id)? else {
+                return Ok(None);
+            };
+            let Some(call) = Long::read(&engine, Table::Calls, id)? else {
+                return Ok(None);
+            };
+            (stage, call)
+        };
+        self.settled(id).await?;
+        let job = if call.is_whole() {
+            read::job(&*self.shared.engine()?, id, stage, call)
+        } else {
+            self.blocking(move |engine| read::job(engine, id, stage, call))
+                .await
+        };
+        job.map(Some)
+    }
+
+    /// How a job ended; `None` if it has not, or there is no such job.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::job`].
+    pub async fn outcome(&self, id: JobId) -> Result<Option<EndRecord>, StoreError> {
+        let Some(end) = Long::read(&*self.shared.engine()?, Table::Ends, id)? else {
+            return Ok(None);
+        };
+        self.settled(id).await?;
+        let end = if end.is_whole() {
+            read::end(&*self.shared.engine()?, end)
+        } else {
+            self.blocking(move |engine| read::end(engine, end)).await
+        };
+        end.map(Some)
+    }
+
+    /// Packets of a job from this number on, in segments that together have at most
+    /// `max_bytes`, but at least one if there is the packet `from`. The first has `from`
+    /// in it, perhaps not as its first packet. Empty if there is no such packet on disk.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::job`].
+    pub async fn segments(
+        &self,
+        id: JobId,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<Segment>, StoreError> {
+        let mut segments = self
+            .blocking(move |engine| read::segments(engine, id, from, max_bytes))
+            .await?;
+        let limit = self.shared.unsynced.packets_limit(id);
+        segments.retain(|segment| segment.first() < limit);
+        if let Some(last) = segments.last_mut() {
+            *last = last.between(0, limit);
+        }
+        segments.retain(|segment| segment.end() > from);
+        Ok(segments)
+    }
+
+    /// How many packets of the job are on disk.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::job`].
+    pub async fn packet_count(&self, id: JobId) -> Result<u64, StoreError> {
+        let count = read::packet_count(&*self.shared.engine()?, id)?;
+        Ok(count.min(self.shared.unsynced.packets_limit(id)))
+    }
+
+    /// All live jobs, in the order of their sequence numbers: what recovery needs when
+    /// the store has been opened. How long it takes depends on their number alone.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::job`].
+    pub async fn live(&self) -> Result<Vec<(JobId, LiveRecord)>, StoreError> {
+        self.blocking(read::live).await
+    }
+
+    /// Ended jobs in the order of their ids, at most `limit` of them, from the one after
+    /// `after`. A page can be shorter than `limit` so that it fits into memory; only an
+    /// empty one is the end. A job whose record is damaged is logged and left out.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::job`].
+    pub async fn ended_page(
+        &self,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobRecord>, StoreError> {
+        let page = self
+            .blocking(move |engine| read::ended_page(engine, after, limit))
+            .await?;
+        for job in &page {
+            self.settled(job.id).await?;
+        }
+        Ok(page)
+    }
+
+    /// Why the store cannot be written at present, `None` if it can.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.shared.failure().map(|reason| reason.to_string())
+    }
+
+    /// Brings everything to the disk and closes the store, for all its clones: what they
+    /// ask of it afterwards is refused.
+    ///
+    /// Dropping the future does not keep the store from closing.
+    pub async fn close(&self) {
+        let (closed, closing) = oneshot::channel();
+        if self.requests.send(Request::Close(closed)).is_ok() {
+            // An error says that the writer has closed it already.
+            let _ = closing.await;
+        }
+    }
+
+    async fn write(&self, id: JobId, size: usize, change: Change) -> Result<Done, StoreError> {
+        answered(self.hand_over(id, size, change).await?.await)
+    }
+
+    /// Gives a change to the writer, once there is room for it.
+    async fn hand_over(
+        &self,
+        id: JobId,
+        size: usize,
+        change: Change,
+    ) -> Result<oneshot::Receiver<Result<Done, StoreError>>, StoreError> {
+        let size = size + WRITE_COST;
+        // The greatest packets and results still fit into it, one at a time.
+        let cost = u32::try_from(size.min(WRITE_BUDGET)).unwrap_or(u32::MAX);
+        let permit = self.budget.clone().acquire_many_owned(cost).await;
+        let permit = permit.map_err(|_| closed())?;
+        if let Some(reason) = self.shared.failure() {
+            return Err(StoreError::Unavailable(reason.to_string()));
+        }
+        let (answer, receiver) = oneshot::channel();
+        let write = Write {
+            id,
+            change,
+            answer,
+            size,
+            permit,
+        };
+        self.requests
+            .send(Request::Write(write))
+            .map_err(|_| closed())?;
+        Ok(receiver)
+    }
+
+    /// Waits until the job's state that has just been read is on disk.
+    async fn settled(&self, id: JobId) -> Result<(), StoreError> {
+        let settled = self.shared.unsynced.state_settled(id).await;
+        settled.map_err(|_| {
+            let why = "the job's last change may not be on disk, because writing failed";
+            StoreError::Unreadable(why.into())
+        })
+    }
+
+    /// Reads on a thread that may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Engine) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = self.shared.clone();
+        tokio::task::spawn_blocking(move || read(&*shared.engine()?))
+            .await
+            .unwrap_or_else(|error| Err(StoreError::Unreadable(error.to_string())))
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+impl Future for Appending {
+    type Output = Result<u64, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|answer| {
+            answered(answer).map(|done| match done {
+                Done::PacketsUpTo(number) => number,
+                // Not the answer to an append.
+                Done::Recorded | Done::Already => 0,
+            })
+        })
+    }
+}
+
+fn answered(
+    answer: Result<Result<Done, StoreError>, oneshot::error::RecvError>,
+) -> Result<Done, StoreError> {
+    let unanswered = "its writer ended before the answer";
+    answer.unwrap_or_else(|_| Err(StoreError::UnknownOutcome(unanswered.into())))
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("it is closed".into())
+}
+
+fn refused(id: JobId) -> impl FnOnce(serde_json::Error) -> StoreError {
+    move |error| StoreError::Refused {
+        id,
+        why: error.to_string(),
+    }
+}

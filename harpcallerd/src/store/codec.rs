@@ -1,0 +1,298 @@
+//! The bytes of a job's records.
+//!
+//! A record is a row of sections, each its length (a [`varint`]) and its bytes. The
+//! first is a JSON object with the small fields; the others are text of the user's,
+//! which is so neither escaped nor looked at. A call has arguments and info, an end has
+//! the outcome. Sections that a newer release adds behind these are passed over.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use harp_proto::{Json, Outcome};
+use serde::{Deserialize, Serialize};
+
+use super::varint;
+use crate::record::{CallRecord, EndRecord, LiveRecord, QueueRecord};
+
+/// A record that is not what this release or an earlier one writes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Malformed {
+    #[error("a section is missing or cut short")]
+    Section,
+    #[error("its fields are not readable: {0}")]
+    Fields(#[from] serde_json::Error),
+    #[error("its outcome is not readable")]
+    Outcome,
+}
+
+/// The small fields of a call.
+#[derive(Serialize, Deserialize)]
+struct CallFields<'a> {
+    #[serde(borrow)]
+    host: Cow<'a, str>,
+    #[serde(borrow)]
+    procedure: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timeout: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_exec_time: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    queue: Option<Cow<'a, QueueRecord>>,
+    submitted: u64,
+}
+
+/// The small fields of an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EndFields {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) started: Option<u64>,
+    pub(crate) ended: u64,
+    pub(crate) packets: u64,
+}
+
+pub(crate) fn encode_call(call: &CallRecord) -> Result<Vec<u8>, serde_json::Error> {
+    let fields = serde_json::to_vec(&CallFields {
+        host: Cow::Borrowed(&call.host),
+        procedure: Cow::Borrowed(&call.procedure),
+        timeout: call.timeout,
+        max_exec_time: call.max_exec_time,
+        queue: call.queue.as_ref().map(Cow::Borrowed),
+        submitted: call.submitted,
+    })?;
+    Ok(join([
+        &fields,
+        call.arguments.as_bytes(),
+        call.info.as_bytes(),
+    ]))
+}
+
+pub(crate) fn decode_call(record: &Bytes) -> Result<CallRecord, Malformed> {
+    let mut sections = Sections(record.clone());
+    let fields = sections.take()?;
+    let fields: CallFields<'_> = serde_json::from_slice(&fields)?;
+    Ok(CallRecord {
+        host: fields.host.into_owned(),
+        procedure: fields.procedure.into_owned(),
+        arguments: Json::from_trusted(sections.take()?),
+        info: Json::from_trusted(sections.take()?),
+        timeout: fields.timeout,
+        max_exec_time: fields.max_exec_time,
+        queue: fields.queue.map(Cow::into_owned),
+        submitted: fields.submitted,
+    })
+}
+
+pub(crate) fn encode_end(end: &EndRecord) -> Result<Vec<u8>, serde_json::Error> {
+    let fields = serde_json::to_vec(&EndFields {
+        started: end.started,
+        ended: end.ended,
+        packets: end.packets,
+    })?;
+    Ok(join([&fields, end.outcome.to_json().as_bytes()]))
+}
+
+pub(crate) fn decode_end(record: &Bytes) -> Result<EndRecord, Malformed> {
+    let mut sections = Sections(record.clone());
+    let fields: EndFields = serde_json::from_slice(&sections.take()?)?;
+    let outcome = Json::from_trusted(sections.take()?);
+    Ok(EndRecord {
+        started: fields.started,
+        ended: fields.ended,
+        outcome: Outcome::from_json(&outcome).ok_or(Malformed::Outcome)?,
+        packets: fields.packets,
+    })
+}
+
+/// The small fields of an end of which at least the first piece is here.
+pub(crate) fn end_fields(beginning: &Bytes) -> Result<EndFields, Malformed> {
+    let fields = Sections(beginning.clone()).take()?;
+    Ok(serde_json::from_slice(&fields)?)
+}
+
+pub(crate) fn encode_live(live: &LiveRecord) -> Result<Vec<u8>, serde_json::Error> {
+    Ok(join([&serde_json::to_vec(live)?]))
+}
+
+pub(crate) fn decode_live(record: &[u8]) -> Result<LiveRecord, Malformed> {
+    let fields = Sections(Bytes::copy_from_slice(record)).take()?;
+    Ok(serde_json::from_slice(&fields)?)
+}
+
+fn join<const N: usize>(sections: [&[u8]; N]) -> Vec<u8> {
+    let length: usize = sections.iter().map(|section| section.len()).sum();
+    let mut record = Vec::with_capacity(length + 5 * N);
+    for section in sections {
+        varint::put(&mut record, section.len() as u64);
+        record.extend_from_slice(section);
+    }
+    record
+}
+
+/// Takes sections off the front.
+struct Sections(Bytes);
+
+impl Sections {
+    fn take(&mut self) -> Result<Bytes, Malformed> {
+        let mut rest = &self.0[..];
+        let len = varint::take(&mut rest).and_then(|len| usize::try_from(len).ok());
+        let len = len
+            .filter(|len| *len <= rest.len())
+            .ok_or(Malformed::Section)?;
+        let start = self.0.len() - rest.len();
+        let section = self.0.slice(start..start + len);
+        self.0 = self.0.slice(start + len..);
+        Ok(section)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use harp_proto::Failure;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_a_call_are_these() {
+        let call = CallRecord {
+            host: "web01".into(),
+            procedure: "p\"q".into(),
+            arguments: r#"[1.0,{"a":1,"a":2}]"#.parse().unwrap(),
+            info: r#""\u0041""#.parse().unwrap(),
+            timeout: Some(5),
+            max_exec_time: None,
+            queue: Some(QueueRecord {
+                name: "{}".parse().unwrap(),
+                concurrency: 2,
+            }),
+            submitted: 1_700_000_000_123,
+        };
+        let record = Bytes::from(encode_call(&call).unwrap());
+        let fields = concat!(
+            r#"{"host":"web01","procedure":"p\"q","timeout":5,"#,
+            r#""queue":{"name":{},"concurrency":2},"submitted":1700000000123}"#,
+        );
+        let expected = [
+            &[fields.len() as u8],
+            fields.as_bytes(),
+            b"\x13",
+            br#"[1.0,{"a":1,"a":2}]"#,
+            b"\x08",
+            br#""\u0041""#,
+        ]
+        .concat();
+        assert_eq!(record, expected);
+        assert_eq!(decode_call(&record).unwrap(), call);
+    }
+
+    #[test]
+    fn the_bytes_of_a_state_and_an_end_are_these() {
+        let live = LiveRecord {
+            sequence: 7,
+            queue: None,
+            started: Some(6),
+            submitted: 5,
+        };
+        let record = encode_live(&live).unwrap();
+        assert_eq!(
+            record,
+            b"\x28{\"sequence\":7,\"started\":6,\"submitted\":5}"
+        );
+        let end = EndRecord {
+            started: Some(6),
+            ended: 8,
+            outcome: Outcome::Cancelled,
+            packets: 2,
+        };
+        let record = encode_end(&end).unwrap();
+        assert_eq!(
+            record,
+            b"\x23{\"started\":6,\"ended\":8,\"packets\":2}\x12{\"cancelled\":true}"
+        );
+    }
+
+    #[test]
+    fn what_a_newer_release_adds_is_passed_over() {
+        let record = join([
+            br#"{"ended":9,"packets":3,"priority":[1]}"#,
+            br#"{"cancelled":true}"#,
+            b"more",
+        ]);
+        let end = decode_end(&Bytes::from(record)).unwrap();
+        assert_eq!(
+            end,
+            EndRecord {
+                started: None,
+                ended: 9,
+                outcome: Outcome::Cancelled,
+                packets: 3
+            }
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn calls_come_back(
+            (host, procedure, text) in any::<(String, String, String)>(),
+            (timeout, max_exec_time) in any::<(Option<u64>, Option<u64>)>(),
+            concurrency in any::<Option<u64>>(),
+            submitted in any::<u64>(),
+        ) {
+            let call = CallRecord {
+                host,
+                procedure,
+                arguments: Json::encode(&[&text]).unwrap(),
+                info: Json::encode(&text).unwrap(),
+                timeout,
+                max_exec_time,
+                queue: concurrency.map(|concurrency| QueueRecord {
+                    name: r#"{"q":1.0}"#.parse().unwrap(),
+                    concurrency,
+                }),
+                submitted,
+            };
+            let record = Bytes::from(encode_call(&call).unwrap());
+            prop_assert_eq!(decode_call(&record).unwrap(), call);
+        }
+
+        #[test]
+        fn ends_come_back(
+            (started, ended, packets) in any::<(Option<u64>, u64, u64)>(),
+            (which, text) in (0..4, any::<String>()),
+        ) {
+            let failure = Failure::new(text.clone(), text.clone()).with_data(&text);
+            let outcome = match which {
+                0 => Outcome::Returned(Json::encode(&text).unwrap()),
+                1 => Outcome::Exception(failure),
+                2 => Outcome::Cancelled,
+                _ => Outcome::Error(failure),
+            };
+            let end = EndRecord { started, ended, outcome, packets };
+            let record = Bytes::from(encode_end(&end).unwrap());
+            prop_assert_eq!(end_fields(&record).unwrap(), EndFields { started, ended, packets });
+            prop_assert_eq!(decode_end(&record).unwrap(), end);
+        }
+
+        #[test]
+        fn live_records_come_back(
+            (sequence, started, submitted) in any::<(u64, Option<u64>, u64)>(),
+            concurrency in any::<Option<u64>>(),
+        ) {
+            let queue = concurrency.map(|concurrency| QueueRecord {
+                name: r#"{"b":[],"a":"x y"}"#.parse().unwrap(),
+                concurrency,
+            });
+            let live = LiveRecord { sequence, queue, started, submitted };
+            prop_assert_eq!(decode_live(&encode_live(&live).unwrap()).unwrap(), live);
+        }
+
+        #[test]
+        fn no_input_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = decode_live(&bytes);
+            let bytes = Bytes::from(bytes);
+            let _ = decode_call(&bytes);
+            let _ = decode_end(&bytes);
+            let _ = end_fields(&bytes);
+        }
+    }
+}

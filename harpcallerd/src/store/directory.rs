@@ -1,0 +1,253 @@
+//! The store's directory: whose it is, who may read it, and what it says about itself
+//! before the engine is let in.
+//!
+//! Beside the engine's files there are two of ours: `lock`, locked as long as the store
+//! is open, and `store.json`, by which a damaged store is known where the engine would
+//! take it for a new one, or for one that was written to a little less:
+//!
+//! ```json
+//! {"layout":1,"mark":7,"closed_with":524288}
+//! ```
+//!
+//! - It is first written once the store is complete, so if it is there the engine's file
+//!   must be there too.
+//! - `mark` is a number that the store has as well, and that is raised a few times a
+//!   second while jobs are written: there first, here after that is on disk. If the one
+//!   in the store is the lower one, the last writes are gone.
+//! - `closed_with` is the length of the engine's file at an orderly closing; missing
+//!   while the store is open and after a crash.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::OpenError;
+use super::layout;
+
+/// The directory of a store, locked as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// What the store says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct About {
+    layout: u32,
+    #[serde(default)]
+    mark: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    closed_with: Option<u64>,
+}
+
+const ABOUT: &str = "store.json";
+
+impl Directory {
+    /// Makes the directory if it is not there, locks it, and removes what a killed
+    /// process may have left behind.
+    ///
+    /// A directory that is made gets mode 0700, a file 0600. The mode of one that exists
+    /// is its owner's affair; files in it are closed to others all the same.
+    pub(crate) fn prepare(path: &Path) -> Result<Directory, OpenError> {
+        let failed = |action| io_error(path, action);
+        if !path.is_dir() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(failed("create the directory"))?;
+            if let Some(parent) = path.parent() {
+                sync_directory(parent).map_err(failed("sync the directory above"))?;
+            }
+        }
+        let lock = private_file(&path.join("lock")).map_err(failed("open the file lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse { path: path.into() });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed("lock the file lock")(source)),
+        }
+        let directory = Directory {
+            path: path.into(),
+            _lock: lock,
+        };
+        directory
+            .remove_unfinished_snapshots()
+            .map_err(failed("remove an unfinished snapshot"))?;
+        Ok(directory)
+    }
+
+    /// Looks at what is there before the engine does, which could take the remains of a
+    /// store for a new one. Returns the mark that the store must have, `None` if there is
+    /// no store yet.
+    pub(crate) fn inspect(&self) -> Result<Option<u64>, OpenError> {
+        let text = match std::fs::read(self.path.join(ABOUT)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.io_error("read store.json")(error)),
+        };
+        let about: About = serde_json::from_slice(&text)
+            .map_err(|error| self.damaged(format!("store.json is not readable: {error}")))?;
+        if about.layout > layout::VERSION {
+            return Err(self.newer(about.layout));
+        }
+        let length = match std::fs::metadata(self.data_file()) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(self.damaged("its file db is missing"));
+            }
+            Err(error) => return Err(self.io_error("look at the file db")(error)),
+        };
+        if length == 0 {
+            return Err(self.damaged("its file db is empty"));
+        }
+        match about.closed_with {
+            Some(expected) if expected != length => Err(self.damaged(format!(
+                "its file db was closed with {expected} bytes and has {length}"
+            ))),
+            _ => Ok(Some(about.mark)),
+        }
+    }
+
+    /// Makes the files that the engine would make with the mode of its choice.
+    pub(crate) fn make_private_files(&self) -> Result<(), OpenError> {
+        private_file(&self.data_file()).map_err(self.io_error("open the file db"))?;
+        let blobs = self.path.join("blobs");
+        match DirBuilder::new().mode(0o700).create(&blobs) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(self.io_error("create the directory blobs")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Closes to others what the engine has made when it was opened, and makes the names
+    /// of all files durable.
+    pub(crate) fn close_to_others(&self) -> Result<(), OpenError> {
+        self.set_modes()
+            .and_then(|()| sync_directory(&self.path))
+            .map_err(self.io_error("set the modes of its files"))
+    }
+
+    /// Notes that the store is open and has this mark on disk.
+    pub(crate) fn note_open(&self, mark: u64) -> io::Result<()> {
+        self.note(About {
+            layout: layout::VERSION,
+            mark,
+            closed_with: None,
+        })
+    }
+
+    /// Notes that the store has been closed in order, when nobody can write to its data
+    /// file any more.
+    pub(crate) fn note_closed(&self, mark: u64) -> io::Result<()> {
+        self.note(About {
+            layout: layout::VERSION,
+            mark,
+            closed_with: Some(std::fs::metadata(self.data_file())?.len()),
+        })
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The engine's file.
+    pub(crate) fn data_file(&self) -> PathBuf {
+        self.path.join("db")
+    }
+
+    pub(crate) fn damaged(&self, why: impl Into<String>) -> OpenError {
+        OpenError::Damaged {
+            path: self.path.clone(),
+            why: why.into(),
+        }
+    }
+
+    pub(crate) fn newer(&self, found: u32) -> OpenError {
+        OpenError::Newer {
+            path: self.path.clone(),
+            found,
+            known: layout::VERSION,
+        }
+    }
+
+    pub(crate) fn io_error(
+        &self,
+        action: &'static str,
+    ) -> impl FnOnce(io::Error) -> OpenError + use<> {
+        io_error(&self.path, action)
+    }
+
+    /// A process killed while it opens the store can leave `snap.*.generating`, with
+    /// which the engine would never open again.
+    fn remove_unfinished_snapshots(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("snap.") && name.ends_with(".generating") {
+                tracing::info!(file = %name, "removing an unfinished snapshot of the job store");
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_modes(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if entry.file_type()?.is_file() && (name == "conf" || name.starts_with("snap.")) {
+                std::fs::set_permissions(entry.path(), Permissions::from_mode(0o600))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&self, about: About) -> io::Result<()> {
+        let new = self.path.join("store.json.new");
+        let mut file = private_file(&new)?;
+        file.set_len(0)?;
+        serde_json::to_writer(&mut file, &about)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        // Should a power cut undo the renaming, the older note is as true.
+        std::fs::rename(&new, self.path.join(ABOUT))
+    }
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    File::open(path)?.sync_all()
+}
+
+fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> OpenError + use<> {
+    let path = path.to_owned();
+    move |source| OpenError::Io {
+        path,
+        action,
+        source,
+    }
+}

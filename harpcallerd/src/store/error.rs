@@ -1,0 +1,87 @@
+//! What can go wrong with the store.
+
+use std::io;
+use std::path::PathBuf;
+
+use harp_proto::JobId;
+
+/// Why the store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory or a file in it cannot be made, read or written.
+    #[error("job store {path}: cannot {action}: {source}")]
+    Io {
+        /// The store's directory.
+        path: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process has the store open.
+    #[error(
+        "job store {path} is in use by another process; if that is a harpcallerd, stop it first"
+    )]
+    InUse {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// A newer release wrote it.
+    #[error(
+        "job store {path} has layout {found}, this harpcallerd knows layouts up to {known}: start the newer release that wrote it"
+    )]
+    Newer {
+        /// The store's directory.
+        path: PathBuf,
+        /// The layout of the store.
+        found: u32,
+        /// The newest layout that this release knows.
+        known: u32,
+    },
+    /// What is there is not what was written.
+    #[error(
+        "job store {path} is damaged ({why}); restore it from a backup, or move the directory aside to start with an empty one"
+    )]
+    Damaged {
+        /// The store's directory.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+}
+
+/// Why the store did not do what it was asked to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The store takes no writes, or is closed. What was asked for was certainly not
+    /// done.
+    #[error("the job store cannot be written: {0}")]
+    Unavailable(String),
+    /// Writing failed half-way: what was asked for may be on disk or not.
+    #[error("writing to the job store failed: {0}")]
+    UnknownOutcome(String),
+    /// Reading failed.
+    #[error("the job store cannot be read: {0}")]
+    Unreadable(String),
+    /// A record is there but makes no sense.
+    #[error("the job store is damaged: {what} of job {id}: {why}")]
+    Corrupt {
+        /// The job.
+        id: JobId,
+        /// Which of its records.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A record that cannot be written: the caller's mistake. Nothing was done.
+    #[error("the job store refuses a record of job {id}: {why}")]
+    Refused {
+        /// The job.
+        id: JobId,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The job has ended, or there is no such job: nothing was done.
+    #[error("job {0} has ended or does not exist")]
+    NotLive(JobId),
+}

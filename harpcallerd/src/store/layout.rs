@@ -1,0 +1,208 @@
+//! Keys of the store, and how a value longer than one entry is laid out.
+//!
+//! All is in one key space; the first byte of a key names the table:
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `c` id | the call, as submitted |
+//! | `l` id | where a live job stands; there as long as the job has not ended |
+//! | `e` id | how the job ended |
+//! | `p` id number | a segment of packets, by the number of its first |
+//! | `C` id n, `E` id n, `P` id number n | further pieces of a long `c`, `e`, `p` value |
+//! | `m` | the mark, in decimal (see [`directory`](super::directory)) |
+//! | `v` | version of this layout, in decimal |
+//!
+//! Ids are sixteen bytes that sort by the time of submission; packet numbers are eight
+//! bytes and piece numbers four, both big endian. Which of `l` and `e` has the job says
+//! whether it is live, so that recovery reads the live ones and nothing else.
+//!
+//! A value of `c`, `e` and `p` begins with the length of the whole (a [`varint`]), then
+//! comes as much of it as fits; the rest is in pieces. The pieces are written before the
+//! entry that makes them known.
+
+use bytes::Bytes;
+use harp_proto::JobId;
+
+use super::varint;
+
+/// Version of the layout that this release writes.
+pub(crate) const VERSION: u32 = 1;
+
+/// Where the version stands.
+pub(crate) const VERSION_KEY: &[u8] = b"v";
+
+/// Where the mark stands.
+pub(crate) const MARK_KEY: &[u8] = b"m";
+
+/// Most bytes of a long value in one entry. sled keeps up to sixteen neighbouring
+/// entries in a page and moves pages of 128 KiB and up to files that it never syncs, so
+/// entries have to stay well under 8 KiB.
+pub(crate) const PIECE: usize = 4000;
+
+/// A table, by the first byte of its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Table {
+    Calls = b'c' as isize,
+    Live = b'l' as isize,
+    Ends = b'e' as isize,
+    Packets = b'p' as isize,
+}
+
+impl Table {
+    /// The key of a job in this table, and the start of all its keys.
+    pub(crate) fn key(self, id: JobId) -> Key {
+        Key::new(self as u8).with(id.as_bytes())
+    }
+
+    /// The least key of the table, and one that is above all of them.
+    pub(crate) fn bounds(self) -> (Key, Key) {
+        (Key::new(self as u8), Key::new(self as u8 + 1))
+    }
+}
+
+/// Key of the segment that starts with this packet.
+pub(crate) fn packets_key(id: JobId, first: u64) -> Key {
+    Table::Packets.key(id).with(&first.to_be_bytes())
+}
+
+/// The job that a key is about.
+pub(crate) fn job_of(key: &[u8]) -> Option<JobId> {
+    let id: &[u8; 16] = key.get(1..)?.first_chunk()?;
+    Some(JobId::from_bytes(*id))
+}
+
+/// The packet number in a key of the packet table.
+pub(crate) fn number_of(key: &[u8]) -> Option<u64> {
+    let number: &[u8; 8] = key.get(17..)?.first_chunk()?;
+    Some(u64::from_be_bytes(*number))
+}
+
+/// The key of a further piece of the value at `key`.
+pub(crate) fn piece_key(key: &Key, n: u32) -> Key {
+    let mut piece = key.with(&n.to_be_bytes());
+    piece.bytes[0] = piece.bytes[0].to_ascii_uppercase();
+    piece
+}
+
+/// A key, on the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key {
+    bytes: [u8; Key::MAX],
+    len: usize,
+}
+
+impl Key {
+    /// Table, job, packet number, piece number.
+    const MAX: usize = 1 + 16 + 8 + 4;
+
+    fn new(table: u8) -> Key {
+        let mut bytes = [0; Key::MAX];
+        bytes[0] = table;
+        Key { bytes, len: 1 }
+    }
+
+    fn with(mut self, part: &[u8]) -> Key {
+        self.bytes[self.len..self.len + part.len()].copy_from_slice(part);
+        self.len += part.len();
+        self
+    }
+}
+
+impl std::ops::Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// Cuts a long value: the entry that makes it known, and the further pieces.
+pub(crate) fn cut(value: &[u8]) -> (Vec<u8>, impl Iterator<Item = &[u8]>) {
+    let (first, rest) = value.split_at(value.len().min(PIECE));
+    let mut entry = Vec::with_capacity(varint::MAX_LEN + first.len());
+    varint::put(&mut entry, value.len() as u64);
+    entry.extend_from_slice(first);
+    (entry, rest.chunks(PIECE))
+}
+
+/// What the entry of a long value says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    /// Length of the whole value.
+    pub(crate) total: usize,
+    /// As much of it as is here.
+    pub(crate) first: Bytes,
+}
+
+impl Beginning {
+    pub(crate) fn decode(entry: Bytes) -> Option<Beginning> {
+        let mut rest = &entry[..];
+        let total = usize::try_from(varint::take(&mut rest)?).ok()?;
+        let first = entry.slice(entry.len() - rest.len()..);
+        (first.len() <= total).then_some(Beginning { total, first })
+    }
+
+    /// Whether there are no further pieces.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.first.len() == self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_told_apart_and_sort() {
+        let id = JobId::submitted_at(1_700_000_000_000);
+        let later = JobId::submitted_at(1_700_000_000_001);
+        let keys = [
+            packets_key(id, 0),
+            packets_key(id, 255),
+            packets_key(id, 256),
+            packets_key(id, u64::MAX),
+            packets_key(later, 0),
+        ];
+        assert!(keys.windows(2).all(|pair| pair[0][..] < pair[1][..]));
+        let (least, above) = Table::Packets.bounds();
+        assert!(
+            keys.iter()
+                .all(|key| least[..] < key[..] && key[..] < above[..])
+        );
+        assert!(keys[3].starts_with(&Table::Packets.key(id)));
+        assert_eq!(job_of(&keys[2]), Some(id));
+        assert_eq!(number_of(&keys[2]), Some(256));
+
+        let piece = piece_key(&keys[1], 7);
+        assert_eq!(piece[0], b'P');
+        assert_eq!(piece.len(), 29);
+        assert_eq!(job_of(&piece), Some(id));
+        assert_eq!(job_of(b"v"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_value_is_joined_again(
+            len in prop_oneof![0_usize..100, PIECE - 3..PIECE + 3, 0_usize..5 * PIECE],
+        ) {
+            let value: Vec<u8> = (0..len).map(|index| index as u8).collect();
+            let (entry, pieces) = cut(&value);
+            prop_assert!(entry.len() <= PIECE + 3);
+            let beginning = Beginning::decode(Bytes::from(entry)).unwrap();
+            prop_assert_eq!(beginning.total, len);
+            prop_assert_eq!(beginning.is_whole(), len <= PIECE);
+            let mut joined = beginning.first.to_vec();
+            joined.extend(pieces.flatten());
+            prop_assert_eq!(joined, value);
+        }
+
+        #[test]
+        fn no_input_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = job_of(&bytes);
+            let _ = number_of(&bytes);
+            let _ = Beginning::decode(Bytes::from(bytes));
+        }
+    }
+}

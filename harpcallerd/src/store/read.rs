@@ -1,0 +1,294 @@
+//! Reading from the engine. Whatever takes more than a point read is for a thread that
+//! may block.
+
+use std::ops::ControlFlow;
+
+use bytes::{Bytes, BytesMut};
+use harp_proto::JobId;
+
+use super::codec;
+use super::error::StoreError;
+use super::layout::{self, Beginning, Key, Table};
+use super::sled::Engine;
+use crate::record::{EndRecord, JobRecord, LiveRecord, Stage};
+use crate::segment::{self, Segment};
+
+/// How much text of calls a page of jobs holds at most, in bytes, unless one call alone
+/// has more.
+const PAGE_SIZE: usize = 1024 * 1024;
+
+/// A long value, of which perhaps only the beginning has been read.
+pub(crate) struct Long {
+    id: JobId,
+    what: &'static str,
+    key: Key,
+    beginning: Beginning,
+}
+
+impl Long {
+    /// Reads the beginning of a job's entry in this table: a point read.
+    pub(crate) fn read(
+        engine: &Engine,
+        table: Table,
+        id: JobId,
+    ) -> Result<Option<Long>, StoreError> {
+        let key = table.key(id);
+        let Some(entry) = engine.get(&key)? else {
+            return Ok(None);
+        };
+        Long::decode(id, name(table), key, entry).map(Some)
+    }
+
+    fn decode(id: JobId, what: &'static str, key: Key, entry: Bytes) -> Result<Long, StoreError> {
+        let beginning =
+            Beginning::decode(entry).ok_or_else(|| corrupt(id, what, "its length does not fit"))?;
+        Ok(Long {
+            id,
+            what,
+            key,
+            beginning,
+        })
+    }
+
+    /// Whether there is nothing more to read.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.beginning.is_whole()
+    }
+
+    /// The value, whose further pieces are read if there are any.
+    pub(crate) fn join(self, engine: &Engine) -> Result<Bytes, StoreError> {
+        if self.is_whole() {
+            return Ok(self.beginning.first);
+        }
+        let mut value = BytesMut::from(&self.beginning.first[..]);
+        let mut n = 0;
+        while value.len() < self.beginning.total {
+            match engine.get(&layout::piece_key(&self.key, n))? {
+                Some(piece) if !piece.is_empty() => value.extend_from_slice(&piece),
+                _ => return Err(corrupt(self.id, self.what, "a piece of it is missing")),
+            }
+            n += 1;
+        }
+        if value.len() > self.beginning.total {
+            return Err(corrupt(self.id, self.what, "its pieces do not fit"));
+        }
+        Ok(value.freeze())
+    }
+}
+
+/// Where a job stands; `None` if there is no such job. Point reads.
+pub(crate) fn stage(engine: &Engine, id: JobId) -> Result<Option<Stage>, StoreError> {
+    // In the order in which a job moves, so that it is not missed between the two.
+    if let Some(record) = engine.get(&Table::Live.key(id))? {
+        let live = decode_live(id, &record)?;
+        return Ok(Some(match live.started {
+            None => Stage::Queued {
+                sequence: live.sequence,
+            },
+            Some(started) => Stage::Running { started },
+        }));
+    }
+    let Some(end) = Long::read(engine, Table::Ends, id)? else {
+        return Ok(None);
+    };
+    let end = end_fields(&end)?;
+    Ok(Some(Stage::Ended {
+        started: end.started,
+        ended: end.ended,
+    }))
+}
+
+/// The record of a job whose call has been found.
+pub(crate) fn job(
+    engine: &Engine,
+    id: JobId,
+    stage: Stage,
+    call: Long,
+) -> Result<JobRecord, StoreError> {
+    let call = codec::decode_call(&call.join(engine)?)
+        .map_err(|error| corrupt(id, name(Table::Calls), error))?;
+    Ok(JobRecord { id, call, stage })
+}
+
+/// How the job ended, from the record that has been found.
+pub(crate) fn end(engine: &Engine, end: Long) -> Result<EndRecord, StoreError> {
+    let id = end.id;
+    codec::decode_end(&end.join(engine)?).map_err(|error| corrupt(id, name(Table::Ends), error))
+}
+
+/// How many packets the job has. Point reads.
+pub(crate) fn packet_count(engine: &Engine, id: JobId) -> Result<u64, StoreError> {
+    match Long::read(engine, Table::Ends, id)? {
+        Some(end) => Ok(end_fields(&end)?.packets),
+        None => packets_end(engine, id),
+    }
+}
+
+/// The number after the last packet that is stored.
+pub(crate) fn packets_end(engine: &Engine, id: JobId) -> Result<u64, StoreError> {
+    let (from, to) = (
+        layout::packets_key(id, 0),
+        layout::packets_key(id, u64::MAX),
+    );
+    let Some((key, entry)) = engine.last(&from, &to)? else {
+        return Ok(0);
+    };
+    let last = packets(id, &key, entry)?;
+    segment::end_of(&last.beginning.first).map_err(|error| corrupt(id, name(Table::Packets), error))
+}
+
+/// Segments of a job, the first of which has the packet with this number, together at
+/// most `max_bytes` long unless the first alone is longer.
+pub(crate) fn segments(
+    engine: &Engine,
+    id: JobId,
+    from: u64,
+    max_bytes: usize,
+) -> Result<Vec<Segment>, StoreError> {
+    let first = layout::packets_key(id, 0);
+    let Some((key, _)) = engine.last(&first, &layout::packets_key(id, from))? else {
+        return Ok(Vec::new());
+    };
+    let mut segments = Vec::new();
+    let mut size = 0;
+    let mut failure = None;
+    let to = layout::packets_key(id, u64::MAX);
+    engine.scan(&key, &to, |key, entry| {
+        let segment = packets(id, key, Bytes::copy_from_slice(entry)).and_then(|packets| {
+            if !segments.is_empty() && size + packets.beginning.total > max_bytes {
+                return Ok(None);
+            }
+            size += packets.beginning.total;
+            let segment = Segment::decode(packets.join(engine)?)
+                .map_err(|error| corrupt(id, name(Table::Packets), error))?;
+            Ok(Some(segment))
+        });
+        match segment {
+            Ok(Some(segment)) => {
+                // The one before `from` can end before it too, and is not wanted then.
+                if segment.end() > from {
+                    segments.push(segment);
+                }
+                ControlFlow::Continue(())
+            }
+            Ok(None) => ControlFlow::Break(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    match failure {
+        // What could be read is given out first.
+        Some(error) if segments.is_empty() => Err(error),
+        _ => Ok(segments),
+    }
+}
+
+/// All jobs that have not ended, in the order of their sequence numbers.
+pub(crate) fn live(engine: &Engine) -> Result<Vec<(JobId, LiveRecord)>, StoreError> {
+    let (from, to) = Table::Live.bounds();
+    let mut jobs = Vec::new();
+    let mut failure = None;
+    engine.scan(&from, &to, |key, record| {
+        let id = layout::job_of(key).unwrap_or(JobId::NONE);
+        match decode_live(id, record) {
+            Ok(live) => {
+                jobs.push((id, live));
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    jobs.sort_by_key(|(_, live)| live.sequence);
+    failure.map_or(Ok(jobs), Err)
+}
+
+/// Jobs that have ended, by id, from the one behind `after`.
+pub(crate) fn ended_page(
+    engine: &Engine,
+    after: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<JobRecord>, StoreError> {
+    let (first, to) = Table::Ends.bounds();
+    let from = after.map_or(first, |id| Table::Ends.key(id));
+    let mut jobs = Vec::new();
+    let mut size = 0;
+    let mut failure = None;
+    engine.scan(&from, &to, |key, entry| {
+        let id = layout::job_of(key).unwrap_or(JobId::NONE);
+        if Some(id) == after {
+            return ControlFlow::Continue(());
+        }
+        match ended(engine, id, Bytes::copy_from_slice(entry)) {
+            Ok(Some((job, len))) => {
+                jobs.push(job);
+                size += len;
+            }
+            // Pruned since the entry was read.
+            Ok(None) => {}
+            // One bad record does not take the others away.
+            Err(error @ StoreError::Corrupt { .. }) => tracing::error!(job = %id, "{error}"),
+            Err(error) => failure = Some(error),
+        }
+        if failure.is_some() || jobs.len() >= limit || size >= PAGE_SIZE {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    failure.map_or(Ok(jobs), Err)
+}
+
+/// An ended job, and how long its call is.
+fn ended(
+    engine: &Engine,
+    id: JobId,
+    entry: Bytes,
+) -> Result<Option<(JobRecord, usize)>, StoreError> {
+    let end = Long::decode(id, name(Table::Ends), Table::Ends.key(id), entry)?;
+    let end = end_fields(&end)?;
+    let Some(call) = Long::read(engine, Table::Calls, id)? else {
+        return Ok(None);
+    };
+    let len = call.beginning.total;
+    let stage = Stage::Ended {
+        started: end.started,
+        ended: end.ended,
+    };
+    Ok(Some((job(engine, id, stage, call)?, len)))
+}
+
+fn packets(id: JobId, key: &[u8], entry: Bytes) -> Result<Long, StoreError> {
+    let what = name(Table::Packets);
+    let first = layout::number_of(key).ok_or_else(|| corrupt(id, what, "its key is cut short"))?;
+    Long::decode(id, what, layout::packets_key(id, first), entry)
+}
+
+fn end_fields(end: &Long) -> Result<codec::EndFields, StoreError> {
+    codec::end_fields(&end.beginning.first).map_err(|error| corrupt(end.id, end.what, error))
+}
+
+pub(crate) fn decode_live(id: JobId, record: &[u8]) -> Result<LiveRecord, StoreError> {
+    codec::decode_live(record).map_err(|error| corrupt(id, name(Table::Live), error))
+}
+
+fn corrupt(id: JobId, what: &'static str, why: impl ToString) -> StoreError {
+    StoreError::Corrupt {
+        id,
+        what,
+        why: why.to_string(),
+    }
+}
+
+fn name(table: Table) -> &'static str {
+    match table {
+        Table::Calls => "the call",
+        Table::Live => "the state",
+        Table::Ends => "the end",
+        Table::Packets => "a segment of packets",
+    }
+}

@@ -1,0 +1,223 @@
+//! The changes of one round of writing, turned into batches for the engine.
+
+use std::collections::HashMap;
+
+use harp_proto::JobId;
+
+use super::codec;
+use super::error::StoreError;
+use super::layout::{self, Key, Table};
+use super::read;
+use super::shared::Shared;
+use super::sled::{Batch, Engine, EngineError};
+use crate::record::LiveRecord;
+use crate::segment::Segment;
+
+/// How many writes a batch has before the next one is begun. Reads wait while the engine
+/// applies a batch.
+const BATCH: usize = 256;
+
+/// What is to be changed. Records are encoded already.
+pub(crate) enum Change {
+    Submit { call: Vec<u8>, live: LiveRecord },
+    Start { at: u64 },
+    Append { segments: Vec<Segment> },
+    Finish { end: Vec<u8> },
+}
+
+/// What is on disk now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// The change.
+    Recorded,
+    /// The change, as the same one was asked for before.
+    Already,
+    /// All packets below this number.
+    PacketsUpTo(u64),
+}
+
+/// Why a change was not made.
+pub(crate) enum Trouble {
+    /// It makes no sense, or what it depends on cannot be read. Others can go on.
+    Refused(StoreError),
+    /// The engine failed to write.
+    Failed(EngineError),
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Trouble {
+        Trouble::Refused(error)
+    }
+}
+
+/// The changes of one round on their way into the engine.
+pub(crate) struct Round<'a> {
+    engine: &'a Engine,
+    shared: &'a Shared,
+    next_packet: &'a mut HashMap<JobId, u64>,
+    batch: Batch,
+    /// What the batch does to the states of jobs; the engine does not show it yet.
+    states: HashMap<JobId, Option<LiveRecord>>,
+}
+
+impl<'a> Round<'a> {
+    pub(crate) fn new(
+        engine: &'a Engine,
+        shared: &'a Shared,
+        next_packet: &'a mut HashMap<JobId, u64>,
+    ) -> Round<'a> {
+        Round {
+            engine,
+            shared,
+            next_packet,
+            batch: Batch::default(),
+            states: HashMap::new(),
+        }
+    }
+
+    /// Makes one change, in full or not at all.
+    pub(crate) fn write(&mut self, id: JobId, change: Change) -> Result<Done, Trouble> {
+        match change {
+            Change::Submit { call, live } => self.submit(id, &call, live),
+            Change::Start { at } => self.start(id, at),
+            Change::Append { segments } => self.append(id, &segments),
+            Change::Finish { end } => self.finish(id, &end),
+        }
+    }
+
+    pub(crate) fn mark(&mut self, mark: u64) {
+        self.batch
+            .insert(layout::MARK_KEY, mark.to_string().as_bytes());
+    }
+
+    /// Hands the batch to the engine.
+    pub(crate) fn apply(&mut self) -> Result<(), EngineError> {
+        self.states.clear();
+        let batch = std::mem::take(&mut self.batch);
+        if batch.len() == 0 {
+            return Ok(());
+        }
+        self.engine.apply(batch)
+    }
+
+    fn submit(&mut self, id: JobId, call: &[u8], live: LiveRecord) -> Result<Done, Trouble> {
+        if self.states.contains_key(&id) || self.contains(&Table::Calls.key(id))? {
+            return Ok(Done::Already);
+        }
+        let state = encode_live(id, &live)?;
+        self.shared.unsynced.state_changes(id);
+        let entry = self.pieces(&Table::Calls.key(id), call)?;
+        self.batch.insert(&Table::Calls.key(id), &entry);
+        self.batch.insert(&Table::Live.key(id), &state);
+        self.states.insert(id, Some(live));
+        self.apply_if_full()?;
+        Ok(Done::Recorded)
+    }
+
+    fn start(&mut self, id: JobId, at: u64) -> Result<Done, Trouble> {
+        let mut live = self.live(id)?.ok_or(StoreError::NotLive(id))?;
+        if live.started.is_some() {
+            return Ok(Done::Already);
+        }
+        live.started = Some(at);
+        let state = encode_live(id, &live)?;
+        self.shared.unsynced.state_changes(id);
+        self.batch.insert(&Table::Live.key(id), &state);
+        self.states.insert(id, Some(live));
+        self.apply_if_full()?;
+        Ok(Done::Recorded)
+    }
+
+    fn append(&mut self, id: JobId, segments: &[Segment]) -> Result<Done, Trouble> {
+        let mut next = match self.next_packet.get(&id) {
+            Some(next) => *next,
+            None if self.live(id)?.is_none() => return Err(StoreError::NotLive(id).into()),
+            None => read::packets_end(self.engine, id)?,
+        };
+        let mut expected = next;
+        for segment in segments {
+            if segment.first() > expected {
+                let why = format!(
+                    "packet {} follows, but packet {expected} is missing",
+                    segment.first()
+                );
+                return Err(StoreError::Refused { id, why }.into());
+            }
+            expected = expected.max(segment.end());
+        }
+        for segment in segments {
+            let segment = segment.between(next, u64::MAX);
+            if segment.is_empty() {
+                continue;
+            }
+            self.shared.unsynced.packets_change(id, next);
+            let key = layout::packets_key(id, segment.first());
+            let entry = self.pieces(&key, segment.as_bytes())?;
+            self.batch.insert(&key, &entry);
+            next = segment.end();
+            self.apply_if_full()?;
+        }
+        self.next_packet.insert(id, next);
+        Ok(Done::PacketsUpTo(next))
+    }
+
+    fn finish(&mut self, id: JobId, end: &[u8]) -> Result<Done, Trouble> {
+        if self.live(id)?.is_none() {
+            // Ended in the batch that is not applied yet, or earlier.
+            let ended = self.states.contains_key(&id) || self.contains(&Table::Ends.key(id))?;
+            return if ended {
+                Ok(Done::Already)
+            } else {
+                Err(StoreError::NotLive(id).into())
+            };
+        }
+        self.shared.unsynced.state_changes(id);
+        let entry = self.pieces(&Table::Ends.key(id), end)?;
+        self.batch.insert(&Table::Ends.key(id), &entry);
+        self.batch.remove(&Table::Live.key(id));
+        self.states.insert(id, None);
+        self.next_packet.remove(&id);
+        self.apply_if_full()?;
+        Ok(Done::Recorded)
+    }
+
+    /// Writes the further pieces of a long value and returns the entry that makes them
+    /// known.
+    fn pieces(&mut self, key: &Key, value: &[u8]) -> Result<Vec<u8>, Trouble> {
+        let (entry, pieces) = layout::cut(value);
+        for (n, piece) in (0..).zip(pieces) {
+            self.batch.insert(&layout::piece_key(key, n), piece);
+            self.apply_if_full()?;
+        }
+        Ok(entry)
+    }
+
+    fn apply_if_full(&mut self) -> Result<(), Trouble> {
+        if self.batch.len() >= BATCH {
+            self.apply().map_err(Trouble::Failed)?;
+        }
+        Ok(())
+    }
+
+    /// Where a live job stands, the batch included.
+    fn live(&self, id: JobId) -> Result<Option<LiveRecord>, StoreError> {
+        if let Some(state) = self.states.get(&id) {
+            return Ok(state.clone());
+        }
+        match self.engine.get(&Table::Live.key(id))? {
+            Some(record) => read::decode_live(id, &record).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn contains(&self, key: &Key) -> Result<bool, StoreError> {
+        Ok(self.engine.contains(key)?)
+    }
+}
+
+fn encode_live(id: JobId, live: &LiveRecord) -> Result<Vec<u8>, StoreError> {
+    codec::encode_live(live).map_err(|error| StoreError::Refused {
+        id,
+        why: error.to_string(),
+    })
+}

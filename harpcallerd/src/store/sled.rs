@@ -1,0 +1,206 @@
+//! The embedded engine: sled 0.34 behind the guards that it needs.
+//!
+//! - Its `flush` does not reach the disk on Linux (`sync_file_range`), so [`Engine::sync`]
+//!   follows it with an `fdatasync` of the data file, on a descriptor of our own.
+//! - It can panic on damaged files. Every call into it turns a panic into an error.
+//! - Its errors are sticky: after one on writing, the engine is of no further use for
+//!   writes.
+//! - It keeps entries of a page together and syncs only its main file, so entries stay
+//!   small ([`layout::PIECE`](super::layout::PIECE)).
+//! - Its settings are left as they are, except for the size of the cache: no compression,
+//!   background flush (which also collects garbage) at its 500 ms.
+
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::directory::Directory;
+
+/// One open sled database.
+pub(crate) struct Engine {
+    db: sled::Db,
+    data_file: File,
+}
+
+/// Why the engine did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    #[error("{0}")]
+    Io(io::Error),
+    #[error("{0}")]
+    Damaged(String),
+}
+
+/// Writes that are applied all or none.
+#[derive(Default)]
+pub(crate) struct Batch {
+    writes: sled::Batch,
+    len: usize,
+}
+
+impl Batch {
+    pub(crate) fn insert(&mut self, key: &[u8], value: &[u8]) {
+        self.writes.insert(key, value);
+        self.len += 1;
+    }
+
+    pub(crate) fn remove(&mut self, key: &[u8]) {
+        self.writes.remove(key);
+        self.len += 1;
+    }
+
+    /// How many writes are in it.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Engine {
+    /// Opens the database in a directory that has been prepared, or makes one.
+    pub(crate) fn open(directory: &Directory, cache_size: u64) -> Result<Engine, EngineError> {
+        let config = sled::Config::new()
+            .path(directory.path())
+            .cache_capacity(cache_size);
+        let data_file = File::options()
+            .read(true)
+            .write(true)
+            .open(directory.data_file())
+            .map_err(EngineError::Io)?;
+        let db = guarded(|| config.open())?;
+        Ok(Engine { db, data_file })
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        let value = guarded(|| self.db.get(key))?;
+        // Copied, because the engine's value would keep its whole page in memory.
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, EngineError> {
+        guarded(|| self.db.contains_key(key))
+    }
+
+    /// The last entry whose key is from `from` to `to`, both included.
+    pub(crate) fn last(
+        &self,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<Option<(Bytes, Bytes)>, EngineError> {
+        let last = guarded(|| self.db.range(from..=to).next_back().transpose())?;
+        Ok(last.map(|(key, value)| (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value))))
+    }
+
+    /// Shows the entries from key `from` up to, not including, `to` in order of their
+    /// keys, until `visit` breaks off.
+    pub(crate) fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        guarded(|| {
+            for entry in self.db.range(from..to) {
+                let (key, value) = entry?;
+                if visit(&key, &value).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether there is nothing in it.
+    pub(crate) fn is_empty(&self) -> Result<bool, EngineError> {
+        guarded(|| self.db.iter().next().transpose()).map(|first| first.is_none())
+    }
+
+    pub(crate) fn apply(&self, batch: Batch) -> Result<(), EngineError> {
+        guarded(|| self.db.apply_batch(batch.writes))
+    }
+
+    /// Returns when all that has been applied is on the disk.
+    pub(crate) fn sync(&self) -> Result<(), EngineError> {
+        guarded(|| self.db.flush())?;
+        self.data_file.sync_data().map_err(EngineError::Io)
+    }
+
+    /// Stops it. Returns whether it let go of its file within `patience`: it has threads
+    /// of its own, which keep the file locked and may go on for a moment.
+    pub(crate) fn close(self, patience: Duration) -> bool {
+        let Engine { db, data_file } = self;
+        let asked = Instant::now();
+        // A flusher that died of a damaged file never answers, so a thread waits for it.
+        let dropping = std::thread::Builder::new()
+            .name("store closing".into())
+            .spawn(move || {
+                guarded(|| {
+                    drop(db);
+                    Ok(())
+                })
+            });
+        if dropping.is_err() {
+            return false;
+        }
+        while data_file.try_lock().is_err() {
+            if asked.elapsed() > patience {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        data_file.sync_all().is_ok()
+    }
+}
+
+impl From<sled::Error> for EngineError {
+    fn from(error: sled::Error) -> EngineError {
+        match error {
+            // A file that ends too soon is no failure of the disk.
+            sled::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                EngineError::Damaged("a page of the file db is missing".into())
+            }
+            sled::Error::Io(error) => EngineError::Io(readable(error)),
+            sled::Error::Corruption { .. } => {
+                EngineError::Damaged("a checksum of the engine's files does not fit".into())
+            }
+            other => EngineError::Damaged(other.to_string()),
+        }
+    }
+}
+
+/// The engine keeps its first error on writing and gives out copies that have lost the
+/// system's words.
+fn readable(error: io::Error) -> io::Error {
+    match error.kind() {
+        kind @ (io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::PermissionDenied)
+            if error.raw_os_error().is_none() =>
+        {
+            kind.into()
+        }
+        _ => error,
+    }
+}
+
+fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, EngineError> {
+    // Whatever the panic left half done stays inside the engine, which is not written to
+    // any more after an error.
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => Ok(result?),
+        Err(panic) => {
+            let message = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("panic");
+            Err(EngineError::Damaged(format!(
+                "the engine gave up: {message}"
+            )))
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The one thread that writes.
+//!
+//! It works in rounds: whatever has arrived while the last round was brought to the disk
+//! is applied in batches, synced once, and answered. A change that must not be torn
+//! apart is in one batch; the pieces of a long value go before the entry that makes them
+//! known, in the same batch or an earlier one.
+//!
+//! When the engine fails, the writes of that round are of unknown outcome and later ones
+//! are certainly not done. The engine is of no use for writes then, and stays as it is
+//! for reads; opening it anew belongs into [`Writer::round`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use harp_proto::JobId;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::directory::Directory;
+use super::error::StoreError;
+use super::round::{Change, Done, Round, Trouble};
+use super::shared::Shared;
+
+/// How much a round takes in, in bytes, so that those who came first need not wait for
+/// all who came after them.
+const ROUND: usize = 16 * 1024 * 1024;
+
+/// How long to wait before the mark is raised again.
+const MARKING: Duration = Duration::from_millis(200);
+
+/// How long the engine may take to let go of its file when it is closed.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// What is asked of the writer.
+pub(crate) enum Request {
+    Write(Write),
+    /// Bring everything before this to the disk and let go of the engine.
+    Close(oneshot::Sender<()>),
+}
+
+/// One change of one job.
+pub(crate) struct Write {
+    pub(crate) id: JobId,
+    pub(crate) change: Change,
+    /// Told once the change is on disk, or why it is not.
+    pub(crate) answer: oneshot::Sender<Result<Done, StoreError>>,
+    /// The change's length in bytes.
+    pub(crate) size: usize,
+    /// Held as long as the change is in memory.
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    directory: Directory,
+    requests: Receiver<Request>,
+    /// Of live jobs that packets have been appended to: the next packet's number.
+    next_packet: HashMap<JobId, u64>,
+    /// The mark that is on disk.
+    mark: u64,
+    marked: Option<Instant>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        directory: Directory,
+        requests: Receiver<Request>,
+        mark: u64,
+    ) -> Writer {
+        Writer {
+            shared,
+            directory,
+            requests,
+            next_packet: HashMap::new(),
+            mark,
+            marked: None,
+        }
+    }
+
+    /// Writes until the store is closed, or nobody has it any more.
+    pub(crate) fn run(mut self) {
+        let mut closing = None;
+        while closing.is_none() {
+            let Ok(first) = self.requests.recv() else {
+                break;
+            };
+            let mut writes = Vec::new();
+            let mut size = 0;
+            let mut request = Some(first);
+            while let Some(taken) = request.take() {
+                match taken {
+                    Request::Write(write) => {
+                        size += write.size;
+                        writes.push(write);
+                        if size < ROUND {
+                            request = self.requests.try_recv().ok();
+                        }
+                    }
+                    Request::Close(closed) => closing = Some(closed),
+                }
+            }
+            self.round(writes);
+        }
+        self.close();
+        if let Some(closed) = closing {
+            // Nobody may be waiting any more.
+            let _ = closed.send(());
+        }
+    }
+
+    fn round(&mut self, writes: Vec<Write>) {
+        if writes.is_empty() {
+            return;
+        }
+        let engine = match self.shared.failure() {
+            None => self.shared.engine(),
+            Some(reason) => Err(StoreError::Unavailable(reason.to_string())),
+        };
+        let engine = match engine {
+            Ok(engine) => engine,
+            Err(error) => {
+                for write in writes {
+                    let _ = write.answer.send(Err(error.clone()));
+                }
+                return;
+            }
+        };
+
+        let mut round = Round::new(&engine, &self.shared, &mut self.next_packet);
+        let mut waiting = Vec::with_capacity(writes.len());
+        let mut failure: Option<String> = None;
+        for write in writes {
+            let Write {
+                id,
+                change,
+                answer,
+                permit,
+                ..
+            } = write;
+            if let Some(reason) = &failure {
+                let _ = answer.send(Err(StoreError::Unavailable(reason.clone())));
+                continue;
+            }
+            match round.write(id, change) {
+                Ok(done) => waiting.push((answer, done, permit)),
+                Err(Trouble::Refused(error)) => {
+                    let _ = answer.send(Err(error));
+                }
+                Err(Trouble::Failed(error)) => {
+                    failure = Some(error.to_string());
+                    waiting.push((answer, Done::Recorded, permit));
+                }
+            }
+        }
+        let marking = self.marked.is_none_or(|marked| marked.elapsed() >= MARKING);
+        if failure.is_none() {
+            if marking {
+                round.mark(self.mark + 1);
+            }
+            let synced = round.apply().and_then(|()| engine.sync());
+            failure = synced.err().map(|error| error.to_string());
+        }
+
+        match &failure {
+            None => self.shared.unsynced.round_done(),
+            Some(reason) => {
+                tracing::error!(reason, "writing to the job store failed");
+                self.shared.fail(reason);
+                self.shared.unsynced.round_failed();
+                self.next_packet.clear();
+            }
+        }
+        for (answer, done, _permit) in waiting {
+            // Who does not wait any more does not want to know.
+            let _ = answer.send(match &failure {
+                None => Ok(done),
+                Some(reason) => Err(StoreError::UnknownOutcome(reason.clone())),
+            });
+        }
+        if marking && failure.is_none() {
+            self.note_mark();
+        }
+    }
+
+    /// After the raised mark has come to the disk.
+    fn note_mark(&mut self) {
+        self.mark += 1;
+        self.marked = Some(Instant::now());
+        if let Err(error) = self.directory.note_open(self.mark) {
+            tracing::warn!(%error, "cannot write store.json of the job store");
+        }
+    }
+
+    fn close(self) {
+        let failed = self.shared.failure().is_some();
+        // Later writes are refused from here on.
+        let Some(mut engine) = self.shared.take_engine() else {
+            return;
+        };
+        for request in self.requests.try_iter() {
+            if let Request::Write(write) = request {
+                let closed = StoreError::Unavailable("it is closed".into());
+                let _ = write.answer.send(Err(closed));
+            }
+        }
+        // Readers hold the engine for one operation.
+        let engine = loop {
+            match Arc::try_unwrap(engine) {
+                Ok(engine) => break engine,
+                Err(shared) => engine = shared,
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        if engine.close(CLOSING)
+            && !failed
+            && let Err(error) = self.directory.note_closed(self.mark)
+        {
+            tracing::warn!(%error, "cannot note that the job store is closed");
+        }
+    }
+}
