@@ -1,1 +1,15 @@
-//! To be written.
+//! What both daemons need to be a service: settings from a file, listening sockets,
+//! a log, signals, and files that nobody else may read.
+//!
+//! Nothing in here knows a protocol or a job.
+
+pub mod accept;
+pub mod address;
+pub mod logging;
+pub mod private_file;
+pub mod settings;
+pub mod signals;
+
+pub use accept::Acceptor;
+pub use address::ListenAddress;
+pub use settings::{Settings, SettingsError, Table, Warning};

@@ -1,0 +1,151 @@
+//! Taking connections from a listening socket, whatever goes wrong with one of them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+/// Silence after which the peer is asked whether it is still there (host protocol: 30 s,
+/// 3 probes).
+const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
+/// Between two such questions.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Questions without an answer after which it is not.
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// Pause when the system has run out of something: time for a connection to end.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Between two log lines about failing to accept.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// A listening socket that goes on accepting.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: TcpListener,
+    complained: Option<Instant>,
+}
+
+impl Acceptor {
+    /// Takes the socket over.
+    #[must_use]
+    pub fn new(listener: TcpListener) -> Acceptor {
+        Acceptor {
+            listener,
+            complained: None,
+        }
+    }
+
+    /// The address that the socket is bound to.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not know it.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The next connection, set up by [`prepare`], and its peer; an IPv4 peer of an IPv6
+    /// socket is shown as IPv4. Errors are logged, at most one in 10 s, and waited out.
+    ///
+    /// Cancel safe: no accepted connection is lost.
+    pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    if let Err(error) = prepare(&stream) {
+                        debug!(%peer, %error, "cannot set options of a connection");
+                    }
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    return (stream, peer);
+                }
+                Err(error) if concerns_one_connection(&error) => {
+                    debug!(%error, "a connection ended before it was accepted");
+                }
+                Err(error) => {
+                    self.complain(&error);
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn complain(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        if self
+            .complained
+            .is_none_or(|last| now - last >= COMPLAIN_EVERY)
+        {
+            self.complained = Some(now);
+            warn!(%error, "cannot accept connections, trying on");
+        }
+    }
+}
+
+/// Sets up a connection: small messages go out at once, and a peer that is gone is
+/// noticed (keepalive after 30 s of silence, 3 probes).
+///
+/// # Errors
+///
+/// What the system says; the connection is usable all the same.
+pub fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Errors that accept(2) passes on from the connection it would have returned.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::CONNABORTED
+                | Errno::INTR
+                | Errno::NETDOWN
+                | Errno::PROTO
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::HOSTUNREACH
+                | Errno::OPNOTSUPP
+                | Errno::NETUNREACH
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_connections_are_set_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut acceptor = Acceptor::new(listener);
+        let address = acceptor.local_addr().unwrap();
+        let client = TcpStream::connect(address).await.unwrap();
+        let (stream, peer) = acceptor.accept().await;
+        assert_eq!(peer, client.local_addr().unwrap());
+        assert!(stream.nodelay().unwrap());
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_TIME);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+    }
+
+    #[tokio::test]
+    async fn an_ipv4_peer_is_shown_as_one() {
+        let listeners = "*:0".parse::<crate::ListenAddress>().unwrap().bind().await;
+        let mut acceptor = Acceptor::new(listeners.unwrap().remove(0));
+        let port = acceptor.local_addr().unwrap().port();
+        let _client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let (_, peer) = acceptor.accept().await;
+        assert!(peer.is_ipv4(), "{peer}");
+    }
+}

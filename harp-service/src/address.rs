@@ -1,0 +1,231 @@
+//! Where a daemon listens.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+/// Connections that the system holds until they are accepted.
+const BACKLOG: i32 = 1024;
+
+/// An address as `listen` names it: `"ADDR:PORT"`, where ADDR is `*` (every address,
+/// IPv4 and IPv6), a host name, an IPv4 address or `[IPv6]` (daemon configuration).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ListenAddress {
+    host: Host,
+    port: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Host {
+    Every,
+    Address(IpAddr),
+    Name(String),
+}
+
+/// A text that is no [`ListenAddress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be \"ADDR:PORT\", with *, a host name, an IPv4 address or [IPv6] as ADDR")]
+pub struct NotAnAddress;
+
+impl ListenAddress {
+    /// Every address, IPv4 and IPv6, at this port.
+    #[must_use]
+    pub fn everywhere(port: u16) -> ListenAddress {
+        ListenAddress {
+            host: Host::Every,
+            port,
+        }
+    }
+
+    /// Opens the listening sockets: one, or for a host name one for each of its
+    /// addresses. Port 0 lets the system choose.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, with this address in the message. Then none is left open.
+    pub async fn bind(&self) -> io::Result<Vec<TcpListener>> {
+        self.try_bind().await.map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot listen on {self}: {error}"))
+        })
+    }
+
+    async fn try_bind(&self) -> io::Result<Vec<TcpListener>> {
+        match &self.host {
+            Host::Every => Ok(vec![listen_everywhere(self.port)?]),
+            Host::Address(address) => Ok(vec![listen(SocketAddr::new(*address, self.port))?]),
+            Host::Name(name) => {
+                let mut addresses: Vec<_> = tokio::net::lookup_host((name.as_str(), self.port))
+                    .await?
+                    .collect();
+                addresses.sort_unstable();
+                addresses.dedup();
+                if addresses.is_empty() {
+                    return Err(io::Error::other("the name has no address"));
+                }
+                addresses.into_iter().map(listen).collect()
+            }
+        }
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> Result<ListenAddress, NotAnAddress> {
+        let (host, port) = text.rsplit_once(':').ok_or(NotAnAddress)?;
+        if !port.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(NotAnAddress);
+        }
+        let port = port.parse().map_err(|_| NotAnAddress)?;
+        let bracketed = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let host = if host == "*" {
+            Host::Every
+        } else if let Some(address) = bracketed {
+            Host::Address(IpAddr::V6(address.parse().map_err(|_| NotAnAddress)?))
+        } else if let Ok(address) = host.parse::<Ipv4Addr>() {
+            Host::Address(IpAddr::V4(address))
+        } else if is_name(host) {
+            Host::Name(host.to_owned())
+        } else {
+            return Err(NotAnAddress);
+        };
+        Ok(ListenAddress { host, port })
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Every => write!(f, "*:{}", self.port),
+            Host::Address(address) => SocketAddr::new(*address, self.port).fmt(f),
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        }
+    }
+}
+
+fn is_name(host: &str) -> bool {
+    !host.is_empty()
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+}
+
+/// One socket for both families, or for IPv4 alone where there is no IPv6.
+fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
+    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match open(both, false) {
+        Err(error) if lacks_ipv6(&error) => listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+        opened => opened,
+    }
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::PROTONOSUPPORT)
+    )
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    open(address, true)
+}
+
+fn open(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    // A restarted daemon must not wait until the old one's connections have timed out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    fn address(text: &str) -> ListenAddress {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_read_is_shown_again() {
+        for text in [
+            "*:3502",
+            "127.0.0.1:0",
+            "[::1]:4306",
+            "host-1.example:65535",
+        ] {
+            assert_eq!(address(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            ":",
+            "*",
+            "3502",
+            ":3502",
+            "*:",
+            "*:x",
+            "*:+1",
+            "*:65536",
+            "::1:80",
+            "[::1]",
+            "[::1:80",
+            "[127.0.0.1]:80",
+            "a b:80",
+            "a/b:80",
+        ] {
+            assert_eq!(text.parse::<ListenAddress>(), Err(NotAnAddress), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_address_is_reached_through_one_socket() {
+        let listeners = address("*:0").bind().await.unwrap();
+        let [listener] = &listeners[..] else {
+            panic!("{listeners:?}");
+        };
+        let bound = listener.local_addr().unwrap();
+        TcpStream::connect(("127.0.0.1", bound.port()))
+            .await
+            .unwrap();
+        if bound.is_ipv6() {
+            TcpStream::connect(("::1", bound.port())).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn names_are_resolved() {
+        let listeners = address("localhost:0").bind().await.unwrap();
+        assert!(!listeners.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let first = address("127.0.0.1:0").bind().await.unwrap();
+        let taken = first[0].local_addr().unwrap().to_string();
+        let error = address(&taken).bind().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().contains(&taken), "{error}");
+    }
+}

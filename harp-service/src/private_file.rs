@@ -1,0 +1,86 @@
+//! Files that can hold credentials or job contents: mode 0600, in directories of mode
+//! 0700 (daemon, "Files").
+//!
+//! Everything here blocks; in a task it belongs on the blocking pool.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+/// Replaces a file's content in one step: at any moment, a power cut included, the file
+/// is the old one or the new one, whole. Nobody but its owner can read it.
+///
+/// # Errors
+///
+/// What the system says, with the path in the message; the old file is still there.
+pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    try_write(path, content).map_err(|error| named(path, "write", &error))
+}
+
+fn try_write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // Made with mode 0600, and removed again should anything fail before it is renamed.
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(directory)?.sync_all()
+}
+
+/// Makes a directory that only its owner may enter, and those above it that are missing.
+/// One that exists is left as it is.
+///
+/// # Errors
+///
+/// What the system says, with the path in the message.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| named(path, "make the directory", &error))
+}
+
+fn named(path: &Path, act: &str, error: &io::Error) -> io::Error {
+    let message = format!("cannot {act} {}: {error}", path.display());
+    io::Error::new(error.kind(), message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn files_and_directories_are_private() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("a/b");
+        create_directory(&directory).unwrap();
+        create_directory(&directory).unwrap();
+        assert_eq!(mode(&directory), 0o700);
+        assert_eq!(mode(&root.path().join("a")), 0o700);
+
+        let file = directory.join("secret");
+        write(&file, b"one").unwrap();
+        write(&file, b"two").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"two");
+        assert_eq!(mode(&file), 0o600);
+        let left = std::fs::read_dir(&directory).unwrap().count();
+        assert_eq!(left, 1, "a temporary file was left behind");
+    }
+
+    #[test]
+    fn failures_name_the_path() {
+        let error = write(Path::new("/nonexistent/x"), b"").unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/x"), "{error}");
+    }
+}

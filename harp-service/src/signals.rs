@@ -1,0 +1,74 @@
+//! What the operator says by signals.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals of a service.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceSignal {
+    /// SIGTERM or SIGINT: stop.
+    Stop,
+    /// SIGHUP: read the configuration again.
+    Reload,
+}
+
+impl Signals {
+    /// Catches the signals from now on; without it they would end the process.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses to register a handler.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn catch() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next signal. Signals of one kind that come close together count as
+    /// one.
+    ///
+    /// Cancel safe: no signal is lost.
+    pub async fn next(&mut self) -> ServiceSignal {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => ServiceSignal::Stop,
+            _ = self.interrupt.recv() => ServiceSignal::Stop,
+            _ = self.hangup.recv() => ServiceSignal::Reload,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{self, Signal};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn signals_become_events() {
+        let mut signals = Signals::catch().unwrap();
+        for (signal, event) in [
+            (Signal::HUP, ServiceSignal::Reload),
+            (Signal::TERM, ServiceSignal::Stop),
+            (Signal::INT, ServiceSignal::Stop),
+        ] {
+            process::kill_process(process::getpid(), signal).unwrap();
+            assert_eq!(signals.next().await, event);
+        }
+    }
+}
