@@ -1,0 +1,178 @@
+//! A job: its end, its packets, its status.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use harp_proto::client::Request;
+use harp_proto::client::reply::{CancelReply, ResultReply, StatusReply};
+use harp_proto::{JobId, Json, Outcome};
+use serde::de::DeserializeOwned;
+
+use crate::dispatcher::Dispatcher;
+use crate::error::returned;
+use crate::{Error, Packets};
+
+/// A job that the dispatcher knows, or is thought to know. Cheap to clone; the job does
+/// not depend on it.
+#[derive(Clone)]
+pub struct RemoteCall {
+    dispatcher: Arc<Dispatcher>,
+    id: JobId,
+}
+
+/// What the dispatcher has on record of a job (client protocol, section 5). Times are
+/// whole seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobStatus {
+    /// The host.
+    pub host: String,
+    /// The procedure.
+    pub procedure: String,
+    /// The arguments: an array or an object.
+    pub arguments: Json,
+    /// What the submitter attached, `null` if nothing.
+    pub info: Json,
+    /// When the job was submitted.
+    pub submit_time: SystemTime,
+    /// When it left its queue; `None` if it has not, or was cancelled before.
+    pub start_time: Option<SystemTime>,
+    /// When it ended, `None` if it has not.
+    pub end_time: Option<SystemTime>,
+}
+
+impl RemoteCall {
+    pub(crate) fn new(dispatcher: Arc<Dispatcher>, id: JobId) -> RemoteCall {
+        RemoteCall { dispatcher, id }
+    }
+
+    /// The job's id, which finds it again at any later time.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// How the job ended, `None` if it has not. Does not wait for it. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Communication`](crate::ErrorKind::Communication),
+    /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) or
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) from the dispatcher. The job's
+    /// own errors are outcomes.
+    pub async fn result(&self) -> Result<Option<Outcome>, Error> {
+        match self.dispatcher.ask(&self.get_result(false)).await? {
+            ResultReply::NoResult => Ok(None),
+            ResultReply::Ended(outcome) => Ok(Some(outcome)),
+        }
+    }
+
+    /// Waits for the job's end, over restarts of the dispatcher and broken connections
+    /// too. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`result`](RemoteCall::result); communication errors only if the dispatcher
+    /// could not be reached in the first place, or not again.
+    pub async fn wait(&self) -> Result<Outcome, Error> {
+        let mut reconnect = self.dispatcher.reconnect();
+        loop {
+            let asked_at = tokio::time::Instant::now();
+            let error = match self.dispatcher.ask_and_wait(&self.get_result(true)).await {
+                Ok(ResultReply::Ended(outcome)) => return Ok(outcome),
+                Ok(ResultReply::NoResult) => {
+                    return Err(Error::protocol(
+                        "the dispatcher answered before the job's end where it was to wait",
+                    ));
+                }
+                Err(error) => error,
+            };
+            if error
+                .broken_at()
+                .is_some_and(|broken| broken.was_connected())
+            {
+                reconnect.opened(asked_at);
+            }
+            tokio::time::sleep(reconnect.after(error)?).await;
+        }
+    }
+
+    /// Waits for the job's end and gives what it returned, as a type of the caller's
+    /// choice ([`Json`] takes anything). Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](RemoteCall::wait), and the job's own:
+    /// [`ErrorKind::Exception`](crate::ErrorKind::Exception),
+    /// [`ErrorKind::Remote`](crate::ErrorKind::Remote),
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), and
+    /// [`ErrorKind::UnexpectedResult`](crate::ErrorKind::UnexpectedResult).
+    pub async fn get<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let value = returned(self.wait().await?)?;
+        value.decode().map_err(Error::unexpected_result)
+    }
+
+    /// The job's packets, from now on unless told otherwise, until its end.
+    pub fn follow(&self) -> Packets {
+        Packets::follow(Arc::clone(&self.dispatcher), self.id)
+    }
+
+    /// The job's packets collected so far, from the first unless told otherwise. Does not
+    /// wait for more.
+    pub fn stream(&self) -> Packets {
+        Packets::collected(Arc::clone(&self.dispatcher), self.id)
+    }
+
+    /// Cancels the job. True if it was queued or running, false if it had ended, or there
+    /// is no such job. If the future is dropped, the job may be cancelled or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`result`](RemoteCall::result).
+    pub async fn cancel(&self) -> Result<bool, Error> {
+        let request = Request::Cancel {
+            job: self.id,
+            confirm: false,
+        };
+        let reply: Result<CancelReply, Error> = self.dispatcher.ask(&request).await;
+        // Cancelled twice is cancelled.
+        let reply = reply.map_err(Error::of_a_question)?;
+        Ok(reply.cancelled)
+    }
+
+    /// The job's call, times and info. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`result`](RemoteCall::result).
+    pub async fn status(&self) -> Result<JobStatus, Error> {
+        let request = Request::GetStatus { job: self.id };
+        let reply: StatusReply = self.dispatcher.ask(&request).await?;
+        Ok(JobStatus {
+            submit_time: time(reply.time.submit)?,
+            start_time: reply.time.start.map(time).transpose()?,
+            end_time: reply.time.end.map(time).transpose()?,
+            host: reply.host,
+            procedure: reply.procedure,
+            arguments: reply.arguments,
+            info: reply.info,
+        })
+    }
+
+    fn get_result(&self, wait: bool) -> Request {
+        Request::GetResult { job: self.id, wait }
+    }
+}
+
+fn time(seconds: u64) -> Result<SystemTime, Error> {
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_secs(seconds))
+        .ok_or_else(|| Error::protocol(format!("the dispatcher sent the time {seconds}")))
+}
+
+impl fmt::Debug for RemoteCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RemoteCall").field(&self.id).finish()
+    }
+}

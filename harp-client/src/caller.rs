@@ -1,0 +1,169 @@
+//! The dispatcher as the user names it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use harp_proto::{JobId, Json};
+use serde::Serialize;
+
+use crate::dispatcher::{Address, Dispatcher, Options};
+use crate::{Error, RemoteCall, RemoteServer};
+
+/// A dispatcher: the way to its hosts and to the jobs it knows.
+///
+/// Cheap to clone; clones share their connections. Nothing is connected before the first
+/// request.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), harp_client::Error> {
+/// use harp_client::HarpCaller;
+///
+/// let rpc = HarpCaller::new("dispatcher.example.net")?;
+/// let uptime: f64 = rpc.host("web01").call("uptime", ()).await?.get().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct HarpCaller {
+    dispatcher: Arc<Dispatcher>,
+}
+
+/// Sets up a [`HarpCaller`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct HarpCallerBuilder {
+    address: String,
+    options: Options,
+}
+
+impl HarpCaller {
+    /// A dispatcher at `HOST`, `HOST:PORT` or `[IPV6]:PORT`; the port is 3502 unless
+    /// told otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the address has
+    /// another form.
+    pub fn new(address: &str) -> Result<HarpCaller, Error> {
+        HarpCaller::builder(address).build()
+    }
+
+    /// The same with time limits and more.
+    pub fn builder(address: &str) -> HarpCallerBuilder {
+        HarpCallerBuilder {
+            address: address.to_owned(),
+            options: Options {
+                connect_timeout: Duration::from_secs(10),
+                request_timeout: Duration::from_secs(60),
+                pool_size: 16,
+                client_name: None,
+                max_reply_size: 64 * 1024 * 1024,
+                reconnect_for: Duration::from_secs(300),
+            },
+        }
+    }
+
+    /// A host by its name in the dispatcher's registry. Whether there is such a host
+    /// shows when a job on it is started.
+    pub fn host(&self, name: impl Into<Arc<str>>) -> RemoteServer {
+        RemoteServer::new(Arc::clone(&self.dispatcher), name.into())
+    }
+
+    /// A job by its id, submitted by whoever and whenever.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> RemoteCall {
+        RemoteCall::new(Arc::clone(&self.dispatcher), id)
+    }
+
+    /// Sends a request of one's own making on a connection of its own, and returns the
+    /// first line of the reply as it is, errors too. The request must be whole, with
+    /// `"harpcaller": 1` and all.
+    ///
+    /// ```no_run
+    /// # async fn example(rpc: harp_client::HarpCaller) -> Result<(), harp_client::Error> {
+    /// let reply = rpc
+    ///     .request(&serde_json::json!({"harpcaller": 1, "get_status": "no such job"}))
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Dropping the future closes the connection; the dispatcher may have got the request.
+    ///
+    /// # Errors
+    ///
+    /// If the request cannot be serialized, the dispatcher cannot be reached, closes the
+    /// connection, answers with what is not JSON, or not within the request time-out.
+    pub async fn request(&self, request: &impl Serialize) -> Result<Json, Error> {
+        let request = Json::encode(request).map_err(|error| {
+            Error::invalid_input(format!("request: cannot be sent: {error}")).with_source(error)
+        })?;
+        self.dispatcher.raw(&request).await
+    }
+}
+
+impl fmt::Debug for HarpCaller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HarpCaller")
+            .field(&self.dispatcher.address().to_string())
+            .finish()
+    }
+}
+
+impl HarpCallerBuilder {
+    /// How long resolving, connecting and greeting the dispatcher may take together;
+    /// 10 s by default.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.options.connect_timeout = limit;
+        self
+    }
+
+    /// How long the answer to a request may take that does not wait for a job; 60 s by
+    /// default.
+    pub fn request_timeout(mut self, limit: Duration) -> Self {
+        self.options.request_timeout = limit;
+        self
+    }
+
+    /// How many requests that do not wait for a job run at the same time, and how many
+    /// idle connections are kept; 16 by default, 1 at least. Each wait for a job and
+    /// each stream of packets has a connection of its own beside these.
+    pub fn pool_size(mut self, connections: usize) -> Self {
+        self.options.pool_size = connections.max(1);
+        self
+    }
+
+    /// What this client calls itself in the dispatcher's log.
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.options.client_name = Some(name.into());
+        self
+    }
+
+    /// The longest line of a reply that is read, in bytes; 64 MiB by default. It bounds
+    /// the memory that one connection takes.
+    pub fn max_reply_size(mut self, bytes: usize) -> Self {
+        self.options.max_reply_size = bytes;
+        self
+    }
+
+    /// How long a dispatcher that was lost while a job was waited for or followed is
+    /// looked for; 5 minutes by default.
+    pub fn reconnect_for(mut self, limit: Duration) -> Self {
+        self.options.reconnect_for = limit;
+        self
+    }
+
+    /// The dispatcher.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the address has
+    /// not the form `HOST`, `HOST:PORT` or `[IPV6]:PORT`.
+    pub fn build(self) -> Result<HarpCaller, Error> {
+        let address: Address = self.address.parse()?;
+        Ok(HarpCaller {
+            dispatcher: Arc::new(Dispatcher::new(address, self.options)),
+        })
+    }
+}

@@ -1,0 +1,198 @@
+//! A call that a host has been sent.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use harp_proto::host::Message;
+use harp_proto::{Json, Outcome};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::HostLines;
+use super::{Endpoint, HostError, Limits, Phase};
+use crate::line_reader::{LineError, READ_SIZE};
+
+/// A call on a host, first to be [acknowledged](HostCall::acknowledged). Dropping it closes the connection, which cancels the call;
+/// [`HostCall::cancel`] also learns whether the host is done with it.
+#[derive(Debug)]
+pub struct HostCall {
+    endpoint: Endpoint,
+    limits: Limits,
+    lines: HostLines,
+    streams: bool,
+}
+
+/// What a host says of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The next packet; only of a call that streams.
+    Packet(Json),
+    /// The call's end, after which there is nothing more.
+    End(Outcome),
+}
+
+/// What is known of the host after a cancel (host protocol, "Proof of a cancel").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancel {
+    /// The host has proved that nothing of the call is left.
+    Confirmed,
+    /// The connection ended without that proof.
+    Unconfirmed,
+}
+
+impl HostCall {
+    pub(super) fn new(endpoint: Endpoint, limits: Limits, lines: HostLines) -> HostCall {
+        HostCall {
+            endpoint,
+            limits,
+            lines,
+            streams: false,
+        }
+    }
+
+    /// Waits for the acknowledgement, which comes before any event, until the deadline.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// A [`HostError`] of the phase `acknowledge`; of the kind
+    /// [`Remote`](super::HostErrorKind::Remote) if the host refuses the request.
+    pub async fn acknowledged(&mut self, deadline: Instant) -> Result<(), HostError> {
+        match timeout_at(deadline, self.lines.next()).await {
+            Err(_) => Err(self.timed_out(Phase::Acknowledge)),
+            Ok(Ok(answer)) => self.acknowledge(&answer),
+            Ok(Err(error)) => Err(HostError::line(&self.endpoint, Phase::Acknowledge, error)),
+        }
+    }
+
+    fn acknowledge(&mut self, answer: &Bytes) -> Result<(), HostError> {
+        let unexpected = |why: &dyn std::fmt::Display| {
+            HostError::unexpected(&self.endpoint, Phase::Acknowledge, answer, why)
+        };
+        match Message::decode(answer) {
+            Ok(Message::Acknowledged { stream_result }) => {
+                self.streams = stream_result;
+                Ok(())
+            }
+            Ok(Message::Error(failure)) => Err(HostError::remote(&self.endpoint, failure)),
+            Ok(_) => Err(unexpected(&"expected the request's acknowledgement")),
+            Err(error) => Err(unexpected(&error)),
+        }
+    }
+
+    /// What to say when the request could not be written: a host that refuses it early
+    /// may close before it has read all of it, and what it said is there to be read.
+    pub(super) fn refusal_before(&mut self, error: io::Error) -> HostError {
+        if let Some(Ok(answer)) = self.lines.next_arrived()
+            && let Err(refusal) = self.acknowledge(&answer)
+        {
+            return refusal;
+        }
+        HostError::io(&self.endpoint, Phase::Request, error)
+    }
+
+    pub(super) fn timed_out(&self, phase: Phase) -> HostError {
+        HostError::timed_out(&self.endpoint, phase)
+    }
+
+    /// True if the procedure streams, so that packets may come; false before the
+    /// acknowledgement.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        self.streams
+    }
+
+    /// Waits for the next event. Cancel safe. Not to be called again after
+    /// [`Event::End`] or an error.
+    ///
+    /// # Errors
+    ///
+    /// A [`HostError`] of the phase `stream`: the connection ended, or the host sent
+    /// what is no message of the protocol.
+    pub async fn next(&mut self) -> Result<Event, HostError> {
+        poll_fn(|context| self.poll_event(context)).await
+    }
+
+    /// The next event if it has arrived already, without waiting. A fast host can keep
+    /// this going: who collects events this way needs a limit of his own.
+    pub fn next_buffered(&mut self) -> Option<Result<Event, HostError>> {
+        let mut context = Context::from_waker(Waker::noop());
+        match self.poll_event(&mut context) {
+            Poll::Ready(event) => Some(event),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Tells the host that the call is no longer wanted, then reads and drops what it
+    /// still sends until it proves that it is done or the connection ends. Takes as long
+    /// as the host takes: bound it with a time limit of your own. Dropping the future
+    /// closes the connection.
+    pub async fn cancel(mut self) -> Cancel {
+        // A host that is gone is found out by reading.
+        let _ = self.lines.source_mut().shutdown().await;
+        loop {
+            match self.lines.next().await {
+                Ok(line) => {
+                    if Message::decode(&line).is_ok_and(|message| message.proves_cancel()) {
+                        return Cancel::Confirmed;
+                    }
+                }
+                Err(LineError::Closed | LineError::Io(_)) => return Cancel::Unconfirmed,
+                Err(LineError::TooLong(_)) => break,
+            }
+        }
+        // No line can be made out any more, but the end of the connection can.
+        let mut stream = self.lines.into_source();
+        let mut dropped = vec![0; READ_SIZE];
+        while stream
+            .read(&mut dropped)
+            .await
+            .is_ok_and(|length| length > 0)
+        {}
+        Cancel::Unconfirmed
+    }
+
+    pub(crate) fn poll_event(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Event, HostError>> {
+        Poll::Ready(match ready!(self.lines.poll_next(context)) {
+            Ok(line) => self.event(&line),
+            Err(error) => Err(HostError::line(&self.endpoint, Phase::Stream, error)),
+        })
+    }
+
+    fn event(&self, line: &Bytes) -> Result<Event, HostError> {
+        let unexpected = |why: &dyn std::fmt::Display| {
+            HostError::unexpected(&self.endpoint, Phase::Stream, line, why)
+        };
+        let (event, size) = match Message::decode(line) {
+            Ok(Message::Stream(_)) if !self.streams => {
+                return Err(unexpected(&"a packet, but the procedure does not stream"));
+            }
+            Ok(Message::Stream(data)) => {
+                let size = data.as_bytes().len();
+                (Event::Packet(data), size)
+            }
+            Ok(Message::Result(result)) => {
+                let size = result.as_bytes().len();
+                (Event::End(Outcome::Returned(result)), size)
+            }
+            Ok(Message::Exception(failure)) => (Event::End(Outcome::Exception(failure)), 0),
+            Ok(Message::Error(failure)) => (Event::End(Outcome::Error(failure)), 0),
+            Ok(Message::Acknowledged { .. }) => {
+                return Err(unexpected(&"a second acknowledgement"));
+            }
+            Err(error) => return Err(unexpected(&error)),
+        };
+        let limit = self.limits.max_packet_size;
+        match size > limit {
+            true => Err(unexpected(&format_args!(
+                "{size} bytes in one packet or result; max_packet_size allows {limit}"
+            ))),
+            false => Ok(event),
+        }
+    }
+}

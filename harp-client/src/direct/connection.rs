@@ -1,0 +1,158 @@
+//! From an endpoint to an acknowledged call.
+
+use std::io;
+
+use bytes::BytesMut;
+use harp_proto::LINE_ALLOWANCE;
+use harp_proto::host::Request;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::read_ahead::ReadAhead;
+use super::{Endpoint, HostCall, HostError, Limits, Phase};
+use crate::line_reader::LineReader;
+use crate::tls::Trust;
+use crate::{io_code, socket};
+
+/// Lines from a host.
+pub(super) type HostLines = LineReader<Box<TlsStream<ReadAhead>>>;
+
+/// A connection to a host whose certificate has been accepted, and which has not been
+/// asked anything yet. Dropping it closes it.
+#[derive(Debug)]
+pub struct Connection {
+    endpoint: Endpoint,
+    limits: Limits,
+    lines: HostLines,
+}
+
+impl Connection {
+    /// Looks the host up, connects to the first of its addresses that answers, and
+    /// does the TLS handshake, all before the deadline.
+    ///
+    /// Dropping the future leaves nothing behind.
+    ///
+    /// # Errors
+    ///
+    /// A [`HostError`] of the phase `resolve`, `connect` or `tls`.
+    pub async fn open(
+        endpoint: &Endpoint,
+        trust: &Trust,
+        limits: Limits,
+        deadline: Instant,
+    ) -> Result<Connection, HostError> {
+        let addresses = socket::resolve(&endpoint.address, endpoint.port, deadline)
+            .await
+            .map_err(|error| unresolved(endpoint, error))?;
+        let socket = socket::connect(&addresses, deadline)
+            .await
+            .map_err(|error| timed(endpoint, Phase::Connect, error))?;
+        let peer = socket
+            .peer_addr()
+            .map_err(|error| HostError::io(endpoint, Phase::Connect, error))?;
+
+        let unusable =
+            |detail: String| HostError::network(endpoint, Phase::Tls, io_code::TLS, detail);
+        let name = endpoint.server_name(peer.ip()).map_err(|_| {
+            unusable(format!(
+                "tls_name {:?} is neither a DNS name nor an address; mend it in the hosts registry",
+                endpoint.tls_name.as_deref().unwrap_or_default()
+            ))
+        })?;
+        // As late as can be, so that it is the trust of now that decides.
+        let config = trust
+            .client_config(endpoint)
+            .map_err(|error| unusable(error.to_string()))?;
+        let handshake = TlsConnector::from(config).connect(name, ReadAhead::new(socket));
+        let stream = match timeout_at(deadline, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(HostError::io(endpoint, Phase::Tls, error)),
+            Err(_) => return Err(HostError::timed_out(endpoint, Phase::Tls)),
+        };
+        let limit = limits.max_packet_size.saturating_add(LINE_ALLOWANCE);
+        Ok(Connection {
+            endpoint: endpoint.clone(),
+            limits,
+            lines: LineReader::new(Box::new(stream), limit),
+        })
+    }
+
+    /// Sends the request and waits for its acknowledgement, both before the deadline:
+    /// [`Connection::send`] and [`HostCall::acknowledged`] in one.
+    ///
+    /// Dropping the future closes the connection, which cancels the call if the host has
+    /// got it.
+    ///
+    /// # Errors
+    ///
+    /// A [`HostError`] of the phase `request` or `acknowledge`; of the kind
+    /// [`Remote`](super::HostErrorKind::Remote) if the host refuses the request.
+    pub async fn request(
+        self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<HostCall, HostError> {
+        let mut call = self.send(request, deadline).await?;
+        call.acknowledged(deadline).await?;
+        Ok(call)
+    }
+
+    /// Sends the request before the deadline. From then on the host may be at work, so
+    /// the call is there to be cancelled; what comes next is
+    /// [`HostCall::acknowledged`].
+    ///
+    /// Dropping the future closes the connection; a host that has not got the whole
+    /// request does nothing.
+    ///
+    /// # Errors
+    ///
+    /// A [`HostError`] of the phase `request`, or of the kind
+    /// [`Remote`](super::HostErrorKind::Remote) if the host refused the request before
+    /// it had read all of it.
+    pub async fn send(
+        mut self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<HostCall, HostError> {
+        let mut line = BytesMut::new();
+        request.encode(&mut line);
+        let sent = timeout_at(deadline, self.write(&line)).await;
+        let mut call = HostCall::new(self.endpoint, self.limits, self.lines);
+        match sent {
+            Ok(Ok(())) => Ok(call),
+            Ok(Err(error)) => Err(call.refusal_before(error)),
+            Err(_) => Err(call.timed_out(Phase::Request)),
+        }
+    }
+
+    async fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        let stream = self.lines.source_mut();
+        stream.write_all(line).await?;
+        stream.flush().await
+    }
+}
+
+fn unresolved(endpoint: &Endpoint, error: io::Error) -> HostError {
+    if error.kind() == io::ErrorKind::TimedOut {
+        return HostError::timed_out(endpoint, Phase::Resolve);
+    }
+    if error.raw_os_error().is_some() {
+        return HostError::io(endpoint, Phase::Resolve, error);
+    }
+    HostError::network(
+        endpoint,
+        Phase::Resolve,
+        io_code::NXDOMAIN,
+        format!("{error}; is the address in the hosts registry right?"),
+    )
+}
+
+/// Tells our own time limit from the system's.
+fn timed(endpoint: &Endpoint, phase: Phase, error: io::Error) -> HostError {
+    match error.kind() {
+        io::ErrorKind::TimedOut => HostError::timed_out(endpoint, phase),
+        _ => HostError::io(endpoint, phase, error),
+    }
+}

@@ -1,0 +1,203 @@
+//! The dispatcher as a client sees it: where it is, the connections to it, one question
+//! and its answer.
+
+mod address;
+mod connection;
+mod pool;
+mod reconnect;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use harp_proto::Json;
+use harp_proto::client::reply::Reply;
+use harp_proto::client::{Hello, Request};
+use tokio::time::Instant;
+
+pub(crate) use address::Address;
+pub(crate) use connection::Connection;
+use pool::Pool;
+pub(crate) use reconnect::Reconnect;
+
+use crate::error::Phase;
+use crate::{Error, deadline, io_code};
+
+/// What a [`HarpCallerBuilder`](crate::HarpCallerBuilder) sets.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// For resolving, connecting and `hello` together.
+    pub(crate) connect_timeout: Duration,
+    /// From the request to the end of its reply, of requests that do not wait.
+    pub(crate) request_timeout: Duration,
+    pub(crate) pool_size: usize,
+    pub(crate) client_name: Option<String>,
+    /// Greatest length of a reply's line in bytes.
+    pub(crate) max_reply_size: usize,
+    /// How long a dispatcher that was lost is looked for.
+    pub(crate) reconnect_for: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Dispatcher {
+    address: Arc<Address>,
+    options: Options,
+    pool: Pool,
+}
+
+/// Whether a request is answered at once or when something has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Short,
+    Waits,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(address: Address, options: Options) -> Dispatcher {
+        Dispatcher {
+            address: Arc::new(address),
+            pool: Pool::new(options.pool_size),
+            options,
+        }
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Asks what is answered at once. Waits for its turn if as many short requests are
+    /// under way as the pool has places.
+    pub(crate) async fn ask<R: Reply>(&self, request: &Request) -> Result<R, Error> {
+        let _permit = self.pool.permit().await;
+        self.question(request, Pace::Short).await
+    }
+
+    /// Asks what is answered when something has happened, for as long as that takes.
+    pub(crate) async fn ask_and_wait<R: Reply>(&self, request: &Request) -> Result<R, Error> {
+        self.question(request, Pace::Waits).await
+    }
+
+    /// Sends a line as it is, on a connection of its own, and returns the first line of
+    /// the reply.
+    pub(crate) async fn raw(&self, request: &Json) -> Result<Json, Error> {
+        let mut line = BytesMut::from(request.as_bytes());
+        line.extend_from_slice(b"\n");
+        let mut connection = self.connect(self.connect_deadline()).await?;
+        let deadline = self.request_deadline();
+        connection.send(&line, deadline).await?;
+        let answer = connection.receive_until(deadline).await?;
+        Json::parse(&answer).map_err(|error| connection.malformed(&error).with_source(error))
+    }
+
+    /// A connection for one request, an idle one if there is any.
+    pub(crate) async fn connection(&self) -> Result<Connection, Error> {
+        match self.pool.take() {
+            Some(connection) => Ok(connection),
+            None => self.new_connection().await,
+        }
+    }
+
+    /// Gives a connection back whose reply has been read whole.
+    pub(crate) fn give_back(&self, connection: Connection) {
+        self.pool.put(connection);
+    }
+
+    /// When a request that is sent now must have been taken.
+    pub(crate) fn request_deadline(&self) -> Instant {
+        deadline::after(self.options.request_timeout)
+    }
+
+    pub(crate) fn reconnect(&self) -> Reconnect {
+        Reconnect::new(self.options.reconnect_for)
+    }
+
+    async fn question<R: Reply>(&self, request: &Request, pace: Pace) -> Result<R, Error> {
+        let question = is_question(request);
+        let mut line = BytesMut::new();
+        request.encode(&mut line);
+        let mut connection = self.connection().await?;
+        let answer = match self.exchange(&mut connection, &line, pace).await {
+            // Who waits comes back by himself.
+            Err(error)
+                if pace == Pace::Short
+                    && connection.is_reused()
+                    && can_be_sent_again(&error, question) =>
+            {
+                // It had died while it was idle. Those beside it were opened to the same
+                // dispatcher.
+                self.pool.clear();
+                connection = self.new_connection().await?;
+                self.exchange(&mut connection, &line, pace).await
+            }
+            answer => answer,
+        };
+        let reply = answer.and_then(|answer| {
+            let reply = connection.reply(&answer)?;
+            self.give_back(connection);
+            Ok(reply)
+        });
+        match question {
+            true => reply.map_err(Error::of_a_question),
+            false => reply,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        connection: &mut Connection,
+        line: &[u8],
+        pace: Pace,
+    ) -> Result<Bytes, Error> {
+        let deadline = self.request_deadline();
+        connection.send(line, deadline).await?;
+        match pace {
+            Pace::Short => connection.receive_until(deadline).await,
+            Pace::Waits => connection.receive().await,
+        }
+    }
+
+    /// A new connection, persistent if the dispatcher has such.
+    pub(crate) async fn new_connection(&self) -> Result<Connection, Error> {
+        let deadline = self.connect_deadline();
+        let mut connection = self.connect(deadline).await?;
+        if self.pool.is_taciturn() {
+            return Ok(connection);
+        }
+        let hello = Hello {
+            client: self.options.client_name.clone(),
+            token: None,
+        };
+        if connection.hello(hello, deadline).await? {
+            return Ok(connection);
+        }
+        // Whether it is one that knows no `hello` or one that is just stopping shows when
+        // a request is answered without.
+        self.connect(deadline).await
+    }
+
+    async fn connect(&self, deadline: Instant) -> Result<Connection, Error> {
+        Connection::open(&self.address, self.options.max_reply_size, deadline).await
+    }
+
+    fn connect_deadline(&self) -> Instant {
+        deadline::after(self.options.connect_timeout)
+    }
+}
+
+/// True for requests that get the same answer when they are made twice. A cancel does
+/// nothing more the second time, but its answer is another.
+fn is_question(request: &Request) -> bool {
+    match request {
+        Request::Call(call) => call.key.is_some(),
+        Request::Cancel { .. } => false,
+        _ => true,
+    }
+}
+
+/// True if a request that failed on a connection that had been idle goes to a new one.
+fn can_be_sent_again(error: &Error, question: bool) -> bool {
+    error.broken_at().is_some_and(|broken| {
+        let taken = broken.phase == Phase::Reply;
+        broken.code != io_code::ETIMEDOUT && (question || !taken)
+    })
+}

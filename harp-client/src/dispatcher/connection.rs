@@ -1,0 +1,284 @@
+//! One connection to the dispatcher.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use harp_proto::client::reply::{self, HelloReply};
+use harp_proto::client::{Hello, ReplyError, Request};
+use harp_proto::{Json, Outcome};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::Address;
+use crate::error::{Broken, Phase};
+use crate::line_reader::{LineError, LineReader};
+use crate::{Error, io_code, socket};
+
+/// A connection to the dispatcher, with no reply outstanding or one. Dropping it closes
+/// it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    address: Arc<Address>,
+    lines: LineReader<TcpStream>,
+    manners: Manners,
+    /// True if it has carried a request before.
+    reused: bool,
+}
+
+/// What may be done with a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manners {
+    /// One request, and then it is closed.
+    OneRequest,
+    /// The dispatcher has answered `hello`.
+    Greeted {
+        /// It takes further requests.
+        keep_alive: bool,
+        /// `read_stream` has `limit`.
+        limit: bool,
+        /// Packets can come with their time.
+        timestamps: bool,
+    },
+}
+
+impl Connection {
+    /// Resolves and connects.
+    pub(crate) async fn open(
+        address: &Arc<Address>,
+        max_line: usize,
+        deadline: Instant,
+    ) -> Result<Connection, Error> {
+        let failed = |phase| {
+            move |error: io::Error| {
+                let code = match (phase, error.raw_os_error()) {
+                    (Phase::Resolve, None) if error.kind() != io::ErrorKind::TimedOut => {
+                        io_code::NXDOMAIN
+                    }
+                    _ => io_code::of(&error),
+                };
+                let broken = Broken {
+                    phase,
+                    code,
+                    taciturn: false,
+                };
+                Error::broken(address, broken, advice(code, &error)).with_source(error)
+            }
+        };
+        let addresses = socket::resolve(&address.host, address.port, deadline)
+            .await
+            .map_err(failed(Phase::Resolve))?;
+        let socket = socket::connect(&addresses, deadline)
+            .await
+            .map_err(failed(Phase::Connect))?;
+        Ok(Connection {
+            address: Arc::clone(address),
+            lines: LineReader::new(socket, max_line),
+            manners: Manners::OneRequest,
+            reused: false,
+        })
+    }
+
+    /// Asks for a persistent connection (client protocol, section 8). False if the
+    /// dispatcher closed the connection without an answer, as one does that does not know
+    /// `hello`.
+    pub(crate) async fn hello(&mut self, hello: Hello, deadline: Instant) -> Result<bool, Error> {
+        let mut line = BytesMut::new();
+        Request::Hello(hello).encode(&mut line);
+        let greeting = async {
+            self.lines.source_mut().write_all(&line).await?;
+            self.lines.next().await
+        };
+        let answer = match timeout_at(deadline, greeting).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(LineError::Closed)) => return Ok(false),
+            Ok(Err(LineError::Io(error))) if is_end(&error) => return Ok(false),
+            Ok(Err(error)) => return Err(self.broken(Phase::Hello, error)),
+            Err(_) => return Err(self.timed_out(Phase::Hello)),
+        };
+        let greeted: HelloReply = self.reply(&answer)?;
+        let has = |feature: &str| greeted.features.iter().any(|name| name == feature);
+        self.manners = Manners::Greeted {
+            keep_alive: has("keep_alive"),
+            limit: has("limit"),
+            timestamps: has("timestamps"),
+        };
+        Ok(true)
+    }
+
+    /// Sends a request's line. An error means that the dispatcher has not got all of it,
+    /// so that it is no request (client protocol, section 1).
+    pub(crate) async fn send(&mut self, line: &[u8], deadline: Instant) -> Result<(), Error> {
+        let write = self.lines.source_mut().write_all(line);
+        match timeout_at(deadline, write).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.broken(Phase::Request, LineError::Io(error))),
+            Err(_) => Err(self.timed_out(Phase::Request)),
+        }
+    }
+
+    /// The next line of the reply. Cancel safe.
+    pub(crate) async fn receive(&mut self) -> Result<Bytes, Error> {
+        std::future::poll_fn(|context| self.poll_receive(context)).await
+    }
+
+    /// The same before a deadline.
+    pub(crate) async fn receive_until(&mut self, deadline: Instant) -> Result<Bytes, Error> {
+        match timeout_at(deadline, self.receive()).await {
+            Ok(line) => line,
+            Err(_) => Err(self.timed_out(Phase::Reply)),
+        }
+    }
+
+    pub(crate) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Error>> {
+        Poll::Ready(match ready!(self.lines.poll_next(context)) {
+            Ok(line) => Ok(line),
+            Err(error) => Err(self.broken(Phase::Reply, error)),
+        })
+    }
+
+    /// Reads a reply's line. An error without the protocol's key is a job's outcome; where
+    /// there can be none, it is the original dispatcher that refuses the request.
+    pub(crate) fn reply<R: reply::Reply>(&self, line: &Bytes) -> Result<R, Error> {
+        reply::decode(line).map_err(|error| {
+            let failure = match error {
+                ReplyError::Fault(failure) => failure,
+                ReplyError::Malformed(_) => {
+                    match Outcome::from_json(&Json::from_trusted(line.clone())) {
+                        Some(Outcome::Error(failure)) => failure,
+                        _ => return self.malformed(&error),
+                    }
+                }
+            };
+            Error::refused(&self.address, failure)
+        })
+    }
+
+    pub(crate) fn malformed(&self, why: &dyn std::fmt::Display) -> Error {
+        Error::protocol(format!(
+            "dispatcher {}, phase reply: {why}; is it harpcallerd that listens there?",
+            self.address
+        ))
+    }
+
+    /// True if `read_stream` can be asked for pages.
+    pub(crate) fn has_pages(&self) -> bool {
+        matches!(self.manners, Manners::Greeted { limit: true, .. })
+    }
+
+    /// True if the dispatcher can say when it received a packet.
+    pub(crate) fn has_timestamps(&self) -> bool {
+        matches!(
+            self.manners,
+            Manners::Greeted {
+                timestamps: true,
+                ..
+            }
+        )
+    }
+
+    /// True if a further request can be sent.
+    pub(crate) fn is_persistent(&self) -> bool {
+        matches!(
+            self.manners,
+            Manners::Greeted {
+                keep_alive: true,
+                ..
+            }
+        )
+    }
+
+    /// True if the dispatcher was not greeted on it, or did not answer.
+    pub(crate) fn is_taciturn(&self) -> bool {
+        self.manners == Manners::OneRequest
+    }
+
+    /// True if an earlier request was answered on it, so that it may have died since.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    pub(crate) fn mark_reused(&mut self) {
+        self.reused = true;
+    }
+
+    /// True if nothing has come since the last reply, not even the end: asks the system,
+    /// whose answer is newer than what the runtime has seen.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let socket = socket2::SockRef::from(self.lines.source());
+        let peeked = socket.peek(&mut [MaybeUninit::uninit(); 1]);
+        !self.lines.has_partial_line()
+            && matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    fn broken(&self, phase: Phase, error: LineError) -> Error {
+        let taciturn = self.is_taciturn();
+        let broken = |code| Broken {
+            phase,
+            code,
+            taciturn,
+        };
+        match error {
+            LineError::TooLong(too_long) => Error::protocol(format!(
+                "dispatcher {}, phase reply: {too_long}; max_reply_size sets the limit",
+                self.address
+            )),
+            LineError::Closed => Error::broken(
+                &self.address,
+                broken(io_code::CLOSED),
+                match taciturn {
+                    false => "the dispatcher closed the connection before it had answered",
+                    true => {
+                        "the dispatcher closed the connection before it had answered; \
+                         one that knows no `hello` does so when it refuses a request, \
+                         as for a job it does not know"
+                    }
+                },
+            ),
+            LineError::Io(error) => {
+                Error::broken(&self.address, broken(io_code::of(&error)), &error).with_source(error)
+            }
+        }
+    }
+
+    fn timed_out(&self, phase: Phase) -> Error {
+        let broken = Broken {
+            phase,
+            code: io_code::ETIMEDOUT,
+            taciturn: self.is_taciturn(),
+        };
+        Error::broken(&self.address, broken, "no answer in time")
+    }
+}
+
+impl From<io::Error> for LineError {
+    fn from(error: io::Error) -> LineError {
+        LineError::Io(error)
+    }
+}
+
+/// True if the peer has ended the connection.
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// The system's message, and what to do where that is known.
+fn advice(code: &str, error: &io::Error) -> String {
+    match code {
+        io_code::NXDOMAIN => format!("{error}; is the dispatcher's name right?"),
+        io_code::ETIMEDOUT => {
+            "no answer in time; is the machine up, and does a firewall let this port through?"
+                .to_owned()
+        }
+        "econnrefused" => {
+            format!("{error}; does harpcallerd run there, and listen on this port?")
+        }
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,303 @@
+//! The one error type of the client API.
+
+use std::fmt;
+
+use harp_proto::{Failure, Json, Outcome, error_type};
+
+use crate::direct::{HostError, HostErrorKind, Phase as HostPhase};
+use crate::io_code;
+
+/// What went wrong with a request, or how a job ended if not by returning.
+///
+/// [`kind`](Error::kind) says what sort of thing it is; errors that came over the wire
+/// also have its [type](Error::wire_type), [message](Error::wire_message) and
+/// [data](Error::data). The source chain leads to the system's or serde's own error.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    failure: Option<Failure>,
+    retryable: bool,
+    broken: Option<Broken>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Where the connection to the dispatcher was when it broke.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Broken {
+    pub(crate) phase: Phase,
+    /// As in the wire's `code`.
+    pub(crate) code: &'static str,
+    /// True for a connection to a dispatcher that takes one request each, and closes
+    /// without a word on requests that it does not like.
+    pub(crate) taciturn: bool,
+}
+
+/// How far a request to the dispatcher had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Resolve,
+    Connect,
+    Hello,
+    /// The request's line was not handed over whole: the dispatcher has not taken it.
+    Request,
+    /// From here on it may have.
+    Reply,
+}
+
+/// The sort of an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An address, an option or the arguments cannot be used. Nothing was sent.
+    InvalidInput,
+    /// The dispatcher (or, in a direct call, the host) could not be reached, did not
+    /// answer in time, or the connection broke.
+    Communication,
+    /// The answer is none of the protocol.
+    Protocol,
+    /// The dispatcher refused the request.
+    Refused,
+    /// The job ended in an exception that the procedure raised.
+    Exception,
+    /// The job ended in an error: its call could not be made or was not finished. Of a
+    /// direct call: the host's own error.
+    Remote,
+    /// The job was cancelled.
+    Cancelled,
+    /// The procedure returned, but not a value of the wanted type.
+    UnexpectedResult,
+}
+
+impl Error {
+    /// The sort of the error.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The wire's `type`, if the error came over the wire (client protocol, section 7).
+    #[must_use]
+    pub fn wire_type(&self) -> Option<&str> {
+        self.failure().map(|failure| failure.error_type.as_str())
+    }
+
+    /// The wire's `message`, if the error came over the wire.
+    #[must_use]
+    pub fn wire_message(&self) -> Option<&str> {
+        self.failure().map(|failure| failure.message.as_str())
+    }
+
+    /// The wire's `data`, if the error came over the wire and has any.
+    #[must_use]
+    pub fn data(&self) -> Option<&Json> {
+        self.failure().and_then(|failure| failure.data.as_ref())
+    }
+
+    /// Type, message and data together.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.0.failure.as_ref()
+    }
+
+    /// True if the same request may succeed when it is made again, and cannot do
+    /// anything twice by that: a call whose request may have reached the dispatcher is
+    /// not retryable, a question always is.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+
+    pub(crate) fn invalid_input(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::InvalidInput, message)
+    }
+
+    pub(crate) fn protocol(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Protocol, message)
+    }
+
+    /// The dispatcher's answer to a request it does not take.
+    pub(crate) fn refused(address: &impl fmt::Display, failure: Failure) -> Error {
+        let mut error = Error::new(
+            ErrorKind::Refused,
+            format!("dispatcher {address} refused the request: {failure}"),
+        );
+        error.0.retryable = match failure.error_type.as_str() {
+            error_type::SHUTDOWN | error_type::OVERLOADED => true,
+            error_type::STORAGE_ERROR => certainly_no_job(&failure),
+            _ => false,
+        };
+        error.0.failure = Some(failure);
+        error
+    }
+
+    pub(crate) fn broken(
+        address: &impl fmt::Display,
+        broken: Broken,
+        detail: impl fmt::Display,
+    ) -> Error {
+        let phase = broken.phase.as_str();
+        let mut error = Error::new(
+            ErrorKind::Communication,
+            format!("dispatcher {address}, phase {phase}: {detail}"),
+        );
+        error.0.retryable = broken.phase != Phase::Reply;
+        error.0.broken = Some(broken);
+        error
+    }
+
+    pub(crate) fn unexpected_result(source: serde_json::Error) -> Error {
+        Error::new(
+            ErrorKind::UnexpectedResult,
+            format!("the procedure returned a value of another type: {source}"),
+        )
+        .with_source(source)
+    }
+
+    #[must_use]
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Says that the request can be made again whatever became of it.
+    #[must_use]
+    pub(crate) fn of_a_question(mut self) -> Error {
+        self.0.retryable |= self.0.kind == ErrorKind::Communication
+            || self.wire_type() == Some(error_type::STORAGE_ERROR);
+        self
+    }
+
+    pub(crate) fn broken_at(&self) -> Option<Broken> {
+        self.0.broken
+    }
+
+    /// True if the dispatcher asks to try again later.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.0.kind == ErrorKind::Refused
+            && matches!(
+                self.wire_type(),
+                Some(error_type::SHUTDOWN | error_type::OVERLOADED)
+            )
+    }
+
+    fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error(Box::new(Inner {
+            kind,
+            message: message.into(),
+            failure: None,
+            retryable: false,
+            broken: None,
+            source: None,
+        }))
+    }
+
+    fn ended(kind: ErrorKind, what: &str, failure: Failure) -> Error {
+        let mut error = Error::new(kind, format!("{what}: {failure}"));
+        error.0.failure = Some(failure);
+        error
+    }
+}
+
+impl Phase {
+    fn as_str(self) -> &'static str {
+        match self {
+            Phase::Resolve => "resolve",
+            Phase::Connect => "connect",
+            Phase::Hello => "hello",
+            Phase::Request => "request",
+            Phase::Reply => "reply",
+        }
+    }
+}
+
+/// The value that a job returned, or the error that its end amounts to.
+pub(crate) fn returned(outcome: Outcome) -> Result<Json, Error> {
+    match outcome {
+        Outcome::Returned(value) => Ok(value),
+        Outcome::Exception(failure) => Err(Error::ended(
+            ErrorKind::Exception,
+            "the procedure raised an exception",
+            failure,
+        )),
+        Outcome::Error(failure) => Err(Error::ended(
+            ErrorKind::Remote,
+            "the call did not come to its end",
+            failure,
+        )),
+        Outcome::Cancelled => Err(Error::new(ErrorKind::Cancelled, "the job was cancelled")),
+    }
+}
+
+impl From<HostError> for Error {
+    fn from(host: HostError) -> Error {
+        let kind = match host.kind() {
+            HostErrorKind::Remote(_) => ErrorKind::Remote,
+            HostErrorKind::Protocol { .. } => ErrorKind::Protocol,
+            _ => ErrorKind::Communication,
+        };
+        let failure = host.to_failure();
+        let mut error = Error::new(kind, host.to_string());
+        error.0.retryable = match host.kind() {
+            HostErrorKind::Remote(failure) => failure.error_type == error_type::SHUTDOWN,
+            _ => matches!(
+                host.phase(),
+                HostPhase::Resolve | HostPhase::Connect | HostPhase::Tls
+            ),
+        };
+        error.0.failure = Some(failure);
+        error.with_source(host)
+    }
+}
+
+/// True if the store says that it holds no job (client protocol, section 7).
+fn certainly_no_job(failure: &Failure) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Data {
+        outcome: String,
+    }
+    failure
+        .data
+        .as_ref()
+        .and_then(|data| data.decode::<Data>().ok())
+        .is_some_and(|data| data.outcome == "none")
+}
+
+impl Broken {
+    /// True if there was a connection for the request to go over.
+    pub(crate) fn was_connected(&self) -> bool {
+        matches!(self.phase, Phase::Request | Phase::Reply)
+    }
+
+    /// True if the connection ended without a single line.
+    pub(crate) fn without_a_word(&self) -> bool {
+        self.phase == Phase::Reply && self.code == io_code::CLOSED
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("failure", &self.0.failure)
+            .field("source", &self.0.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,146 @@
+//! Lines from a socket, with memory for them only while there are any.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use harp_proto::{LineBuffer, LineTooLong};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// How much one read takes from a socket, in bytes.
+pub(crate) const READ_SIZE: usize = 64 * 1024;
+
+/// A connection that bytes can be taken from into a buffer, which is not touched while
+/// there are none.
+pub(crate) trait Source {
+    /// Waits for bytes and appends what there are; 0 is the end of the connection.
+    fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        lines: &mut LineBuffer,
+    ) -> Poll<io::Result<usize>>;
+}
+
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        lines: &mut LineBuffer,
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_fill(context, lines)
+    }
+}
+
+impl Source for TcpStream {
+    fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        lines: &mut LineBuffer,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_read_ready(context))?;
+            match self.try_read_buf(lines.space(READ_SIZE)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Source for TlsStream<S> {
+    fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        lines: &mut LineBuffer,
+    ) -> Poll<io::Result<usize>> {
+        let mut stream = Pin::new(self);
+        let arrived = ready!(stream.as_mut().poll_fill_buf(context))?;
+        let length = arrived.len();
+        lines.space(length).extend_from_slice(arrived);
+        stream.consume(length);
+        Poll::Ready(Ok(length))
+    }
+}
+
+/// Reads whole lines from a connection. Holds at most one line of the greatest length
+/// and one read beyond it.
+#[derive(Debug)]
+pub(crate) struct LineReader<S> {
+    source: S,
+    lines: LineBuffer,
+}
+
+/// Why there is no next line.
+#[derive(Debug)]
+pub(crate) enum LineError {
+    /// The peer ended the connection, perhaps in the middle of a line.
+    Closed,
+    /// The line is over the limit. Nothing behind it can be read.
+    TooLong(LineTooLong),
+    /// The connection broke.
+    Io(io::Error),
+}
+
+impl<S: Source> LineReader<S> {
+    /// Reads lines of at most `limit` bytes.
+    pub(crate) fn new(source: S, limit: usize) -> LineReader<S> {
+        LineReader {
+            source,
+            lines: LineBuffer::new(limit),
+        }
+    }
+
+    pub(crate) fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// True if bytes have arrived that are not taken yet.
+    pub(crate) fn has_partial_line(&self) -> bool {
+        self.lines.has_partial_line()
+    }
+
+    /// The connection, to write to.
+    pub(crate) fn source_mut(&mut self) -> &mut S {
+        &mut self.source
+    }
+
+    pub(crate) fn into_source(self) -> S {
+        self.source
+    }
+
+    /// The next line. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<Bytes, LineError> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// The next line if it has arrived, without waiting.
+    pub(crate) fn next_arrived(&mut self) -> Option<Result<Bytes, LineError>> {
+        let mut context = Context::from_waker(Waker::noop());
+        match self.poll_next(&mut context) {
+            Poll::Ready(line) => Some(line),
+            Poll::Pending => None,
+        }
+    }
+
+    pub(crate) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Bytes, LineError>> {
+        loop {
+            match self.lines.next_line() {
+                Ok(Some(line)) => return Poll::Ready(Ok(line)),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(LineError::TooLong(error))),
+            }
+            match ready!(self.source.poll_fill(context, &mut self.lines)) {
+                Ok(0) => return Poll::Ready(Err(LineError::Closed)),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(LineError::Io(error))),
+            }
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The packets of a job, as a stream.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use harp_proto::client::reply::StreamReply;
+use harp_proto::client::{Packet, Request, StreamStart};
+use harp_proto::{JobId, Outcome};
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::dispatcher::{Connection, Dispatcher, Reconnect};
+
+/// Packets asked for at a time where the dispatcher counts them.
+const PAGE: u64 = 1000;
+
+/// The packets of a job, in order, each exactly once: made by
+/// [`RemoteCall::follow`](crate::RemoteCall::follow) and
+/// [`RemoteCall::stream`](crate::RemoteCall::stream).
+///
+/// A [`Stream`], or without one's traits a thing with a [`next`](Packets::next). Nothing
+/// is sent before it is first polled. A connection that breaks is replaced, and the
+/// packets go on with the next number; an error is the last item. After the end
+/// [`outcome`](Packets::outcome) has what became of the job.
+///
+/// Memory is bounded by one packet and one read, however slow the consumer is. Dropping
+/// it closes its connection and leaves nothing behind; the job goes on.
+///
+/// ```no_run
+/// # async fn example(job: harp_client::RemoteCall) -> Result<(), harp_client::Error> {
+/// let mut packets = job.follow().since(0);
+/// while let Some(packet) = packets.next().await {
+///     let packet = packet?;
+///     println!("{} {}", packet.number, packet.data);
+/// }
+/// println!("{:?}", packets.outcome());
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "streams do nothing unless polled"]
+pub struct Packets {
+    cursor: Cursor,
+    state: State,
+    reconnect: Reconnect,
+    outcome: Option<Outcome>,
+}
+
+/// Where the stream is, and what is to be asked for next.
+#[derive(Clone)]
+struct Cursor {
+    dispatcher: Arc<Dispatcher>,
+    job: JobId,
+    kind: Kind,
+    timestamps: bool,
+    start: Start,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Follow,
+    Collected,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// The number of the next packet.
+    At(u64),
+    /// So many before the end of those collected so far, whose numbers are not known yet.
+    Recent(u64),
+}
+
+enum State {
+    /// Waits, connects and asks.
+    Opening(Opening),
+    Reading(Reading),
+    Done,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Reading, Error>> + Send>>;
+
+/// A reply on its way.
+struct Reading {
+    connection: Connection,
+    /// What was asked.
+    asked: Asked,
+    /// Packets that have come in this reply.
+    received: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Follow,
+    /// `read_stream`, as much as there is.
+    All,
+    /// `read_stream` with a limit.
+    Page,
+    /// One packet, to learn its number; it is not for the consumer.
+    Number,
+}
+
+impl Packets {
+    pub(crate) fn follow(dispatcher: Arc<Dispatcher>, job: JobId) -> Packets {
+        Packets::new(dispatcher, job, Kind::Follow, Start::Recent(0))
+    }
+
+    pub(crate) fn collected(dispatcher: Arc<Dispatcher>, job: JobId) -> Packets {
+        Packets::new(dispatcher, job, Kind::Collected, Start::At(0))
+    }
+
+    fn new(dispatcher: Arc<Dispatcher>, job: JobId, kind: Kind, start: Start) -> Packets {
+        let reconnect = dispatcher.reconnect();
+        let cursor = Cursor {
+            dispatcher,
+            job,
+            kind,
+            timestamps: false,
+            start,
+        };
+        Packets {
+            state: State::Opening(cursor.clone().open(Duration::ZERO)),
+            cursor,
+            reconnect,
+            outcome: None,
+        }
+    }
+
+    /// Begins with the packet of this number. A number beyond the end is waited for by
+    /// `follow`, and ends `stream` at once. Only before the first packet.
+    pub fn since(self, number: u64) -> Packets {
+        self.starting(Start::At(number))
+    }
+
+    /// Begins this many before the end of the packets collected so far. Only before the
+    /// first packet.
+    pub fn recent(self, packets: u64) -> Packets {
+        self.starting(Start::Recent(packets))
+    }
+
+    /// Has the dispatcher say when it received each packet, if it has that extension:
+    /// [`Packet::time`]. Only before the first packet.
+    pub fn timestamps(mut self) -> Packets {
+        self.cursor.timestamps = true;
+        let start = self.cursor.start;
+        self.starting(start)
+    }
+
+    fn starting(mut self, start: Start) -> Packets {
+        self.cursor.start = start;
+        self.state = State::Opening(self.cursor.clone().open(Duration::ZERO));
+        self
+    }
+
+    /// The next packet, `None` after the last. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As an item, and then it is the last. Of the kinds
+    /// [`ErrorKind::Communication`](crate::ErrorKind::Communication) if the dispatcher
+    /// could not be reached in the first place or not again,
+    /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) and
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused). The job's own errors are its
+    /// outcome.
+    pub async fn next(&mut self) -> Option<Result<Packet, Error>> {
+        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
+    /// How the job ended, once the stream has. `None` before, and after a
+    /// [`stream`](crate::RemoteCall::stream) of a job that has not ended.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    /// The number of the next packet: where a later stream would continue. `None` as long
+    /// as it is not known.
+    #[must_use]
+    pub fn position(&self) -> Option<u64> {
+        match self.cursor.start {
+            Start::At(number) => Some(number),
+            Start::Recent(_) => None,
+        }
+    }
+
+    /// Takes a line of the reply; the packet in it if it is one for the consumer.
+    fn take(&mut self, line: &Bytes, mut reading: Reading) -> Result<Option<Packet>, Error> {
+        let reply = reading.connection.reply(line)?;
+        self.reconnect.heard();
+        match reply {
+            StreamReply::Packet(packet) => {
+                reading.received += 1;
+                let wanted = reading.asked != Asked::Number && self.cursor.passes(&packet)?;
+                if reading.asked == Asked::Number {
+                    self.cursor.start = Start::At(packet.number.saturating_add(1));
+                }
+                self.state = State::Reading(reading);
+                Ok(wanted.then_some(packet))
+            }
+            StreamReply::Ended(outcome) => {
+                self.cursor.dispatcher.give_back(reading.connection);
+                self.outcome = Some(outcome);
+                Ok(None)
+            }
+            StreamReply::Continue => {
+                if reading.asked == Asked::Follow {
+                    return Err(Error::protocol(
+                        "the dispatcher ended the packets of a job before its end",
+                    ));
+                }
+                let full = reading.asked == Asked::Page && reading.received >= PAGE;
+                self.cursor.dispatcher.give_back(reading.connection);
+                let follows = self.cursor.kind == Kind::Follow;
+                if follows && matches!(self.cursor.start, Start::Recent(_)) {
+                    // There are no packets yet.
+                    self.cursor.start = Start::At(0);
+                }
+                if full || follows {
+                    self.state = State::Opening(self.cursor.clone().open(Duration::ZERO));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Goes on with another connection, or reports the error.
+    fn recover(&mut self, error: Error) -> Result<(), Error> {
+        let wait = self.reconnect.after(error.of_a_question())?;
+        self.state = State::Opening(self.cursor.clone().open(wait));
+        Ok(())
+    }
+}
+
+impl Cursor {
+    /// Waits, then asks for what is next.
+    fn open(self, wait: Duration) -> Opening {
+        Box::pin(async move {
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+            let mut connection = self.dispatcher.connection().await?;
+            loop {
+                let (request, asked) = self.request(&connection);
+                let mut line = BytesMut::new();
+                request.encode(&mut line);
+                let deadline = self.dispatcher.request_deadline();
+                match connection.send(&line, deadline).await {
+                    Ok(()) => {
+                        return Ok(Reading {
+                            connection,
+                            asked,
+                            received: 0,
+                        });
+                    }
+                    Err(_) if connection.is_reused() => {
+                        connection = self.dispatcher.new_connection().await?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        })
+    }
+
+    fn request(&self, connection: &Connection) -> (Request, Asked) {
+        let (start, asked) = match (self.kind, self.start) {
+            (Kind::Follow, Start::At(number)) => (StreamStart::Since(number), Asked::Follow),
+            // Following `recent` could not be continued if it broke before the first
+            // packet: nobody would know its number. So that is found out first.
+            (Kind::Follow, Start::Recent(0)) => (StreamStart::Recent(1), Asked::Number),
+            (Kind::Follow, Start::Recent(packets)) => (StreamStart::Recent(packets), Asked::All),
+            (Kind::Collected, start) => {
+                let asked = match connection.has_pages() {
+                    true => Asked::Page,
+                    false => Asked::All,
+                };
+                match start {
+                    Start::At(number) => (StreamStart::Since(number), asked),
+                    Start::Recent(packets) => (StreamStart::Recent(packets), asked),
+                }
+            }
+        };
+        let timestamps = self.timestamps && connection.has_timestamps();
+        let request = match asked {
+            Asked::Follow => Request::FollowStream {
+                job: self.job,
+                start,
+                timestamps,
+            },
+            _ => Request::ReadStream {
+                job: self.job,
+                start,
+                timestamps,
+                limit: (asked == Asked::Page).then_some(PAGE),
+            },
+        };
+        (request, asked)
+    }
+
+    /// True if this packet is the next, false if it was there before.
+    fn passes(&mut self, packet: &Packet) -> Result<bool, Error> {
+        match self.start {
+            Start::At(next) if packet.number > next => Err(Error::protocol(format!(
+                "the dispatcher sent packet {} of the job where {next} was next",
+                packet.number
+            ))),
+            Start::At(next) if packet.number < next => Ok(false),
+            _ => {
+                self.start = Start::At(packet.number.saturating_add(1));
+                Ok(true)
+            }
+        }
+    }
+}
+
+impl Stream for Packets {
+    type Item = Result<Packet, Error>;
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Packet, Error>>> {
+        let this = self.get_mut();
+        loop {
+            let result = match &mut this.state {
+                State::Done => return Poll::Ready(None),
+                State::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
+                    Ok(reading) => {
+                        this.reconnect.opened(Instant::now());
+                        this.state = State::Reading(reading);
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+                State::Reading(reading) => ready!(reading.connection.poll_receive(context)),
+            };
+            // What comes next is put in its place below; after an error that is nothing.
+            let state = std::mem::replace(&mut this.state, State::Done);
+            let taken = match (result, state) {
+                (Ok(line), State::Reading(reading)) => this.take(&line, reading),
+                (Ok(_), _) => Ok(None),
+                (Err(error), _) => Err(error),
+            };
+            let taken = taken.or_else(|error| this.recover(error).map(|()| None));
+            match taken {
+                Ok(None) => {}
+                Ok(Some(packet)) => return Poll::Ready(Some(Ok(packet))),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Packets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packets")
+            .field("job", &self.cursor.job)
+            .field("kind", &self.cursor.kind)
+            .field("start", &self.cursor.start)
+            .field("outcome", &self.outcome)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,277 @@
+//! Hosts, their procedures, and the options of a call.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use harp_proto::client::reply::CallReply;
+use harp_proto::client::{Call, Queue, Request};
+use harp_proto::{Json, QueueName};
+use serde::Serialize;
+
+use crate::dispatcher::Dispatcher;
+use crate::{Error, RemoteCall, arguments};
+
+/// A host behind the dispatcher, with the options of the calls made through it.
+///
+/// Cheap to clone. Options that cannot be used are reported by the call.
+///
+/// ```no_run
+/// # async fn example(rpc: harp_client::HarpCaller) -> Result<(), harp_client::Error> {
+/// use std::time::Duration;
+///
+/// let web01 = rpc
+///     .host("web01")
+///     .queue(serde_json::json!({"service": "nginx", "host": "web01"}))
+///     .max_exec_time(Duration::from_secs(60));
+/// let job = web01.call("restart", ("nginx",)).await?;
+/// println!("{}", job.id());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RemoteServer {
+    dispatcher: Arc<Dispatcher>,
+    name: Arc<str>,
+    options: Arc<CallOptions>,
+}
+
+/// A procedure of a host.
+#[derive(Debug, Clone)]
+pub struct RemoteProcedure {
+    server: RemoteServer,
+    name: Arc<str>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct CallOptions {
+    queue: Option<QueueName>,
+    concurrency: Option<u64>,
+    timeout: Option<u64>,
+    max_exec_time: Option<u64>,
+    info: Option<Json>,
+    /// What is wrong with the first option that cannot be used.
+    invalid: Option<String>,
+}
+
+impl RemoteServer {
+    pub(crate) fn new(dispatcher: Arc<Dispatcher>, name: Arc<str>) -> RemoteServer {
+        RemoteServer {
+            dispatcher,
+            name,
+            options: Arc::default(),
+        }
+    }
+
+    /// The host's name.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes calls wait in a queue of this name, any value that serializes to a JSON
+    /// object (client protocol, section 2).
+    #[must_use]
+    pub fn queue(self, name: impl Serialize) -> RemoteServer {
+        let name = Json::encode(&name)
+            .map_err(|error| error.to_string())
+            .and_then(|json| QueueName::from_json(&json).map_err(|error| error.to_string()));
+        self.with(|options| match name {
+            Ok(name) => options.queue = Some(name),
+            Err(why) => options.refuse(format!(
+                "queue: {why}; a queue's name is an object such as {{\"service\":\"nginx\"}}"
+            )),
+        })
+    }
+
+    /// How many jobs of the queue may run at the same time, 1 unless told otherwise. What
+    /// the call says that creates the queue holds for all.
+    #[must_use]
+    pub fn concurrency(self, jobs: u64) -> RemoteServer {
+        self.with(|options| match jobs {
+            0 => options.refuse("concurrency: must be 1 or more".to_owned()),
+            _ => options.concurrency = Some(jobs),
+        })
+    }
+
+    /// The longest silence of the host, rounded up to whole seconds.
+    #[must_use]
+    pub fn timeout(self, limit: Duration) -> RemoteServer {
+        self.with(|options| options.timeout = options.seconds("timeout", limit))
+    }
+
+    /// The longest execution, rounded up to whole seconds; waiting in a queue does not
+    /// count. The dispatcher may have a lower limit of its own.
+    #[must_use]
+    pub fn max_exec_time(self, limit: Duration) -> RemoteServer {
+        self.with(|options| options.max_exec_time = options.seconds("max_exec_time", limit))
+    }
+
+    /// Whatever the job's status is to give back.
+    #[must_use]
+    pub fn info(self, info: impl Serialize) -> RemoteServer {
+        let info = Json::encode(&info);
+        self.with(|options| match info {
+            Ok(info) => options.info = Some(info),
+            Err(error) => options.refuse(format!("info: cannot be sent: {error}")),
+        })
+    }
+
+    /// A procedure of this host, called with these options.
+    pub fn procedure(&self, name: impl Into<Arc<str>>) -> RemoteProcedure {
+        RemoteProcedure {
+            server: self.clone(),
+            name: name.into(),
+        }
+    }
+
+    /// Submits a call. Arguments that serialize to a sequence are positional (a tuple, an
+    /// array, a `Vec`), those that serialize to a map are named (a struct, a map), `()`
+    /// is none.
+    ///
+    /// The job is recorded when this returns, and has perhaps not started. If the future
+    /// is dropped, the job may exist or not.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for arguments or
+    /// options that cannot be used;
+    /// [`ErrorKind::Communication`](crate::ErrorKind::Communication) and
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) from the dispatcher. With one
+    /// that is not [retryable](Error::is_retryable) the job may exist: a call is never
+    /// sent twice.
+    pub async fn call(
+        &self,
+        procedure: &str,
+        arguments: impl Serialize,
+    ) -> Result<RemoteCall, Error> {
+        let arguments = arguments::encode(&arguments)?;
+        self.submit(procedure, arguments).await
+    }
+
+    async fn submit(&self, procedure: &str, arguments: Json) -> Result<RemoteCall, Error> {
+        let call = self.options.call(&self.name, procedure, arguments)?;
+        let reply: CallReply = self.dispatcher.ask(&Request::Call(Box::new(call))).await?;
+        Ok(RemoteCall::new(Arc::clone(&self.dispatcher), reply.job_id))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut CallOptions)) -> RemoteServer {
+        change(Arc::make_mut(&mut self.options));
+        self
+    }
+}
+
+impl RemoteProcedure {
+    /// The name of the host that it is called on.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.server.host()
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn procedure(&self) -> &str {
+        &self.name
+    }
+
+    /// Submits a call; see [`RemoteServer::call`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RemoteServer::call`].
+    pub async fn call(&self, arguments: impl Serialize) -> Result<RemoteCall, Error> {
+        self.server.call(&self.name, arguments).await
+    }
+}
+
+impl CallOptions {
+    fn call(&self, host: &str, procedure: &str, arguments: Json) -> Result<Call, Error> {
+        if let Some(invalid) = &self.invalid {
+            return Err(Error::invalid_input(invalid));
+        }
+        let queue = match (&self.queue, self.concurrency) {
+            (Some(name), concurrency) => Some(Queue {
+                name: name.clone(),
+                concurrency: concurrency.unwrap_or(1),
+            }),
+            (None, None) => None,
+            (None, Some(_)) => {
+                return Err(Error::invalid_input(
+                    "concurrency: means nothing without a queue; add .queue(...)",
+                ));
+            }
+        };
+        Ok(Call {
+            host: host.to_owned(),
+            procedure: procedure.to_owned(),
+            arguments,
+            timeout: self.timeout,
+            max_exec_time: self.max_exec_time,
+            queue,
+            info: self.info.clone().unwrap_or(Json::NULL),
+            key: None,
+            unless_since: None,
+            start_by: None,
+        })
+    }
+
+    fn seconds(&mut self, option: &str, limit: Duration) -> Option<u64> {
+        let seconds = limit
+            .as_secs()
+            .saturating_add(u64::from(limit.subsec_nanos() > 0));
+        if seconds == 0 {
+            self.refuse(format!("{option}: must be longer than 0 s"));
+        }
+        Some(seconds)
+    }
+
+    fn refuse(&mut self, why: String) {
+        self.invalid.get_or_insert(why);
+    }
+}
+
+impl fmt::Debug for RemoteServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteServer")
+            .field("host", &self.name)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The host's name.
+impl fmt::Display for RemoteServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(options: impl FnOnce(&mut CallOptions)) -> Result<Call, Error> {
+        let mut set = CallOptions::default();
+        options(&mut set);
+        set.call("h", "p", Json::NULL)
+    }
+
+    #[test]
+    fn times_are_rounded_up() {
+        for (limit, seconds) in [(1, 1), (999, 1), (1000, 1), (1001, 2), (60_000, 60)] {
+            let limit = Duration::from_millis(limit);
+            let call = call(|options| options.timeout = options.seconds("timeout", limit));
+            assert_eq!(call.unwrap().timeout, Some(seconds));
+        }
+        let error = call(|options| options.timeout = options.seconds("timeout", Duration::ZERO));
+        assert!(error.unwrap_err().to_string().starts_with("timeout:"));
+        let longest = call(|options| options.timeout = options.seconds("t", Duration::MAX));
+        assert_eq!(longest.unwrap().timeout, Some(u64::MAX));
+    }
+
+    #[test]
+    fn concurrency_needs_a_queue() {
+        let error = call(|options| options.concurrency = Some(2)).unwrap_err();
+        assert!(error.to_string().contains(".queue("), "{error}");
+    }
+}

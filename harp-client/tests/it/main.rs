@@ -1,0 +1,14 @@
+//! The crate as its users see it, against hosts and dispatchers that follow a script.
+
+// A test crate has no outside.
+#![allow(unreachable_pub)]
+
+mod calls;
+mod certificates;
+mod connections;
+mod direct;
+mod harp_server;
+mod packets;
+mod scripted_dispatcher;
+mod scripted_host;
+mod trust;
