@@ -11,6 +11,9 @@ use tracing_subscriber::{Layer, Registry, fmt as lines};
 
 use crate::settings::Table;
 
+/// Names that a configuration may have and that do nothing yet.
+const COMING_HANDLERS: [&str; 3] = ["syslog", "journald", "harpcaller_syslog_h"];
+
 /// A place that log lines go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -64,16 +67,37 @@ impl Default for LogSettings {
 }
 
 impl LogSettings {
-    /// Takes the three keys out of a table; what is absent or wrong stays the default.
+    /// Takes the log's keys out of a table; what is absent or wrong stays the default, and
+    /// without any handler the log goes to standard error.
     #[must_use]
     pub fn take(table: &Table<'_>) -> LogSettings {
         let default = LogSettings::default();
+        let mut handlers = Vec::new();
+        for name in table.strings("log_handlers").unwrap_or_default() {
+            match name.parse() {
+                Ok(handler) => handlers.push(handler),
+                // An operator's file must keep working before all of it is in force.
+                Err(_) if COMING_HANDLERS.contains(&name.as_str()) => {
+                    table.warning(
+                        "log_handlers",
+                        format!("{name:?} is not in force in this version"),
+                    );
+                }
+                Err(NotAHandler) => {
+                    table.problem("log_handlers", format!("{name:?}: {NotAHandler}"))
+                }
+            }
+        }
+        if table.ignore("log_file") {
+            table.warning("log_file", "is not in force in this version");
+        }
         let format = table.one_of("log_format", &["text", "json"]);
         let level = table.one_of("log_level", &["error", "warn", "info", "debug", "trace"]);
         LogSettings {
-            handlers: table
-                .parsed_strings("log_handlers")
-                .unwrap_or(default.handlers),
+            handlers: match handlers.is_empty() {
+                true => default.handlers,
+                false => handlers,
+            },
             format: match format.as_deref() {
                 Some("json") => LogFormat::Json,
                 _ => LogFormat::Text,
@@ -169,6 +193,12 @@ mod tests {
             level: LevelFilter::DEBUG,
         };
         assert_eq!(take(text), (expected, Ok(())));
+    }
+
+    #[test]
+    fn handlers_to_come_are_passed_over_and_leave_standard_error() {
+        let (taken, verdict) = take("log_handlers = ['harpcaller_syslog_h']\n");
+        assert_eq!((taken, verdict), (LogSettings::default(), Ok(())));
     }
 
     #[test]

@@ -116,6 +116,9 @@ impl Config {
             max_live_jobs: count("max_live_jobs", 100_000),
         };
         let listen = table.parsed_strings("listen");
+        if listen.as_ref().is_some_and(Vec::is_empty) {
+            table.problem("listen", "must have at least one \"ADDR:PORT\"");
+        }
         let required_path = |key| table.required(key, table.path(key)).unwrap_or_default();
         let interval = seconds("host_db_refresh", 900);
         let script_timeout = seconds("host_db_script_timeout", 60);
@@ -191,6 +194,11 @@ mod tests {
         );
         assert!(
             error.contains("test.toml:5") && error.contains("listen"),
+            "{error}"
+        );
+        let error = check(&format!("{LEAST}listen = []\n")).unwrap_err();
+        assert!(
+            error.contains("test.toml:4: listen: must have at least one"),
             "{error}"
         );
         let error = check("").unwrap_err();

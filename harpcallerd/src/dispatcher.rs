@@ -298,7 +298,7 @@ impl Dispatcher {
     /// Runs a job that has its place, and gives the place back when the host is done.
     fn start(self: &Arc<Self>, live: Arc<LiveJob>, start: Start) {
         let dispatcher = Arc::clone(self);
-        let span = info_span!("job", id = %live.id);
+        let span = info_span!(parent: None, "job", id = %live.id);
         let job = async move {
             dispatcher.runner.run(&live, start, &dispatcher.jobs).await;
             if let Some(queue) = &live.queue {

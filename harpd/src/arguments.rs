@@ -1,0 +1,145 @@
+//! The arguments of a call as a command gets them.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use harp_proto::{Failure, Json, error_type};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The `arguments` key of a procedure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArgumentMode {
+    /// The JSON text and a newline on standard input.
+    Stdin,
+    /// On the command line.
+    Argv,
+}
+
+/// The arguments for a command line: positional ones as they are if they are strings,
+/// else as JSON; named ones as `--name=value`, in the order in which they came.
+///
+/// # Errors
+///
+/// `invalid_argument_list` if one of them cannot stand on a command line.
+pub fn command_line(arguments: &Json) -> Result<Vec<OsString>, Failure> {
+    if arguments.as_str().starts_with('[') {
+        let values: Vec<&RawValue> =
+            serde_json::from_str(arguments.as_str()).map_err(|error| unfit(&error))?;
+        (1..)
+            .zip(values)
+            .map(|(number, value)| one_value(value, format_args!("argument {number}")))
+            .collect()
+    } else {
+        let Named(pairs) =
+            serde_json::from_str(arguments.as_str()).map_err(|error| unfit(&error))?;
+        pairs
+            .into_iter()
+            .map(|(name, value)| {
+                if name.is_empty() || name.contains(['=', '\0']) {
+                    return Err(unfit(&format_args!(
+                        "the name {name:?} cannot stand on a command line"
+                    )));
+                }
+                let mut option = OsString::from(format!("--{name}="));
+                option.push(one_value(value, format_args!("argument {name:?}"))?);
+                Ok(option)
+            })
+            .collect()
+    }
+}
+
+fn one_value(value: &RawValue, which: fmt::Arguments<'_>) -> Result<OsString, Failure> {
+    if !value.get().starts_with('"') {
+        return Ok(OsString::from(value.get()));
+    }
+    let text: String = serde_json::from_str(value.get())
+        .map_err(|_| unfit(&format_args!("{which} is not Unicode text")))?;
+    if text.contains('\0') {
+        return Err(unfit(&format_args!(
+            "{which} has a zero byte in it and cannot stand on a command line"
+        )));
+    }
+    Ok(OsString::from(text))
+}
+
+fn unfit(why: &dyn fmt::Display) -> Failure {
+    Failure::new(error_type::INVALID_ARGUMENT_LIST, why.to_string())
+}
+
+/// The members of a JSON object, none lost, in their order.
+struct Named<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Named<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Named<'de>, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Named<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Named(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(arguments: &str) -> Result<Vec<OsString>, Failure> {
+        command_line(&arguments.parse().unwrap())
+    }
+
+    #[test]
+    fn positional_and_named_arguments_become_words() {
+        for (arguments, words) in [
+            ("[]", &[][..]),
+            ("{}", &[]),
+            (
+                r#"["a b", "", "é\n", 1.0, true, null, [1, "x"], {"k": 1}]"#,
+                &[
+                    "a b",
+                    "",
+                    "é\n",
+                    "1.0",
+                    "true",
+                    "null",
+                    r#"[1,"x"]"#,
+                    r#"{"k":1}"#,
+                ],
+            ),
+            (
+                r#"{"name": "web 01", "n": 5, "list": [1], "name": "again"}"#,
+                &["--name=web 01", "--n=5", "--list=[1]", "--name=again"],
+            ),
+        ] {
+            assert_eq!(line(arguments).unwrap(), words, "{arguments}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_stand_there_is_refused_by_name() {
+        for (arguments, told) in [
+            (r#"["a", "b\u0000"]"#, "argument 2"),
+            (r#"["\ud800"]"#, "argument 1"),
+            (r#"{"x": "\u0000"}"#, "\"x\""),
+            (r#"{"a=b": 1}"#, "\"a=b\""),
+            (r#"{"": 1}"#, "\"\""),
+        ] {
+            let failure = line(arguments).unwrap_err();
+            assert_eq!(failure.error_type, "invalid_argument_list");
+            assert!(failure.message.contains(told), "{}", failure.message);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! One call's life: waiting for a slot, running, and its end, when nothing of its process
+//! group is left.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use harp_proto::host::Message;
+use harp_proto::{Failure, error_type};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+
+use crate::caller::{Caller, CallerEvent};
+use crate::command::{Identity, Invocation};
+use crate::procedure::Procedure;
+use crate::reaper::Reaper;
+use crate::slots::Slots;
+
+mod running;
+mod stderr_tail;
+
+use running::Running;
+
+/// A call that was accepted: acknowledged, but not yet running.
+#[derive(Debug)]
+pub struct Call {
+    /// What is called.
+    pub procedure: Arc<Procedure>,
+    /// With which arguments.
+    pub invocation: Invocation,
+    /// By whom.
+    pub user: String,
+    /// From where.
+    pub peer: SocketAddr,
+}
+
+/// What calls share.
+#[derive(Debug, Clone)]
+pub struct Workplace {
+    /// Starts the commands.
+    pub reaper: Arc<Reaper>,
+    /// Slots of all procedures together.
+    pub slots: Arc<Slots>,
+    /// Cancelled when harpd stops.
+    pub stopping: CancellationToken,
+    /// Between SIGTERM and SIGKILL.
+    pub kill_grace: Duration,
+}
+
+/// What ends a call before its command has ended.
+#[derive(Debug)]
+enum Interruption {
+    CallerClosed,
+    CallerSpokeOn,
+    TimedOut(Duration),
+    Stopping,
+    /// The output is wrong.
+    Output(Failure),
+}
+
+impl Call {
+    /// Runs the call to its end, sending packets on the way. Returns the message that
+    /// ends it, not yet sent; by then no process of it is left and its slots are free.
+    ///
+    /// Dropped, it kills what it has started.
+    pub async fn run<S>(self, caller: &mut Caller<S>, workplace: &Workplace) -> Message
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        // The procedure's own slot first: who waits for it must not keep one of all.
+        let own_slots = self.procedure.slots.clone();
+        let slots = async {
+            let own = match &own_slots {
+                Some(slots) => Some(slots.take().await),
+                None => None,
+            };
+            (own, workplace.slots.take().await)
+        };
+        let _slots = tokio::select! {
+            biased;
+            interruption = interrupted(caller, workplace) => return interruption.message(),
+            slots = slots => slots,
+        };
+        let identity = Identity {
+            procedure: &self.procedure.name,
+            user: &self.user,
+            peer: self.peer,
+        };
+        let runner = &self.procedure.runner;
+        match runner
+            .start(self.invocation, identity, &workplace.reaper)
+            .await
+        {
+            Ok(process) => {
+                let running = Running::new(&self.procedure, process);
+                running.run(caller, workplace).await
+            }
+            Err(failure) => Message::Error(failure),
+        }
+    }
+}
+
+impl Interruption {
+    fn message(self) -> Message {
+        match self {
+            Interruption::CallerClosed => Message::Error(
+                Failure::new(
+                    error_type::CANCELLED,
+                    "the call was cancelled and no process of it is left",
+                )
+                .with_data(&serde_json::json!({ "processes": 0 })),
+            ),
+            Interruption::CallerSpokeOn => Message::Error(spoke_on()),
+            Interruption::TimedOut(limit) => Message::Error(
+                Failure::new(
+                    error_type::TIMEOUT,
+                    format!(
+                        "the procedure ran longer than its timeout of {} s",
+                        limit.as_secs_f64()
+                    ),
+                )
+                .with_data(&serde_json::json!({ "limit": "timeout", "seconds": limit.as_secs() })),
+            ),
+            Interruption::Stopping => Message::Error(Failure::new(
+                error_type::SHUTDOWN,
+                "harpd is stopping and has ended the call",
+            )),
+            Interruption::Output(failure) => Message::Exception(failure),
+        }
+    }
+}
+
+/// Something came after the request's line.
+#[must_use]
+pub fn spoke_on() -> Failure {
+    Failure::new(
+        error_type::INVALID_REQUEST,
+        "nothing may follow the request's line",
+    )
+}
+
+/// Waits until a call that is not running yet must end.
+async fn interrupted<S>(caller: &mut Caller<S>, workplace: &Workplace) -> Interruption
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        tokio::select! {
+            event = caller.event() => match event {
+                CallerEvent::Sent => {}
+                CallerEvent::Closed => return Interruption::CallerClosed,
+                CallerEvent::SpokeOn => return Interruption::CallerSpokeOn,
+            },
+            () = workplace.stopping.cancelled() => return Interruption::Stopping,
+        }
+    }
+}

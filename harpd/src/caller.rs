@@ -1,0 +1,207 @@
+//! The connection of one caller, after its request has been read: what is still to be
+//! sent, and whether the caller is still there.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use harp_proto::host::Message;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+/// Messages may be added as long as fewer bytes than this wait to be sent.
+const ROOM: usize = 256 << 10;
+/// At the end, a caller that takes nothing for this long is given up.
+const STALL: Duration = Duration::from_secs(60);
+/// How long, and for how many bytes, to listen to a caller that has been told
+/// everything: closing on unread bytes would make the system take back what was sent.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 32 << 20;
+
+/// One caller.
+#[derive(Debug)]
+pub struct Caller<S> {
+    stream: S,
+    unsent: BytesMut,
+    unflushed: bool,
+    closed: bool,
+}
+
+/// What happened on the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallerEvent {
+    /// Something was sent; there may be room again.
+    Sent,
+    /// The caller has closed (close_notify or end of file) or the connection is dead:
+    /// the call is cancelled. Told once. Sending goes on as far as it can.
+    Closed,
+    /// The caller sent something after its request's line, which it must not.
+    SpokeOn,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
+    /// Takes over a connection on which a request's line, and nothing more, was read.
+    pub fn new(stream: S) -> Caller<S> {
+        Caller {
+            stream,
+            unsent: BytesMut::new(),
+            unflushed: false,
+            closed: false,
+        }
+    }
+
+    /// Puts a message behind those that are still to be sent.
+    pub fn send(&mut self, message: &Message) {
+        message.encode(&mut self.unsent);
+        self.unflushed = true;
+    }
+
+    /// False while so much waits to be sent that the source of messages should pause.
+    pub fn has_room(&self) -> bool {
+        self.unsent.len() < ROOM
+    }
+
+    /// Sends, listens, and returns what happens next.
+    ///
+    /// Cancel safe: what has been sent is known, nothing is sent twice.
+    pub async fn event(&mut self) -> CallerEvent {
+        poll_fn(|context| self.poll_event(context)).await
+    }
+
+    /// Sends what is left, then closes. Returns when the caller has closed too, or has
+    /// been waited for long enough: 60 s without progress, 2 s for its close.
+    pub async fn finish(mut self) {
+        if self.flush().await.is_err() {
+            return;
+        }
+        let _ = tokio::time::timeout(LINGER, async {
+            self.stream.shutdown().await?;
+            let mut unwanted = vec![0; 8192];
+            let mut count = 0;
+            while count < LINGER_BYTES {
+                match self.stream.read(&mut unwanted).await? {
+                    0 => break,
+                    read => count += read,
+                }
+            }
+            io::Result::Ok(())
+        })
+        .await;
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        while self.unflushed {
+            let progress = poll_fn(|context| self.poll_send(context));
+            tokio::time::timeout(STALL, progress)
+                .await
+                .map_err(|_| io::ErrorKind::TimedOut)??;
+        }
+        Ok(())
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<CallerEvent> {
+        if self.unflushed {
+            match self.poll_send(context) {
+                Poll::Ready(Ok(())) => return Poll::Ready(CallerEvent::Sent),
+                Poll::Ready(Err(_)) if !self.closed => return Poll::Ready(self.close()),
+                Poll::Ready(Err(_)) | Poll::Pending => {}
+            }
+        }
+        if self.closed {
+            return Poll::Pending;
+        }
+        let mut space = [0; 64];
+        let mut space = ReadBuf::new(&mut space);
+        match ready!(Pin::new(&mut self.stream).poll_read(context, &mut space)) {
+            Ok(()) if !space.filled().is_empty() => Poll::Ready(CallerEvent::SpokeOn),
+            Ok(()) | Err(_) => Poll::Ready(self.close()),
+        }
+    }
+
+    /// One step of sending; an error means that nothing more can be sent.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let step = if self.unsent.is_empty() {
+            let flushed = ready!(Pin::new(&mut self.stream).poll_flush(context));
+            self.unflushed = false;
+            flushed
+        } else {
+            match ready!(Pin::new(&mut self.stream).poll_write(context, &self.unsent)) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => {
+                    self.unsent.advance(sent);
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            }
+        };
+        if step.is_err() {
+            self.unsent.clear();
+            self.unflushed = false;
+        }
+        Poll::Ready(step)
+    }
+
+    fn close(&mut self) -> CallerEvent {
+        self.closed = true;
+        CallerEvent::Closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    fn result() -> Message {
+        Message::Result("1".parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_close_is_told_once_and_sending_goes_on() {
+        let (mut far, near) = duplex(1000);
+        let mut caller = Caller::new(near);
+        far.shutdown().await.unwrap();
+        assert_eq!(caller.event().await, CallerEvent::Closed);
+        caller.send(&result());
+        assert_eq!(caller.event().await, CallerEvent::Sent);
+        caller.finish().await;
+        let mut got = String::new();
+        far.read_to_string(&mut got).await.unwrap();
+        assert_eq!(got, "{\"result\":1}\n");
+    }
+
+    #[tokio::test]
+    async fn what_follows_the_request_is_noticed() {
+        let (mut far, near) = duplex(1000);
+        let mut caller = Caller::new(near);
+        far.write_all(b"more").await.unwrap();
+        assert_eq!(caller.event().await, CallerEvent::SpokeOn);
+    }
+
+    #[tokio::test]
+    async fn a_line_half_sent_is_finished_before_the_next() {
+        let (mut far, near) = duplex(4);
+        let mut caller = Caller::new(near);
+        caller.send(&result());
+        assert_eq!(caller.event().await, CallerEvent::Sent);
+        caller.send(&result());
+        let reading = tokio::spawn(async move {
+            let mut got = String::new();
+            far.read_to_string(&mut got).await.unwrap();
+            got
+        });
+        caller.finish().await;
+        assert_eq!(reading.await.unwrap(), "{\"result\":1}\n{\"result\":1}\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_takes_nothing_is_given_up_in_the_end() {
+        let (_far, near) = duplex(4);
+        let mut caller = Caller::new(near);
+        caller.send(&result());
+        caller.finish().await;
+    }
+}

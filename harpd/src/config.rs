@@ -1,0 +1,188 @@
+//! The configuration file as a checked struct (harpd, "Configuration").
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use harp_proto::HOST_PORT;
+use harp_service::logging::LogSettings;
+use harp_service::{ListenAddress, Settings, SettingsError, Table, Warning};
+
+use crate::procedure::{self, Procedures};
+
+/// Everything that the file says.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen, at least one address.
+    pub listen: Vec<ListenAddress>,
+    /// The certificate, leaf first, and its chain.
+    pub certificate: PathBuf,
+    /// The certificate's key.
+    pub private_key: PathBuf,
+    /// Who may call.
+    pub users_file: PathBuf,
+    /// Calls that run at once.
+    pub max_calls: usize,
+    /// Between SIGTERM and SIGKILL.
+    pub kill_grace: Duration,
+    /// What can be called.
+    pub procedures: Procedures,
+    /// The log.
+    pub log: LogSettings,
+}
+
+impl Config {
+    /// Reads the file and, for `procedures_dir`, the directory it names.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the file.
+    pub fn read(path: &Path) -> Result<(Config, Vec<Warning>), SettingsError> {
+        Config::take(&Settings::read(path)?)
+    }
+
+    fn take(settings: &Settings) -> Result<(Config, Vec<Warning>), SettingsError> {
+        let root = settings.table();
+        if root.ignore("python") {
+            root.problem("python", "not supported by this version of harpd");
+        }
+        let config = Config {
+            listen: listen(&root),
+            certificate: required_path(&root, "certificate"),
+            private_key: required_path(&root, "private_key"),
+            users_file: required_path(&root, "users_file"),
+            max_calls: root
+                .integer("max_calls", 1..=1_000_000)
+                .and_then(|count| usize::try_from(count).ok())
+                .unwrap_or(64),
+            kill_grace: root
+                .seconds("kill_grace", 0)
+                .unwrap_or(Duration::from_secs(5)),
+            procedures: procedure::take_all(&root),
+            log: LogSettings::take(&root),
+        };
+        let warnings = settings.finish()?;
+        Ok((config, warnings))
+    }
+}
+
+fn listen(root: &Table<'_>) -> Vec<ListenAddress> {
+    let listen = root.parsed_strings("listen").unwrap_or_else(|| {
+        // An address that this crate's own tests read.
+        format!("*:{HOST_PORT}").parse().into_iter().collect()
+    });
+    if listen.is_empty() {
+        root.problem("listen", "must name at least one address");
+    }
+    listen
+}
+
+/// An absent or wrong one has been noted, so the empty path is never used.
+fn required_path(root: &Table<'_>, key: &str) -> PathBuf {
+    root.required(key, root.path(key)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::ArgumentMode;
+    use crate::output::OutputMode;
+
+    const FILES: &str = "certificate = 'c'\nprivate_key = 'k'\nusers_file = 'u'\n";
+
+    fn take(text: &str) -> Result<(Config, Vec<Warning>), SettingsError> {
+        let text = format!("{FILES}{text}");
+        Config::take(&Settings::parse(&text, "f").unwrap())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_manual() {
+        let (config, warnings) = take("[procedure.p]\ncommand = ['/bin/true']\n").unwrap();
+        assert!(warnings.is_empty());
+        assert_eq!(config.listen[0].to_string(), "*:4306");
+        assert_eq!(config.max_calls, 64);
+        assert_eq!(config.kill_grace, Duration::from_secs(5));
+        let procedure = &config.procedures["p"];
+        assert_eq!(procedure.output, OutputMode::Json);
+        assert_eq!(procedure.max_output, 16 << 20);
+        assert_eq!(procedure.timeout, None);
+        assert!(procedure.slots.is_none());
+        assert_eq!(procedure.runner.arguments, ArgumentMode::Stdin);
+        assert_eq!(procedure.runner.directory, Path::new("/"));
+    }
+
+    #[test]
+    fn a_procedure_is_read_whole() {
+        let (config, _) = take(
+            "path = '/opt/bin:/bin'\n\
+             [procedure.'a b']\n\
+             command = ['p', 'x']\noutput = 'harp'\nstream = true\narguments = 'argv'\n\
+             timeout = 60\nmax_calls = 1\ndirectory = '/tmp'\nmax_output = '1K'\n\
+             environment = { LANG = 'C.UTF-8' }\n",
+        )
+        .unwrap();
+        let procedure = &config.procedures["a b"];
+        assert_eq!(procedure.output, OutputMode::Harp { stream: true });
+        assert_eq!(procedure.max_output, 1024);
+        assert_eq!(procedure.timeout, Some(Duration::from_secs(60)));
+        assert_eq!(procedure.max_calls, Some(1));
+        assert_eq!(procedure.runner.command, ["p", "x"]);
+        assert_eq!(procedure.runner.arguments, ArgumentMode::Argv);
+        assert_eq!(procedure.runner.path, "/opt/bin:/bin");
+        assert_eq!(procedure.runner.environment["LANG"], "C.UTF-8");
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_line() {
+        let told = take(
+            "listen = ['nowhere']\n\
+             [procedure.a]\ncommand = []\nuser = 'nobody'\n\
+             [procedure.b]\ncommand = ['bin/x']\ngroup = ['adm']\ndirectory = 'x'\n\
+             [procedure.c]\noutput = 'lines'\nstream = false\n\
+             [python]\nmodule = 'm'\n",
+        )
+        .unwrap_err()
+        .to_string();
+        let lines: Vec<_> = told.lines().collect();
+        for (line, expected) in lines.iter().zip([
+            "f:4: listen: ",
+            "f:6: procedure.a.command: must name a program",
+            "f:7: procedure.a.user: not supported by this version",
+            "f:9: procedure.b.command: the program must be an absolute path",
+            "f:10: procedure.b.group: not supported by this version",
+            "f:11: procedure.b.directory: must be an absolute path",
+            "f:12: procedure.c.command: missing",
+            "f:14: procedure.c.stream: ",
+            "f:15: python: not supported by this version",
+        ]) {
+            assert!(line.starts_with(expected), "{line}\n{told}");
+        }
+        assert_eq!(lines.len(), 9, "{told}");
+    }
+
+    #[test]
+    fn the_three_files_must_be_named() {
+        let settings = Settings::parse("", "f").unwrap();
+        let told = Config::take(&settings).unwrap_err().to_string();
+        for key in ["certificate", "private_key", "users_file"] {
+            assert!(told.contains(&format!("{key}: missing")), "{told}");
+        }
+    }
+
+    #[test]
+    fn only_executable_regular_files_of_the_directory_count() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, mode: u32| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, "#!/bin/sh\n").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        file("yes", 0o755);
+        file("no", 0o644);
+        symlink("/bin/sh", directory.path().join("link")).unwrap();
+        std::fs::create_dir(directory.path().join("inner")).unwrap();
+        let text = format!("procedures_dir = '{}'\n", directory.path().display());
+        let (config, _) = take(&text).unwrap();
+        assert_eq!(config.procedures.keys().collect::<Vec<_>>(), ["yes"]);
+    }
+}

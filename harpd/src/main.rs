@@ -1,0 +1,113 @@
+//! The command line of harpd.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use harp_service::logging;
+use harp_service::signals::Signals;
+use harpd::config::Config;
+use harpd::service::Service;
+use harpd::state::State;
+use tracing::warn;
+
+/// Runs procedures on this host for authenticated callers.
+#[derive(Debug, Parser)]
+#[command(name = "harpd", version)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        global = true,
+        default_value = "/etc/harpd/harpd.toml"
+    )]
+    config: PathBuf,
+
+    /// Check the configuration and every file it names, then exit.
+    #[arg(short, long)]
+    test: bool,
+
+    /// Write the process's number to FILE while running.
+    #[arg(short, long, value_name = "FILE")]
+    pidfile: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the names of the procedures that this configuration exposes.
+    List,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Some(Command::List) => list(&arguments.config),
+        None if arguments.test => test(&arguments.config),
+        None => start(arguments.config, arguments.pidfile.as_deref()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list(config_file: &Path) -> Result<()> {
+    let (config, _) = Config::read(config_file)?;
+    for name in config.procedures.keys() {
+        println!("{name}");
+    }
+    Ok(())
+}
+
+fn test(config_file: &Path) -> Result<()> {
+    let (state, warnings) = State::load(config_file)?;
+    for warning in warnings {
+        eprintln!("{warning}");
+    }
+    let broken = state.broken_procedures();
+    if !broken.is_empty() {
+        bail!("{}", broken.join("\n"));
+    }
+    println!("{}: no problems found", config_file.display());
+    Ok(())
+}
+
+fn start(config_file: PathBuf, pidfile: Option<&Path>) -> Result<()> {
+    let (state, warnings) = State::load(&config_file)?;
+    logging::init(&state.config.log)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let served = runtime.block_on(async {
+        // Caught from here on, so a stop during the start is not lost.
+        let signals = Signals::catch().context("cannot catch signals")?;
+        let service = Service::start(config_file, state).await?;
+        if let Some(pidfile) = pidfile {
+            std::fs::write(pidfile, format!("{}\n", std::process::id()))
+                .with_context(|| format!("cannot write {}", pidfile.display()))?;
+        }
+        service.run(signals).await;
+        Ok(())
+    });
+    if let Some(pidfile) = pidfile {
+        // It may never have been written.
+        let _ = std::fs::remove_file(pidfile);
+    }
+    // Whatever has not ended by now is ended: tasks are dropped, and groups with them.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}

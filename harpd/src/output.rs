@@ -1,0 +1,169 @@
+//! How a procedure's standard output becomes the answer (harpd, "What its output
+//! becomes").
+//!
+//! An [`Output`] is fed bytes as they come. What it makes of them never depends on how
+//! they were cut.
+
+use bytes::Bytes;
+use harp_proto::host::Message;
+use harp_proto::{Failure, Json};
+
+mod document;
+mod harp;
+mod lines;
+
+use document::Document;
+use harp::Harp;
+use lines::Lines;
+
+/// The `output` key of a procedure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputMode {
+    /// One JSON document is the result; nothing at all is null.
+    Json,
+    /// Everything, as a string, is the result.
+    Text,
+    /// Each line, as a string, is a packet.
+    Lines,
+    /// Each line, a JSON value, is a packet.
+    JsonLines,
+    /// Lines of the host protocol itself.
+    Harp {
+        /// Whether the procedure streams.
+        stream: bool,
+    },
+}
+
+/// The output of one call, as far as it has come.
+#[derive(Debug)]
+pub struct Output {
+    decoder: Decoder,
+}
+
+#[derive(Debug)]
+enum Decoder {
+    Document(Document),
+    Lines(Lines),
+    Harp(Harp),
+}
+
+impl OutputMode {
+    /// What the acknowledgement says: whether packets may come.
+    #[must_use]
+    pub fn streams(self) -> bool {
+        match self {
+            OutputMode::Json | OutputMode::Text => false,
+            OutputMode::Lines | OutputMode::JsonLines => true,
+            OutputMode::Harp { stream } => stream,
+        }
+    }
+
+    /// The start of a call's output. One result, or one packet, may be `max_output`
+    /// bytes long: as it is written, and as JSON text.
+    #[must_use]
+    pub fn start(self, max_output: usize) -> Output {
+        let decoder = match self {
+            OutputMode::Json => Decoder::Document(Document::json(max_output)),
+            OutputMode::Text => Decoder::Document(Document::text(max_output)),
+            OutputMode::Lines => Decoder::Lines(Lines::strings(max_output)),
+            OutputMode::JsonLines => Decoder::Lines(Lines::json(max_output)),
+            OutputMode::Harp { stream } => Decoder::Harp(Harp::new(stream, max_output)),
+        };
+        Output { decoder }
+    }
+}
+
+impl Output {
+    /// Takes bytes in and appends the packets that they complete.
+    ///
+    /// # Errors
+    ///
+    /// The exception that ends the call: `invalid_output` or `output_too_large`. Packets
+    /// before the offending place have been appended.
+    pub fn feed(&mut self, bytes: &[u8], packets: &mut Vec<Json>) -> Result<(), Failure> {
+        match &mut self.decoder {
+            Decoder::Document(document) => document.feed(bytes),
+            Decoder::Lines(lines) => lines.feed(bytes, packets),
+            Decoder::Harp(harp) => harp.feed(bytes, packets),
+        }
+    }
+
+    /// The command has exited with code 0 and everything has been fed: the message that
+    /// ends the call.
+    ///
+    /// # Errors
+    ///
+    /// An exception as from [`Output::feed`].
+    pub fn succeeded(mut self, packets: &mut Vec<Json>) -> Result<Message, Failure> {
+        self.last_line(packets)?;
+        match self.decoder {
+            Decoder::Document(document) => document.result().map(Message::Result),
+            Decoder::Lines(lines) => Ok(Message::Result(lines.result())),
+            Decoder::Harp(harp) => harp.end(),
+        }
+    }
+
+    /// The command has exited otherwise: the exception that it told of itself, if it did.
+    #[must_use]
+    pub fn failed(mut self, packets: &mut Vec<Json>) -> Option<Failure> {
+        // A last line cut short is no surprise and not what went wrong.
+        let _ = self.last_line(packets);
+        match self.decoder {
+            Decoder::Harp(harp) => harp.exception(),
+            Decoder::Document(_) | Decoder::Lines(_) => None,
+        }
+    }
+
+    /// The last line counts even without its newline.
+    fn last_line(&mut self, packets: &mut Vec<Json>) -> Result<(), Failure> {
+        match &mut self.decoder {
+            Decoder::Document(_) => Ok(()),
+            Decoder::Lines(lines) => lines.last_line(packets),
+            Decoder::Harp(harp) => harp.last_line(packets),
+        }
+    }
+}
+
+/// Output over the limit.
+fn too_large(limit: usize) -> Failure {
+    Failure::new(
+        "output_too_large",
+        format!("a result or packet of the procedure is longer than {limit} bytes, its max_output"),
+    )
+    .with_data(&serde_json::json!({ "limit": limit }))
+}
+
+/// Output that does not fit the mode; shows the beginning of it.
+fn invalid(line: &[u8], why: impl std::fmt::Display) -> Failure {
+    const SHOWN: usize = 1024;
+    let shown = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]);
+    Failure::new(
+        "invalid_output",
+        format!("the procedure's output does not fit its output mode: {why}"),
+    )
+    .with_data(&serde_json::json!({ "line": shown }))
+}
+
+/// JSON text of the procedure, checked.
+fn parse(text: &Bytes, limit: usize) -> Result<Json, Failure> {
+    let json = Json::parse(text).map_err(|error| invalid(text, error))?;
+    within(limit, json)
+}
+
+/// Bytes of the procedure as a JSON string.
+fn string(bytes: &[u8], limit: usize) -> Result<Json, Failure> {
+    let text = String::from_utf8_lossy(bytes);
+    let json = Json::encode(text.as_ref()).map_err(|error| invalid(bytes, error))?;
+    within(limit, json)
+}
+
+fn within(limit: usize, json: Json) -> Result<Json, Failure> {
+    if json.as_bytes().len() > limit {
+        Err(too_large(limit))
+    } else {
+        Ok(json)
+    }
+}
+
+#[cfg(test)]
+mod tests;

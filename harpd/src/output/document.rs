@@ -1,0 +1,48 @@
+//! The modes `json` and `text`: everything the command writes is one result.
+
+use bytes::BytesMut;
+use harp_proto::{Failure, Json};
+
+use super::{parse, string, too_large};
+
+#[derive(Debug)]
+pub(super) struct Document {
+    collected: BytesMut,
+    is_json: bool,
+    limit: usize,
+}
+
+impl Document {
+    pub(super) fn json(limit: usize) -> Document {
+        Document {
+            collected: BytesMut::new(),
+            is_json: true,
+            limit,
+        }
+    }
+
+    pub(super) fn text(limit: usize) -> Document {
+        Document {
+            is_json: false,
+            ..Document::json(limit)
+        }
+    }
+
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if bytes.len() > self.limit - self.collected.len() {
+            return Err(too_large(self.limit));
+        }
+        self.collected.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    pub(super) fn result(self) -> Result<Json, Failure> {
+        if !self.is_json {
+            return string(&self.collected, self.limit);
+        }
+        if self.collected.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Json::NULL);
+        }
+        parse(&self.collected.freeze(), self.limit)
+    }
+}

@@ -1,0 +1,222 @@
+//! A procedure: what is run for it, what its output means, and its limits.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use harp_service::Table;
+use rustix::fs::Access;
+
+use crate::arguments::ArgumentMode;
+use crate::command::{CommandRunner, DEFAULT_PATH};
+use crate::output::OutputMode;
+use crate::slots::Slots;
+
+/// `max_output` unless configured, in bytes.
+const DEFAULT_MAX_OUTPUT: usize = 16 << 20;
+
+/// Keys of a procedure that this version cannot honour. Ignoring them would run the
+/// procedure with more rights than its owner wants.
+const NOT_SUPPORTED: [&str; 2] = ["user", "group"];
+
+/// All procedures, by name.
+pub type Procedures = BTreeMap<String, Arc<Procedure>>;
+
+/// One procedure. What runs it and what becomes of its output know nothing of each
+/// other.
+#[derive(Debug)]
+pub struct Procedure {
+    /// Its name on the wire.
+    pub name: String,
+    /// What starts it.
+    pub runner: CommandRunner,
+    /// How its output becomes the answer.
+    pub output: OutputMode,
+    /// Greatest length of one result or packet, in bytes.
+    pub max_output: usize,
+    /// How long one call may run, if limited.
+    pub timeout: Option<Duration>,
+    /// How many of its calls may run at once, if limited.
+    pub max_calls: Option<usize>,
+    /// The slots of `max_calls`.
+    pub slots: Option<Arc<Slots>>,
+}
+
+impl Procedure {
+    /// A procedure of a file in `procedures_dir`: everything as by default.
+    fn of_file(name: &str, file: PathBuf, path: &str) -> Procedure {
+        Procedure {
+            name: name.to_owned(),
+            runner: CommandRunner {
+                command: vec![file.to_string_lossy().into_owned()],
+                arguments: ArgumentMode::Stdin,
+                directory: PathBuf::from("/"),
+                path: path.to_owned(),
+                environment: BTreeMap::new(),
+            },
+            output: OutputMode::Json,
+            max_output: DEFAULT_MAX_OUTPUT,
+            timeout: None,
+            max_calls: None,
+            slots: None,
+        }
+    }
+
+    /// Takes a table `[procedure.NAME]`. What is wrong with it is noted in its settings.
+    fn take(name: &str, table: &Table<'_>, path: &str) -> Option<Procedure> {
+        for key in NOT_SUPPORTED {
+            if table.ignore(key) {
+                table.problem(key, "not supported by this version of harpd");
+            }
+        }
+        if name.is_empty() || name.contains('\0') {
+            table.problem(
+                "command",
+                "the procedure's name is empty or has a zero byte",
+            );
+        }
+        let max_calls = table.integer("max_calls", 1..=1_000_000);
+        let max_calls = max_calls.and_then(|count| usize::try_from(count).ok());
+        let procedure = Procedure {
+            name: name.to_owned(),
+            output: output(table),
+            max_output: max_output(table),
+            timeout: table.seconds("timeout", 1),
+            slots: max_calls.map(Slots::new),
+            max_calls,
+            runner: CommandRunner {
+                arguments: match table.one_of("arguments", &["stdin", "argv"]).as_deref() {
+                    Some("argv") => ArgumentMode::Argv,
+                    _ => ArgumentMode::Stdin,
+                },
+                directory: directory(table),
+                path: search_path(table).unwrap_or_else(|| path.to_owned()),
+                environment: environment(table),
+                command: command(table)?,
+            },
+        };
+        Some(procedure)
+    }
+}
+
+/// Takes `procedures_dir`, `path` and every `[procedure.NAME]` out of the configuration.
+/// What is wrong with them is noted there.
+#[must_use]
+pub fn take_all(root: &Table<'_>) -> Procedures {
+    let path = search_path(root).unwrap_or_else(|| DEFAULT_PATH.to_owned());
+    let mut procedures = Procedures::new();
+    if let Some(directory) = root.path("procedures_dir") {
+        match of_directory(&directory, &path) {
+            Ok(found) => procedures = found,
+            Err(error) => root.problem(
+                "procedures_dir",
+                format!("cannot read {}: {error}", directory.display()),
+            ),
+        }
+    }
+    for (name, table) in root.tables("procedure") {
+        if procedures.contains_key(&name) {
+            table.warning("command", "is used instead of the file in procedures_dir");
+        }
+        if let Some(procedure) = Procedure::take(&name, &table, &path) {
+            procedures.insert(name, Arc::new(procedure));
+        }
+    }
+    procedures
+}
+
+/// A procedure for each executable regular file directly in the directory, by its file
+/// name.
+fn of_directory(directory: &Path, path: &str) -> std::io::Result<Procedures> {
+    let directory = std::path::absolute(directory)?;
+    let mut procedures = Procedures::new();
+    for entry in std::fs::read_dir(&directory)? {
+        let entry = entry?;
+        // Does not follow a symbolic link, so none leads out of the directory.
+        let is_file = entry.file_type()?.is_file();
+        let file = entry.path();
+        let is_executable = rustix::fs::access(&file, Access::EXEC_OK).is_ok();
+        let (true, true, Ok(name)) = (is_file, is_executable, entry.file_name().into_string())
+        else {
+            continue;
+        };
+        let procedure = Procedure::of_file(&name, file, path);
+        procedures.insert(name, Arc::new(procedure));
+    }
+    Ok(procedures)
+}
+
+fn command(table: &Table<'_>) -> Option<Vec<String>> {
+    let command = table.required("command", table.strings("command"))?;
+    let problem = match command.first() {
+        None => "must name a program",
+        Some(program) if program.is_empty() => "must name a program",
+        Some(program) if program.contains('/') && !program.starts_with('/') => {
+            "the program must be an absolute path, or a name that is looked for in path"
+        }
+        _ if command.iter().any(|word| word.contains('\0')) => "there is a zero byte in it",
+        _ => return Some(command),
+    };
+    table.problem("command", problem);
+    None
+}
+
+fn output(table: &Table<'_>) -> OutputMode {
+    let stream = table.boolean("stream");
+    let modes = ["json", "text", "lines", "json-lines", "harp"];
+    let mode = match table.one_of("output", &modes).as_deref() {
+        Some("text") => OutputMode::Text,
+        Some("lines") => OutputMode::Lines,
+        Some("json-lines") => OutputMode::JsonLines,
+        Some("harp") => OutputMode::Harp {
+            stream: stream.unwrap_or(false),
+        },
+        _ => OutputMode::Json,
+    };
+    if stream.is_some_and(|stream| stream != mode.streams()) {
+        table.problem(
+            "stream",
+            "is for output = \"harp\"; the other modes stream or not by themselves",
+        );
+    }
+    mode
+}
+
+fn max_output(table: &Table<'_>) -> usize {
+    table
+        .size("max_output")
+        .and_then(|size| usize::try_from(size).ok())
+        .unwrap_or(DEFAULT_MAX_OUTPUT)
+}
+
+fn directory(table: &Table<'_>) -> PathBuf {
+    let directory = table.path("directory").unwrap_or_else(|| "/".into());
+    if !directory.is_absolute() {
+        table.problem("directory", "must be an absolute path");
+    }
+    directory
+}
+
+fn search_path(table: &Table<'_>) -> Option<String> {
+    let path = table.string("path")?;
+    let is_absolute = std::env::split_paths(&path).all(|directory| directory.is_absolute());
+    if !is_absolute || path.contains('\0') {
+        table.problem("path", "must be absolute directories with : between them");
+        return None;
+    }
+    Some(path)
+}
+
+fn environment(table: &Table<'_>) -> BTreeMap<String, String> {
+    let environment = table.string_map("environment").unwrap_or_default();
+    for (name, value) in &environment {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            table.problem(
+                "environment",
+                format!("{name:?} or its value cannot stand in an environment"),
+            );
+        }
+    }
+    environment
+}

@@ -1,0 +1,217 @@
+//! The running daemon: its sockets, its reloads, its stop.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use harp_service::signals::{ServiceSignal, Signals};
+use harp_service::{Acceptor, ListenAddress};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info, warn};
+
+use crate::call::Workplace;
+use crate::connection::{self, Reception};
+use crate::connections::Connections;
+use crate::reaper::Reaper;
+use crate::slots::Slots;
+use crate::state::{LoadError, State};
+
+/// Most connections at once.
+const MAX_CONNECTIONS: usize = 1024;
+/// Files that harpd itself has open: standard streams, sockets, the runtime's own.
+const OWN_FILES: u64 = 64;
+/// Files that a running call needs beside its connection: its pipes, both ends of them
+/// while the command is being started.
+const FILES_OF_A_CALL: u64 = 8;
+/// Beyond `kill_grace`, how long a stop waits for calls to end and be told so.
+const STOP_TIME: Duration = Duration::from_secs(10);
+
+/// The daemon.
+#[derive(Debug)]
+pub struct Service {
+    config_file: PathBuf,
+    acceptors: Vec<Acceptor>,
+    shared: Arc<Shared>,
+    reaper: Arc<Reaper>,
+}
+
+/// What listening tasks and connections use.
+#[derive(Debug)]
+struct Shared {
+    state: watch::Sender<Arc<State>>,
+    connections: Arc<Connections>,
+    reception: Reception,
+    slots: Arc<Slots>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Service {
+    /// Opens the listening sockets and tells the log where they are.
+    ///
+    /// # Errors
+    ///
+    /// If an address cannot be listened on, or the system refuses to make harpd a child
+    /// subreaper.
+    pub async fn start(config_file: PathBuf, state: State) -> io::Result<Service> {
+        for broken in state.broken_procedures() {
+            warn!("{broken}");
+        }
+        let acceptors = bind(&state.config.listen).await?;
+        let max_calls = state.config.max_calls;
+        Ok(Service {
+            config_file,
+            acceptors,
+            reaper: Reaper::start()?,
+            shared: Arc::new(Shared {
+                connections: Connections::new(max_connections(max_calls)),
+                reception: Reception::default(),
+                slots: Slots::new(max_calls),
+                stopping: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+                state: watch::Sender::new(Arc::new(state)),
+            }),
+        })
+    }
+
+    /// Serves until told to stop, and returns when every call has been ended and told
+    /// so, or has been waited for long enough.
+    pub async fn run(mut self, mut signals: Signals) {
+        for acceptor in std::mem::take(&mut self.acceptors) {
+            let shared = Arc::clone(&self.shared);
+            let reaper = Arc::clone(&self.reaper);
+            self.shared.tasks.spawn(listen(acceptor, shared, reaper));
+        }
+        loop {
+            match signals.next().await {
+                ServiceSignal::Stop => break,
+                ServiceSignal::Reload => self.reload().await,
+            }
+        }
+        info!("stopping");
+        self.shared.stopping.cancel();
+        self.shared.tasks.close();
+        let patience = self.shared.state().config.kill_grace + STOP_TIME;
+        if tokio::time::timeout(patience, self.shared.tasks.wait())
+            .await
+            .is_err()
+        {
+            warn!("some calls did not end in time");
+        }
+        info!("stopped");
+    }
+
+    /// Reads everything again. If anything is wrong, nothing changes.
+    async fn reload(&self) {
+        let config_file = self.config_file.clone();
+        let loaded = tokio::task::spawn_blocking(move || State::load(&config_file)).await;
+        match loaded {
+            Ok(Ok((state, warnings))) => self.replace_state(state, &warnings),
+            Ok(Err(LoadError(problems))) => {
+                for problem in problems {
+                    error!("{problem}");
+                }
+                error!("not reloaded, the configuration in use stays");
+            }
+            // The panic itself is in the log.
+            Err(_) => error!("not reloaded, the configuration in use stays"),
+        }
+    }
+
+    fn replace_state(&self, mut state: State, warnings: &[String]) {
+        let earlier = self.shared.state();
+        for warning in warnings.iter().chain(&state.broken_procedures()) {
+            warn!("{warning}");
+        }
+        if state.config.listen != earlier.config.listen || state.config.log != earlier.config.log {
+            warn!("listen, log_handlers, log_format and log_level change at the next start");
+        }
+        state.take_slots_of(&earlier);
+        self.shared.slots.resize(state.config.max_calls);
+        let procedures = state.config.procedures.len();
+        self.shared.state.send_replace(Arc::new(state));
+        info!(procedures, "reloaded");
+    }
+}
+
+impl Shared {
+    fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.borrow())
+    }
+}
+
+/// Opens every address, or none, and tells the log where.
+async fn bind(addresses: &[ListenAddress]) -> io::Result<Vec<Acceptor>> {
+    let mut acceptors = Vec::new();
+    for address in addresses {
+        acceptors.extend(address.bind().await?.into_iter().map(Acceptor::new));
+    }
+    for acceptor in &acceptors {
+        info!(address = %acceptor.local_addr()?, "listening");
+    }
+    Ok(acceptors)
+}
+
+async fn listen(mut acceptor: Acceptor, shared: Arc<Shared>, reaper: Arc<Reaper>) {
+    loop {
+        let (stream, peer) = tokio::select! {
+            accepted = acceptor.accept() => accepted,
+            () = shared.stopping.cancelled() => return,
+        };
+        let Some(place) = shared.connections.admit() else {
+            debug!(%peer, "refused, every connection is a call");
+            continue;
+        };
+        let serving = serve(
+            stream,
+            peer,
+            place,
+            Arc::clone(&shared),
+            Arc::clone(&reaper),
+        );
+        shared.tasks.spawn(serving);
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    peer: std::net::SocketAddr,
+    place: crate::connections::Place,
+    shared: Arc<Shared>,
+    reaper: Arc<Reaper>,
+) {
+    let state = shared.state();
+    let workplace = Workplace {
+        reaper,
+        slots: Arc::clone(&shared.slots),
+        stopping: shared.stopping.clone(),
+        kill_grace: state.config.kill_grace,
+    };
+    connection::serve(stream, peer, place, &shared.reception, state, workplace).await;
+}
+
+/// As many as the limit of open files leaves room for.
+fn max_connections(max_calls: usize) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let Some(limit) = limit else {
+        return MAX_CONNECTIONS;
+    };
+    let calls = u64::try_from(max_calls).unwrap_or(u64::MAX);
+    let needed = calls
+        .saturating_mul(FILES_OF_A_CALL)
+        .saturating_add(OWN_FILES);
+    let room = usize::try_from(limit.saturating_sub(needed)).unwrap_or(usize::MAX);
+    if room < MAX_CONNECTIONS {
+        let connections = room.max(16);
+        info!(
+            connections,
+            "the limit of open files ({limit}) allows fewer connections than {MAX_CONNECTIONS}"
+        );
+        return connections;
+    }
+    MAX_CONNECTIONS
+}

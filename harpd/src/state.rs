@@ -1,0 +1,108 @@
+//! What the configuration and the files it names come to: all that a reload replaces.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use harp_service::SettingsError;
+use rustls::ServerConfig;
+
+use crate::config::Config;
+use crate::tls::{self, TlsError};
+use crate::users::{Users, UsersError};
+
+/// One reading of everything.
+#[derive(Debug)]
+pub struct State {
+    /// The configuration file.
+    pub config: Config,
+    /// The certificate and key, ready for use.
+    pub tls: Arc<ServerConfig>,
+    /// The users file.
+    pub users: Arc<Users>,
+}
+
+/// Why harpd cannot run with this configuration; one problem a line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct LoadError(pub Vec<Problem>);
+
+/// One thing that is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The configuration file.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The users file.
+    #[error(transparent)]
+    Users(#[from] UsersError),
+}
+
+impl State {
+    /// Reads the configuration and every file it names. Blocks. Also gives what its
+    /// owner should be warned of.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong.
+    pub fn load(path: &Path) -> Result<(State, Vec<String>), LoadError> {
+        let (config, warnings) =
+            Config::read(path).map_err(|error| LoadError(vec![error.into()]))?;
+        let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        let tls = tls::load(&config.certificate, &config.private_key);
+        let users = Users::read(&config.users_file);
+        match (tls, users) {
+            (Ok(tls), Ok(users)) => {
+                if users.count() == 0 {
+                    warnings.push(format!(
+                        "{}: no users in it, so nobody can call",
+                        config.users_file.display()
+                    ));
+                }
+                let state = State {
+                    config,
+                    tls,
+                    users: Arc::new(users),
+                };
+                Ok((state, warnings))
+            }
+            (tls, users) => {
+                let tls = tls.err().map(Problem::from);
+                let users = users.err().map(Problem::from);
+                Err(LoadError(tls.into_iter().chain(users).collect()))
+            }
+        }
+    }
+
+    /// The procedures whose command could not be started now, each with the cause.
+    #[must_use]
+    pub fn broken_procedures(&self) -> Vec<String> {
+        let procedures = self.config.procedures.values();
+        procedures
+            .filter_map(|procedure| {
+                let why = procedure.runner.check().err()?;
+                Some(format!("procedure {}: {why}", procedure.name))
+            })
+            .collect()
+    }
+
+    /// Takes over from an earlier reading the slots of procedures that are still there,
+    /// since calls of the earlier one may hold some.
+    pub fn take_slots_of(&mut self, earlier: &State) {
+        for (name, procedure) in &mut self.config.procedures {
+            let Some(before) = earlier.config.procedures.get(name) else {
+                continue;
+            };
+            // Nobody else has it yet.
+            let Some(procedure) = Arc::get_mut(procedure) else {
+                continue;
+            };
+            if let (Some(slots), Some(limit)) = (&before.slots, procedure.max_calls) {
+                slots.resize(limit);
+                procedure.slots = Some(Arc::clone(slots));
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A cancelled call leaves nothing behind, and says so.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::host::{Harpd, Host, is_gone, wait_for};
+
+const PROOF: &str = "cancelled";
+
+/// A shell with a child, both told of; the child of a child, too.
+const FAMILY: &str = "echo $$; sleep 1000 & echo $!; sh -c 'echo $$; sleep 1000; :' ";
+
+fn host() -> Host {
+    Host::new()
+        .script("family", "output = 'lines'", FAMILY)
+        .script(
+            "deaf",
+            "output = 'lines'",
+            &format!("trap '' TERM; {FAMILY} & while :; do sleep 1000; done"),
+        )
+}
+
+async fn cancelled(harpd: &Harpd, procedure: &str, rudely: bool) -> Duration {
+    let mut caller = harpd.call(procedure, json!([])).await;
+    caller.acknowledged(true).await;
+    let mut family = Vec::new();
+    for _ in 0..3 {
+        family.push(caller.pid().await);
+    }
+    let began = Instant::now();
+    if rudely {
+        caller.close_rudely().await;
+    } else {
+        caller.close().await;
+    }
+    let rest = caller.rest().await;
+    assert_eq!(rest.len(), 1, "{rest:?}");
+    assert_eq!(rest[0]["harp"], 1);
+    assert_eq!(rest[0]["error"]["type"], PROOF);
+    assert_eq!(rest[0]["error"]["data"], json!({"processes": 0}));
+    assert!(family.into_iter().all(is_gone));
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn a_close_notify_ends_the_whole_group() {
+    let harpd = host().start();
+    cancelled(&harpd, "family", false).await;
+    let line = harpd.logged("call ended").await;
+    assert_eq!(line["type"], PROOF);
+}
+
+#[tokio::test]
+async fn so_does_an_end_of_file() {
+    let harpd = host().start();
+    cancelled(&harpd, "family", true).await;
+}
+
+#[tokio::test]
+async fn who_ignores_sigterm_is_killed_after_the_grace() {
+    let harpd = host().start();
+    let took = cancelled(&harpd, "deaf", false).await;
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_stopped_process_ends_too() {
+    let harpd = Host::new()
+        .script("stopped", "output = 'lines'", "echo $$; kill -STOP $$")
+        .start();
+    let mut caller = harpd.call("stopped", json!([])).await;
+    caller.acknowledged(true).await;
+    let pid = caller.pid().await;
+    caller.close().await;
+    assert_eq!(caller.rest().await[0]["error"]["type"], PROOF);
+    assert!(is_gone(pid));
+}
+
+#[tokio::test]
+async fn there_is_time_to_clean_up() {
+    let host = Host::new();
+    let here = format!("output = 'lines'\n{}", host.here());
+    let harpd = host
+        .script(
+            "tidy",
+            &here,
+            "trap 'echo bye; echo bye >&2; echo done > tidied; exit' TERM; echo ready; \
+             while :; do sleep 0.05; done",
+        )
+        .start();
+    let mut caller = harpd.call("tidy", json!([])).await;
+    caller.acknowledged(true).await;
+    assert_eq!(caller.packet().await, "ready");
+    caller.close().await;
+    assert_eq!(caller.rest().await.last().unwrap()["error"]["type"], PROOF);
+    assert!(harpd.host.path("tidied").exists());
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_slot_is_cancelled_at_once() {
+    let harpd = Host::new()
+        .script(
+            "one",
+            "output = 'lines'\nmax_calls = 1",
+            "echo $$; exec sleep 1000",
+        )
+        .start();
+    let mut first = harpd.call("one", json!([])).await;
+    first.acknowledged(true).await;
+    let pid = first.pid().await;
+    let mut second = harpd.call("one", json!([])).await;
+    second.acknowledged(true).await;
+    second.close().await;
+    let rest = second.rest().await;
+    assert_eq!(rest[0]["error"]["data"], json!({"processes": 0}));
+    assert!(!is_gone(pid));
+    // The slot comes free with the first call's end, for a third.
+    first.close().await;
+    first.rest().await;
+    let mut third = harpd.call("one", json!([])).await;
+    third.acknowledged(true).await;
+    third.pid().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_vanishes_while_it_reads_nothing_cancels_too() {
+    let harpd = Host::new()
+        .script("flood", "output = 'lines'", "echo $$; yes")
+        .start();
+    let mut caller = harpd.call("flood", json!([])).await;
+    caller.acknowledged(true).await;
+    let pid = caller.pid().await;
+    drop(caller);
+    wait_for("the flood to end", || is_gone(pid)).await;
+}
+
+#[tokio::test]
+async fn many_cancels_at_once_are_all_proved() {
+    let harpd = std::sync::Arc::new(host().start());
+    let calls: Vec<_> = (0..40)
+        .map(|number| {
+            let harpd = std::sync::Arc::clone(&harpd);
+            let procedure = if number % 4 == 0 { "deaf" } else { "family" };
+            tokio::spawn(async move { cancelled(&harpd, procedure, number % 2 == 0).await })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+}
