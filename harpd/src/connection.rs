@@ -173,7 +173,8 @@ async fn read_request<S: AsyncRead + Unpin>(
 /// else.
 async fn judge(request: Request, peer: SocketAddr, state: &State) -> Result<Call, Failure> {
     let began = Instant::now();
-    if !state.users.verify(&request.user, &request.password).await {
+    let users = state.users.users();
+    if !users.verify(&request.user, &request.password).await {
         warn!(user = shown(&request.user), %peer, "authentication failed");
         tokio::time::sleep_until(began + FAILURE_DELAY).await;
         return Err(Failure::new(

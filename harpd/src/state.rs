@@ -8,7 +8,7 @@ use rustls::ServerConfig;
 
 use crate::config::Config;
 use crate::tls::{self, TlsError};
-use crate::users::{Users, UsersError};
+use crate::users::{UsersError, UsersFile};
 
 /// One reading of everything.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct State {
     /// The certificate and key, ready for use.
     pub tls: Arc<ServerConfig>,
     /// The users file.
-    pub users: Arc<Users>,
+    pub users: UsersFile,
 }
 
 /// Why harpd cannot run with this configuration; one problem a line.
@@ -52,20 +52,16 @@ impl State {
             Config::read(path).map_err(|error| LoadError(vec![error.into()]))?;
         let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
         let tls = tls::load(&config.certificate, &config.private_key);
-        let users = Users::read(&config.users_file);
+        let users = UsersFile::read(&config.users_file);
         match (tls, users) {
             (Ok(tls), Ok(users)) => {
-                if users.count() == 0 {
+                if users.users().count() == 0 {
                     warnings.push(format!(
                         "{}: no users in it, so nobody can call",
                         config.users_file.display()
                     ));
                 }
-                let state = State {
-                    config,
-                    tls,
-                    users: Arc::new(users),
-                };
+                let state = State { config, tls, users };
                 Ok((state, warnings))
             }
             (tls, users) => {

@@ -1,5 +1,7 @@
 //! Who may call: the users file and the judgement of a password.
 
+mod file;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +11,8 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use sha_crypt::{PasswordVerifier, ShaCrypt};
 use tokio::sync::Semaphore;
+
+pub use file::UsersFile;
 
 /// Passwords longer than this, in bytes, are wrong unseen: hashing takes time that grows
 /// with the square of the length, and nobody has to be authenticated to ask for it.

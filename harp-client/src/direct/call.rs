@@ -14,8 +14,9 @@ use super::connection::HostLines;
 use super::{Endpoint, HostError, Limits, Phase};
 use crate::line_reader::{LineError, READ_SIZE};
 
-/// A call on a host, first to be [acknowledged](HostCall::acknowledged). Dropping it closes the connection, which cancels the call;
-/// [`HostCall::cancel`] also learns whether the host is done with it.
+/// A call on a host, first to be [acknowledged](HostCall::acknowledged). Dropping it
+/// closes the connection, which cancels the call; [`HostCall::cancel`] also learns whether
+/// the host is done with it.
 #[derive(Debug)]
 pub struct HostCall {
     endpoint: Endpoint,
@@ -65,36 +66,6 @@ impl HostCall {
             Ok(Ok(answer)) => self.acknowledge(&answer),
             Ok(Err(error)) => Err(HostError::line(&self.endpoint, Phase::Acknowledge, error)),
         }
-    }
-
-    fn acknowledge(&mut self, answer: &Bytes) -> Result<(), HostError> {
-        let unexpected = |why: &dyn std::fmt::Display| {
-            HostError::unexpected(&self.endpoint, Phase::Acknowledge, answer, why)
-        };
-        match Message::decode(answer) {
-            Ok(Message::Acknowledged { stream_result }) => {
-                self.streams = stream_result;
-                Ok(())
-            }
-            Ok(Message::Error(failure)) => Err(HostError::remote(&self.endpoint, failure)),
-            Ok(_) => Err(unexpected(&"expected the request's acknowledgement")),
-            Err(error) => Err(unexpected(&error)),
-        }
-    }
-
-    /// What to say when the request could not be written: a host that refuses it early
-    /// may close before it has read all of it, and what it said is there to be read.
-    pub(super) fn refusal_before(&mut self, error: io::Error) -> HostError {
-        if let Some(Ok(answer)) = self.lines.next_arrived()
-            && let Err(refusal) = self.acknowledge(&answer)
-        {
-            return refusal;
-        }
-        HostError::io(&self.endpoint, Phase::Request, error)
-    }
-
-    pub(super) fn timed_out(&self, phase: Phase) -> HostError {
-        HostError::timed_out(&self.endpoint, phase)
     }
 
     /// True if the procedure streams, so that packets may come; false before the
@@ -152,6 +123,36 @@ impl HostCall {
             .is_ok_and(|length| length > 0)
         {}
         Cancel::Unconfirmed
+    }
+
+    fn acknowledge(&mut self, answer: &Bytes) -> Result<(), HostError> {
+        let unexpected = |why: &dyn std::fmt::Display| {
+            HostError::unexpected(&self.endpoint, Phase::Acknowledge, answer, why)
+        };
+        match Message::decode(answer) {
+            Ok(Message::Acknowledged { stream_result }) => {
+                self.streams = stream_result;
+                Ok(())
+            }
+            Ok(Message::Error(failure)) => Err(HostError::remote(&self.endpoint, failure)),
+            Ok(_) => Err(unexpected(&"expected the request's acknowledgement")),
+            Err(error) => Err(unexpected(&error)),
+        }
+    }
+
+    /// What to say when the request could not be written: a host that refuses it early
+    /// may close before it has read all of it, and what it said is there to be read.
+    pub(super) fn refusal_before(&mut self, error: io::Error) -> HostError {
+        if let Some(Ok(answer)) = self.lines.next_arrived()
+            && let Err(refusal) = self.acknowledge(&answer)
+        {
+            return refusal;
+        }
+        HostError::io(&self.endpoint, Phase::Request, error)
+    }
+
+    pub(super) fn timed_out(&self, phase: Phase) -> HostError {
+        HostError::timed_out(&self.endpoint, phase)
     }
 
     pub(crate) fn poll_event(

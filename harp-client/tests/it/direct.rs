@@ -370,6 +370,27 @@ async fn a_cancel_is_confirmed_by_the_host_alone() {
 }
 
 #[tokio::test]
+async fn a_call_can_be_cancelled_before_it_is_acknowledged() {
+    let acknowledgement = line(r#"{"harp":1,"stream_result":true}"#);
+    let proof = line(r#"{"harp":1,"error":{"type":"cancelled","message":"m"}}"#);
+    let script = vec![Step::Request, Step::AwaitEnd, acknowledgement, proof];
+    let mut host = ScriptedHost::start(&Identity::self_signed(), script).await;
+    let deadline = Instant::now() + LONG;
+    let connection = Connection::open(&host.endpoint(), &any_certificate(), LIMITS, deadline)
+        .await
+        .unwrap();
+    let mut call = connection.send(&request("[]"), deadline).await.unwrap();
+    let soon = Instant::now() + SHORT;
+    let error = call.acknowledged(soon).await.unwrap_err();
+    assert_network(&error, &["etimedout"], "acknowledge");
+    let cancel = tokio::time::timeout(LONG, call.cancel());
+    assert_eq!(cancel.await.unwrap(), Cancel::Confirmed);
+    assert!(matches!(host.seen().await, Seen::Handshake(_)));
+    assert!(matches!(host.seen().await, Seen::Request(_)));
+    assert_eq!(host.seen().await, Seen::CloseNotify);
+}
+
+#[tokio::test]
 async fn dropping_a_call_ends_its_connection() {
     let (mut host, call) = running(true, vec![Step::AwaitEnd]).await;
     drop(call);

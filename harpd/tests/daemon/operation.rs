@@ -72,6 +72,15 @@ async fn a_reload_takes_everything_over() {
     wait_for_auth_error(&harpd).await;
 }
 
+#[tokio::test]
+async fn a_removed_user_is_out_at_the_very_next_call() {
+    let harpd = Host::new().script("one", "", "echo 1").start();
+    assert_eq!(harpd.end("one", json!([])).await, json!({"result": 1}));
+    harpd.host.write("users", "# nobody\n");
+    let end = harpd.end("one", json!([])).await;
+    assert_eq!(end["error"]["type"], "auth_error");
+}
+
 async fn wait_for_auth_error(harpd: &crate::host::Harpd) {
     for _ in 0..100 {
         if harpd.end("new", json!([])).await["error"]["type"] == "auth_error" {
