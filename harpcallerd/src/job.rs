@@ -5,6 +5,7 @@
 //! message, a fault, a limit, a cancellation, the dispatcher's stop. What ended it is
 //! written before it is shown. Then the host is given time to be done with it.
 
+mod bounds;
 mod failures;
 mod recording;
 
@@ -16,7 +17,7 @@ use futures_util::FutureExt;
 use harp_client::direct::{Connection, Event, HostCall, HostError, Limits};
 use harp_client::tls::Trust;
 use harp_proto::{Outcome, host};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -25,6 +26,7 @@ use crate::hosts::{Host, Hosts};
 use crate::jobs::{Jobs, LiveJob};
 use crate::record::{CallRecord, EndRecord};
 use crate::store::{Finished, Store, StoreError};
+use bounds::Bounds;
 use recording::Recording;
 
 pub(crate) use failures::missing_result;
@@ -88,22 +90,6 @@ struct Execution<'r> {
     started: Option<u64>,
     bounds: Bounds<'r>,
     packets: Recording,
-}
-
-/// What ends a job other than its host.
-struct Bounds<'r> {
-    live: &'r LiveJob,
-    interrupt: &'r CancellationToken,
-    /// When the job has to have ended, and the limit that says so.
-    end_by: (Instant, Duration),
-    /// Longest silence.
-    silence: Duration,
-}
-
-/// The limits that an execution can reach.
-enum Limit {
-    Silence,
-    Execution,
 }
 
 impl Runner {
@@ -170,12 +156,7 @@ impl Runner {
         let mut execution = Execution {
             runner: self,
             live,
-            bounds: Bounds {
-                live,
-                interrupt: &self.interrupt,
-                end_by: deadline(begun, call.max_exec_time, self.limits.max_exec_time),
-                silence: seconds(call.timeout).unwrap_or(self.limits.default_timeout),
-            },
+            bounds: Bounds::new(live, &self.interrupt, begun, &call, &self.limits),
             packets: Recording::new(self.store.clone(), live.id),
             call,
             started,
@@ -312,7 +293,7 @@ impl Execution<'_> {
         };
         // Not given up half-way for a cancellation: from the line's last byte on the host
         // may be at work, and must then be told.
-        let by = by.min(self.bounds.first(Some(begun)).0);
+        let by = by.min(self.bounds.first_limit(Some(begun)));
         match connection.send(&request, by).await {
             Ok(call) => Ok(call),
             Err(error) => match self.bounds.cut_short(Some(begun)).now_or_never() {
@@ -377,47 +358,8 @@ impl Execution<'_> {
     }
 }
 
-impl Bounds<'_> {
-    /// Completes with the outcome when something other than the host ends the job. The
-    /// silence counts from `heard`, not at all if that is `None`. Cancel safe.
-    async fn cut_short(&self, heard: Option<Instant>) -> Outcome {
-        let (first, limit) = self.first(heard);
-        tokio::select! {
-            biased;
-            () = self.live.cancel_requested() => Outcome::Cancelled,
-            () = self.interrupt.cancelled() => Outcome::Error(failures::missing_result()),
-            () = sleep_until(first) => Outcome::Error(match limit {
-                Limit::Silence => failures::silence(self.silence),
-                Limit::Execution => failures::too_long(self.end_by.1),
-            }),
-        }
-    }
-
-    /// The limit that is reached first, and when.
-    fn first(&self, heard: Option<Instant>) -> (Instant, Limit) {
-        let (end_by, _) = self.end_by;
-        match heard.and_then(|heard| heard.checked_add(self.silence)) {
-            Some(silent_by) if silent_by < end_by => (silent_by, Limit::Silence),
-            _ => (end_by, Limit::Execution),
-        }
-    }
-}
-
 fn host_fault(error: HostError) -> Outcome {
     // Network faults are everyday; what they are is in the job's outcome too.
     warn!(%error, "call to the host failed");
     Outcome::Error(error.to_failure())
-}
-
-fn seconds(number: Option<u64>) -> Option<Duration> {
-    number.map(Duration::from_secs)
-}
-
-/// When an execution has to end, and the limit that says so: the call's own, but never
-/// more than the configured ceiling.
-fn deadline(begun: Instant, asked: Option<u64>, ceiling: Duration) -> (Instant, Duration) {
-    let limit = seconds(asked).map_or(ceiling, |asked| asked.min(ceiling));
-    // A ceiling beyond what the clock can hold is no limit.
-    let endless = begun + Duration::from_secs(30 * 365 * 24 * 3600);
-    (begun.checked_add(limit).unwrap_or(endless), limit)
 }

@@ -55,11 +55,10 @@ impl Queues {
     /// [`Queues::ready`].
     pub fn join(&mut self, name: &QueueName, concurrency: u64, id: JobId, sequence: u64) -> Joined {
         let closed = self.closed;
-        let queue = self.queues.entry(name.clone()).or_insert_with(|| Queue {
-            concurrency: concurrency.max(1),
-            running: HashSet::new(),
-            waiting: BTreeMap::new(),
-        });
+        let queue = self
+            .queues
+            .entry(name.clone())
+            .or_insert_with(|| Queue::new(concurrency));
         let runs = !closed && queue.waiting.is_empty() && queue.has_place();
         if runs {
             queue.running.insert(id);
@@ -75,11 +74,10 @@ impl Queues {
     /// Takes a place for a job whatever the queue's concurrency: one that ran before the
     /// dispatcher was started, and may still be running on its host.
     pub fn hold(&mut self, name: &QueueName, concurrency: u64, id: JobId) {
-        let queue = self.queues.entry(name.clone()).or_insert_with(|| Queue {
-            concurrency: concurrency.max(1),
-            running: HashSet::new(),
-            waiting: BTreeMap::new(),
-        });
+        let queue = self
+            .queues
+            .entry(name.clone())
+            .or_insert_with(|| Queue::new(concurrency));
         queue.running.insert(id);
     }
 
@@ -156,6 +154,14 @@ impl Queues {
 }
 
 impl Queue {
+    fn new(concurrency: u64) -> Queue {
+        Queue {
+            concurrency: concurrency.max(1),
+            running: HashSet::new(),
+            waiting: BTreeMap::new(),
+        }
+    }
+
     fn has_place(&self) -> bool {
         (self.running.len() as u64) < self.concurrency
     }

@@ -1,0 +1,169 @@
+//! What ends a job other than its host: a cancellation, the dispatcher's stop, a limit.
+
+use std::time::Duration;
+
+use harp_proto::Outcome;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{ExecutionLimits, failures};
+use crate::jobs::LiveJob;
+use crate::record::CallRecord;
+
+/// As good as never, and within what every clock can hold.
+const ENDLESS: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// The bounds of one execution.
+pub(super) struct Bounds<'r> {
+    live: &'r LiveJob,
+    interrupt: &'r CancellationToken,
+    /// When the job has to have ended.
+    end_by: Instant,
+    /// The limit behind that.
+    longest: Duration,
+    /// Longest silence.
+    silence: Duration,
+}
+
+/// The limits that an execution can reach.
+enum Limit {
+    Silence,
+    Execution,
+}
+
+impl<'r> Bounds<'r> {
+    /// The bounds of a job whose execution has begun: what the call asks for, and what
+    /// the configuration says of the rest.
+    pub(super) fn new(
+        live: &'r LiveJob,
+        interrupt: &'r CancellationToken,
+        begun: Instant,
+        call: &CallRecord,
+        limits: &ExecutionLimits,
+    ) -> Bounds<'r> {
+        let seconds = |number: Option<u64>| number.map(Duration::from_secs);
+        let ceiling = limits.max_exec_time;
+        let longest = seconds(call.max_exec_time).map_or(ceiling, |asked| asked.min(ceiling));
+        Bounds {
+            live,
+            interrupt,
+            // Beyond what the clock can hold is no limit.
+            end_by: begun.checked_add(longest).unwrap_or(begun + ENDLESS),
+            longest,
+            silence: seconds(call.timeout).unwrap_or(limits.default_timeout),
+        }
+    }
+
+    /// Completes with the outcome when something other than the host ends the job. The
+    /// silence counts from `heard`, not at all if that is `None`. Cancel safe.
+    pub(super) async fn cut_short(&self, heard: Option<Instant>) -> Outcome {
+        let (first, limit) = self.first(heard);
+        tokio::select! {
+            biased;
+            () = self.live.cancel_requested() => Outcome::Cancelled,
+            () = self.interrupt.cancelled() => Outcome::Error(failures::missing_result()),
+            () = sleep_until(first) => Outcome::Error(match limit {
+                Limit::Silence => failures::silence(self.silence),
+                Limit::Execution => failures::too_long(self.longest),
+            }),
+        }
+    }
+
+    /// When the first limit is reached.
+    pub(super) fn first_limit(&self, heard: Option<Instant>) -> Instant {
+        self.first(heard).0
+    }
+
+    fn first(&self, heard: Option<Instant>) -> (Instant, Limit) {
+        match heard.and_then(|heard| heard.checked_add(self.silence)) {
+            Some(silent_by) if silent_by < self.end_by => (silent_by, Limit::Silence),
+            _ => (self.end_by, Limit::Execution),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use harp_proto::{JobId, Json};
+
+    use super::*;
+
+    fn call(timeout: Option<u64>, max_exec_time: Option<u64>) -> CallRecord {
+        CallRecord {
+            host: "h".to_owned(),
+            procedure: "p".to_owned(),
+            arguments: Json::NULL,
+            info: Json::NULL,
+            timeout,
+            max_exec_time,
+            queue: None,
+            submitted: 0,
+        }
+    }
+
+    fn limits() -> ExecutionLimits {
+        ExecutionLimits {
+            default_timeout: Duration::from_secs(20),
+            max_exec_time: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(10),
+            slot_grace: Duration::from_secs(10),
+            max_packet_size: 1000,
+        }
+    }
+
+    /// What ends an execution that is silent from its beginning, and after how long.
+    async fn end_of(call: &CallRecord) -> (String, Duration) {
+        let live = LiveJob::new(JobId::submitted_at(1), None, 1);
+        let interrupt = CancellationToken::new();
+        let begun = Instant::now();
+        let bounds = Bounds::new(&live, &interrupt, begun, call, &limits());
+        let Outcome::Error(failure) = bounds.cut_short(Some(begun)).await else {
+            panic!("not an error");
+        };
+        (failure.data.unwrap().to_string(), begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_limit_ends_it_and_is_named() {
+        for (call, limit, seconds) in [
+            (call(None, None), "timeout", 20),
+            (call(Some(5), None), "timeout", 5),
+            // Longer than the default is allowed, longer than the ceiling is not.
+            (call(Some(30), None), "timeout", 30),
+            (call(Some(100), None), "max_exec_time", 60),
+            (call(None, Some(7)), "max_exec_time", 7),
+            (call(Some(100), Some(1000)), "max_exec_time", 60),
+            (call(Some(u64::MAX), Some(u64::MAX)), "max_exec_time", 60),
+        ] {
+            let (data, after) = end_of(&call).await;
+            let expected = format!(r#"{{"limit":"{limit}","seconds":{seconds}}}"#);
+            assert_eq!(data, expected, "{call:?}");
+            assert_eq!(after.as_secs(), seconds, "{call:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_is_not_read_is_not_silent() {
+        let live = LiveJob::new(JobId::submitted_at(1), None, 1);
+        let interrupt = CancellationToken::new();
+        let begun = Instant::now();
+        let bounds = Bounds::new(&live, &interrupt, begun, &call(None, None), &limits());
+        assert_eq!(bounds.first_limit(None), begun + Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cancellation_and_stop_end_it_at_once() {
+        let live = LiveJob::new(JobId::submitted_at(1), None, 1);
+        let interrupt = CancellationToken::new();
+        let begun = Instant::now();
+        let bounds = Bounds::new(&live, &interrupt, begun, &call(None, None), &limits());
+        assert_eq!(bounds.cut_short(Some(begun)).now_or_never(), None);
+        interrupt.cancel();
+        let stopped = bounds.cut_short(Some(begun)).now_or_never();
+        assert_eq!(stopped, Some(Outcome::Error(failures::missing_result())));
+        live.request_cancel();
+        let cancelled = bounds.cut_short(Some(begun)).now_or_never();
+        assert_eq!(cancelled, Some(Outcome::Cancelled));
+    }
+}
