@@ -1,1 +1,32 @@
-//! To be written.
+//! What the whole-system tests and the demo are made of: real daemons, started in a
+//! temporary directory on loopback, with certificates of their own.
+//!
+//! - [`Cluster`]: a dispatcher, some hosts and their registry;
+//! - [`Caller`] and [`RawClient`]: a client that speaks plain lines, so that a test sees
+//!   every byte;
+//! - [`FakeHost`]: a host that misbehaves by a script;
+//! - [`certificates`]: good certificates and bad ones.
+//!
+//! This is a test harness: whatever fails, panics with what was being done. Waits are
+//! for conditions, at most [`PATIENCE`] long.
+
+mod binaries;
+mod caller;
+pub mod certificates;
+mod cluster;
+mod daemon;
+mod fake_host;
+mod feed;
+mod loopback;
+mod raw_client;
+mod wait;
+
+pub use binaries::binary;
+pub use caller::{Caller, Page, packet};
+pub use cluster::{Cluster, ClusterBuilder, PASSWORD, USER};
+pub use daemon::{Daemon, Log};
+pub use fake_host::{ACKNOWLEDGE, ACKNOWLEDGE_STREAM, Closing, FakeHost, Step, Visit};
+pub use feed::Feed;
+pub use loopback::{refusing_address, unanswering_address, unique_address};
+pub use raw_client::{RawClient, ask};
+pub use wait::{PATIENCE, until};

@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 use super::read_ahead::ReadAhead;
 use super::{Endpoint, HostCall, HostError, Limits, Phase};
 use crate::line_reader::LineReader;
-use crate::tls::Trust;
+use crate::tls::{Trust, TrustError};
 use crate::{io_code, socket};
 
 /// Lines from a host.
@@ -62,9 +62,12 @@ impl Connection {
             ))
         })?;
         // As late as can be, so that it is the trust of now that decides.
-        let config = trust
-            .client_config(endpoint)
-            .map_err(|error| unusable(error.to_string()))?;
+        let config = trust.client_config(endpoint).map_err(|error| match error {
+            TrustError::Read { source, .. } if io_code::is_own_fault(&source) => {
+                HostError::io(endpoint, Phase::Tls, source)
+            }
+            error => unusable(error.to_string()),
+        })?;
         let handshake = TlsConnector::from(config).connect(name, ReadAhead::new(socket));
         let stream = match timeout_at(deadline, handshake).await {
             Ok(Ok(stream)) => stream,

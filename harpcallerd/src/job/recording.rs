@@ -96,14 +96,12 @@ impl Recording {
         end
     }
 
-    /// Takes the packets that have arrived, without waiting for more.
+    /// Takes packets that have arrived when the job is cut short: one batch at most,
+    /// since a host may be sending faster than they can be taken.
     pub(super) async fn take_arrived(&mut self, call: &mut HostCall) {
-        while let Some(message) = call.next_buffered() {
-            match self.take(message, call).await {
-                Ok(None) => {}
-                // The job has its outcome already.
-                Ok(Some(_)) | Err(_) => break,
-            }
+        if let Some(message) = call.next_buffered() {
+            // The job has its outcome already.
+            let _ = self.take(message, call).await;
         }
     }
 
@@ -170,7 +168,7 @@ impl Batch {
             self.full.push(self.open.finish());
         }
         self.open.push(time, data);
-        self.bytes += data.as_bytes().len();
+        self.bytes += data.as_bytes().len() + 1;
     }
 
     fn finish(mut self) -> Vec<Segment> {

@@ -1,0 +1,282 @@
+//! A dispatcher, some hosts and their registry, all on loopback.
+
+mod builder;
+mod procedures;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::thread;
+
+use harp_client::HarpCaller;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub use builder::{ClusterBuilder, PASSWORD, USER};
+
+use crate::binaries::binary;
+use crate::caller::Caller;
+use crate::daemon::{Daemon, Log};
+use crate::feed::Feed;
+
+/// A dispatcher with its hosts, in a temporary directory. Dropping it ends every process
+/// of it; if the test is failing, their logs are shown.
+#[derive(Debug)]
+pub struct Cluster {
+    // Declared, and so dropped, before the hosts: nothing calls them when they stop.
+    dispatcher: Option<Daemon>,
+    address: SocketAddr,
+    dispatcher_log: Arc<Log>,
+    hosts: Vec<Host>,
+    settings: builder::Settings,
+    directory: TempDir,
+}
+
+#[derive(Debug)]
+struct Host {
+    daemon: Option<Daemon>,
+    log: Arc<Log>,
+    /// Its line of the registry.
+    entry: Value,
+}
+
+impl Cluster {
+    /// A dispatcher and one host, `web01`, with the procedures of every cluster.
+    #[must_use]
+    pub fn start() -> Cluster {
+        Cluster::builder().start()
+    }
+
+    /// A cluster to be described first.
+    #[must_use]
+    pub fn builder() -> ClusterBuilder {
+        ClusterBuilder::default()
+    }
+
+    /// A client of the dispatcher that speaks plain lines.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        Caller::new(self.address)
+    }
+
+    /// A client of the dispatcher as a program would use it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not take the dispatcher's address.
+    #[must_use]
+    pub fn client(&self) -> HarpCaller {
+        HarpCaller::new(&self.address.to_string()).expect("the form of an address")
+    }
+
+    /// Where the dispatcher listens; the same after a restart.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the dispatcher logged.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.dispatcher_log
+    }
+
+    /// A path in the cluster's directory.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The dispatcher's configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.path("harpcaller.toml")
+    }
+
+    /// A feed for the procedures `feed` and `gate`.
+    #[must_use]
+    pub fn feed(&self, name: &str) -> Feed {
+        Feed::new(&self.path(name))
+    }
+
+    /// A host's line of the registry, to be altered and given back with
+    /// [`Cluster::set_registry`].
+    ///
+    /// # Panics
+    ///
+    /// If there is no such host.
+    #[must_use]
+    pub fn entry(&self, host: &str) -> Value {
+        let host = self
+            .hosts
+            .iter()
+            .find(|entry| entry.entry["hostname"] == host);
+        host.expect("a host of this cluster").entry.clone()
+    }
+
+    /// Changes what the registry script prints, to be seen at its next run.
+    pub fn set_registry(&self, entries: &[Value]) {
+        let lines: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
+        replace(&self.path("hosts.jsonl"), &lines, 0o600);
+    }
+
+    /// Changes the registry script itself. The default prints `hosts.jsonl`, which is in
+    /// its working directory's place `$(dirname "$0")`.
+    pub fn set_registry_script(&self, body: &str) {
+        replace(
+            &self.path("hosts.sh"),
+            &format!("#!/bin/sh\n{body}\n"),
+            0o700,
+        );
+    }
+
+    /// Waits until the registry script has been run once more than by now, with success.
+    pub fn wait_for_refresh(&self) {
+        const MESSAGE: &str = "hosts registry refreshed";
+        // The run that is under way may have begun before.
+        let wanted = self.log().count(MESSAGE) + 2;
+        crate::wait::until("the registry is refreshed", || {
+            (self.log().count(MESSAGE) >= wanted).then_some(())
+        });
+    }
+
+    /// Changes a setting of the dispatcher, to be seen at its next start.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.set(key, value);
+    }
+
+    /// Stops the dispatcher in order and starts it again at the same address.
+    pub fn restart_dispatcher(&mut self) {
+        self.stop_dispatcher();
+        self.start_dispatcher();
+    }
+
+    /// Asks the dispatcher to stop, without waiting for that.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    pub fn ask_dispatcher_to_stop(&mut self) {
+        self.dispatcher
+            .as_mut()
+            .expect("a running dispatcher")
+            .terminate();
+    }
+
+    /// Stops the dispatcher in order.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run, or ends with an error.
+    pub fn stop_dispatcher(&mut self) {
+        self.ask_dispatcher_to_stop();
+        let status = self.wait_dispatcher_ended();
+        assert!(status.success(), "the dispatcher ended with {status}");
+    }
+
+    /// Waits until the dispatcher has ended.
+    ///
+    /// # Panics
+    ///
+    /// If it has been waited for before.
+    pub fn wait_dispatcher_ended(&mut self) -> ExitStatus {
+        self.dispatcher.take().expect("a dispatcher").wait()
+    }
+
+    /// Ends the dispatcher as a crash would.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    pub fn kill_dispatcher(&mut self) {
+        self.dispatcher.take().expect("a running dispatcher").kill();
+    }
+
+    /// Starts the dispatcher that was stopped or killed.
+    pub fn start_dispatcher(&mut self) {
+        self.write_config();
+        // A file that grows beyond a limit is then an error, as on a full disk, and not
+        // the end of the process. What a process ignores, its successor does, too.
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(binary("harpcallerd"))
+            .args(["start", "--config"])
+            .arg(self.config());
+        let mut dispatcher = Daemon::start(command, &self.dispatcher_log);
+        self.address = dispatcher.listening();
+        // The port that the first start was given stays its own.
+        self.settings
+            .set("listen", &json!([self.address]).to_string());
+        self.dispatcher = Some(dispatcher);
+    }
+
+    /// The process id of the dispatcher.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    #[must_use]
+    pub fn dispatcher_id(&self) -> u32 {
+        self.dispatcher.as_ref().expect("a running dispatcher").id()
+    }
+
+    /// Stops a host's daemon.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such host.
+    pub fn stop_host(&mut self, host: &str) {
+        let host = self
+            .hosts
+            .iter_mut()
+            .find(|entry| entry.entry["hostname"] == host);
+        host.expect("a host of this cluster").daemon = None;
+    }
+
+    fn write_config(&self) {
+        fs::write(self.config(), self.settings.text()).expect("a writable directory");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Nobody is interested in the end of its calls any more.
+        if let Some(mut dispatcher) = self.dispatcher.take() {
+            dispatcher.kill();
+        }
+        for daemon in self
+            .hosts
+            .iter_mut()
+            .filter_map(|host| host.daemon.as_mut())
+        {
+            daemon.terminate();
+        }
+        if thread::panicking() {
+            self.dispatcher_log.show();
+            for host in &self.hosts {
+                host.log.show();
+            }
+        }
+    }
+}
+
+/// Writes a file in one step, so that nobody reads half of it or runs it while it is
+/// being written.
+fn replace(path: &Path, text: &str, mode: u32) {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    fs::write(&new, text).expect("a writable directory");
+    fs::set_permissions(&new, fs::Permissions::from_mode(mode)).expect("a file of our own");
+    fs::rename(&new, path).expect("a writable directory");
+}
+
+fn toml_line(text: &mut String, key: &str, value: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{key} = {value}");
+}

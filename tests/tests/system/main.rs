@@ -1,0 +1,28 @@
+//! The whole system from outside: real daemons, real TLS, and what a user would notice.
+//!
+//! Each test has a cluster of its own and runs beside the others. The sections that the
+//! modules name are those of the client protocol.
+
+mod assertions;
+mod bad_hosts;
+mod bad_requests;
+mod call;
+mod cancel;
+mod client_crate;
+mod configuration;
+mod errors;
+mod faithful;
+mod followers;
+mod framing;
+mod hello;
+mod limits;
+mod python_client;
+mod queue;
+mod registry;
+mod restart;
+mod result;
+mod scarcity;
+mod status;
+mod stream;
+mod time_limits;
+mod tls;
