@@ -124,8 +124,8 @@ impl Cluster {
         replace(&self.path("hosts.jsonl"), &lines, 0o600);
     }
 
-    /// Changes the registry script itself. The default prints `hosts.jsonl`, which is in
-    /// its working directory's place `$(dirname "$0")`.
+    /// Changes the registry script itself, a shell script. Unless this is called, it
+    /// prints the file `hosts.jsonl` that is beside it.
     pub fn set_registry_script(&self, body: &str) {
         replace(
             &self.path("hosts.sh"),

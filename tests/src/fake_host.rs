@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
@@ -33,10 +33,10 @@ pub enum Step {
     Request,
     /// Send this text as it is.
     Send(Cow<'static, str>),
-    /// Send this text so many times.
-    SendTimes(&'static str, usize),
     /// Send this text again and again until the peer closes.
     SendForever(Cow<'static, str>),
+    /// Take so much time.
+    Dawdle(Duration),
     /// Wait until the test calls [`FakeHost::go_on`].
     Pause,
     /// Do nothing until the peer closes.
@@ -62,8 +62,6 @@ impl Step {
 pub struct Visit {
     /// The lines that were received.
     pub lines: Vec<String>,
-    /// Why the handshake failed, if it did.
-    pub handshake_error: Option<String>,
     /// The version of TLS that was agreed on, if any, as `TLSv1_3`.
     pub tls_version: Option<String>,
     /// How the peer closed, if it has.
@@ -264,10 +262,8 @@ fn visit(shared: &Shared, number: usize, mut wire: Wire, script: &[Step]) {
                     note(&|visit| visit.tls_version = Some(version.clone()));
                     None
                 }
-                Err(error) => {
-                    note(&|visit| visit.handshake_error = Some(error.to_string()));
-                    return;
-                }
+                // The peer does not like what it saw.
+                Err(_) => return,
             },
             Step::AnyByte => wire.any_byte().err(),
             Step::Request => match wire.line() {
@@ -278,7 +274,6 @@ fn visit(shared: &Shared, number: usize, mut wire: Wire, script: &[Step]) {
                 Err(closing) => Some(closing),
             },
             Step::Send(text) => wire.send(text).err(),
-            Step::SendTimes(text, times) => wire.send(&text.repeat(*times)).err(),
             Step::SendForever(text) => {
                 let text = text.repeat(64 * 1024 / text.len().max(1) + 1);
                 Some(loop {
@@ -286,6 +281,10 @@ fn visit(shared: &Shared, number: usize, mut wire: Wire, script: &[Step]) {
                         break closing;
                     }
                 })
+            }
+            Step::Dawdle(time) => {
+                thread::sleep(*time);
+                None
             }
             Step::Pause => {
                 shared.wait("the test lets its host go on", |state| {

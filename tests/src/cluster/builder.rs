@@ -33,7 +33,6 @@ pub struct ClusterBuilder {
     harpd: Settings,
     hosts: usize,
     certificate: HostCertificate,
-    ca: String,
     entries: Vec<Value>,
     procedures: Vec<Procedure>,
 }
@@ -88,7 +87,6 @@ impl Default for ClusterBuilder {
             harpd,
             hosts: 1,
             certificate: Authority::shared().issue(&["127.0.0.1"]),
-            ca: Authority::shared().pem(),
             entries: Vec::new(),
             procedures: standard(),
         }
@@ -122,13 +120,6 @@ impl ClusterBuilder {
     #[must_use]
     pub fn host_certificate(mut self, certificate: HostCertificate) -> ClusterBuilder {
         self.certificate = certificate;
-        self
-    }
-
-    /// What is in the dispatcher's `ca_file`, PEM.
-    #[must_use]
-    pub fn ca(mut self, pem: String) -> ClusterBuilder {
-        self.ca = pem;
         self
     }
 
@@ -173,7 +164,7 @@ impl ClusterBuilder {
             .map(|number| self.start_host(&directory, &format!("web{number:02}")))
             .collect();
 
-        replace(&path("ca.pem"), &self.ca, 0o600);
+        replace(&path("ca.pem"), &Authority::shared().pem(), 0o600);
         self.dispatcher.set_default_path("ca_file", &path("ca.pem"));
         self.dispatcher
             .set_default_path("stream_directory", &path("jobs"));

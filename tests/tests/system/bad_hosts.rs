@@ -403,6 +403,36 @@ fn a_host_that_does_not_read_the_request_runs_into_connect_timeout() {
 }
 
 #[test]
+fn all_steps_up_to_the_acknowledgement_share_one_connect_timeout() {
+    let slow = Duration::from_millis(600);
+    let script = [
+        Step::Dawdle(slow),
+        Handshake,
+        Request,
+        Step::Dawdle(slow),
+        ACKNOWLEDGE,
+        Step::Dawdle(slow),
+        Step::line(r#"{"result":null}"#),
+    ];
+    for (limit, expected) in [("1", "etimedout"), ("3", "")] {
+        let host = FakeHost::start(&script);
+        let cluster = Cluster::builder()
+            .hosts(0)
+            .fake_host("fake", &host)
+            .set("connect_timeout", limit)
+            .start();
+        let caller = cluster.caller();
+        let answer = caller.result(&caller.call("fake", "p", "[]"));
+        if expected.is_empty() {
+            assert_eq!(answer, json!({"result": null}));
+        } else {
+            let data = json!({"code": expected, "phase": "acknowledge", "address": host.address()});
+            assert_ended(&answer, "network_error", &data);
+        }
+    }
+}
+
+#[test]
 fn connections_that_do_not_come_about() {
     let refusing = refusing_address();
     let (unanswering, _filled) = unanswering_address();

@@ -23,6 +23,28 @@ fn a_running_job_is_cancelled_on_its_host() {
 }
 
 #[test]
+fn no_process_of_a_cancelled_call_is_left() {
+    // The one that reads the feed is a child of the one that was started, and neither
+    // cares for a polite request.
+    let script = "trap '' TERM; (trap '' TERM; cat \"$1\") & wait; wait";
+    let mut cluster = Cluster::builder()
+        .procedure("family", "output = 'json'\narguments = 'argv'", script)
+        .start();
+    let caller = cluster.caller();
+    for crash in [false, true] {
+        let mut feed = cluster.feed(if crash { "crash" } else { "cancel" });
+        let job = caller.call("web01", "family", &feed.arguments());
+        feed.wait_read();
+        if crash {
+            cluster.kill_dispatcher();
+        } else {
+            assert!(caller.cancel(&job));
+        }
+        feed.wait_abandoned();
+    }
+}
+
+#[test]
 fn the_host_is_told_by_close_notify() {
     let host = FakeHost::start(&[
         Step::Handshake,

@@ -76,6 +76,24 @@ fn how_a_procedure_failed_is_told() {
 }
 
 #[test]
+fn a_host_that_stops_tells_its_calls() {
+    let mut cluster = Cluster::start();
+    let caller = cluster.caller();
+    let mut feed = cluster.feed("feed");
+    let job = caller.call("web01", "feed", &feed.arguments());
+    feed.send("1");
+    let mut following = caller.follow(&job, r#""since": 0"#);
+    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    cluster.stop_host("web01");
+    feed.wait_abandoned();
+    // The host's word, not the dispatcher's: there is no "harpcaller" beside it.
+    let answer = following.line();
+    assert_ended(&answer, "shutdown", &answer["error"]["data"].clone());
+    let answer = caller.result(&caller.call("web01", "echo", "[]"));
+    assert_eq!(answer["error"]["data"]["code"], "econnrefused", "{answer}");
+}
+
+#[test]
 fn a_host_may_use_any_type_it_likes() {
     // Those that the dispatcher uses itself, too: what tells them apart is "harpcaller".
     let types = ["invalid_jobid", "shutdown", "no such thing", "", "timeout"];

@@ -86,17 +86,20 @@ fn a_busy_stream_ends_on_time() {
         ACKNOWLEDGE_STREAM,
         Step::SendForever("{\"stream\":1}\n".into()),
     ]);
-    let cluster = Cluster::builder().fake_host("fake", &host).start();
+    // That the host goes on sending afterwards, and its place in a queue would be kept,
+    // must not keep the end from being told.
+    let cluster = Cluster::builder()
+        .fake_host("fake", &host)
+        .set("slot_grace", "60")
+        .start();
     let caller = cluster.caller();
     for (host, procedure) in [("web01", "busy"), ("fake", "p")] {
         let begun = Instant::now();
         let job = caller.call_with(host, procedure, "[]", r#""max_exec_time": 1"#);
         assert_timed_out(&caller.result(&job), "max_exec_time", 1);
         let took = begun.elapsed();
-        assert!(
-            took >= Duration::from_secs(1) && took < Duration::from_secs(10),
-            "{took:?}"
-        );
+        assert!(took >= Duration::from_secs(1), "{took:?}");
+        assert!(took < Duration::from_secs(20), "on time: {took:?}");
         let page = caller.read(&job, r#""recent": 5"#);
         assert!(!page.packets.is_empty());
     }

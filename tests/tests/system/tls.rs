@@ -106,6 +106,27 @@ fn under_a_ca_file_the_signature_the_dates_and_the_name_count() {
 }
 
 #[test]
+fn a_host_may_be_addressed_by_name() {
+    let named = host(&Authority::shared().issue(&["localhost"]));
+    let numbered = host(&Authority::shared().issue(&["127.0.0.1"]));
+    let address = json!({"address": "localhost"});
+    let cluster = without_hosts()
+        .entry(entry("named", &named, &address))
+        .entry(entry("numbered", &numbered, &address))
+        .start();
+    let caller = cluster.caller();
+    // Also where the name has an IPv6 address, at which nobody listens.
+    assert_accepted(caller, "named");
+    let answer = caller.result(&caller.call("numbered", "p", "[]"));
+    assert_eq!(answer["error"]["data"]["code"], "tls", "{answer}");
+    let port = numbered.address().port();
+    assert_eq!(
+        answer["error"]["data"]["address"],
+        format!("localhost:{port}")
+    );
+}
+
+#[test]
 fn verify_hostname_turns_off_the_name_and_nothing_else() {
     let authority = Authority::shared();
     let other_address = host(&authority.issue(&["127.0.0.2"]));
