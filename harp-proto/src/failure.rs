@@ -39,8 +39,8 @@ impl Failure {
 
     pub(crate) fn take(line: &Bytes, mut fields: Fields<'_>) -> Result<Failure, ShapeError> {
         Ok(Failure {
-            error_type: fields.required_string("type")?,
-            message: fields.required_string("message")?,
+            error_type: fields.required_text("type")?,
+            message: fields.required_text("message")?,
             data: fields.json(line, "data")?,
         })
     }

@@ -4,10 +4,14 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json::{Json, JsonError};
+
+/// Keys that are looked at in one object of the protocols, which know fewer. Those behind
+/// are read over, so that an object of a million keys costs no more than its length.
+const MAX_KEYS: usize = 64;
 
 /// An object's keys with their values still as text, in the order they came.
 ///
@@ -16,6 +20,8 @@ pub(crate) struct Fields<'a> {
     /// Dotted prefix of this object's keys in messages, empty for the line's own.
     path: String,
     entries: Vec<Entry<'a>>,
+    /// There are more keys than [`MAX_KEYS`].
+    has_more: bool,
 }
 
 /// A key and the text of its value.
@@ -41,8 +47,12 @@ impl<'a> Fields<'a> {
 
     fn of_object(path: String, raw: &'a RawValue) -> Result<Fields<'a>, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_str(raw.get());
-        let entries = reader.deserialize_map(EntriesVisitor)?;
-        Ok(Fields { path, entries })
+        let (entries, has_more) = reader.deserialize_map(EntriesVisitor { most: MAX_KEYS })?;
+        Ok(Fields {
+            path,
+            entries,
+            has_more,
+        })
     }
 
     pub(crate) fn error(&self, key: &str, problem: impl Into<Cow<'static, str>>) -> ShapeError {
@@ -110,6 +120,17 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Text for people: halves of surrogate pairs, which a host's language may let
+    /// through, become U+FFFD.
+    pub(crate) fn required_text(&mut self, key: &str) -> Result<String, ShapeError> {
+        let problem = "missing, must be a string";
+        let raw = self.raw(key).ok_or_else(|| self.error(key, problem))?;
+        match string_bytes(raw) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(_) => Err(self.error(key, problem)),
+        }
+    }
+
     pub(crate) fn boolean(&mut self, key: &str) -> Result<Option<bool>, ShapeError> {
         match self.non_null(key).map(RawValue::get) {
             None => Ok(None),
@@ -169,14 +190,13 @@ impl<'a> Fields<'a> {
     /// Refuses an object with keys that nobody took.
     pub(crate) fn none_left(self) -> Result<(), ShapeError> {
         match self.entries.first() {
-            None => Ok(()),
             Some((name, _)) => Err(self.error(&String::from_utf8_lossy(name), "unknown key")),
+            None if self.has_more => {
+                let problem = format!("more than {MAX_KEYS} keys");
+                Err(self.error(self.path.rsplit('.').next().unwrap_or_default(), problem))
+            }
+            None => Ok(()),
         }
-    }
-
-    /// The entries that are left.
-    pub(crate) fn into_entries(self) -> Vec<Entry<'a>> {
-        self.entries
     }
 
     fn dotted(&self, key: &str) -> String {
@@ -188,9 +208,11 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The entries of an object that need not be a line's.
+/// All entries of an object that belongs to a user.
 pub(crate) fn entries(raw: &RawValue) -> Result<Vec<Entry<'_>>, serde_json::Error> {
-    Fields::of_object(String::new(), raw).map(Fields::into_entries)
+    let mut reader = serde_json::Deserializer::from_str(raw.get());
+    let (entries, _) = reader.deserialize_map(EntriesVisitor { most: usize::MAX })?;
+    Ok(entries)
 }
 
 /// A JSON string as bytes: UTF-8, but for halves of surrogate pairs.
@@ -198,10 +220,13 @@ pub(crate) fn string_bytes(raw: &RawValue) -> Result<Cow<'_, [u8]>, serde_json::
     StringBytes.deserialize(&mut serde_json::Deserializer::from_str(raw.get()))
 }
 
-struct EntriesVisitor;
+/// Reads up to so many entries, and over those behind; true if there were any.
+struct EntriesVisitor {
+    most: usize,
+}
 
 impl<'de> Visitor<'de> for EntriesVisitor {
-    type Value = Vec<Entry<'de>>;
+    type Value = (Vec<Entry<'de>>, bool);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -210,9 +235,14 @@ impl<'de> Visitor<'de> for EntriesVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::with_capacity(8);
         while let Some(key) = map.next_key_seed(StringBytes)? {
+            if entries.len() == self.most {
+                map.next_value::<IgnoredAny>()?;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                return Ok((entries, true));
+            }
             entries.push((key, map.next_value()?));
         }
-        Ok(entries)
+        Ok((entries, false))
     }
 }
 
@@ -291,6 +321,27 @@ mod tests {
         ] {
             assert_eq!(read(line).unwrap_err().field, "n", "{line}");
         }
+    }
+
+    #[test]
+    fn keys_behind_the_most_are_one_problem() {
+        let keys: String = (0..100_000)
+            .map(|key| format!(r#","{key}":{key}"#))
+            .collect();
+        let line = Bytes::from(format!(r#"{{"a":1{keys}}}"#));
+        let mut fields = Fields::read(&line).unwrap().unwrap();
+        assert_eq!(fields.none_repeated(), Ok(()));
+        for key in 0..MAX_KEYS - 1 {
+            assert!(fields.raw(&key.to_string()).is_some());
+        }
+        assert!(fields.raw("a").is_some());
+        assert!(
+            fields
+                .none_left()
+                .unwrap_err()
+                .problem
+                .contains("more than 64")
+        );
     }
 
     #[test]

@@ -114,6 +114,9 @@ pub enum Message {
     Error(Failure),
 }
 
+/// The keys of which a message has one.
+const KINDS: [&str; 5] = ["stream", "result", "exception", "error", "stream_result"];
+
 /// A complete line that is no message of the host protocol.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -170,10 +173,14 @@ impl Message {
     }
 
     fn take(line: &Bytes, fields: &mut Fields<'_>) -> Result<Option<Message>, ShapeError> {
+        fields.none_repeated()?;
+        let mut kinds = KINDS.into_iter().filter(|kind| fields.has(kind));
+        if let (Some(_), Some(second)) = (kinds.next(), kinds.next()) {
+            return Err(fields.error(second, "a line is one message, and this is a second"));
+        }
         if let Some(data) = fields.json(line, "stream")? {
             return Ok(Some(Message::Stream(data)));
         }
-        fields.none_repeated()?;
         if let Some(stream_result) = fields.boolean("stream_result")? {
             return match fields.raw("harp").map(|version| version.get()) {
                 Some("1") => Ok(Some(Message::Acknowledged { stream_result })),
@@ -192,7 +199,16 @@ impl Message {
     /// protocol, "Proof of a cancel").
     #[must_use]
     pub fn proves_cancel(&self) -> bool {
-        matches!(self, Message::Error(failure) if failure.error_type == error_type::CANCELLED)
+        #[derive(serde::Deserialize)]
+        struct Left {
+            processes: u64,
+        }
+        let Message::Error(failure) = self else {
+            return false;
+        };
+        let left = failure.data.as_ref().map(Json::decode::<Left>);
+        failure.error_type == error_type::CANCELLED
+            && matches!(left, Some(Ok(Left { processes: 0 })))
     }
 }
 
@@ -229,6 +245,42 @@ mod tests {
     }
 
     #[test]
+    fn what_a_host_says_gets_through_even_if_it_is_no_text() {
+        let line = r#"{"exception":{"type":"t","message":"caf\udce9"}}"#;
+        let message = decode(line).unwrap();
+        let shown = "caf\u{fffd}\u{fffd}\u{fffd}";
+        assert_eq!(message, Message::Exception(Failure::new("t", shown)));
+    }
+
+    #[test]
+    fn only_our_own_line_proves_a_cancel() {
+        for (line, proof) in [
+            (
+                r#"{"harp":1,"error":{"type":"cancelled","message":"m","data":{"processes":0}}}"#,
+                true,
+            ),
+            (
+                r#"{"harp":1,"error":{"type":"cancelled","message":"m","data":{"processes":3}}}"#,
+                false,
+            ),
+            (
+                r#"{"harp":1,"error":{"type":"cancelled","message":"m"}}"#,
+                false,
+            ),
+            (
+                r#"{"harp":1,"error":{"type":"timeout","message":"m","data":{"processes":0}}}"#,
+                false,
+            ),
+            (
+                r#"{"exception":{"type":"cancelled","message":"m","data":{"processes":0}}}"#,
+                false,
+            ),
+        ] {
+            assert_eq!(decode(line).unwrap().proves_cancel(), proof, "{line}");
+        }
+    }
+
+    #[test]
     fn what_is_no_message_is_refused() {
         for line in [
             "",
@@ -244,6 +296,8 @@ mod tests {
             r#"{"error":{"type":"t"}}"#,
             r#"{"cancelled":true}"#,
             r#"{"result":1,"result":2}"#,
+            r#"{"stream":1,"stream":2}"#,
+            r#"{"stream":1,"result":2}"#,
         ] {
             assert!(decode(line).is_err(), "{line}");
         }

@@ -75,7 +75,10 @@ impl Json {
     ///
     /// If the text does not have the shape that `T` wants.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.0)
+        let mut reader = serde_json::Deserializer::from_slice(&self.0);
+        // The text is bounded by MAX_DEPTH, which is one level more than serde_json's own.
+        reader.disable_recursion_limit();
+        T::deserialize(&mut reader)
     }
 
     /// The text.
@@ -235,7 +238,9 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-        assert_eq!(json(&nested(MAX_DEPTH)).as_str(), nested(MAX_DEPTH));
+        let deepest = json(&nested(MAX_DEPTH));
+        assert_eq!(deepest.as_str(), nested(MAX_DEPTH));
+        assert!(deepest.decode::<serde_json::Value>().is_ok());
         let deeper = nested(MAX_DEPTH + 1).parse::<Json>();
         assert!(matches!(deeper, Err(JsonError::TooDeep)));
         // Neither does a million levels cost a stack.

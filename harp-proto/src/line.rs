@@ -23,6 +23,7 @@ pub struct LineBuffer {
     /// Bytes at the front of `buffer` that are known to hold no line end.
     searched: usize,
     limit: usize,
+    keeps_carriage_returns: bool,
 }
 
 /// A line is longer than the buffer's limit. What follows it cannot be understood.
@@ -41,6 +42,17 @@ impl LineBuffer {
             buffer: BytesMut::new(),
             searched: 0,
             limit,
+            keeps_carriage_returns: false,
+        }
+    }
+
+    /// The same, but a `\r` before a line's end is part of the line: for text that is
+    /// no protocol's.
+    #[must_use]
+    pub fn keeping_carriage_returns(limit: usize) -> LineBuffer {
+        LineBuffer {
+            keeps_carriage_returns: true,
+            ..LineBuffer::new(limit)
         }
     }
 
@@ -61,27 +73,38 @@ impl LineBuffer {
         let too_long = LineTooLong { limit: self.limit };
         let Some(found) = memchr::memchr(b'\n', &self.buffer[self.searched..]) else {
             self.searched = self.buffer.len();
-            // A `\r` may be the first half of the line's end.
-            let length = self.buffer.len() - usize::from(self.buffer.ends_with(b"\r"));
-            return if length > self.limit {
+            return if self.length_up_to(self.buffer.len()) > self.limit {
                 Err(too_long)
             } else {
                 Ok(None)
             };
         };
         let end = self.searched + found;
-        let length = end - usize::from(self.buffer[..end].ends_with(b"\r"));
+        let length = self.length_up_to(end);
         if length > self.limit {
             return Err(too_long);
         }
-        let mut line = self.buffer.split_to(end + 1).freeze();
-        line.truncate(length);
         self.searched = 0;
-        if self.buffer.is_empty() {
-            // An idle connection holds no memory.
-            self.buffer = BytesMut::new();
+        if end + 1 < self.buffer.len() {
+            let mut line = self.buffer.split_to(end + 1).freeze();
+            line.truncate(length);
+            return Ok(Some(line));
         }
-        Ok(Some(line))
+        // The last line for now: an idle connection holds no memory, and a short line
+        // does not hold on to a whole read.
+        let mut last = std::mem::take(&mut self.buffer);
+        if length < last.capacity() / 4 {
+            return Ok(Some(Bytes::copy_from_slice(&last[..length])));
+        }
+        last.truncate(length);
+        Ok(Some(last.freeze()))
+    }
+
+    /// The length of a line that ends at this place. A `\r` there belongs to the line's
+    /// end, or may be about to.
+    fn length_up_to(&self, end: usize) -> usize {
+        let stripped = !self.keeps_carriage_returns && self.buffer[..end].ends_with(b"\r");
+        end - usize::from(stripped)
     }
 
     /// True if bytes are left that do not (yet) make a line.
@@ -121,6 +144,15 @@ mod tests {
         assert_eq!(lines.next_line(), Ok(None));
         feed(&mut lines, b"e");
         assert_eq!(lines.next_line(), Err(LineTooLong { limit: 4 }));
+        assert_eq!(lines.next_line(), Err(LineTooLong { limit: 4 }));
+    }
+
+    #[test]
+    fn carriage_returns_stay_where_they_are_text() {
+        let mut lines = LineBuffer::keeping_carriage_returns(4);
+        feed(&mut lines, b"ab\r\nabc\r\nabcd\r");
+        assert_eq!(lines.next_line().unwrap().unwrap(), "ab\r");
+        assert_eq!(lines.next_line().unwrap().unwrap(), "abc\r");
         assert_eq!(lines.next_line(), Err(LineTooLong { limit: 4 }));
     }
 

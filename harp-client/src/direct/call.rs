@@ -1,12 +1,11 @@
 //! A call that a host has been sent.
 
 use std::future::poll_fn;
-use std::io;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use harp_proto::host::Message;
-use harp_proto::{Json, Outcome};
+use harp_proto::{Json, Outcome, error_type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -96,20 +95,23 @@ impl HostCall {
         }
     }
 
+    /// Tells the host that the call is no longer wanted. A host that does not read can
+    /// keep this waiting: bound it with a time limit of your own. Cancel safe.
+    pub async fn tell_cancel(&mut self) {
+        // A host that is gone is found out by reading.
+        let _ = self.lines.source_mut().shutdown().await;
+    }
+
     /// Tells the host that the call is no longer wanted, then reads and drops what it
     /// still sends until it proves that it is done or the connection ends. Takes as long
     /// as the host takes: bound it with a time limit of your own. Dropping the future
     /// closes the connection.
     pub async fn cancel(mut self) -> Cancel {
-        // A host that is gone is found out by reading.
-        let _ = self.lines.source_mut().shutdown().await;
+        self.tell_cancel().await;
         loop {
             match self.lines.next().await {
-                Ok(line) => {
-                    if Message::decode(&line).is_ok_and(|message| message.proves_cancel()) {
-                        return Cancel::Confirmed;
-                    }
-                }
+                Ok(line) if proves_cancel(&line) => return Cancel::Confirmed,
+                Ok(_) => {}
                 Err(LineError::Closed | LineError::Io(_)) => return Cancel::Unconfirmed,
                 Err(LineError::TooLong(_)) => break,
             }
@@ -141,14 +143,18 @@ impl HostCall {
     }
 
     /// What to say when the request could not be written: a host that refuses it early
-    /// may close before it has read all of it, and what it said is there to be read.
-    pub(super) fn refusal_before(&mut self, error: io::Error) -> HostError {
+    /// may not read all of it, and what it said is there to be read.
+    pub(super) fn refusal_before(&mut self, error: HostError) -> HostError {
         if let Some(Ok(answer)) = self.lines.next_arrived()
             && let Err(refusal) = self.acknowledge(&answer)
         {
             return refusal;
         }
-        HostError::io(&self.endpoint, Phase::Request, error)
+        error
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     pub(super) fn timed_out(&self, phase: Phase) -> HostError {
@@ -196,4 +202,11 @@ impl HostCall {
             false => Ok(event),
         }
     }
+}
+
+fn proves_cancel(line: &[u8]) -> bool {
+    // A host may be flooding us with lines; few are worth a closer look.
+    memchr::memmem::find(line, error_type::CANCELLED.as_bytes()).is_some()
+        && Message::decode(&Bytes::copy_from_slice(line))
+            .is_ok_and(|message| message.proves_cancel())
 }

@@ -125,8 +125,14 @@ impl Connection {
         let mut call = HostCall::new(self.endpoint, self.limits, self.lines);
         match sent {
             Ok(Ok(())) => Ok(call),
-            Ok(Err(error)) => Err(call.refusal_before(error)),
-            Err(_) => Err(call.timed_out(Phase::Request)),
+            Ok(Err(error)) => {
+                let broken = HostError::io(call.endpoint(), Phase::Request, error);
+                Err(call.refusal_before(broken))
+            }
+            Err(_) => {
+                let too_late = call.timed_out(Phase::Request);
+                Err(call.refusal_before(too_late))
+            }
         }
     }
 

@@ -305,6 +305,7 @@ impl Hello {
     fn take(fields: &mut Fields<'_>) -> Result<Hello, ShapeError> {
         let missing = fields.error("hello", "must be an object");
         let mut hello = fields.object("hello")?.ok_or(missing)?;
+        hello.none_repeated()?;
         Ok(Hello {
             client: hello.string("client")?,
             token: hello.string("token")?.map(Password::new),
