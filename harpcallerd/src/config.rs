@@ -15,6 +15,10 @@ use crate::job::ExecutionLimits;
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/harpcaller/harpcaller.toml";
 
+/// What a request or packet may be limited to: enough for the smallest, and no more than
+/// a machine can hold a few of.
+const SIZES: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024 * 1024;
+
 /// Everything the file says, defaults filled in.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -83,10 +87,13 @@ impl Config {
                 .seconds(key, 1)
                 .unwrap_or(Duration::from_secs(default))
         };
-        let size = |key, default: usize| {
-            table.size(key).map_or(default, |bytes| {
-                usize::try_from(bytes).unwrap_or(usize::MAX)
-            })
+        let size = |key, default: usize| match table.size(key) {
+            None => default,
+            Some(bytes) if SIZES.contains(&bytes) => usize::try_from(bytes).unwrap_or(default),
+            Some(_) => {
+                table.problem(key, "must be a size from 1K to 1G");
+                default
+            }
         };
         let count = |key, default: usize| {
             let count = table.integer(key, 1..=u64::from(u32::MAX));
@@ -127,6 +134,9 @@ impl Config {
             .seconds("stop_grace", 0)
             .unwrap_or(Duration::from_secs(10));
         let cache_size = table.size("cache_size").unwrap_or(64 * MIB as u64);
+        if cache_size < MIB as u64 {
+            table.problem("cache_size", "must be 1M or more");
+        }
         let log = LogSettings::take(table);
         Config {
             listen: listen.unwrap_or_else(|| vec![ListenAddress::everywhere(CLIENT_PORT)]),
@@ -199,6 +209,15 @@ mod tests {
         let error = check(&format!("{LEAST}listen = []\n")).unwrap_err();
         assert!(
             error.contains("test.toml:4: listen: must have at least one"),
+            "{error}"
+        );
+        let error = check(&format!("{LEAST}max_packet_size = 1\ncache_size = 100\n")).unwrap_err();
+        assert!(
+            error.contains("test.toml:4: max_packet_size: must be"),
+            "{error}"
+        );
+        assert!(
+            error.contains("test.toml:5: cache_size: must be"),
             "{error}"
         );
         let error = check("").unwrap_err();

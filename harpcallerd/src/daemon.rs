@@ -1,5 +1,6 @@
 //! Start order and stop order. Owns every task that lives as long as the daemon.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,110 +13,170 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::dispatcher::Dispatcher;
-use crate::hosts::{self, Hosts};
+use crate::hosts::{self, Hosts, Refresher};
 use crate::listener;
 use crate::recovery;
 use crate::session::Desk;
 use crate::store::{Store, StoreOptions};
 
-/// How long sessions may take to write what they are writing when the daemon stops.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long, at a stop, clients may take to read their last lines, and the store to
+/// answer, beyond the limits of the jobs.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs the daemon until a signal stops it and everything is written down.
+/// Runs the daemon until a signal stops it and everything is written down. The process
+/// id is in `pidfile` as long as it is the one that has the store.
 ///
 /// # Errors
 ///
-/// Whatever keeps it from starting, or from closing its store in order.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+/// Whatever keeps it from starting.
+pub async fn run(config: Config, pidfile: Option<&Path>) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("cannot listen for signals")?;
-    let trust = Trust::new(config.trust.clone())?;
-    if trust.accepts_anything() {
-        warn!("neither ca_file nor known_certs_file is set: any host's certificate is accepted");
-    }
-    // Addresses first: the cheapest check, and the one that fails most often.
-    let mut acceptors = Vec::new();
-    for address in &config.listen {
-        let sockets = address.bind().await;
-        for socket in sockets.with_context(|| format!("cannot listen on {address}"))? {
-            acceptors.push(Acceptor::new(socket));
+    let daemon = tokio::select! {
+        started = Daemon::start(config, pidfile) => started?,
+        // Whatever had been begun is as safe as after a crash.
+        () = stop_signal(&mut signals) => {
+            info!("stopped before the start was complete");
+            return Ok(());
         }
-    }
-    let store = open_store(&config).await?;
-    let unfinished = store.live().await?;
-    let hosts = Arc::new(Hosts::default());
-    let (refresher, keep_fresh) = hosts::start(Arc::clone(&hosts), config.registry.clone()).await;
-    let mut background = JoinSet::new();
-    background.spawn(keep_fresh);
-
-    let dispatcher = Dispatcher::new(
-        store.clone(),
-        hosts,
-        trust,
-        config.execution.clone(),
-        config.clients.max_live_jobs,
-        recovery::last_sequence(&unfinished) + 1,
-    );
-    let slot_grace = config.execution.slot_grace;
-    recovery::recover(&dispatcher, unfinished, config.resume_queued, slot_grace).await?;
-
-    let closing = CancellationToken::new();
-    let desk = Desk {
-        dispatcher: Arc::clone(&dispatcher),
-        max_request_size: config.clients.max_request_size,
-        closing: closing.clone(),
     };
-    let sessions = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(config.clients.max_connections));
-    for acceptor in acceptors {
-        info!(address = %acceptor.local_addr()?, "listening");
-        let places = Arc::clone(&places);
-        background.spawn(listener::accept(
-            acceptor,
-            desk.clone(),
-            places,
-            sessions.clone(),
-        ));
-    }
-    info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    stop_signal(&mut signals).await;
+    daemon.stop().await;
+    Ok(())
+}
 
-    loop {
-        match signals.next().await {
-            ServiceSignal::Stop => break,
-            ServiceSignal::Reload => {
-                warn!("reloading the configuration is not in force in this version")
+/// A daemon that serves its clients.
+struct Daemon {
+    config: Config,
+    store: Store,
+    dispatcher: Arc<Dispatcher>,
+    /// Keeps the registry's keeper going.
+    _refresher: Refresher,
+    /// Accepting, and keeping the registry fresh.
+    background: JoinSet<()>,
+    sessions: TaskTracker,
+    /// Tells sessions that nobody may wait any more.
+    closing: CancellationToken,
+    _pidfile: Option<Pidfile>,
+}
+
+impl Daemon {
+    async fn start(config: Config, pidfile: Option<&Path>) -> anyhow::Result<Daemon> {
+        let trust = Trust::new(config.trust.clone())?;
+        if trust.accepts_anything() {
+            warn!(
+                "neither ca_file nor known_certs_file is set: any host's certificate is accepted"
+            );
+        }
+        // Addresses first: the cheapest check, and the one that fails most often.
+        let mut acceptors = Vec::new();
+        for address in &config.listen {
+            let sockets = address.bind().await?;
+            acceptors.extend(sockets.into_iter().map(Acceptor::new));
+        }
+        let store = open_store(&config).await?;
+        let pidfile = pidfile.map(Pidfile::write).transpose()?;
+        let unfinished = store.live().await?;
+        let hosts = Arc::new(Hosts::default());
+        let registry = config.registry.clone();
+        let (refresher, keep_fresh) = hosts::start(Arc::clone(&hosts), registry).await;
+        let mut background = JoinSet::new();
+        background.spawn(keep_fresh);
+
+        let dispatcher = Dispatcher::new(
+            store.clone(),
+            hosts,
+            trust,
+            config.execution.clone(),
+            config.clients.max_live_jobs,
+            recovery::last_sequence(&unfinished) + 1,
+        );
+        let slot_grace = config.execution.slot_grace;
+        recovery::recover(&dispatcher, unfinished, config.resume_queued, slot_grace).await?;
+
+        let closing = CancellationToken::new();
+        let desk = Desk {
+            dispatcher: Arc::clone(&dispatcher),
+            max_request_size: config.clients.max_request_size,
+            closing: closing.clone(),
+        };
+        let sessions = TaskTracker::new();
+        let places = Arc::new(Semaphore::new(config.clients.max_connections));
+        for acceptor in acceptors {
+            info!(address = %acceptor.local_addr()?, "listening");
+            let accept = listener::accept(acceptor, desk.clone(), places.clone(), sessions.clone());
+            background.spawn(accept);
+        }
+        info!(version = env!("CARGO_PKG_VERSION"), "ready");
+        Ok(Daemon {
+            config,
+            store,
+            dispatcher,
+            _refresher: refresher,
+            background,
+            sessions,
+            closing,
+            _pidfile: pidfile,
+        })
+    }
+
+    async fn stop(mut self) {
+        // New calls are refused from now on; everything else is still answered.
+        let limits = &self.config.execution;
+        let stop_grace = self.config.stop_grace;
+        info!(stop_grace = stop_grace.as_secs(), "stopping");
+        self.dispatcher.close();
+        if timeout(stop_grace, self.dispatcher.idle()).await.is_err() {
+            warn!("calls still running after stop_grace are ended with missing_result");
+            self.dispatcher.interrupt();
+            // A host that takes the rest of its request, and the wait for it to be done.
+            let longest = limits.connect_timeout + limits.slot_grace + PATIENCE;
+            if timeout(longest, self.dispatcher.idle()).await.is_err() {
+                error!("the job store does not answer; what it has not taken is lost");
             }
         }
+        // Who waits now waits for jobs that stay queued; who is writing may finish.
+        self.closing.cancel();
+        self.background.shutdown().await;
+        self.sessions.close();
+        if timeout(PATIENCE, self.sessions.wait()).await.is_err() {
+            let sessions = self.sessions.len();
+            warn!(
+                sessions,
+                "connections closed while a client was still reading"
+            );
+        }
+        self.store.close().await;
+        info!("stopped");
     }
+}
 
-    // New calls are refused from now on; everything else is still answered.
-    info!(
-        running_for_at_most = config.stop_grace.as_secs(),
-        "stopping"
-    );
-    dispatcher.close();
-    if timeout(config.stop_grace, dispatcher.idle()).await.is_err() {
-        warn!("calls still running after stop_grace are ended with missing_result");
-        dispatcher.interrupt();
-        dispatcher.idle().await;
+/// Waits for a signal to stop.
+async fn stop_signal(signals: &mut Signals) {
+    while signals.next().await != ServiceSignal::Stop {
+        warn!("reloading the configuration is not in force in this version");
     }
-    // Who waits now waits for jobs that stay queued; who is writing may finish.
-    closing.cancel();
-    background.shutdown().await;
-    sessions.close();
-    if timeout(LAST_WORDS, sessions.wait()).await.is_err() {
-        warn!(
-            sessions = sessions.len(),
-            "connections closed while a client was still reading"
-        );
+}
+
+/// The file with the process id, removed when dropped.
+struct Pidfile(PathBuf);
+
+impl Pidfile {
+    fn write(path: &Path) -> anyhow::Result<Pidfile> {
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("cannot write the process id to {}", path.display()))?;
+        Ok(Pidfile(path.to_owned()))
     }
-    drop(refresher);
-    store.close().await;
-    info!("stopped");
-    Ok(())
+}
+
+impl Drop for Pidfile {
+    fn drop(&mut self) {
+        // It may be gone already; there is nobody left to tell.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Store> {

@@ -33,6 +33,8 @@ pub struct Dispatcher {
     max_live_jobs: usize,
     /// Submissions and jobs under way.
     tasks: TaskTracker,
+    /// Cancelled when no new calls are taken.
+    closed: CancellationToken,
     /// Cancelled when running jobs have to end at once.
     interrupt: CancellationToken,
 }
@@ -77,6 +79,7 @@ impl Dispatcher {
             }),
             max_live_jobs,
             tasks: TaskTracker::new(),
+            closed: CancellationToken::new(),
             interrupt,
         })
     }
@@ -105,6 +108,7 @@ impl Dispatcher {
         // Counted from before the check, so that a stop waits for it.
         let counted = self.tasks.token();
         let admitted = self.admit(call)?;
+        let live = Arc::clone(&admitted.live);
         let dispatcher = Arc::clone(self);
         let recording = tokio::spawn(async move {
             let _counted = counted;
@@ -112,7 +116,11 @@ impl Dispatcher {
         });
         match recording.await {
             Ok(answer) => answer,
-            Err(panic) => Err(Fault::not_recorded(true, panic)),
+            // A fault of this program in one submission must not block its queue.
+            Err(panic) => {
+                self.forget(&live);
+                Err(Fault::not_recorded(true, panic))
+            }
         }
     }
 
@@ -144,16 +152,17 @@ impl Dispatcher {
                 (Some(queue), joined.runs)
             }
         };
-        let live = LiveJob::new(id, queue.as_ref().map(|queue| queue.name.clone()), sequence);
+        let record = LiveRecord {
+            sequence,
+            queue: queue.clone(),
+            submitted,
+            started: runs.then_some(submitted),
+        };
+        let live = LiveJob::new(id, &record);
         self.jobs.insert(Arc::clone(&live));
         Ok(Admitted {
             live,
-            record: LiveRecord {
-                sequence,
-                queue: queue.clone(),
-                submitted,
-                started: runs.then_some(submitted),
-            },
+            record,
             call: CallRecord {
                 host: call.host,
                 procedure: call.procedure,
@@ -172,11 +181,7 @@ impl Dispatcher {
         let id = live.id;
         if let Err(error) = self.store.submit(id, &call, &record).await {
             warn!(job = %id, host = call.host, procedure = call.procedure, %error, "job not recorded");
-            self.jobs.remove(id);
-            if let Some(queue) = &live.queue {
-                let next = self.lineup().queues.undo_join(queue, id, live.sequence);
-                self.start_promoted(next);
-            }
+            self.forget(&live);
             return Err(Fault::not_recorded(
                 matches!(error, StoreError::UnknownOutcome(_)),
                 error,
@@ -199,14 +204,26 @@ impl Dispatcher {
         Ok(id)
     }
 
+    /// Takes a job back that could not be recorded.
+    fn forget(self: &Arc<Self>, live: &LiveJob) {
+        self.jobs.remove(live.id);
+        if let Some(queue) = &live.queue {
+            let next = self
+                .lineup()
+                .queues
+                .undo_join(queue, live.id, live.sequence);
+            self.start_promoted(next);
+        }
+    }
+
     /// Enters a job again that waited when the dispatcher stopped. To be called in the
     /// order of the jobs' sequence numbers, before the first submission.
     pub fn resume(self: &Arc<Self>, id: JobId, record: LiveRecord) {
+        let live = LiveJob::new(id, &record);
+        self.jobs.insert(Arc::clone(&live));
         let LiveRecord {
             sequence, queue, ..
         } = record;
-        let live = LiveJob::new(id, queue.as_ref().map(|queue| queue.name.clone()), sequence);
-        self.jobs.insert(Arc::clone(&live));
         let Some(queue) = queue else {
             return self.start(live, Start::ToRecord);
         };
@@ -225,17 +242,20 @@ impl Dispatcher {
         self.start_promoted(start);
     }
 
-    /// Keeps a place in a queue until a time: for a job that ran when the dispatcher
-    /// died, since its host may still be busy with it.
+    /// Keeps a place in a queue until a time, for a job whose host may still be busy with
+    /// it after a crash. A stop before that leaves the place to the next start.
     pub fn hold_place(self: &Arc<Self>, id: JobId, queue: QueueRecord, until: Instant) {
         self.lineup()
             .queues
             .hold(&queue.name, queue.concurrency, id);
         let dispatcher = Arc::clone(self);
-        self.tasks.spawn(async move {
+        tokio::spawn(async move {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => {}
-                () = dispatcher.interrupt.cancelled() => {}
+                () = dispatcher.closed.cancelled() => return,
+            }
+            if let Err(error) = dispatcher.store.release_place(id).await {
+                warn!(job = %id, %error, "the queue's place will be kept again after the next start");
             }
             let next = dispatcher.lineup().queues.leave(&queue.name, id);
             dispatcher.start_promoted(next);
@@ -314,6 +334,7 @@ impl Dispatcher {
         let mut lineup = self.lineup();
         lineup.closed = true;
         lineup.queues.close();
+        self.closed.cancel();
         self.tasks.close();
     }
 

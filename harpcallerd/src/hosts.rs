@@ -112,19 +112,42 @@ fn parse(text: &[u8]) -> Parsed {
             }
             Err(error) => {
                 parsed.ignored += 1;
-                // serde_json's messages show types and places, never the values.
                 parsed
                     .first_ignored
-                    .get_or_insert_with(|| (index + 1, error.to_string()));
+                    .get_or_insert_with(|| (index + 1, fault(&error)));
             }
         }
     }
     parsed
 }
 
+/// What is wrong with a line. The error's own message would show values, and a value
+/// can be a password.
+fn fault(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "a key is missing, or its value is of a wrong kind",
+        _ => "not JSON",
+    };
+    format!("{what} (column {})", error.column())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_fault_shows_a_value() {
+        for line in [
+            r#"{"hostname": "h", "address": "a", "port": 1, "credentials": "rpc:SECRET"}"#,
+            r#"{"hostname": "h", "address": "a", "port": 1, "credentials": {"user": "u", "password": ["SECRET"]}}"#,
+            r#"{"hostname": "h", "address": "a", "port": "SECRET"}"#,
+            r#"{"hostname": "h", "address": "a", "port": 1, "credentials": {"user": "u", "password": "x"}, "fingerprint": "SECRET"}"#,
+            "SECRET",
+        ] {
+            let (_, fault) = parse(line.as_bytes()).first_ignored.unwrap();
+            assert!(!fault.contains("SECRET"), "{fault}");
+        }
+    }
 
     #[test]
     fn lines_are_read_and_others_counted() {

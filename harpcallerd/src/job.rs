@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use harp_client::direct::{Connection, Event, HostCall, HostError, Limits};
+use harp_client::direct::{Connection, Event, HostCall, HostError, HostErrorKind, Limits};
 use harp_client::tls::Trust;
-use harp_proto::{Outcome, host};
-use tokio::time::{Instant, timeout};
+use harp_proto::{Failure, Json, Outcome, host};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -25,7 +25,7 @@ use crate::clock;
 use crate::hosts::{Host, Hosts};
 use crate::jobs::{Jobs, LiveJob};
 use crate::record::{CallRecord, EndRecord};
-use crate::store::{Finished, Store, StoreError};
+use crate::store::{Finished, Place, Store, StoreError};
 use bounds::Bounds;
 use recording::Recording;
 
@@ -86,8 +86,10 @@ struct Execution<'r> {
     runner: &'r Runner,
     live: &'r LiveJob,
     call: CallRecord,
-    /// When the start was recorded, in milliseconds since 1970.
-    started: Option<u64>,
+    /// When the job left its queue, in milliseconds since 1970.
+    started: u64,
+    /// Whether that is on disk.
+    is_recorded: bool,
     bounds: Bounds<'r>,
     packets: Recording,
 }
@@ -129,38 +131,51 @@ impl Runner {
 
     async fn live(&self, live: &LiveJob, start: Start, jobs: &Jobs) {
         let begun = Instant::now();
-        let (call, started) = match start {
-            Start::Recorded { call, started } => (*call, Some(started)),
-            Start::ToRecord => match self.store.job(live.id).await {
-                Ok(Some(job)) => (job.call, None),
-                missing => {
-                    let why = missing.err().map_or_else(
-                        || "the job's record is gone".to_owned(),
-                        |error| error.to_string(),
-                    );
-                    let outcome = Outcome::Error(failures::storage(why));
-                    return self
-                        .end(
-                            live,
-                            End {
-                                started: None,
-                                packets: 0,
-                                outcome,
-                            },
-                            jobs,
-                        )
-                        .await;
-                }
-            },
+        let execution = match self.begin(live, start, begun).await {
+            Ok(execution) => execution,
+            Err(failure) => {
+                let end = End {
+                    started: None,
+                    packets: 0,
+                    outcome: Outcome::Error(failure),
+                };
+                return self.end(live, end, jobs).await;
+            }
         };
-        let mut execution = Execution {
+        self.finish(execution, begun, jobs).await;
+    }
+
+    async fn begin<'r>(
+        &'r self,
+        live: &'r LiveJob,
+        start: Start,
+        begun: Instant,
+    ) -> Result<Execution<'r>, Failure> {
+        let (mut call, started, is_recorded) = match start {
+            Start::Recorded { call, started } => (*call, started, true),
+            Start::ToRecord => {
+                let job = self.store.job(live.id).await;
+                let job = job.map_err(|error| failures::storage(&error))?;
+                let job = job.ok_or_else(|| failures::storage(&"the job's record is gone"))?;
+                // It has left its queue, whatever comes of it.
+                (job.call, clock::now().max(live.submitted), false)
+            }
+        };
+        // Nobody asks a running job for it, and it can be large.
+        call.info = Json::NULL;
+        Ok(Execution {
             runner: self,
             live,
             bounds: Bounds::new(live, &self.interrupt, begun, &call, &self.limits),
             packets: Recording::new(self.store.clone(), live.id),
             call,
             started,
-        };
+            is_recorded,
+        })
+    }
+
+    async fn finish(&self, mut execution: Execution<'_>, begun: Instant, jobs: &Jobs) {
+        let live = execution.live;
         let mut connection = None;
         let outcome = execution.execute(begun, &mut connection).await;
         info!(
@@ -171,45 +186,62 @@ impl Runner {
             "job ended"
         );
         let end = End {
-            started: execution.started,
-            packets: execution.packets.next_number(),
+            started: Some(execution.started),
+            packets: execution.packets.count(),
             outcome,
         };
-        // The host is told at once; its place in the queue is free only when it is done.
+        let place = match connection {
+            Some(_) => Place::Kept,
+            None => Place::Free,
+        };
+        // The host is told at once. What it goes on sending is read only when the end is
+        // recorded, so that a flood does not delay that.
+        let done_by = Instant::now() + self.limits.slot_grace;
         let told = async {
-            if let Some(call) = connection {
-                // Without an answer in time there is nothing more to wait for.
-                let _ = timeout(self.limits.slot_grace, call.cancel()).await;
+            if let Some(call) = &mut connection {
+                let _ = timeout_at(done_by, call.tell_cancel()).await;
             }
         };
         let recorded = async {
             // The store writes in order: once the end is on disk, so are the packets.
-            let (outcome, ()) =
-                tokio::join!(self.record(live, end), execution.packets.finish(live));
+            let (outcome, ()) = tokio::join!(
+                self.record(live, end, place),
+                execution.packets.finish(live)
+            );
             show(live, outcome, jobs);
         };
         tokio::join!(told, recorded);
+        let Some(call) = connection else {
+            return;
+        };
+        // Without an answer in time there is nothing more to wait for.
+        let _ = timeout_at(done_by, call.cancel()).await;
+        if live.queue.is_some()
+            && let Err(error) = self.store.release_place(live.id).await
+        {
+            warn!(%error, "the queue's place will be kept for slot_grace after the next start");
+        }
     }
 
     /// Records how a job ended, shows it, and takes the job out of the live ones.
     pub async fn end(&self, live: &LiveJob, end: End, jobs: &Jobs) {
-        let outcome = self.record(live, end).await;
+        let outcome = self.record(live, end, Place::Free).await;
         show(live, outcome, jobs);
     }
 
     /// Records how a job ended. Goes on trying while the store cannot be written, until
     /// the dispatcher stops; then there is nothing to show, the job stays live in the
     /// store, and the next start decides about it.
-    async fn record(&self, live: &LiveJob, end: End) -> Option<Outcome> {
+    async fn record(&self, live: &LiveJob, end: End, place: Place) -> Option<Outcome> {
         let record = EndRecord {
             started: end.started,
-            ended: clock::now().max(end.started.unwrap_or_default()),
+            ended: clock::now().max(end.started.unwrap_or(live.submitted)),
             packets: end.packets,
             outcome: end.outcome,
         };
         let mut pause = Duration::from_millis(100);
         loop {
-            let error = match self.store.finish(live.id, record.clone()).await {
+            let error = match self.store.finish(live.id, record.clone(), place).await {
                 Ok(Finished::Now) => return Some(record.outcome),
                 // An attempt of unknown outcome had succeeded.
                 Ok(Finished::Before(stored)) => return Some(stored.outcome),
@@ -244,14 +276,13 @@ impl Execution<'_> {
             Ok(call) => call,
             Err(outcome) => return outcome,
         };
-        let outcome = match self.acknowledged(begun, &mut call).await {
+        let end = match self.acknowledged(begun, &mut call).await {
             Ok(()) => self.receive(&mut call).await,
-            Err(outcome) => Err(outcome),
+            Err(end) => Err(end),
         };
-        match outcome {
-            // The host has said its last word and is done.
-            Ok(outcome) => outcome,
-            Err(outcome) => {
+        match end {
+            Ok(outcome) | Err(Ending::ByHost(outcome)) => outcome,
+            Err(Ending::ByUs(outcome)) => {
                 *connection = Some(call);
                 outcome
             }
@@ -260,34 +291,28 @@ impl Execution<'_> {
 
     /// Connects while the start is being recorded, then sends the request.
     async fn send(&mut self, begun: Instant, host: &Host) -> Result<HostCall, Outcome> {
-        let started = match self.started {
-            Some(_) => None,
-            None => Some(clock::now().max(self.call.submitted)),
-        };
         let limits = Limits {
             max_packet_size: self.runner.limits.max_packet_size,
         };
         let by = begun + self.runner.limits.connect_timeout;
         let record = async {
-            match started {
-                Some(started) => self.runner.store.start(self.live.id, started).await,
-                None => Ok(()),
+            match self.is_recorded {
+                true => Ok(()),
+                false => self.runner.store.start(self.live.id, self.started).await,
             }
         };
         let connect = Connection::open(&host.endpoint, &self.runner.trust, limits, by);
-        let opened = tokio::select! {
+        let (recorded, connected) = tokio::select! {
             biased;
             outcome = self.bounds.cut_short(Some(begun)) => return Err(outcome),
             opened = async { tokio::join!(record, connect) } => opened,
         };
-        let (recorded, connected) = opened;
-        recorded
-            .map_err(|error: StoreError| Outcome::Error(failures::storage(error.to_string())))?;
-        self.started = self.started.or(started);
+        recorded.map_err(|error| Outcome::Error(failures::storage(&error)))?;
         let connection = connected.map_err(host_fault)?;
         let request = host::Request {
             procedure: self.call.procedure.clone(),
-            arguments: self.call.arguments.clone(),
+            // Not needed here any more, and they can be large.
+            arguments: std::mem::replace(&mut self.call.arguments, Json::NULL),
             user: host.user.clone(),
             password: host.password.clone(),
         };
@@ -303,17 +328,17 @@ impl Execution<'_> {
         }
     }
 
-    async fn acknowledged(&self, begun: Instant, call: &mut HostCall) -> Result<(), Outcome> {
+    async fn acknowledged(&self, begun: Instant, call: &mut HostCall) -> Result<(), Ending> {
         let by = begun + self.runner.limits.connect_timeout;
         tokio::select! {
             biased;
-            outcome = self.bounds.cut_short(Some(begun)) => Err(outcome),
-            acknowledged = call.acknowledged(by) => acknowledged.map_err(host_fault),
+            outcome = self.bounds.cut_short(Some(begun)) => Err(Ending::ByUs(outcome)),
+            acknowledged = call.acknowledged(by) => acknowledged.map_err(Ending::of_fault),
         }
     }
 
-    /// Takes packets until the end: `Ok` if the host ended the call, `Err` if we did.
-    async fn receive(&mut self, call: &mut HostCall) -> Result<Outcome, Outcome> {
+    /// Takes packets until the host ends the call, or something else does.
+    async fn receive(&mut self, call: &mut HostCall) -> Result<Outcome, Ending> {
         enum Step {
             CutShort(Outcome),
             Stored(Result<(), StoreError>),
@@ -334,13 +359,13 @@ impl Execution<'_> {
                 Step::CutShort(outcome) => {
                     // What had arrived when the job was cut short is kept.
                     self.packets.take_arrived(call).await;
-                    return Err(outcome);
+                    return Err(Ending::ByUs(outcome));
                 }
                 Step::Stored(stored) => {
                     if !reading {
                         heard = Instant::now();
                     }
-                    stored.map_err(|error| Outcome::Error(failures::storage(error.to_string())))?;
+                    stored.map_err(|error| Ending::of_store(&error))?;
                     continue;
                 }
                 Step::Message(message) => message,
@@ -349,12 +374,38 @@ impl Execution<'_> {
             match self.packets.take(message, call).await {
                 Ok(None) => {}
                 Ok(Some(outcome)) => return Ok(outcome),
-                Err(recording::Fault::Host(error)) => return Err(host_fault(error)),
-                Err(recording::Fault::Store(error)) => {
-                    return Err(Outcome::Error(failures::storage(error.to_string())));
-                }
+                Err(recording::Fault::Host(error)) => return Err(Ending::of_fault(error)),
+                Err(recording::Fault::Store(error)) => return Err(Ending::of_store(&error)),
             }
         }
+    }
+}
+
+/// Who ended a call that was sent to a host.
+enum Ending {
+    /// The host has said its last word, or its connection is gone.
+    ByHost(Outcome),
+    /// We gave it up: the host has to be told, and may still be busy.
+    ByUs(Outcome),
+}
+
+impl Ending {
+    fn of_fault(error: HostError) -> Ending {
+        let is_over = match error.kind() {
+            HostErrorKind::Remote(_) => true,
+            // Our own deadline leaves a connection behind that is open.
+            HostErrorKind::Network { code } => *code != "etimedout",
+            _ => false,
+        };
+        let outcome = host_fault(error);
+        match is_over {
+            true => Ending::ByHost(outcome),
+            false => Ending::ByUs(outcome),
+        }
+    }
+
+    fn of_store(error: &StoreError) -> Ending {
+        Ending::ByUs(Outcome::Error(failures::storage(error)))
     }
 }
 

@@ -14,6 +14,7 @@ use harp_proto::{JobId, Outcome, QueueName};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::record::LiveRecord;
 use crate::segment::Segment;
 
 /// Bytes of packets that a running job keeps in memory for its followers. Whoever is
@@ -59,6 +60,8 @@ pub struct LiveJob {
     pub queue: Option<QueueName>,
     /// Its number in the order of all submissions.
     pub sequence: u64,
+    /// When it was submitted, in milliseconds since 1970.
+    pub submitted: u64,
     cancel: CancellationToken,
     progress: watch::Sender<Progress>,
     tail: Mutex<Tail>,
@@ -79,11 +82,12 @@ pub struct Progress {
 impl LiveJob {
     /// The handle of a job that has no packets yet.
     #[must_use]
-    pub fn new(id: JobId, queue: Option<QueueName>, sequence: u64) -> Arc<LiveJob> {
+    pub fn new(id: JobId, record: &LiveRecord) -> Arc<LiveJob> {
         Arc::new(LiveJob {
             id,
-            queue,
-            sequence,
+            queue: record.queue.as_ref().map(|queue| queue.name.clone()),
+            sequence: record.sequence,
+            submitted: record.submitted,
             cancel: CancellationToken::new(),
             progress: watch::Sender::default(),
             tail: Mutex::default(),

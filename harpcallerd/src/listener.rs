@@ -6,16 +6,18 @@ use std::time::Duration;
 use bytes::BytesMut;
 use harp_proto::Fault;
 use harp_service::accept::Acceptor;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::session::{Desk, serve};
+use crate::session::{Connection, Desk, serve};
 
 /// How long a client that is one too many may take to receive its answer.
 const REFUSAL: Duration = Duration::from_secs(1);
+
+/// Clients that are being told so at once.
+const REFUSALS: usize = 64;
 
 /// Accepts from one listening socket, a session for each connection, for ever: to be
 /// dropped when no more clients are wanted. Sessions go on then.
@@ -25,6 +27,7 @@ pub async fn accept(
     places: Arc<Semaphore>,
     sessions: TaskTracker,
 ) {
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
     loop {
         let (socket, _) = acceptor.accept().await;
         match Arc::clone(&places).try_acquire_owned() {
@@ -35,21 +38,27 @@ pub async fn accept(
                     drop(place);
                 });
             }
-            // Answered here and now, in the only task that may be busy with a client
-            // without a place: the next one waits for it in the socket's backlog.
-            Err(_) => refuse(socket).await,
+            // Bounded too; one that comes when these places are taken as well is closed
+            // without a word.
+            Err(_) => {
+                if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
+                    sessions.spawn(async move {
+                        refuse(socket).await;
+                        drop(place);
+                    });
+                }
+            }
         }
     }
 }
 
-async fn refuse(mut socket: TcpStream) {
+async fn refuse(socket: TcpStream) {
     let mut line = BytesMut::new();
     Fault::overloaded("the dispatcher has as many connections as it may have (max_connections)")
         .encode(&mut line);
+    let mut connection = Connection::new(socket, 0);
     // A client that is gone needs no answer.
-    let _ = timeout(REFUSAL, async {
-        socket.write_all(&line).await?;
-        socket.shutdown().await
-    })
-    .await;
+    if let Ok(Ok(())) = timeout(REFUSAL, connection.write(&line)).await {
+        connection.close().await;
+    }
 }

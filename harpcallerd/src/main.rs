@@ -68,21 +68,13 @@ fn start(config: &Path, debug: bool, pidfile: Option<&Path>) -> anyhow::Result<(
     for warning in warnings {
         warn!("{warning}");
     }
-    if let Some(pidfile) = pidfile {
-        std::fs::write(pidfile, format!("{}\n", std::process::id()))
-            .with_context(|| format!("cannot write the process id to {}", pidfile.display()))?;
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let ended = runtime.block_on(daemon::run(config));
+    let ended = runtime.block_on(daemon::run(config, pidfile));
     // What blocks in a thread of its own by now is a read that nobody waits for.
     runtime.shutdown_background();
-    if let Some(pidfile) = pidfile {
-        // Whoever put another file there meanwhile has taken over.
-        let _ = std::fs::remove_file(pidfile);
-    }
     ended
 }
 

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::dispatcher::Dispatcher;
 use crate::job::missing_result;
 use crate::record::{EndRecord, LiveRecord};
-use crate::store::{Store, StoreError};
+use crate::store::{Place, Store, StoreError};
 
 /// What becomes of a job that had not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +44,13 @@ pub fn last_sequence(unfinished: &[(JobId, LiveRecord)]) -> u64 {
         .unwrap_or_default()
 }
 
-/// Ends what ran when the dispatcher died, keeps its places for `slot_grace`, and lets
-/// the rest wait again in its old order.
+/// Ends what ran when the dispatcher died, keeps the places of all jobs whose hosts may
+/// still be busy for `slot_grace`, and lets the rest wait again in its old order.
 ///
 /// # Errors
 ///
-/// [`StoreError`] if an end cannot be recorded; the daemon must then not open for
-/// clients.
+/// [`StoreError`] if the store cannot be read, or an end not recorded; the daemon must
+/// then not open for clients.
 pub async fn recover(
     dispatcher: &Arc<Dispatcher>,
     unfinished: Vec<(JobId, LiveRecord)>,
@@ -60,12 +60,6 @@ pub async fn recover(
     let (resumed, ended): (Vec<_>, Vec<_>) = unfinished
         .into_iter()
         .partition(|(_, job)| decide(job, resume_queued) == Decision::Resume);
-    let until = Instant::now() + slot_grace;
-    for (id, job) in &ended {
-        if let (Some(queue), Some(_)) = (&job.queue, job.started) {
-            dispatcher.hold_place(*id, queue.clone(), until);
-        }
-    }
     let ends = ended
         .iter()
         .map(|(id, job)| end(dispatcher.store(), *id, job));
@@ -77,6 +71,13 @@ pub async fn recover(
             jobs = ended.len(),
             "jobs that had not ended are ended with missing_result"
         );
+    }
+    // Those of just now, and those of jobs that had ended before a crash.
+    let until = Instant::now() + slot_grace;
+    for (id, job) in dispatcher.store().kept_places().await? {
+        if let Some(queue) = job.queue {
+            dispatcher.hold_place(id, queue, until);
+        }
     }
     if !resumed.is_empty() {
         info!(jobs = resumed.len(), "jobs wait in their queues again");
@@ -94,7 +95,11 @@ async fn end(store: &Store, id: JobId, job: &LiveRecord) -> Result<(), StoreErro
         packets: store.packet_count(id).await?,
         outcome: Outcome::Error(missing_result()),
     };
-    store.finish(id, record).await.map(drop)
+    let place = match job.started {
+        Some(_) => Place::Kept,
+        None => Place::Free,
+    };
+    store.finish(id, record, place).await.map(drop)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use tracing::debug;
 pub use connection::{Connection, ReadError, Socket};
 
 use crate::dispatcher::Dispatcher;
-use stream::PacketStream;
+use stream::{Lines, PacketStream};
 
 /// The extensions in force (client protocol, section 8).
 const FEATURES: [&str; 3] = ["keep_alive", "timestamps", "limit"];
@@ -48,7 +48,8 @@ enum Next {
 
 /// Serves one connection to its end.
 pub async fn serve<S: Socket>(socket: S, desk: Desk) {
-    let mut connection = Connection::new(socket, desk.max_request_size + LINE_ALLOWANCE);
+    let mut connection =
+        Connection::new(socket, desk.max_request_size.saturating_add(LINE_ALLOWANCE));
     match converse(&mut connection, &desk).await {
         Ok(Ok(())) => connection.close().await,
         Ok(Err(fault)) => {
@@ -122,13 +123,13 @@ async fn answer<S: Socket>(
         }
         Request::GetResult { job, wait: true } => {
             let waited = tokio::select! {
-                // First, since an end that is there must be told before closing.
-                biased;
-                result = query::end_result(dispatcher, job) => result,
+                waited = query::end_result(dispatcher, job, &desk.closing) => waited,
                 () = connection.broken() => return Ok(Ok(Next::Close)),
-                () = desk.closing.cancelled() => return Ok(Ok(Next::Close)),
             };
-            reply(connection, waited).await
+            match waited.transpose() {
+                Some(result) => reply(connection, result).await,
+                None => Ok(Ok(Next::Close)),
+            }
         }
         Request::FollowStream {
             job,
@@ -177,15 +178,13 @@ async fn send_stream<S: Socket>(
     };
     loop {
         let lines = tokio::select! {
-            // First, since what is there must be told before closing.
-            biased;
-            lines = packets.next_lines() => lines,
+            lines = packets.next_lines(&desk.closing) => lines,
             () = connection.broken() => return Ok(Ok(Next::Close)),
-            () = desk.closing.cancelled() => return Ok(Ok(Next::Close)),
         };
         match lines {
-            Ok(Some(lines)) => connection.write(&lines).await?,
-            Ok(None) => return Ok(Ok(Next::Request)),
+            Ok(Lines::Some(lines)) => connection.write(&lines).await?,
+            Ok(Lines::Finished) => return Ok(Ok(Next::Request)),
+            Ok(Lines::Closing) => return Ok(Ok(Next::Close)),
             Err(fault) => return Ok(Err(fault)),
         }
     }

@@ -38,6 +38,7 @@ use tokio::sync::{Semaphore, oneshot};
 pub use self::error::{OpenError, StoreError};
 use self::layout::Table;
 use self::read::Long;
+pub use self::round::Place;
 use self::round::{Change, Done};
 use self::shared::Shared;
 use self::sled::Engine;
@@ -158,16 +159,24 @@ impl Store {
         Ok(Appending(answer))
     }
 
-    /// Records how the job ended, all in one step. A job that has ended before stays as
+    /// Records how the job ended, and whether its place in its queue is free, all in one
+    /// step. A job that has ended before stays as
     /// it is.
     ///
     /// # Errors
     ///
     /// [`StoreError::NotLive`] if there is no such job. After
     /// [`StoreError::UnknownOutcome`] the job must not be shown as ended.
-    pub async fn finish(&self, id: JobId, end: EndRecord) -> Result<Finished, StoreError> {
+    pub async fn finish(
+        &self,
+        id: JobId,
+        end: EndRecord,
+        place: Place,
+    ) -> Result<Finished, StoreError> {
         let end = codec::encode_end(&end).map_err(refused(id))?;
-        let done = self.write(id, end.len(), Change::Finish { end }).await?;
+        let done = self
+            .write(id, end.len(), Change::Finish { end, place })
+            .await?;
         if done != Done::Already {
             return Ok(Finished::Now);
         }
@@ -175,6 +184,16 @@ impl Store {
             Some(end) => Ok(Finished::Before(end)),
             None => Err(StoreError::NotLive(id)),
         }
+    }
+
+    /// Frees the place in its queue that an ended job has kept.
+    ///
+    /// # Errors
+    ///
+    /// As for all writes.
+    pub async fn release_place(&self, id: JobId) -> Result<(), StoreError> {
+        self.write(id, 0, Change::ReleasePlace).await?;
+        Ok(())
     }
 
     /// A job without its outcome and packets; `None` if there is no such job.
@@ -263,7 +282,18 @@ impl Store {
     ///
     /// As for [`Store::job`].
     pub async fn live(&self) -> Result<Vec<(JobId, LiveRecord)>, StoreError> {
-        self.blocking(read::live).await
+        self.blocking(|engine| read::standing(engine, Table::Live))
+            .await
+    }
+
+    /// Ended jobs whose places in their queues are kept, as they stood.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::job`].
+    pub async fn kept_places(&self) -> Result<Vec<(JobId, LiveRecord)>, StoreError> {
+        self.blocking(|engine| read::standing(engine, Table::Places))
+            .await
     }
 
     /// Ended jobs in the order of their ids, at most `limit` of them, from the one after

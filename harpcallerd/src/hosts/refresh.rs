@@ -172,7 +172,7 @@ fn report(hosts: &Hosts, outcome: &Result<usize, Arc<RefreshError>>) {
 }
 
 /// Fills the registry from the cache file and returns the file's age; `None` if there
-/// is no usable cache.
+/// is no usable cache, a cache without hosts included.
 async fn load_cache(hosts: &Hosts, cache: &Path) -> Option<Duration> {
     let text = match tokio::fs::read(cache).await {
         Ok(text) => text,
@@ -187,8 +187,16 @@ async fn load_cache(hosts: &Hosts, cache: &Path) -> Option<Duration> {
         .and_then(|meta| meta.modified())
         .ok()?;
     let parsed = parse(&text);
+    let is_damaged = parsed.ignored > 0;
+    if parsed.registry.is_empty() {
+        return None;
+    }
     info!(hosts = parsed.registry.len(), file = %cache.display(), "hosts registry loaded from its cache");
     hosts.replace(parsed.registry);
+    if is_damaged {
+        // Lines of it are no entries; better than nothing until the script has run.
+        return Some(Duration::MAX);
+    }
     // A time in the future says nothing about the age.
     SystemTime::now().duration_since(written).ok()
 }

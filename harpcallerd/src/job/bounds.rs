@@ -88,6 +88,7 @@ mod tests {
     use harp_proto::{JobId, Json};
 
     use super::*;
+    use crate::record::LiveRecord;
 
     fn call(timeout: Option<u64>, max_exec_time: Option<u64>) -> CallRecord {
         CallRecord {
@@ -102,6 +103,16 @@ mod tests {
         }
     }
 
+    fn live() -> std::sync::Arc<LiveJob> {
+        let record = LiveRecord {
+            sequence: 1,
+            queue: None,
+            started: None,
+            submitted: 1,
+        };
+        LiveJob::new(JobId::submitted_at(1), &record)
+    }
+
     fn limits() -> ExecutionLimits {
         ExecutionLimits {
             default_timeout: Duration::from_secs(20),
@@ -114,7 +125,7 @@ mod tests {
 
     /// What ends an execution that is silent from its beginning, and after how long.
     async fn end_of(call: &CallRecord) -> (String, Duration) {
-        let live = LiveJob::new(JobId::submitted_at(1), None, 1);
+        let live = live();
         let interrupt = CancellationToken::new();
         let begun = Instant::now();
         let bounds = Bounds::new(&live, &interrupt, begun, call, &limits());
@@ -145,7 +156,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_host_that_is_not_read_is_not_silent() {
-        let live = LiveJob::new(JobId::submitted_at(1), None, 1);
+        let live = live();
         let interrupt = CancellationToken::new();
         let begun = Instant::now();
         let bounds = Bounds::new(&live, &interrupt, begun, &call(None, None), &limits());
@@ -154,7 +165,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn cancellation_and_stop_end_it_at_once() {
-        let live = LiveJob::new(JobId::submitted_at(1), None, 1);
+        let live = live();
         let interrupt = CancellationToken::new();
         let begun = Instant::now();
         let bounds = Bounds::new(&live, &interrupt, begun, &call(None, None), &limits());

@@ -31,7 +31,7 @@ pub(crate) fn missing_result() -> Failure {
 }
 
 /// The store failed the job while it ran.
-pub(crate) fn storage(why: String) -> Failure {
+pub(crate) fn storage(why: &dyn std::fmt::Display) -> Failure {
     Failure::new(error_type::STORAGE_ERROR, format!("job store: {why}"))
 }
 

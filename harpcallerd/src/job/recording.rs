@@ -18,11 +18,17 @@ const MAX_PENDING: usize = 1024 * 1024;
 /// Bytes of packets that are handed to the store at once.
 const BATCH: usize = 64 * 1024;
 
+/// What a packet counts beside its data, so that tiny ones are bounded too.
+const PACKET_COST: usize = 16;
+
 /// The packets of one job that are not shown yet.
 pub(super) struct Recording {
     store: Store,
     id: JobId,
+    /// The number of the next packet.
     next: u64,
+    /// Packets that have been shown.
+    shown: u64,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
 }
@@ -45,13 +51,14 @@ impl Recording {
             store,
             id,
             next: 0,
+            shown: 0,
             pending: VecDeque::new(),
             pending_bytes: 0,
         }
     }
 
-    /// The number of the next packet, which is how many there are.
-    pub(super) fn next_number(&self) -> u64 {
+    /// How many packets there are, those that could not be stored not counted.
+    pub(super) fn count(&self) -> u64 {
         self.next
     }
 
@@ -128,9 +135,18 @@ impl Recording {
         let Some(oldest) = self.pending.front_mut() else {
             return std::future::pending().await;
         };
-        (&mut oldest.appending).await?;
-        if let Some(stored) = self.pending.pop_front() {
+        let result = (&mut oldest.appending).await;
+        let done = self.pending.pop_front();
+        if let Err(error) = result {
+            // Nothing behind them can be stored either: there would be a gap.
+            self.pending.clear();
+            self.pending_bytes = 0;
+            self.next = self.shown;
+            return Err(error);
+        }
+        if let Some(stored) = done {
             self.pending_bytes -= stored.bytes;
+            self.shown = stored.segments.last().map_or(self.shown, Segment::end);
             live.announce_packets(stored.segments);
         }
         Ok(())
@@ -164,11 +180,11 @@ impl Batch {
     }
 
     fn push(&mut self, time: u64, data: &Json) {
-        if !self.open.has_room_for(data) {
+        if !self.open.is_empty() && !self.open.has_room_for(data) {
             self.full.push(self.open.finish());
         }
         self.open.push(time, data);
-        self.bytes += data.as_bytes().len() + 1;
+        self.bytes += data.as_bytes().len() + PACKET_COST;
     }
 
     fn finish(mut self) -> Vec<Segment> {

@@ -3,6 +3,8 @@
 use harp_proto::client::{JobTimes, ResultReply, StatusReply};
 use harp_proto::{Fault, JobId, Outcome};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::dispatcher::Dispatcher;
 use crate::record::Stage;
 
@@ -24,25 +26,31 @@ pub async fn result(dispatcher: &Dispatcher, job: JobId) -> Result<ResultReply, 
         .map(ResultReply::Ended)
 }
 
-/// How a job ended, once it has. Cancel safe.
+/// How a job ended, once it has; `None` if that would have to be waited for and
+/// `closing` says that nobody may any more. Cancel safe.
 ///
 /// # Errors
 ///
 /// `invalid_jobid`, `storage_error`.
-pub async fn end_result(dispatcher: &Dispatcher, job: JobId) -> Result<ResultReply, Fault> {
-    if let Some(live) = dispatcher.jobs().get(job) {
-        let mut progress = live.watch();
-        let ended = progress
-            .wait_for(|progress| progress.outcome.is_some())
-            .await;
-        // The sender is in `live`, so there is always a value.
-        if let Some(outcome) = ended.ok().and_then(|progress| progress.outcome.clone()) {
-            return Ok(ResultReply::Ended((*outcome).clone()));
+pub async fn end_result(
+    dispatcher: &Dispatcher,
+    job: JobId,
+    closing: &CancellationToken,
+) -> Result<Option<ResultReply>, Fault> {
+    let Some(live) = dispatcher.jobs().get(job) else {
+        let outcome = stored_outcome(dispatcher, job).await?;
+        return Ok(Some(ResultReply::Ended(outcome)));
+    };
+    let mut progress = live.watch();
+    tokio::select! {
+        biased;
+        // The sender is in `live`, so there is always an answer.
+        ended = progress.wait_for(|progress| progress.outcome.is_some()) => {
+            let outcome = ended.ok().and_then(|progress| progress.outcome.clone());
+            Ok(outcome.map(|outcome| ResultReply::Ended((*outcome).clone())))
         }
+        () = closing.cancelled() => Ok(None),
     }
-    stored_outcome(dispatcher, job)
-        .await
-        .map(ResultReply::Ended)
 }
 
 /// A job's call, times and info.

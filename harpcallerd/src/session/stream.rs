@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use harp_proto::client::{Packet, Reply, StreamReply, StreamStart};
 use harp_proto::{Fault, JobId};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::Dispatcher;
 use crate::jobs::{LiveJob, Progress, TailSegment};
@@ -31,6 +32,17 @@ pub struct PacketStream {
     /// Where a page ends and with which line; `None` follows to the end of the job.
     page: Option<Page>,
     finished: bool,
+}
+
+/// What comes next of a stream.
+#[derive(Debug)]
+pub enum Lines {
+    /// Lines, ready to be written.
+    Some(Bytes),
+    /// Nothing: the last line has been given out.
+    Finished,
+    /// Nothing: the stream would have to wait, and nobody may any more.
+    Closing,
 }
 
 #[derive(Debug)]
@@ -126,34 +138,37 @@ impl PacketStream {
         Ok(stream)
     }
 
-    /// The next lines of the stream, ready to be written; `None` after the last. Waits
-    /// while there is nothing to tell. Cancel safe.
+    /// The next lines of the stream. Waits while there is nothing to tell, unless
+    /// `closing` says that nobody may wait any more. Cancel safe.
     ///
     /// # Errors
     ///
     /// `storage_error`.
-    pub async fn next_lines(&mut self) -> Result<Option<Bytes>, Fault> {
+    pub async fn next_lines(&mut self, closing: &CancellationToken) -> Result<Lines, Fault> {
         loop {
             if self.finished {
-                return Ok(None);
+                return Ok(Lines::Finished);
             }
             let progress = self.source.progress();
             let end = self.page.as_ref().map_or(progress.packets, |page| page.end);
             if self.next < end {
-                return self.packets(end).await.map(Some);
+                return self.packets(end).await.map(Lines::Some);
             }
             let last_line = match (&self.page, progress.outcome) {
                 (Some(page), _) => page.last_line.clone(),
                 (None, Some(outcome)) => StreamReply::Ended((*outcome).clone()),
                 (None, None) => {
-                    self.source.changed().await;
-                    continue;
+                    tokio::select! {
+                        biased;
+                        () = self.source.changed() => continue,
+                        () = closing.cancelled() => return Ok(Lines::Closing),
+                    }
                 }
             };
             self.finished = true;
             let mut line = BytesMut::new();
             last_line.encode(&mut line);
-            return Ok(Some(line.freeze()));
+            return Ok(Lines::Some(line.freeze()));
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use harp_proto::Fault;
+use bytes::Bytes;
 use harp_proto::client::{Call, CallReply};
+use harp_proto::{Fault, Json};
 
 use crate::dispatcher::Dispatcher;
 
@@ -15,11 +16,16 @@ use crate::dispatcher::Dispatcher;
 /// `shutdown`, `overloaded`, `storage_error`.
 pub async fn submit(
     dispatcher: &Arc<Dispatcher>,
-    call: Call,
+    mut call: Call,
     max_request_size: usize,
 ) -> Result<CallReply, Fault> {
     // The line may be longer than its JSON text; the text itself may not.
-    if call.arguments.as_bytes().len() + call.info.as_bytes().len() > max_request_size {
+    let info = match call.info == Json::NULL {
+        true => 0,
+        false => call.info.as_bytes().len(),
+    };
+    let names = call.host.len() + call.procedure.len();
+    if call.arguments.as_bytes().len() + info + names > max_request_size {
         return Err(Fault::request_too_large(max_request_size));
     }
     for (field, used) in [
@@ -32,6 +38,11 @@ pub async fn submit(
                 "not in force in this dispatcher, see its features",
             ));
         }
+    }
+    if info > call.arguments.as_bytes().len() {
+        // The arguments are kept while the job runs; they must not hold on to the line.
+        let arguments = Bytes::copy_from_slice(call.arguments.as_bytes());
+        call.arguments = Json::from_trusted(arguments);
     }
     let job_id = dispatcher.submit(call).await?;
     Ok(CallReply {

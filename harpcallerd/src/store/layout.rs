@@ -7,6 +7,7 @@
 //! | `c` id | the call, as submitted |
 //! | `l` id | where a live job stands; there as long as the job has not ended |
 //! | `e` id | how the job ended |
+//! | `q` id | where an ended job stood whose place in its queue is still kept |
 //! | `p` id number | a segment of packets, by the number of its first |
 //! | `C` id n, `E` id n, `P` id number n | further pieces of a long `c`, `e`, `p` value |
 //! | `m` | the mark, in decimal (see [`directory`](super::directory)) |
@@ -45,6 +46,7 @@ pub(crate) enum Table {
     Calls = b'c' as isize,
     Live = b'l' as isize,
     Ends = b'e' as isize,
+    Places = b'q' as isize,
     Packets = b'p' as isize,
 }
 

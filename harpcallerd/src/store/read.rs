@@ -185,9 +185,13 @@ pub(crate) fn segments(
     }
 }
 
-/// All jobs that have not ended, in the order of their sequence numbers.
-pub(crate) fn live(engine: &Engine) -> Result<Vec<(JobId, LiveRecord)>, StoreError> {
-    let (from, to) = Table::Live.bounds();
+/// All jobs of a table that tells where they stand, in the order of their sequence
+/// numbers.
+pub(crate) fn standing(
+    engine: &Engine,
+    table: Table,
+) -> Result<Vec<(JobId, LiveRecord)>, StoreError> {
+    let (from, to) = table.bounds();
     let mut jobs = Vec::new();
     let mut failure = None;
     engine.scan(&from, &to, |key, record| {
@@ -289,6 +293,7 @@ fn name(table: Table) -> &'static str {
         Table::Calls => "the call",
         Table::Live => "the state",
         Table::Ends => "the end",
+        Table::Places => "the place in its queue",
         Table::Packets => "a segment of packets",
     }
 }

@@ -22,7 +22,18 @@ pub(crate) enum Change {
     Submit { call: Vec<u8>, live: LiveRecord },
     Start { at: u64 },
     Append { segments: Vec<Segment> },
-    Finish { end: Vec<u8> },
+    Finish { end: Vec<u8>, place: Place },
+    ReleasePlace,
+}
+
+/// What becomes of an ended job's place in its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It is free: the host is done with the job.
+    Free,
+    /// It is kept until [`Store::release_place`](super::Store::release_place), over a
+    /// crash too: the host may still be busy. Nothing for a job without a queue.
+    Kept,
 }
 
 /// What is on disk now.
@@ -81,7 +92,12 @@ impl<'a> Round<'a> {
             Change::Submit { call, live } => self.submit(id, &call, live),
             Change::Start { at } => self.start(id, at),
             Change::Append { segments } => self.append(id, &segments),
-            Change::Finish { end } => self.finish(id, &end),
+            Change::Finish { end, place } => self.finish(id, &end, place),
+            Change::ReleasePlace => {
+                self.batch.remove(&Table::Places.key(id));
+                self.apply_if_full()?;
+                Ok(Done::Recorded)
+            }
         }
     }
 
@@ -161,8 +177,8 @@ impl<'a> Round<'a> {
         Ok(Done::PacketsUpTo(next))
     }
 
-    fn finish(&mut self, id: JobId, end: &[u8]) -> Result<Done, Trouble> {
-        if self.live(id)?.is_none() {
+    fn finish(&mut self, id: JobId, end: &[u8], place: Place) -> Result<Done, Trouble> {
+        let Some(live) = self.live(id)? else {
             // Ended in the batch that is not applied yet, or earlier.
             let ended = self.states.contains_key(&id) || self.contains(&Table::Ends.key(id))?;
             return if ended {
@@ -170,11 +186,18 @@ impl<'a> Round<'a> {
             } else {
                 Err(StoreError::NotLive(id).into())
             };
-        }
+        };
+        let kept = match place {
+            Place::Kept if live.queue.is_some() => Some(encode_live(id, &live)?),
+            _ => None,
+        };
         self.shared.unsynced.state_changes(id);
         let entry = self.pieces(&Table::Ends.key(id), end)?;
         self.batch.insert(&Table::Ends.key(id), &entry);
         self.batch.remove(&Table::Live.key(id));
+        if let Some(kept) = kept {
+            self.batch.insert(&Table::Places.key(id), &kept);
+        }
         self.states.insert(id, None);
         self.next_packet.remove(&id);
         self.apply_if_full()?;

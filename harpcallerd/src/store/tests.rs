@@ -7,7 +7,7 @@ use std::path::Path;
 
 use harp_proto::{JobId, Json, Outcome};
 
-use super::{Store, StoreOptions};
+use super::{Place, Store, StoreOptions};
 use crate::record::{CallRecord, EndRecord, LiveRecord, QueueRecord};
 use crate::segment::{Segment, SegmentBuilder};
 

@@ -62,7 +62,10 @@ async fn what_was_acknowledged_is_in_the_files() {
         let appended = store.append(job, vec![segment(0, &[text(50), text(9000)])]);
         appended.await.unwrap().await.unwrap();
         if number % 2 == 0 {
-            store.finish(job, returned(text(5000), 2)).await.unwrap();
+            store
+                .finish(job, returned(text(5000), 2), Place::Free)
+                .await
+                .unwrap();
         }
         let to = parent.path().join(format!("copy{number}"));
         copy(&parent.path().join("store"), &to);

@@ -33,7 +33,10 @@ async fn a_job_goes_through_its_life_and_is_there_after_reopening() {
     assert_eq!(store.packet_count(job).await.unwrap(), 3);
 
     let end = returned(text(100), 3);
-    assert_eq!(store.finish(job, end.clone()).await.unwrap(), Finished::Now);
+    assert_eq!(
+        store.finish(job, end.clone(), Place::Free).await.unwrap(),
+        Finished::Now
+    );
     store.close().await;
 
     let store = open(directory.path());
@@ -72,7 +75,7 @@ async fn long_text_comes_back_whole() {
         assert_eq!(packets(&store, job, 0).await, all);
 
         let end = returned(text(len), 3);
-        store.finish(job, end.clone()).await.unwrap();
+        store.finish(job, end.clone(), Place::Free).await.unwrap();
         assert_eq!(store.outcome(job).await.unwrap(), Some(end));
     }
     // A call longer than the whole budget for writes is taken too.
@@ -91,12 +94,15 @@ async fn an_end_is_written_once() {
     // At once, so that they meet in a batch, and once more afterwards.
     let first = returned(text(10), 0);
     let (one, two) = tokio::join!(
-        store.finish(id(0), first.clone()),
-        store.finish(id(0), returned(text(9000), 0))
+        store.finish(id(0), first.clone(), Place::Free),
+        store.finish(id(0), returned(text(9000), 0), Place::Free)
     );
     assert_eq!(one.unwrap(), Finished::Now);
     assert_eq!(two.unwrap(), Finished::Before(first.clone()));
-    let again = store.finish(id(0), returned(text(5), 0)).await.unwrap();
+    let again = store
+        .finish(id(0), returned(text(5), 0), Place::Free)
+        .await
+        .unwrap();
     assert_eq!(again, Finished::Before(first.clone()));
     assert_eq!(store.outcome(id(0)).await.unwrap(), Some(first));
     store.close().await;
@@ -128,6 +134,37 @@ async fn writes_that_come_twice_change_nothing() {
 }
 
 #[tokio::test]
+async fn a_kept_place_is_there_until_it_is_released() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    for (number, place) in [(0, Place::Kept), (1, Place::Free), (2, Place::Kept)] {
+        let state = LiveRecord {
+            // The last has no queue, and so no place.
+            queue: queued(number).queue.filter(|_| number < 2),
+            ..queued(number)
+        };
+        let job = id(number);
+        let call = call("[]".parse().unwrap());
+        store.submit(job, &call, &state).await.unwrap();
+        store.start(job, 7).await.unwrap();
+        let end = returned(text(5), 0);
+        store.finish(job, end, place).await.unwrap();
+    }
+    store.close().await;
+    let store = open(directory.path());
+    let kept = store.kept_places().await.unwrap();
+    assert_eq!(kept.len(), 1);
+    let (job, stood) = &kept[0];
+    assert_eq!((*job, stood.started), (id(0), Some(7)));
+    assert_eq!(stood.queue, queued(0).queue);
+    assert_eq!(store.live().await.unwrap(), []);
+
+    store.release_place(id(0)).await.unwrap();
+    assert_eq!(store.kept_places().await.unwrap(), []);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn what_makes_no_sense_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
@@ -136,7 +173,7 @@ async fn what_makes_no_sense_is_refused() {
     assert_eq!(store.start(job, 1).await, not_live);
     let appended = store.append(job, vec![segment(0, &[text(5)])]);
     assert_eq!(appended.await.unwrap().await.map(drop), not_live);
-    let finished = store.finish(job, returned(text(5), 0)).await;
+    let finished = store.finish(job, returned(text(5), 0), Place::Free).await;
     assert_eq!(finished.map(drop), not_live);
 
     store
@@ -148,7 +185,10 @@ async fn what_makes_no_sense_is_refused() {
     assert!(matches!(refused, Err(StoreError::Refused { .. })));
     assert_eq!(store.packet_count(job).await.unwrap(), 0);
 
-    store.finish(job, returned(text(5), 0)).await.unwrap();
+    store
+        .finish(job, returned(text(5), 0), Place::Free)
+        .await
+        .unwrap();
     assert_eq!(store.start(job, 1).await, not_live);
     let appended = store.append(job, vec![segment(0, &[text(5)])]);
     assert_eq!(appended.await.unwrap().await.map(drop), not_live);
@@ -177,7 +217,10 @@ async fn many_at_once_lose_nothing() {
                 }
                 if number % 3 == 0 {
                     let end = returned(text(700), number % 7);
-                    assert_eq!(store.finish(job, end).await.unwrap(), Finished::Now);
+                    assert_eq!(
+                        store.finish(job, end, Place::Free).await.unwrap(),
+                        Finished::Now
+                    );
                 }
                 for appended in appending {
                     appended.await.unwrap();
@@ -219,7 +262,10 @@ async fn ended_jobs_are_listed_in_pages() {
             .await
             .unwrap();
         if number != 13 {
-            store.finish(job, returned(text(10), 0)).await.unwrap();
+            store
+                .finish(job, returned(text(10), 0), Place::Free)
+                .await
+                .unwrap();
         }
     }
     let ids: Vec<_> = all_ended(&store, 10)
