@@ -46,61 +46,11 @@ mod connection;
 mod error;
 mod read_ahead;
 
-use std::fmt;
-use std::net::IpAddr;
-
-use rustls_pki_types::{InvalidDnsNameError, ServerName};
-
 pub use call::{Cancel, Event, HostCall};
 pub use connection::Connection;
 pub use error::{HostError, HostErrorKind, Phase};
 
-use crate::tls::Fingerprint;
-
-/// Where a host's `harpd` is, and what its certificate has to be.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// A host name, an IPv4 or an IPv6 address (without brackets).
-    pub address: String,
-    /// TCP port.
-    pub port: u16,
-    /// The name that the certificate must have, when it is not `address`.
-    pub tls_name: Option<String>,
-    /// The certificate that it must be, whatever the trust files say.
-    pub fingerprint: Option<Fingerprint>,
-}
-
-impl Endpoint {
-    /// An endpoint whose certificate is judged by the trust files alone.
-    pub fn new(address: impl Into<String>, port: u16) -> Endpoint {
-        Endpoint {
-            address: address.into(),
-            port,
-            tls_name: None,
-            fingerprint: None,
-        }
-    }
-
-    /// The name that the certificate is held against. An address that resolves but is
-    /// no DNS name is held against as the IP address it resolved to.
-    fn server_name(&self, peer: IpAddr) -> Result<ServerName<'static>, InvalidDnsNameError> {
-        match &self.tls_name {
-            Some(name) => ServerName::try_from(name.clone()),
-            None => Ok(ServerName::try_from(self.address.clone())
-                .unwrap_or_else(|_| ServerName::IpAddress(peer.into()))),
-        }
-    }
-}
-
-/// `ADDRESS:PORT`, an IPv6 address in brackets.
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address.contains(':') {
-            true => write!(f, "[{}]:{}", self.address, self.port),
-            false => write!(f, "{}:{}", self.address, self.port),
-        }
-    }
-}
+pub use crate::endpoint::Endpoint;
 
 /// What a host may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

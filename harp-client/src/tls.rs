@@ -8,7 +8,6 @@
 mod certificate;
 mod explain;
 mod files;
-mod fingerprint;
 mod verifier;
 
 use std::collections::HashMap;
@@ -19,12 +18,12 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 
+pub use crate::fingerprint::{Fingerprint, NotAFingerprint};
 pub(crate) use explain::explain;
 use files::Files;
-pub use fingerprint::{Fingerprint, NotAFingerprint};
 use verifier::HostVerifier;
 
-use crate::direct::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// TLS sessions remembered for one host. A host hands out two tickets a handshake.
 const SESSIONS_PER_HOST: usize = 8;

@@ -372,7 +372,8 @@ async fn a_cancel_is_confirmed_by_the_host_alone() {
 #[tokio::test]
 async fn a_call_can_be_cancelled_before_it_is_acknowledged() {
     let acknowledgement = line(r#"{"harp":1,"stream_result":true}"#);
-    let proof = line(r#"{"harp":1,"error":{"type":"cancelled","message":"m","data":{"processes":0}}}"#);
+    let proof =
+        line(r#"{"harp":1,"error":{"type":"cancelled","message":"m","data":{"processes":0}}}"#);
     let script = vec![Step::Request, Step::AwaitEnd, acknowledgement, proof];
     let mut host = ScriptedHost::start(&Identity::self_signed(), script).await;
     let deadline = Instant::now() + LONG;
