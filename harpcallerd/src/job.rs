@@ -142,7 +142,7 @@ impl Runner {
                 return self.end(live, end, jobs).await;
             }
         };
-        self.finish(execution, begun, jobs).await;
+        self.complete(execution, begun, jobs).await;
     }
 
     async fn begin<'r>(
@@ -174,7 +174,8 @@ impl Runner {
         })
     }
 
-    async fn finish(&self, mut execution: Execution<'_>, begun: Instant, jobs: &Jobs) {
+    /// Carries the call out and ends the job, whatever became of it.
+    async fn complete(&self, mut execution: Execution<'_>, begun: Instant, jobs: &Jobs) {
         let live = execution.live;
         let mut connection = None;
         let outcome = execution.execute(begun, &mut connection).await;

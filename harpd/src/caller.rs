@@ -10,11 +10,14 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use harp_proto::host::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio_util::sync::CancellationToken;
 
 /// Messages may be added as long as fewer bytes than this wait to be sent.
 const ROOM: usize = 256 << 10;
 /// At the end, a caller that takes nothing for this long is given up.
 const STALL: Duration = Duration::from_secs(60);
+/// What is left once harpd stops is sent within this time, or not at all.
+const STOP_TIME: Duration = Duration::from_secs(2);
 /// How long, and for how many bytes, to listen to a caller that has been told
 /// everything: closing on unread bytes would make the system take back what was sent.
 const LINGER: Duration = Duration::from_secs(2);
@@ -71,8 +74,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     }
 
     /// Sends what is left, then closes. Returns when the caller has closed too, or has
-    /// been waited for long enough: 60 s without progress, 2 s for its close.
-    pub async fn finish(mut self) {
+    /// been waited for long enough: 60 s without progress, 2 s for its close, and 2 s for
+    /// all of it once `stopping` is cancelled.
+    pub async fn finish(self, stopping: &CancellationToken) {
+        let out_of_time = async {
+            stopping.cancelled().await;
+            tokio::time::sleep(STOP_TIME).await;
+        };
+        tokio::select! {
+            () = self.finish_patiently() => {}
+            () = out_of_time => {}
+        }
+    }
+
+    async fn finish_patiently(mut self) {
         if self.flush().await.is_err() {
             return;
         }
@@ -167,7 +182,7 @@ mod tests {
         assert_eq!(caller.event().await, CallerEvent::Closed);
         caller.send(&result());
         assert_eq!(caller.event().await, CallerEvent::Sent);
-        caller.finish().await;
+        caller.finish(&CancellationToken::new()).await;
         let mut got = String::new();
         far.read_to_string(&mut got).await.unwrap();
         assert_eq!(got, "{\"result\":1}\n");
@@ -193,7 +208,7 @@ mod tests {
             far.read_to_string(&mut got).await.unwrap();
             got
         });
-        caller.finish().await;
+        caller.finish(&CancellationToken::new()).await;
         assert_eq!(reading.await.unwrap(), "{\"result\":1}\n{\"result\":1}\n");
     }
 
@@ -202,6 +217,21 @@ mod tests {
         let (_far, near) = duplex(4);
         let mut caller = Caller::new(near);
         caller.send(&result());
-        caller.finish().await;
+        caller.finish(&CancellationToken::new()).await;
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_leaves_a_slow_caller_two_seconds() {
+        let stopping = CancellationToken::new();
+        let (_far, near) = duplex(4);
+        let mut caller = Caller::new(near);
+        caller.send(&result());
+        let finished = caller.finish(&stopping);
+        tokio::pin!(finished);
+        let early = tokio::time::timeout(Duration::from_secs(10), &mut finished).await;
+        assert!(early.is_err());
+        stopping.cancel();
+        let began = tokio::time::Instant::now();
+        finished.await;
+        assert_eq!(began.elapsed(), STOP_TIME);
     }
 }

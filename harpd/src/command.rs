@@ -14,11 +14,10 @@ use harp_proto::{Failure, Json, error_type};
 use rustix::fs::Access;
 use rustix::io::Errno;
 use tokio::net::unix::pipe;
-use tokio::sync::oneshot;
 
 use crate::arguments::{ArgumentMode, command_line};
 use crate::group::Group;
-use crate::reaper::{Exit, Reaper};
+use crate::reaper::Reaper;
 
 /// `PATH` of commands unless configured.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -64,10 +63,8 @@ pub struct Identity<'a> {
 /// The process of one call.
 #[derive(Debug)]
 pub struct Process {
-    /// Its process group.
+    /// Its process group, led by the command itself.
     pub group: Group,
-    /// Resolves when the command itself has ended.
-    pub exit: oneshot::Receiver<Exit>,
     /// Its standard input and what is still to be written to it.
     pub stdin: (pipe::Sender, Bytes),
     /// Its standard output.
@@ -166,12 +163,11 @@ impl CommandRunner {
             }
         };
         // From here on the group dies with this value, should anything below fail.
-        let group = Group::led_by(started.pid);
+        let group = Group::led_by(started.pid, started.exit);
         let mut child = started.child;
         let pipes = Pipes::of(&mut child).map_err(|error| system_error(&error))?;
         Ok(Process {
             group,
-            exit: started.exit,
             stdin: (pipes.stdin, invocation.stdin),
             stdout: pipes.stdout,
             stderr: pipes.stderr,

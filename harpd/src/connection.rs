@@ -10,7 +10,7 @@ use harp_proto::host::{Message, Request};
 use harp_proto::{Failure, LINE_ALLOWANCE, LineBuffer, error_type};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -21,6 +21,7 @@ use crate::caller::Caller;
 use crate::command::loading_error;
 use crate::connections::Place;
 use crate::state::State;
+use crate::users::Users;
 
 /// From the accepted connection to the end of the request's line.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -29,8 +30,8 @@ const MAX_REQUEST: usize = 16 << 20;
 /// Only so many bytes are read of a request before it must wait for one of
 /// [`LARGE_REQUESTS`].
 const LARGE_REQUEST: usize = 64 << 10;
-/// Large requests that are received at once: what strangers can make harpd hold in
-/// memory is bounded by it.
+/// Large requests of callers whose password has not been judged, held at once: what
+/// strangers can make harpd hold in memory is bounded by it.
 const LARGE_REQUESTS: usize = 16;
 /// A failed authentication is answered this long after it began.
 const FAILURE_DELAY: Duration = Duration::from_secs(1);
@@ -75,13 +76,13 @@ pub async fn serve(
     match call {
         Ok(call) if place.becomes_call() => {
             run(call, &mut caller, &workplace).await;
-            caller.finish().await;
+            caller.finish(&workplace.stopping).await;
         }
         Ok(_) => {}
         Err(failure) => {
             caller.send(&Message::Error(failure));
             tokio::select! {
-                () = caller.finish() => {}
+                () = caller.finish(&workplace.stopping) => {}
                 () = place.dropped() => {}
             }
         }
@@ -134,20 +135,26 @@ async fn receive(
         ))),
     };
     let request = line
-        .and_then(|line| Request::decode(&line))
+        .and_then(|(line, large)| Ok((Request::decode(&line)?, large)))
         .inspect_err(|failure| info!(%peer, r#type = failure.error_type, "request refused"));
     let call = match request {
-        Ok(request) => judge(request, peer, state).await,
+        Ok((request, large)) => {
+            match authenticate(request, large, peer, &state.users.users()).await {
+                Ok(request) => accept(request, peer, state),
+                Err(failure) => Err(failure),
+            }
+        }
         Err(failure) => Err(failure),
     };
     Ok((Caller::new(stream), call))
 }
 
-/// Reads the request's line, and nothing may follow it.
-async fn read_request<S: AsyncRead + Unpin>(
+/// Reads the request's line, and nothing may follow it. With a large one comes its
+/// permit, to be held as long as a stranger's request is.
+async fn read_request<'a, S: AsyncRead + Unpin>(
     stream: &mut S,
-    large_requests: &Semaphore,
-) -> io::Result<Result<Bytes, Failure>> {
+    large_requests: &'a Semaphore,
+) -> io::Result<Result<(Bytes, Option<SemaphorePermit<'a>>), Failure>> {
     let mut lines = LineBuffer::new(MAX_REQUEST + LINE_ALLOWANCE);
     let mut received = 0;
     let mut large = None;
@@ -156,7 +163,7 @@ async fn read_request<S: AsyncRead + Unpin>(
         received += count;
         match lines.next_line() {
             Ok(Some(_)) if lines.has_partial_line() => return Ok(Err(spoke_on())),
-            Ok(Some(line)) => return Ok(Ok(line)),
+            Ok(Some(line)) => return Ok(Ok((line, large))),
             Ok(None) if count == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(None) => {}
             Err(error) => {
@@ -169,19 +176,31 @@ async fn read_request<S: AsyncRead + Unpin>(
     }
 }
 
-/// Makes a call of a request: authentication first, so that a stranger learns nothing
-/// else.
-async fn judge(request: Request, peer: SocketAddr, state: &State) -> Result<Call, Failure> {
+/// Lets the request of a user with the right password pass. Of any other nothing is
+/// kept while its sender waits for the answer.
+async fn authenticate(
+    request: Request,
+    large: Option<SemaphorePermit<'_>>,
+    peer: SocketAddr,
+    users: &Arc<Users>,
+) -> Result<Request, Failure> {
     let began = Instant::now();
-    let users = state.users.users();
-    if !users.verify(&request.user, &request.password).await {
-        warn!(user = shown(&request.user), %peer, "authentication failed");
-        tokio::time::sleep_until(began + FAILURE_DELAY).await;
-        return Err(Failure::new(
-            error_type::AUTH_ERROR,
-            "user and password do not fit",
-        ));
+    if users.verify(&request.user, &request.password).await {
+        return Ok(request);
     }
+    warn!(user = shown(&request.user), %peer, "authentication failed");
+    drop(request);
+    drop(large);
+    tokio::time::sleep_until(began + FAILURE_DELAY).await;
+    Err(Failure::new(
+        error_type::AUTH_ERROR,
+        "user and password do not fit",
+    ))
+}
+
+/// Makes a call of a request; authentication comes first, so that a stranger learns
+/// nothing else.
+fn accept(request: Request, peer: SocketAddr, state: &State) -> Result<Call, Failure> {
     let Some(procedure) = state.config.procedures.get(&request.procedure) else {
         let procedure = shown(&request.procedure);
         info!(procedure, user = request.user, %peer, "no such procedure");
@@ -221,4 +240,62 @@ fn shown(name: &str) -> String {
     let start: String = name.chars().take(SHOWN).collect();
     let ellipsis = if start.len() < name.len() { "..." } else { "" };
     format!("{start:?}{ellipsis}")
+}
+
+#[cfg(test)]
+mod tests {
+    use harp_proto::Json;
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_large_request_keeps_its_permit() {
+        let permits = Semaphore::new(1);
+        for (length, left) in [(10, 1), (2 * LARGE_REQUEST, 0)] {
+            let (mut far, mut near) = duplex(1000);
+            let sending = tokio::spawn(async move {
+                far.write_all(&vec![b'x'; length]).await.unwrap();
+                far.write_all(b"\n").await.unwrap();
+            });
+            let read = read_request(&mut near, &permits).await.unwrap().unwrap();
+            sending.await.unwrap();
+            assert_eq!((read.0.len(), permits.available_permits()), (length, left));
+        }
+        assert_eq!(permits.available_permits(), 1);
+    }
+
+    /// Bytes that show when nobody has them any more.
+    struct Watched(Arc<[u8]>);
+
+    impl AsRef<[u8]> for Watched {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_refused_request_is_held_while_its_sender_waits() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let users = Arc::new(Users::read(file.path()).unwrap());
+        let permits = Semaphore::new(1);
+        let mark: Arc<[u8]> = Arc::from(*b"[]");
+        let arguments = Bytes::from_owner(Watched(Arc::clone(&mark)));
+        let request = Request {
+            procedure: "p".into(),
+            arguments: Json::from_trusted(arguments),
+            user: "stranger".into(),
+            // Wrong unseen, so that no time goes by.
+            password: "x".repeat(1000).into(),
+        };
+        let permit = permits.acquire().await.ok();
+        let peer = "127.0.0.1:1".parse().unwrap();
+        let answer = authenticate(request, permit, peer, &users);
+        tokio::pin!(answer);
+        let early = tokio::time::timeout(FAILURE_DELAY / 2, &mut answer).await;
+        assert!(early.is_err());
+        assert_eq!(permits.available_permits(), 1);
+        assert_eq!(Arc::strong_count(&mark), 1);
+        assert_eq!(answer.await.unwrap_err().error_type, "auth_error");
+    }
 }

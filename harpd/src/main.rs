@@ -96,18 +96,37 @@ fn start(config_file: PathBuf, pidfile: Option<&Path>) -> Result<()> {
         // Caught from here on, so a stop during the start is not lost.
         let signals = Signals::catch().context("cannot catch signals")?;
         let service = Service::start(config_file, state).await?;
-        if let Some(pidfile) = pidfile {
-            std::fs::write(pidfile, format!("{}\n", std::process::id()))
-                .with_context(|| format!("cannot write {}", pidfile.display()))?;
-        }
+        // Only now: a start that fails must not touch the file of a harpd that runs.
+        let _pidfile = pidfile.map(Pidfile::write).transpose()?;
         service.run(signals).await;
         Ok(())
     });
-    if let Some(pidfile) = pidfile {
-        // It may never have been written.
-        let _ = std::fs::remove_file(pidfile);
-    }
     // Whatever has not ended by now is ended: tasks are dropped, and groups with them.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
+}
+
+/// The file with this process's number; removed when dropped, unless somebody else has
+/// written to it.
+struct Pidfile<'a> {
+    path: &'a Path,
+    content: String,
+}
+
+impl Pidfile<'_> {
+    fn write(path: &Path) -> Result<Pidfile<'_>> {
+        let content = format!("{}\n", std::process::id());
+        std::fs::write(path, &content)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Pidfile { path, content })
+    }
+}
+
+impl Drop for Pidfile<'_> {
+    fn drop(&mut self) {
+        if std::fs::read_to_string(self.path).is_ok_and(|found| found == self.content) {
+            // One that stays is overwritten at the next start.
+            let _ = std::fs::remove_file(self.path);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod file;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,11 +22,14 @@ pub const MAX_PASSWORD: usize = 512;
 /// What an unknown user's password is compared to when the file has no users at all.
 const NOBODY: &str = "$6$nobodynobodynobo$0000000000000000000000000000000000000000000000000000000000000000000000000000000000000.";
 
+/// Rounds of a hash that does not name them (crypt(5)).
+const DEFAULT_ROUNDS: u32 = 5000;
+
 /// The users of one reading of the file.
-#[derive(Debug)]
 pub struct Users {
     hashes: HashMap<String, String>,
-    /// What an unknown user's password is compared to, so that it costs the same.
+    /// What an unknown user's password is compared to: the costliest hash of the file, so
+    /// that the answer comes no sooner than any user's.
     decoy: String,
     remembered: Remembered,
     /// Passwords that are hashed at once: more would only keep the processors from the
@@ -52,7 +56,25 @@ pub enum UsersError {
     NoRandomness,
 }
 
+impl UsersError {
+    /// True if there is no such file.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(self, UsersError::Unreadable { source, .. }
+            if source.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
 impl Users {
+    /// The users of a file with nothing in it: nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`UsersError::NoRandomness`].
+    pub fn nobody() -> Result<Users, UsersError> {
+        Users::parse("", "")
+    }
+
     /// Reads lines `NAME:HASH`, with hashes of crypt(3) that begin with `$5$` or `$6$`
     /// (harpd configuration, `users_file`). Empty lines and those that begin with `#`
     /// are passed over.
@@ -71,18 +93,20 @@ impl Users {
     fn parse(text: &str, origin: &str) -> Result<Users, UsersError> {
         let mut hashes = HashMap::new();
         let mut problems = Vec::new();
-        let mut decoy = None;
+        let mut decoy = (Cost::default(), NOBODY);
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim_end();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
             match entry(line) {
-                Ok((name, _)) if hashes.contains_key(name) => {
+                Ok((name, ..)) if hashes.contains_key(name) => {
                     problems.push(format!("{origin}:{number}: {name} is there twice"));
                 }
-                Ok((name, hash)) => {
-                    decoy.get_or_insert_with(|| hash.to_owned());
+                Ok((name, hash, cost)) => {
+                    if cost > decoy.0 {
+                        decoy = (cost, hash);
+                    }
                     hashes.insert(name.to_owned(), hash.to_owned());
                 }
                 Err(problem) => problems.push(format!("{origin}:{number}: {problem}")),
@@ -94,7 +118,7 @@ impl Users {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Users {
             hashes,
-            decoy: decoy.unwrap_or_else(|| NOBODY.to_owned()),
+            decoy: decoy.1.to_owned(),
             remembered: Remembered::new()?,
             hashing: Arc::new(Semaphore::new(processors)),
         })
@@ -106,9 +130,15 @@ impl Users {
         self.hashes.len()
     }
 
+    /// True if both readings have the same users with the same hashes.
+    #[must_use]
+    pub fn are_those_of(&self, other: &Users) -> bool {
+        self.hashes == other.hashes
+    }
+
     /// True if the user exists and this is the password. A password that was right
     /// before is recognised at once; any other costs a hash, on the blocking pool, and
-    /// an unknown user costs the same as a known one.
+    /// an unknown user costs no less than a known one.
     ///
     /// Cancel safe.
     pub async fn verify(self: &Arc<Users>, user: &str, password: &Password) -> bool {
@@ -145,9 +175,17 @@ impl Users {
     }
 }
 
+/// Without the hashes.
+impl fmt::Debug for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Users")
+            .field("count", &self.count())
+            .finish_non_exhaustive()
+    }
+}
+
 /// The passwords that were right, one for each user, as hashes under a key that lives as
 /// long as this reading of the file.
-#[derive(Debug)]
 struct Remembered {
     key: hmac::Key,
     tags: Mutex<HashMap<String, hmac::Tag>>,
@@ -180,18 +218,26 @@ impl Remembered {
     }
 }
 
+/// What a hash costs to compare to: its rounds, and whether they are of SHA-512. The
+/// least is that of no hash.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Cost {
+    rounds: u32,
+    is_sha512: bool,
+}
+
 /// Takes a line apart and checks that its hash is one that a password can be compared to.
-fn entry(line: &str) -> Result<(&str, &str), &'static str> {
+fn entry(line: &str) -> Result<(&str, &str, Cost), &'static str> {
     let (name, hash) = line.split_once(':').ok_or("must be NAME:HASH")?;
     if name.is_empty() {
         return Err("must be NAME:HASH, the name is empty");
     }
-    check_hash(hash)?;
-    Ok((name, hash))
+    let cost = check_hash(hash)?;
+    Ok((name, hash, cost))
 }
 
 /// `$5$SALT$HASH` or `$6$SALT$HASH`, with `rounds=N$` before the salt or not.
-fn check_hash(hash: &str) -> Result<(), &'static str> {
+fn check_hash(hash: &str) -> Result<Cost, &'static str> {
     const FORM: &str = "the hash must be one of crypt(3), $5$... or $6$...; \
                         `openssl passwd -6` makes one";
     let (digest_length, rest) = if let Some(rest) = hash.strip_prefix("$5$") {
@@ -208,13 +254,11 @@ fn check_hash(hash: &str) -> Result<(), &'static str> {
             .ok_or(FORM)?,
         None => (None, rest),
     };
-    if let Some(rounds) = rounds
-        && !rounds
-            .parse()
-            .is_ok_and(|rounds: u32| (1000..=999_999_999).contains(&rounds))
-    {
-        return Err("the rounds of the hash must be from 1000 to 999999999");
-    }
+    let rounds = rounds
+        .map_or(Ok(DEFAULT_ROUNDS), str::parse)
+        .ok()
+        .filter(|rounds| (1000..=999_999_999).contains(rounds))
+        .ok_or("the rounds of the hash must be from 1000 to 999999999")?;
     let (salt, digest) = rest.split_once('$').ok_or(FORM)?;
     let is_alphabet = |text: &str| {
         text.bytes()
@@ -222,7 +266,10 @@ fn check_hash(hash: &str) -> Result<(), &'static str> {
     };
     let is_whole = (1..=16).contains(&salt.len()) && digest.len() == digest_length;
     if is_whole && is_alphabet(salt) && is_alphabet(digest) {
-        Ok(())
+        Ok(Cost {
+            rounds,
+            is_sha512: digest_length == 86,
+        })
     } else {
         Err(FORM)
     }
@@ -274,6 +321,33 @@ rounds:$6$rounds=5000$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDeh
         check_hash(NOBODY).unwrap();
         let users = users("");
         assert!(!users.verify("nobody", &"".into()).await);
+    }
+
+    #[test]
+    fn an_unknown_user_costs_as_much_as_the_costliest_known_one() {
+        let hash = |form: &str, length| format!("{form}$salt${}", "x".repeat(length));
+        let sha256 = hash("$5", 43);
+        let sha512 = hash("$6", 86);
+        let few = hash("$6$rounds=4999", 86);
+        let many = hash("$5$rounds=10000", 43);
+        for (hashes, costliest) in [
+            (vec![], NOBODY),
+            (vec![&few], &few),
+            (vec![&few, &sha256], &sha256),
+            (vec![&sha256, &sha512, &few], &sha512),
+            (vec![&sha512, &many, &sha256], &many),
+        ] {
+            let lines = hashes.iter().enumerate();
+            let text: String = lines.map(|(n, hash)| format!("{n}:{hash}\n")).collect();
+            assert_eq!(users(&text).decoy, costliest, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn hashes_are_not_shown() {
+        let users = users(LINES);
+        assert!(users.verify("six", &"secret".into()).await);
+        assert_eq!(format!("{users:?}"), "Users { count: 3, .. }");
     }
 
     #[tokio::test]

@@ -7,7 +7,6 @@ use harp_proto::host::Message;
 use harp_proto::{Failure, Json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::pipe;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::stderr_tail::StderrTail;
@@ -26,7 +25,6 @@ const CHUNK: usize = 16 << 10;
 /// them, has ended.
 pub(super) struct Running {
     group: Group,
-    exit: oneshot::Receiver<Exit>,
     stdin: Option<pipe::Sender>,
     /// Still to be written to `stdin`.
     input: Bytes,
@@ -43,7 +41,6 @@ impl Running {
         let (stdin, input) = process.stdin;
         Running {
             group: process.group,
-            exit: process.exit,
             stdin: Some(stdin).filter(|_| !input.is_empty()),
             input,
             stdout: Some(process.stdout),
@@ -89,11 +86,7 @@ impl Running {
         loop {
             let deadline = self.deadline;
             tokio::select! {
-                exit = &mut self.exit => {
-                    self.group.leader_was_reaped();
-                    // The reaper outlives every call, so there is always an answer.
-                    return Ok(exit.unwrap_or(Exit::Signal(0)));
-                }
+                exit = self.group.leader_exit() => return Ok(exit),
                 count = read(&mut self.stdout, &mut self.chunk), if caller.has_room() => {
                     let mut packets = Vec::new();
                     let fed = self.output.feed(&self.chunk[..count], &mut packets);

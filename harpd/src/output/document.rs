@@ -1,7 +1,7 @@
 //! The modes `json` and `text`: everything the command writes is one result.
 
 use bytes::BytesMut;
-use harp_proto::{Failure, Json};
+use harp_proto::{Failure, Json, LINE_ALLOWANCE};
 
 use super::{parse, string, too_large};
 
@@ -29,7 +29,8 @@ impl Document {
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        if bytes.len() > self.limit - self.collected.len() {
+        // White space around the value, a last newline above all, is not part of it.
+        if self.collected.len() + bytes.len() > self.limit.saturating_add(LINE_ALLOWANCE) {
             return Err(too_large(self.limit));
         }
         self.collected.extend_from_slice(bytes);

@@ -13,9 +13,10 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// Only `\n` ends a line here: a `\r` may be what the caller wants to see.
     pub(super) fn strings(limit: usize) -> Lines {
         Lines {
-            buffer: LineBuffer::new(limit),
+            buffer: LineBuffer::keeping_carriage_returns(limit),
             is_json: false,
             limit,
         }
@@ -23,8 +24,9 @@ impl Lines {
 
     pub(super) fn json(limit: usize) -> Lines {
         Lines {
+            buffer: LineBuffer::new(limit),
             is_json: true,
-            ..Lines::strings(limit)
+            limit,
         }
     }
 

@@ -29,7 +29,7 @@ fn result(text: &str) -> Result<Message, Failure> {
 
 #[test]
 fn output_becomes_packets_and_a_result() {
-    let table: [(OutputMode, &[u8], &[&str], &str); 17] = [
+    let table: [(OutputMode, &[u8], &[&str], &str); 18] = [
         (JSON, b"", &[], "null"),
         (JSON, b"\n", &[], "null"),
         (
@@ -47,6 +47,12 @@ fn output_becomes_packets_and_a_result() {
             LINES,
             b"a\n\nb",
             &[r#""a""#, r#""""#, r#""b""#],
+            r#"{"exit_code":0}"#,
+        ),
+        (
+            LINES,
+            b"a\r\n\r\r\n\r",
+            &[r#""a\r""#, r#""\r\r""#, r#""\r""#],
             r#"{"exit_code":0}"#,
         ),
         (LINES, b"\xff\n", &["\"\u{fffd}\""], r#"{"exit_code":0}"#),

@@ -150,24 +150,37 @@ async fn calls_wait_for_a_slot_in_order() {
         .script(
             "one",
             &keys,
-            "read line; echo running; while [ ! -e go ]; do sleep 0.01; done",
+            // Each marks its start, and whether it is alone.
+            "read line; echo $line >> marks; mkdir busy || echo overlap >> marks; echo running\n\
+             while [ ! -e \"go $line\" ]; do sleep 0.01; done; rmdir busy",
         )
         .script("other", "", "echo 1")
         .start();
-    let mut first = harpd.call("one", json!([1])).await;
-    first.acknowledged(true).await;
-    assert_eq!(first.packet().await, "running");
-    let mut second = harpd.call("one", json!([2])).await;
-    // At once, although there is no slot.
-    second.acknowledged(true).await;
+    let mut calls = Vec::new();
+    for number in 1..=3 {
+        let mut call = harpd.call("one", json!([number])).await;
+        // At once, although only the first has a slot.
+        call.acknowledged(true).await;
+        if number == 1 {
+            assert_eq!(call.packet().await, "running");
+        }
+        calls.push(call);
+    }
     // Another procedure is not kept waiting.
     assert_eq!(harpd.end("other", json!([])).await, json!({"result": 1}));
-    harpd.host.write("go", "");
-    assert_eq!(
-        first.rest().await.last().unwrap(),
-        &json!({"result": {"exit_code": 0}})
-    );
-    assert_eq!(second.rest().await.len(), 2);
+
+    let marks = || std::fs::read_to_string(harpd.host.path("marks")).unwrap();
+    let mut expected = String::new();
+    for (number, mut call) in (1..).zip(calls) {
+        if number > 1 {
+            assert_eq!(call.packet().await, "running");
+        }
+        expected.push_str(&format!("[{number}]\n"));
+        assert_eq!(marks(), expected);
+        harpd.host.write(&format!("go [{number}]"), "");
+        assert_eq!(call.rest().await, [json!({"result": {"exit_code": 0}})]);
+    }
+    assert_eq!(marks(), expected);
 }
 
 #[tokio::test]
@@ -210,6 +223,34 @@ async fn a_call_ends_when_its_command_does() {
         assert_eq!(rest.last().unwrap(), &json!({"result": {"exit_code": 0}}));
         assert!(crate::host::is_gone(left), "{procedure}");
     }
+}
+
+#[tokio::test]
+async fn a_zombie_that_nobody_reaps_keeps_no_call_from_ending() {
+    let host = Host::new();
+    let here = format!("output = 'lines'\nmax_calls = 1\n{}", host.here());
+    let harpd = host
+        // A parent that leaves the group and never waits for its child, who stays in it.
+        .script(
+            "careless",
+            &here,
+            "sh -c 'sleep 1000 & echo $!; exec setsid sh -c \"echo \\$\\$; touch ready; exec sleep 1000\"' &\n\
+             while [ ! -e ready ]; do sleep 0.01; done",
+        )
+        .start();
+    let mut caller = harpd.call("careless", json!([])).await;
+    caller.acknowledged(true).await;
+    let child = caller.pid().await;
+    let parent = caller.pid().await;
+    assert_eq!(caller.rest().await, [json!({"result": {"exit_code": 0}})]);
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.as_raw_nonzero())).unwrap();
+    assert!(stat.contains(") Z "), "{stat}");
+    assert!(!crate::host::is_gone(parent));
+    rustix::process::kill_process(parent, rustix::process::Signal::KILL).unwrap();
+    wait_for("both to be reaped", || {
+        crate::host::is_gone(parent) && crate::host::is_gone(child)
+    })
+    .await;
 }
 
 #[tokio::test]

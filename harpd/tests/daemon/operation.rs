@@ -1,6 +1,7 @@
 //! What the operator does: check, list, reload, stop.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use rustls::client::Resumption;
@@ -32,6 +33,31 @@ async fn running_calls_are_told_of_a_stop() {
     assert!(is_gone(pid));
     drop((running, one, other, idle));
     assert_eq!(harpd.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_caller_that_reads_nothing_does_not_hold_up_a_stop() {
+    let mut harpd = Host::new()
+        .script(
+            "large",
+            "output = 'text'",
+            "head -c 14M /dev/zero | tr '\\0' x",
+        )
+        .start();
+    let mut caller = harpd.call("large", json!([])).await;
+    caller.acknowledged(false).await;
+    harpd.logged("call ended").await;
+    let began = Instant::now();
+    harpd.signal(Signal::TERM);
+    assert_eq!(harpd.exit_code().await, Some(0));
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
+    let log = format!("{:?}", harpd.log());
+    assert!(!log.contains("did not end in time"), "{log}");
+    drop(caller);
 }
 
 #[tokio::test]
@@ -79,6 +105,31 @@ async fn a_removed_user_is_out_at_the_very_next_call() {
     harpd.host.write("users", "# nobody\n");
     let end = harpd.end("one", json!([])).await;
     assert_eq!(end["error"]["type"], "auth_error");
+}
+
+#[tokio::test]
+async fn a_users_file_that_is_wrong_or_gone_is_told_once() {
+    let harpd = Host::new().script("one", "", "echo 1").start();
+    let users = std::fs::read_to_string(harpd.host.path("users")).unwrap();
+    let told = |text: &str| {
+        let log = harpd.log();
+        let lines = log.iter().filter(|line| line.to_string().contains(text));
+        lines.count()
+    };
+    harpd.host.write("users", "nonsense");
+    for _ in 0..3 {
+        assert_eq!(harpd.end("one", json!([])).await, json!({"result": 1}));
+    }
+    std::fs::remove_file(harpd.host.path("users")).unwrap();
+    for _ in 0..2 {
+        let end = harpd.end("one", json!([])).await;
+        assert_eq!(end["error"]["type"], "auth_error");
+    }
+    harpd.host.write("users", &users);
+    assert_eq!(harpd.end("one", json!([])).await, json!({"result": 1}));
+    harpd.logged("users file read again").await;
+    assert_eq!(told("its last good reading stays in force"), 1);
+    assert_eq!(told("users file unusable, nobody can call"), 1);
 }
 
 async fn wait_for_auth_error(harpd: &crate::host::Harpd) {
@@ -236,15 +287,18 @@ fn certificate(caller: &crate::host::Caller) -> Vec<u8> {
 }
 
 #[test]
-fn an_address_in_use_is_named() {
+fn a_start_that_fails_names_the_address_and_leaves_the_pidfile_alone() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let host = Host::new();
     let config = std::fs::read_to_string(host.write_config()).unwrap();
     let config = host.write("other.toml", &config.replace("127.0.0.1:0", &address));
+    let pidfile = host.write("pid", "1234\n");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_harpd"))
         .arg("-c")
         .arg(config)
+        .arg("-p")
+        .arg(&pidfile)
         .output()
         .unwrap();
     assert!(!output.status.success());
@@ -253,4 +307,5 @@ fn an_address_in_use_is_named() {
         told.contains(&format!("cannot listen on {address}")),
         "{told}"
     );
+    assert_eq!(std::fs::read_to_string(pidfile).unwrap(), "1234\n");
 }
