@@ -6,10 +6,12 @@
 pub mod accept;
 pub mod address;
 pub mod logging;
+pub mod pidfile;
 pub mod private_file;
 pub mod settings;
 pub mod signals;
 
 pub use accept::Acceptor;
 pub use address::ListenAddress;
+pub use pidfile::Pidfile;
 pub use settings::{Settings, SettingsError, Table, Warning};

@@ -1,12 +1,13 @@
 //! Start order and stop order. Owns every task that lives as long as the daemon.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use harp_client::tls::Trust;
 use harp_service::accept::Acceptor;
+use harp_service::pidfile::Pidfile;
 use harp_service::signals::{ServiceSignal, Signals};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -158,24 +159,6 @@ impl Daemon {
 async fn stop_signal(signals: &mut Signals) {
     while signals.next().await != ServiceSignal::Stop {
         warn!("reloading the configuration is not in force in this version");
-    }
-}
-
-/// The file with the process id, removed when dropped.
-struct Pidfile(PathBuf);
-
-impl Pidfile {
-    fn write(path: &Path) -> anyhow::Result<Pidfile> {
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .with_context(|| format!("cannot write the process id to {}", path.display()))?;
-        Ok(Pidfile(path.to_owned()))
-    }
-}
-
-impl Drop for Pidfile {
-    fn drop(&mut self) {
-        // It may be gone already; there is nobody left to tell.
-        let _ = std::fs::remove_file(&self.0);
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use harp_service::logging;
 use harp_service::signals::Signals;
+use harp_service::{Pidfile, logging};
 use harpd::config::Config;
 use harpd::service::Service;
 use harpd::state::State;
@@ -104,29 +104,4 @@ fn start(config_file: PathBuf, pidfile: Option<&Path>) -> Result<()> {
     // Whatever has not ended by now is ended: tasks are dropped, and groups with them.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
-}
-
-/// The file with this process's number; removed when dropped, unless somebody else has
-/// written to it.
-struct Pidfile<'a> {
-    path: &'a Path,
-    content: String,
-}
-
-impl Pidfile<'_> {
-    fn write(path: &Path) -> Result<Pidfile<'_>> {
-        let content = format!("{}\n", std::process::id());
-        std::fs::write(path, &content)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Pidfile { path, content })
-    }
-}
-
-impl Drop for Pidfile<'_> {
-    fn drop(&mut self) {
-        if std::fs::read_to_string(self.path).is_ok_and(|found| found == self.content) {
-            // One that stays is overwritten at the next start.
-            let _ = std::fs::remove_file(self.path);
-        }
-    }
 }
