@@ -8,9 +8,12 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-/// Silence on a connection before the peer is asked whether it is still there, and
-/// between the questions (host protocol, end).
+/// Silence on a connection before the peer is asked whether it is still there (host
+/// protocol, end).
 const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Between two such questions.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Questions without an answer that make a connection dead.
 const KEEPALIVE_PROBES: u32 = 3;
@@ -84,7 +87,7 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE)
+        .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
     SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }

@@ -13,6 +13,8 @@ use harp_client::direct::Endpoint;
 use harp_client::tls::Fingerprint;
 use harp_proto::Password;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 pub use refresh::{RefreshError, Refresher, RegistryConfig, start};
 
@@ -71,11 +73,12 @@ struct Parsed {
 
 /// A line of the registry. Keys that are not named here are passed over.
 #[derive(Deserialize)]
-struct Line {
+struct Line<'a> {
     hostname: String,
     address: String,
     port: u16,
-    credentials: Credentials,
+    #[serde(borrow)]
+    credentials: &'a RawValue,
     #[serde(default)]
     tls_name: Option<String>,
     #[serde(default)]
@@ -95,8 +98,8 @@ fn parse(text: &[u8]) -> Parsed {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match serde_json::from_slice::<Line>(line) {
-            Ok(line) => {
+        match entry(line) {
+            Ok((line, credentials)) => {
                 let host = Host {
                     endpoint: Endpoint {
                         address: line.address,
@@ -104,8 +107,8 @@ fn parse(text: &[u8]) -> Parsed {
                         tls_name: line.tls_name,
                         fingerprint: line.fingerprint,
                     },
-                    user: line.credentials.user,
-                    password: Password::new(line.credentials.password),
+                    user: credentials.user,
+                    password: Password::new(credentials.password),
                 };
                 let earlier = parsed.registry.insert(line.hostname, Arc::new(host));
                 parsed.repeated += usize::from(earlier.is_some());
@@ -119,6 +122,22 @@ fn parse(text: &[u8]) -> Parsed {
         }
     }
     parsed
+}
+
+fn entry(line: &[u8]) -> serde_json::Result<(Line<'_>, Credentials)> {
+    let line: Line<'_> = object(line)?;
+    let credentials = object(line.credentials.get().as_bytes())?;
+    Ok((line, credentials))
+}
+
+/// Reads an object; a derived reader would take an array of the values as well.
+fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> serde_json::Result<T> {
+    if !text.trim_ascii_start().starts_with(b"{") {
+        // Tells "no JSON" from "no object".
+        serde_json::from_slice::<IgnoredAny>(text)?;
+        return Err(serde::de::Error::custom("not an object"));
+    }
+    serde_json::from_slice(text)
 }
 
 /// What is wrong with a line. The error's own message would show values, and a value

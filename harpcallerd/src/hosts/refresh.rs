@@ -203,7 +203,12 @@ async fn load_cache(hosts: &Hosts, cache: &Path) -> Option<Duration> {
 
 async fn refresh(hosts: &Hosts, config: &RegistryConfig) -> Result<usize, RefreshError> {
     let text = run_script(&config.script, config.script_timeout).await?;
-    let parsed = parse(&text);
+    // A registry can be long enough to keep a worker from its other tasks.
+    let parsing = tokio::task::spawn_blocking(move || (parse(&text), text));
+    let (parsed, text) = parsing.await.map_err(|error| RefreshError::Read {
+        script: config.script.clone(),
+        error: io::Error::other(error),
+    })?;
     if let Some((line, fault)) = &parsed.first_ignored {
         warn!(
             lines = parsed.ignored,

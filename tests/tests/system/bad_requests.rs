@@ -1,6 +1,8 @@
 //! What a request that cannot be understood gets (sections 1 and 7): its error line,
 //! then the end of the connection.
 
+use std::time::{Duration, Instant};
+
 use harp_tests::Cluster;
 use serde_json::{Value, json};
 
@@ -240,6 +242,29 @@ fn bytes_that_are_no_text_are_no_request() {
         assert_refused(&client.line(), "parse_error", &Value::Null);
         assert!(client.at_end());
     }
+}
+
+#[test]
+fn a_request_of_very_many_keys_holds_nobody_up() {
+    let cluster = Cluster::start();
+    let caller = cluster.caller();
+    let job = caller.call("web01", "echo", "[]");
+    assert_eq!(caller.result(&job), json!({"result": []}));
+    let keys: String = (0..60_000)
+        .map(|number| format!(r#","key{number}":{number}"#))
+        .collect();
+    let begun = Instant::now();
+    // As many as can be looked at at once, and more.
+    let mut clients: Vec<_> = (0..8)
+        .map(|_| caller.send(format!(r#"{{"harpcaller":1,"get_status":"{job}"{keys}}}"#)))
+        .collect();
+    assert!(caller.status(&job)["time"]["end"].is_u64());
+    for client in &mut clients {
+        assert_refused(&client.line(), "invalid_request", &field("key0"));
+        assert!(client.at_end());
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(10), "at once: {took:?}");
 }
 
 #[test]

@@ -87,6 +87,23 @@ fn a_bad_file_is_refused_with_key_line_and_expectation() {
         ("verify_hostname = 'no'", "verify_hostname", "true or false"),
         ("max_request_size = 'big'", "max_request_size", "size"),
         ("max_request_size = '16X'", "max_request_size", "size"),
+        (
+            "max_request_size = 18446744073709551615",
+            "max_request_size",
+            "size",
+        ),
+        (
+            "max_request_size = '18446744073709551615'",
+            "max_request_size",
+            "size",
+        ),
+        (
+            "max_packet_size = '17179869184G'",
+            "max_packet_size",
+            "size",
+        ),
+        ("max_packet_size = '2G'", "max_packet_size", "1G"),
+        ("cache_size = 100", "cache_size", "1M"),
         ("max_live_jobs = 0", "max_live_jobs", "1"),
         ("log_format = 'xml'", "log_format", "json"),
         ("log_level = 'loud'", "log_level", "info"),

@@ -4,7 +4,7 @@
 use harp_tests::{ACKNOWLEDGE, ACKNOWLEDGE_STREAM, Cluster, FakeHost, Page, Step};
 use serde_json::{Value, json};
 
-use crate::assertions::assert_ended;
+use crate::assertions::{assert_ended, keys};
 
 #[test]
 fn wrong_credentials_are_the_hosts_error() {
@@ -155,6 +155,37 @@ fn exceptions_pass_through_with_and_without_data() {
         let caller = cluster.caller();
         let job = caller.call("fake", "p", "[]");
         assert_eq!(caller.raw_result(&job), exception);
+    }
+}
+
+#[test]
+fn a_message_that_is_no_text_does_not_cost_the_rest() {
+    // Half a surrogate pair, as Python makes one of a byte that is not UTF-8.
+    let failure = r#"{"type":"UnicodeError","message":"caf\udce9","data":{"at":[1.0,3]}}"#;
+    for (line, kind) in [
+        (format!(r#"{{"exception":{failure}}}"#), "exception"),
+        (format!(r#"{{"harp":1,"error":{failure}}}"#), "error"),
+    ] {
+        let host = FakeHost::start(&[
+            Step::Handshake,
+            Step::Request,
+            ACKNOWLEDGE,
+            Step::line(&line),
+        ]);
+        let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+        let caller = cluster.caller();
+        let job = caller.call("fake", "p", "[]");
+        let answer = caller.raw_result(&job);
+        assert!(answer.contains(r#""data":{"at":[1.0,3]}"#), "{answer}");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(keys(&answer), [kind]);
+        assert_eq!(answer[kind]["type"], "UnicodeError", "{answer}");
+        let message = answer[kind]["message"].as_str();
+        assert!(
+            message.is_some_and(|message| message.starts_with("caf")),
+            "{answer}"
+        );
+        assert_eq!(caller.read(&job, "").last, answer);
     }
 }
 

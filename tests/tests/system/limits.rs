@@ -10,11 +10,14 @@ const KIB: usize = 1024;
 /// By how much a line may be longer than its JSON text.
 const ALLOWANCE: usize = 64 * KIB;
 
-/// A call whose arguments and info, the JSON text of its user, are so many bytes.
+/// What counts of a call of [`call_of`] beside its arguments: host, procedure and info.
+const BESIDE: usize = "web01echo[0]".len();
+
+/// A call whose text, as far as it counts, is so many bytes.
 fn call_of(size: usize) -> String {
-    let arguments = format!("[\"{}\"]", "x".repeat(size - "[\"\"]null".len()));
+    let arguments = format!("[\"{}\"]", "x".repeat(size - BESIDE - "[\"\"]".len()));
     format!(
-        r#"{{"harpcaller":1,"host":"web01","procedure":"echo","arguments":{arguments},"info":null}}"#
+        r#"{{"harpcaller":1,"host":"web01","procedure":"echo","arguments":{arguments},"info":[0]}}"#
     )
 }
 
@@ -30,7 +33,7 @@ fn a_request_may_be_as_long_as_the_limit_says() {
         .as_str()
         .unwrap_or_else(|| panic!("{answer}"));
     assert_eq!(
-        caller.raw_result(job).len() + "null".len(),
+        caller.raw_result(job).len() + BESIDE,
         limit + r#"{"result":}"#.len()
     );
 
@@ -74,7 +77,7 @@ fn a_request_of_sixteen_mebibytes_passes_and_more_does_not() {
         .as_str()
         .unwrap_or_else(|| panic!("{answer}"));
     assert_eq!(caller.result(job), json!({"result": null}));
-    assert!(host.visits()[0].lines[0].len() > LIMIT - "null".len());
+    assert!(host.visits()[0].lines[0].len() > LIMIT - BESIDE);
     let answer = caller.ask(call_of(LIMIT + 1));
     assert_refused(&answer, "request_too_large", &json!({"limit": LIMIT}));
 }

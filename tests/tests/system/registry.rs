@@ -113,6 +113,64 @@ fn lines_that_are_no_entry_are_ignored() {
 }
 
 #[test]
+fn an_entry_is_an_object_and_so_are_its_credentials() {
+    let cluster = restless().start();
+    let entry = cluster.entry("web01");
+    let credentials = json!([harp_tests::USER, harp_tests::PASSWORD]);
+    let mut listed_credentials = renamed(&entry, "listed credentials");
+    listed_credentials["credentials"] = credentials.clone();
+    cluster.set_registry(&[
+        json!(["list", entry["address"], entry["port"], credentials]),
+        json!([
+            "list of all keys",
+            entry["address"],
+            entry["port"],
+            entry["credentials"],
+            null,
+            null
+        ]),
+        listed_credentials,
+        renamed(&entry, "web02"),
+    ]);
+    cluster.wait_for_refresh();
+    assert_known(&cluster, "web02");
+    for host in ["list", "list of all keys", "listed credentials"] {
+        assert_unknown(&cluster, host);
+    }
+}
+
+#[test]
+fn no_secret_of_a_line_that_is_no_entry_is_logged() {
+    for (key, value) in [
+        ("credentials", json!("rpc:SECRET")),
+        (
+            "credentials",
+            json!({"user": "rpc", "password": ["SECRET"]}),
+        ),
+        ("port", json!("SECRET")),
+        ("fingerprint", json!("SECRET")),
+    ] {
+        let mut entry = json!({
+            "hostname": "web01", "address": "127.0.0.1", "port": 4306,
+            "credentials": {"user": "rpc", "password": "SECRET"},
+        });
+        entry[key] = value;
+        let cluster = Cluster::builder()
+            .hosts(0)
+            .set("log_level", "\"debug\"")
+            .entry(entry.clone())
+            .start();
+        assert_unknown(&cluster, "web01");
+        let ignored = cluster
+            .log()
+            .wait_for("lines of the hosts registry ignored");
+        assert_eq!(ignored["lines"], 1, "{ignored}");
+        let log = cluster.log().text();
+        assert!(!log.contains("SECRET"), "{entry}: {log}");
+    }
+}
+
+#[test]
 fn a_refresh_replaces_the_registry_whole() {
     let cluster = restless().hosts(2).start();
     assert_known(&cluster, "web01");

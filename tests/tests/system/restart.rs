@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harp_tests::{ACKNOWLEDGE, Caller, Cluster, FakeHost, Page, Step};
+use harp_tests::{ACKNOWLEDGE, Caller, Cluster, FakeHost, Page, Step, until};
 use serde_json::{Value, json};
 
 use crate::assertions::assert_ended;
@@ -234,6 +234,90 @@ fn after_a_crash_a_busy_queue_waits_for_slot_grace() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+/// A cluster with a procedure that takes a second to go away, and says when it is gone.
+fn reluctant() -> Cluster {
+    let script = "trap 'sleep 1; echo gone >> \"$1\"; exit 1' TERM
+        echo here >> \"$1\"
+        while :; do sleep 0.05; done";
+    Cluster::builder()
+        .procedure("reluctant", "output = 'json'\narguments = 'argv'", script)
+        .set_host("kill_grace", "30")
+        .set("slot_grace", "5")
+        .start()
+}
+
+/// Calls that procedure and waits until it runs.
+fn run_reluctant(cluster: &Cluster) -> String {
+    let trace = cluster.path("trace");
+    let arguments = json!([trace]).to_string();
+    let job = cluster
+        .caller()
+        .call_with("web01", "reluctant", &arguments, QUEUE);
+    until("the procedure runs", || {
+        let text = std::fs::read_to_string(&trace).unwrap_or_default();
+        (text == "here\n").then_some(())
+    });
+    job
+}
+
+fn call_trace(cluster: &Cluster, name: &str) -> String {
+    let arguments = json!([cluster.path("trace"), name]).to_string();
+    cluster
+        .caller()
+        .call_with("web01", "trace", &arguments, QUEUE)
+}
+
+#[track_caller]
+fn assert_no_overlap(cluster: &Cluster, jobs: &[(&str, &str)]) {
+    let mut expected = "here\ngone\n".to_owned();
+    for (job, name) in jobs {
+        assert_eq!(cluster.caller().result(job), json!({"result": null}));
+        expected += &format!("start {name}\nend {name}\n");
+    }
+    let trace = std::fs::read_to_string(cluster.path("trace")).unwrap();
+    assert_eq!(trace, expected);
+}
+
+#[test]
+fn procedures_do_not_overlap_after_two_crashes() {
+    let mut cluster = reluctant();
+    let first = run_reluctant(&cluster);
+    let second = call_trace(&cluster, "second");
+    for _ in 0..2 {
+        cluster.kill_dispatcher();
+        cluster.start_dispatcher();
+    }
+    assert_interrupted(&cluster.caller().result_now(&first));
+    let third = call_trace(&cluster, "third");
+    assert_no_overlap(&cluster, &[(&second, "second"), (&third, "third")]);
+}
+
+#[test]
+fn procedures_do_not_overlap_after_a_cancel_and_a_crash() {
+    let mut cluster = reluctant();
+    let first = run_reluctant(&cluster);
+    let second = call_trace(&cluster, "second");
+    assert!(cluster.caller().cancel(&first));
+    cluster.kill_dispatcher();
+    cluster.start_dispatcher();
+    let third = call_trace(&cluster, "third");
+    assert_no_overlap(&cluster, &[(&second, "second"), (&third, "third")]);
+    let answer = cluster.caller().result_now(&first);
+    assert_eq!(answer, json!({"cancelled": true}));
+}
+
+#[test]
+fn a_new_call_does_not_overlap_after_a_cancel_and_a_crash() {
+    // Nothing waits: all that is left of the queue is the place of the first.
+    let mut cluster = reluctant();
+    let first = run_reluctant(&cluster);
+    assert!(cluster.caller().cancel(&first));
+    cluster.kill_dispatcher();
+    cluster.start_dispatcher();
+    let second = call_trace(&cluster, "second");
+    assert_no_overlap(&cluster, &[(&second, "second")]);
 }
 
 #[test]

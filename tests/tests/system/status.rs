@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use harp_tests::Cluster;
+use harp_tests::{Caller, Cluster, FakeHost, Step, until};
 use serde_json::{Value, json};
 
 use crate::assertions::keys;
@@ -72,5 +72,75 @@ fn info_is_null_unless_given_and_comes_back_untouched() {
         assert_eq!(caller.status(&job)["info"], info);
         assert_eq!(caller.result(&job), json!({"result": []}));
         assert_eq!(caller.status(&job)["info"], info);
+    }
+}
+
+/// Puts a call into a queue where it has to wait, and then gives it its place.
+fn call_after_waiting(cluster: &Cluster, name: &str, host: &str, more: &str) -> String {
+    let caller = cluster.caller();
+    let queue = format!(r#""queue": {{"name": {{"q": "{name}"}}}}"#);
+    let feed = cluster.feed(name);
+    let held = caller.call_with("web01", "gate", &feed.arguments(), &queue);
+    let job = caller.call_with(host, "p", "[]", &format!("{queue}{more}"));
+    assert!(!caller.has_started(&job));
+    feed.finish();
+    assert_eq!(caller.result(&held), json!({"result": null}));
+    job
+}
+
+#[track_caller]
+fn assert_all_times(caller: Caller, job: &str) {
+    let time = &caller.status(job)["time"];
+    let times = ["submit", "start", "end"].map(|key| time[key].as_u64());
+    assert!(times.iter().all(Option::is_some), "{time}");
+    assert!(times.is_sorted(), "{time}");
+}
+
+#[test]
+fn a_job_that_left_its_queue_keeps_its_start_however_it_fails() {
+    let host = FakeHost::start(&[Step::Hang]);
+    let cluster = Cluster::builder()
+        .fake_host("fake", &host)
+        .set("connect_timeout", "2")
+        .start();
+    let caller = cluster.caller();
+    for (host, more, error_type) in [
+        ("fake", r#", "timeout": 1"#, "timeout"),
+        ("fake", r#", "max_exec_time": 1"#, "timeout"),
+        ("fake", "", "network_error"),
+        ("web99", "", "unknown_host"),
+    ] {
+        let job = call_after_waiting(&cluster, &format!("{host}{}", more.len()), host, more);
+        let answer = caller.result(&job);
+        assert_eq!(answer["error"]["type"], error_type, "{answer}");
+        assert_all_times(caller, &job);
+    }
+}
+
+#[test]
+fn a_job_that_left_its_queue_keeps_its_start_when_it_is_cut_short() {
+    let host = FakeHost::start(&[Step::AnyByte, Step::Hang]);
+    let mut cluster = Cluster::builder()
+        .fake_host("fake", &host)
+        .set("stop_grace", "0")
+        .start();
+    let caller = cluster.caller();
+    let in_tls = |visits| {
+        until("the host hangs in TLS", || {
+            (host.visits().len() == visits).then_some(())
+        });
+    };
+    let cancelled = call_after_waiting(&cluster, "a", "fake", "");
+    in_tls(1);
+    assert!(caller.cancel(&cancelled));
+    assert_all_times(caller, &cancelled);
+
+    let interrupted = call_after_waiting(&cluster, "b", "fake", "");
+    in_tls(2);
+    cluster.restart_dispatcher();
+    let answer = caller.result_now(&interrupted);
+    assert_eq!(answer["error"]["type"], "missing_result", "{answer}");
+    for job in [&cancelled, &interrupted] {
+        assert_all_times(caller, job);
     }
 }

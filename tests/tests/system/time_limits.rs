@@ -99,7 +99,7 @@ fn a_busy_stream_ends_on_time() {
         assert_timed_out(&caller.result(&job), "max_exec_time", 1);
         let took = begun.elapsed();
         assert!(took >= Duration::from_secs(1), "{took:?}");
-        assert!(took < Duration::from_secs(20), "on time: {took:?}");
+        assert!(took < Duration::from_secs(10), "on time: {took:?}");
         let page = caller.read(&job, r#""recent": 5"#);
         assert!(!page.packets.is_empty());
     }
