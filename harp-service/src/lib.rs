@@ -8,6 +8,7 @@ pub mod address;
 pub mod logging;
 pub mod pidfile;
 pub mod private_file;
+pub mod report;
 pub mod settings;
 pub mod signals;
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use harp_service::logging;
+use harp_service::report::with_causes;
 use harpcallerd::config::{Config, DEFAULT_PATH};
 use harpcallerd::daemon;
 use tracing::level_filters::LevelFilter;
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("harpcallerd: {error:#}");
+            eprintln!("harpcallerd: {}", with_causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }

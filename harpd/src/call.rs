@@ -60,7 +60,8 @@ enum Interruption {
 
 impl Call {
     /// Runs the call to its end, sending packets on the way. Returns the message that
-    /// ends it, not yet sent; by then no process of it is left and its slots are free.
+    /// ends it, not yet sent; by then nothing of its process group is left and its
+    /// slots are free.
     ///
     /// Dropped, it kills what it has started.
     pub async fn run<S>(self, caller: &mut Caller<S>, workplace: &Workplace) -> Message
@@ -106,7 +107,7 @@ impl Interruption {
             Interruption::CallerClosed => Message::Error(
                 Failure::new(
                     error_type::CANCELLED,
-                    "the call was cancelled and no process of it is left",
+                    "the call was cancelled and nothing of its process group is left",
                 )
                 .with_data(&serde_json::json!({ "processes": 0 })),
             ),

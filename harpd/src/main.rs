@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use harp_service::report::with_causes;
 use harp_service::signals::Signals;
 use harp_service::{Pidfile, logging};
 use harpd::config::Config;
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("harpd: {}", with_causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }
