@@ -38,16 +38,15 @@ pub(crate) struct ShapeError {
 impl<'a> Fields<'a> {
     /// Reads the keys of an object. `None` if the text is JSON but no object.
     pub(crate) fn read(line: &'a Bytes) -> Result<Option<Fields<'a>>, serde_json::Error> {
-        let raw: &RawValue = serde_json::from_slice(line)?;
-        if !raw.get().starts_with('{') {
-            return Ok(None);
+        let text = std::str::from_utf8(line).map_err(de::Error::custom)?;
+        if !text.trim_ascii_start().starts_with('{') {
+            return serde_json::from_str(text).map(|IgnoredAny| None);
         }
-        Fields::of_object(String::new(), raw).map(Some)
+        Fields::of_object(String::new(), text).map(Some)
     }
 
-    fn of_object(path: String, raw: &'a RawValue) -> Result<Fields<'a>, serde_json::Error> {
-        let mut reader = serde_json::Deserializer::from_str(raw.get());
-        let (entries, has_more) = reader.deserialize_map(EntriesVisitor { most: MAX_KEYS })?;
+    fn of_object(path: String, text: &'a str) -> Result<Fields<'a>, serde_json::Error> {
+        let (entries, has_more) = read_entries(text, MAX_KEYS)?;
         Ok(Fields {
             path,
             entries,
@@ -167,7 +166,7 @@ impl<'a> Fields<'a> {
             return Err(self.error(key, "must be an object"));
         }
         let path = self.dotted(key);
-        Fields::of_object(path, raw)
+        Fields::of_object(path, raw.get())
             .map(Some)
             .map_err(|error| self.error(key, error.to_string()))
     }
@@ -210,8 +209,14 @@ impl<'a> Fields<'a> {
 
 /// All entries of an object that belongs to a user.
 pub(crate) fn entries(raw: &RawValue) -> Result<Vec<Entry<'_>>, serde_json::Error> {
-    let mut reader = serde_json::Deserializer::from_str(raw.get());
-    let (entries, _) = reader.deserialize_map(EntriesVisitor { most: usize::MAX })?;
+    read_entries(raw.get(), usize::MAX).map(|(entries, _)| entries)
+}
+
+/// Reads a text that is one object: up to so many entries, and whether there were more.
+fn read_entries(text: &str, most: usize) -> Result<(Vec<Entry<'_>>, bool), serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let entries = reader.deserialize_map(EntriesVisitor { most })?;
+    reader.end()?;
     Ok(entries)
 }
 
