@@ -131,20 +131,10 @@ impl Message {
                 out.extend_from_slice(if *stream_result { b"true" } else { b"false" });
                 out.extend_from_slice(b"}");
             }
-            Message::Stream(data) => {
-                out.extend_from_slice(b"{\"stream\":");
-                data.write(out);
-                out.extend_from_slice(b"}");
-            }
-            Message::Result(result) => {
-                out.extend_from_slice(b"{\"result\":");
-                result.write(out);
-                out.extend_from_slice(b"}");
-            }
+            Message::Stream(data) => write::single(out, "stream", |out| data.write(out)),
+            Message::Result(result) => write::single(out, "result", |out| result.write(out)),
             Message::Exception(failure) => {
-                out.extend_from_slice(b"{\"exception\":");
-                failure.write(out);
-                out.extend_from_slice(b"}");
+                write::single(out, "exception", |out| failure.write(out));
             }
             Message::Error(failure) => {
                 out.extend_from_slice(b"{\"harp\":1,\"error\":");

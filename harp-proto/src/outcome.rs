@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use crate::failure::Failure;
 use crate::fields::{Fields, ShapeError};
 use crate::json::Json;
+use crate::write;
 
 /// The end result of a job (client protocol, section 4).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,21 +70,13 @@ impl Outcome {
 
     pub(crate) fn write(&self, out: &mut BytesMut) {
         match self {
-            Outcome::Returned(result) => {
-                out.extend_from_slice(b"{\"result\":");
-                result.write(out);
-            }
+            Outcome::Returned(result) => write::single(out, "result", |out| result.write(out)),
             Outcome::Exception(failure) => {
-                out.extend_from_slice(b"{\"exception\":");
-                failure.write(out);
+                write::single(out, "exception", |out| failure.write(out));
             }
-            Outcome::Cancelled => out.extend_from_slice(b"{\"cancelled\":true"),
-            Outcome::Error(failure) => {
-                out.extend_from_slice(b"{\"error\":");
-                failure.write(out);
-            }
+            Outcome::Cancelled => out.extend_from_slice(b"{\"cancelled\":true}"),
+            Outcome::Error(failure) => write::single(out, "error", |out| failure.write(out)),
         }
-        out.extend_from_slice(b"}");
     }
 }
 

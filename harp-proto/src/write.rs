@@ -9,6 +9,15 @@ pub(crate) fn string(out: &mut BytesMut, text: &str) {
     let _ = serde_json::to_writer(writer, text);
 }
 
+/// `{"KEY":VALUE}`, for keys that need no escape.
+pub(crate) fn single(out: &mut BytesMut, key: &str, value: impl FnOnce(&mut BytesMut)) {
+    out.extend_from_slice(b"{\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+    value(out);
+    out.extend_from_slice(b"}");
+}
+
 /// A JSON number.
 pub(crate) fn integer(out: &mut BytesMut, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());

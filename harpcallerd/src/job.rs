@@ -242,7 +242,7 @@ impl Runner {
         };
         let mut pause = Duration::from_millis(100);
         loop {
-            let error = match self.store.finish(live.id, record.clone(), place).await {
+            let error = match self.store.finish(live.id, &record, place).await {
                 Ok(Finished::Now) => return Some(record.outcome),
                 // An attempt of unknown outcome had succeeded.
                 Ok(Finished::Before(stored)) => return Some(stored.outcome),

@@ -99,7 +99,7 @@ async fn end(store: &Store, id: JobId, job: &LiveRecord) -> Result<(), StoreErro
         Some(_) => Place::Kept,
         None => Place::Free,
     };
-    store.finish(id, record, place).await.map(drop)
+    store.finish(id, &record, place).await.map(drop)
 }
 
 #[cfg(test)]

@@ -170,10 +170,10 @@ impl Store {
     pub async fn finish(
         &self,
         id: JobId,
-        end: EndRecord,
+        end: &EndRecord,
         place: Place,
     ) -> Result<Finished, StoreError> {
-        let end = codec::encode_end(&end).map_err(refused(id))?;
+        let end = codec::encode_end(end).map_err(refused(id))?;
         let done = self
             .write(id, end.len(), Change::Finish { end, place })
             .await?;

@@ -204,9 +204,8 @@ impl HostCall {
     }
 }
 
-fn proves_cancel(line: &[u8]) -> bool {
+fn proves_cancel(line: &Bytes) -> bool {
     // A host may be flooding us with lines; few are worth a closer look.
     memchr::memmem::find(line, error_type::CANCELLED.as_bytes()).is_some()
-        && Message::decode(&Bytes::copy_from_slice(line))
-            .is_ok_and(|message| message.proves_cancel())
+        && Message::decode(line).is_ok_and(|message| message.proves_cancel())
 }

@@ -59,8 +59,8 @@ pub async fn end_result(
 ///
 /// `invalid_jobid`, `storage_error`.
 pub async fn status(dispatcher: &Dispatcher, job: JobId) -> Result<StatusReply, Fault> {
-    // Asked first: a job that is live now may have its end written before the store is
-    // read, and an end is shown only once it is safe.
+    // Asked first: a job that is live now may have its end on disk before the store is
+    // read. It is shown as ended no sooner than its result is.
     let live = dispatcher.jobs().get(job);
     let record = dispatcher
         .store()

@@ -34,7 +34,7 @@ async fn a_job_goes_through_its_life_and_is_there_after_reopening() {
 
     let end = returned(text(100), 3);
     assert_eq!(
-        store.finish(job, end.clone(), Place::Free).await.unwrap(),
+        store.finish(job, &end, Place::Free).await.unwrap(),
         Finished::Now
     );
     store.close().await;
@@ -75,7 +75,7 @@ async fn long_text_comes_back_whole() {
         assert_eq!(packets(&store, job, 0).await, all);
 
         let end = returned(text(len), 3);
-        store.finish(job, end.clone(), Place::Free).await.unwrap();
+        store.finish(job, &end, Place::Free).await.unwrap();
         assert_eq!(store.outcome(job).await.unwrap(), Some(end));
     }
     // A call longer than the whole budget for writes is taken too.
@@ -93,14 +93,15 @@ async fn an_end_is_written_once() {
     store.submit(id(0), &call, &queued(0)).await.unwrap();
     // At once, so that they meet in a batch, and once more afterwards.
     let first = returned(text(10), 0);
+    let second = returned(text(9000), 0);
     let (one, two) = tokio::join!(
-        store.finish(id(0), first.clone(), Place::Free),
-        store.finish(id(0), returned(text(9000), 0), Place::Free)
+        store.finish(id(0), &first, Place::Free),
+        store.finish(id(0), &second, Place::Free)
     );
     assert_eq!(one.unwrap(), Finished::Now);
     assert_eq!(two.unwrap(), Finished::Before(first.clone()));
     let again = store
-        .finish(id(0), returned(text(5), 0), Place::Free)
+        .finish(id(0), &returned(text(5), 0), Place::Free)
         .await
         .unwrap();
     assert_eq!(again, Finished::Before(first.clone()));
@@ -148,7 +149,7 @@ async fn a_kept_place_is_there_until_it_is_released() {
         store.submit(job, &call, &state).await.unwrap();
         store.start(job, 7).await.unwrap();
         let end = returned(text(5), 0);
-        store.finish(job, end, place).await.unwrap();
+        store.finish(job, &end, place).await.unwrap();
     }
     store.close().await;
     let store = open(directory.path());
@@ -173,7 +174,7 @@ async fn what_makes_no_sense_is_refused() {
     assert_eq!(store.start(job, 1).await, not_live);
     let appended = store.append(job, vec![segment(0, &[text(5)])]);
     assert_eq!(appended.await.unwrap().await.map(drop), not_live);
-    let finished = store.finish(job, returned(text(5), 0), Place::Free).await;
+    let finished = store.finish(job, &returned(text(5), 0), Place::Free).await;
     assert_eq!(finished.map(drop), not_live);
 
     store
@@ -186,7 +187,7 @@ async fn what_makes_no_sense_is_refused() {
     assert_eq!(store.packet_count(job).await.unwrap(), 0);
 
     store
-        .finish(job, returned(text(5), 0), Place::Free)
+        .finish(job, &returned(text(5), 0), Place::Free)
         .await
         .unwrap();
     assert_eq!(store.start(job, 1).await, not_live);
@@ -218,7 +219,7 @@ async fn many_at_once_lose_nothing() {
                 if number % 3 == 0 {
                     let end = returned(text(700), number % 7);
                     assert_eq!(
-                        store.finish(job, end, Place::Free).await.unwrap(),
+                        store.finish(job, &end, Place::Free).await.unwrap(),
                         Finished::Now
                     );
                 }
@@ -263,7 +264,7 @@ async fn ended_jobs_are_listed_in_pages() {
             .unwrap();
         if number != 13 {
             store
-                .finish(job, returned(text(10), 0), Place::Free)
+                .finish(job, &returned(text(10), 0), Place::Free)
                 .await
                 .unwrap();
         }
