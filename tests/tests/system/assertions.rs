@@ -1,5 +1,8 @@
 //! What many tests assert.
 
+use std::path::Path;
+
+use harp_tests::Caller;
 use serde_json::{Value, json};
 
 /// The request itself was at fault (section 7): `harpcaller` stands beside `error`.
@@ -34,6 +37,21 @@ fn assert_error(answer: &Value, error_type: &str, data: &Value) {
     if data.is_null() {
         assert_eq!(keys(error), ["message", "type"], "{answer}");
     }
+}
+
+/// Only the call of `name` runs its `trace` procedure, and no earlier call of the same
+/// queue did, which would have come first.
+#[track_caller]
+pub(crate) fn assert_only_runs(caller: &Caller, call: &Value, trace: &Path, name: &str) {
+    let answer = caller.ask(call);
+    assert_eq!(
+        caller.result(answer["job_id"].as_str().unwrap()),
+        json!({"result": null})
+    );
+    assert_eq!(
+        std::fs::read_to_string(trace).unwrap(),
+        format!("start {name}\nend {name}\n")
+    );
 }
 
 /// The data of an `invalid_request`.

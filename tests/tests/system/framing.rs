@@ -3,7 +3,7 @@
 use harp_tests::{Cluster, until};
 use serde_json::json;
 
-use crate::assertions::{NO_JOB, assert_refused};
+use crate::assertions::{NO_JOB, assert_only_runs, assert_refused};
 
 fn status_of(job: &str) -> String {
     json!({"harpcaller": 1, "get_status": job}).to_string()
@@ -86,16 +86,7 @@ fn a_last_line_without_its_end_is_no_request() {
     client.send_bytes(call("dropped").to_string().as_bytes());
     client.half_close();
     assert!(client.at_end());
-    // In the same queue, so that it would come second.
-    let answer = caller.ask(call("kept"));
-    assert_eq!(
-        caller.result(answer["job_id"].as_str().unwrap()),
-        json!({"result": null})
-    );
-    assert_eq!(
-        std::fs::read_to_string(trace).unwrap(),
-        "start kept\nend kept\n"
-    );
+    assert_only_runs(&caller, &call("kept"), &trace, "kept");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use harp_tests::{Caller, Cluster, Page, RawClient};
 use serde_json::{Value, json};
 
-use crate::assertions::{NO_JOB, assert_refused, field, keys};
+use crate::assertions::{NO_JOB, assert_only_runs, assert_refused, field, keys};
 
 fn greet(caller: Caller) -> RawClient {
     let mut client = caller.send(json!({"harpcaller": 1, "hello": {}}));
@@ -160,16 +160,7 @@ fn after_an_error_about_a_request_those_behind_it_are_not_run() {
         assert_refused(&client.line(), error_type, &data);
         assert!(client.at_end(), "{bad}");
     }
-    // In the same queue, so that those would have come first.
-    let answer = caller.ask(call("last"));
-    assert_eq!(
-        caller.result(answer["job_id"].as_str().unwrap()),
-        json!({"result": null})
-    );
-    assert_eq!(
-        std::fs::read_to_string(trace).unwrap(),
-        "start last\nend last\n"
-    );
+    assert_only_runs(&caller, &call("last"), &trace, "last");
 }
 
 #[test]

@@ -161,42 +161,50 @@ enum End {
     TimeOut,
 }
 
+/// A host that does not let go of its first call, and answers its second: what it does
+/// with the first after its acknowledgement.
+fn clinging_host(first: &[Step]) -> FakeHost {
+    let first = [&[Step::Handshake, Step::Request, ACKNOWLEDGE], first].concat();
+    FakeHost::start_each(&[
+        &first,
+        &[
+            Step::Handshake,
+            Step::Request,
+            ACKNOWLEDGE,
+            Step::line(r#"{"result":2}"#),
+        ],
+    ])
+}
+
+/// Makes two calls in one queue of concurrency 1, brings the first to its end while the
+/// host still clings to it, and returns the second.
+fn end_the_first(caller: &Caller, host: &FakeHost, end: End) -> String {
+    let more = format!(r#"{}, "timeout": 1"#, queue("{}", 1));
+    let first = caller.call_with("fake", "p", "[]", &more);
+    host.wait_for_lines(1);
+    let second = caller.call_with("fake", "p", "[]", &queue("{}", 1));
+    if end == End::Cancel {
+        assert!(caller.cancel(&first));
+        assert_eq!(caller.result(&first), json!({"cancelled": true}));
+    } else {
+        let data = json!({"limit": "timeout", "seconds": 1});
+        assert_ended(&caller.result(&first), "timeout", &data);
+    }
+    second
+}
+
 #[test]
 fn a_place_is_kept_until_the_host_is_done() {
     for end in [End::Cancel, End::TimeOut] {
         // After close_notify it goes on sending, until the test lets it close.
-        let host = FakeHost::start_each(&[
-            &[
-                Step::Handshake,
-                Step::Request,
-                ACKNOWLEDGE,
-                Step::Pause,
-                Step::Close,
-            ],
-            &[
-                Step::Handshake,
-                Step::Request,
-                ACKNOWLEDGE,
-                Step::line(r#"{"result":2}"#),
-            ],
-        ]);
+        let host = clinging_host(&[Step::Pause, Step::Close]);
         let cluster = Cluster::builder()
             .hosts(0)
             .fake_host("fake", &host)
             .set("slot_grace", "600")
             .start();
         let caller = cluster.caller();
-        let more = format!(r#"{}, "timeout": 1"#, queue("{}", 1));
-        let first = caller.call_with("fake", "p", "[]", &more);
-        host.wait_for_lines(1);
-        let second = caller.call_with("fake", "p", "[]", &queue("{}", 1));
-        if end == End::Cancel {
-            assert!(caller.cancel(&first));
-            assert_eq!(caller.result(&first), json!({"cancelled": true}));
-        } else {
-            let data = json!({"limit": "timeout", "seconds": 1});
-            assert_ended(&caller.result(&first), "timeout", &data);
-        }
+        let second = end_the_first(&caller, &host, end);
         assert!(
             !caller.has_started(&second),
             "the host is still busy with the first"
@@ -210,30 +218,14 @@ fn a_place_is_kept_until_the_host_is_done() {
 #[test]
 fn a_place_is_kept_no_longer_than_slot_grace() {
     for end in [End::Cancel, End::TimeOut] {
-        let host = FakeHost::start_each(&[
-            &[Step::Handshake, Step::Request, ACKNOWLEDGE, Step::Pause],
-            &[
-                Step::Handshake,
-                Step::Request,
-                ACKNOWLEDGE,
-                Step::line(r#"{"result":2}"#),
-            ],
-        ]);
+        let host = clinging_host(&[Step::Pause]);
         let cluster = Cluster::builder()
             .hosts(0)
             .fake_host("fake", &host)
             .set("slot_grace", "1")
             .start();
         let caller = cluster.caller();
-        let more = format!(r#"{}, "timeout": 1"#, queue("{}", 1));
-        let first = caller.call_with("fake", "p", "[]", &more);
-        host.wait_for_lines(1);
-        let second = caller.call_with("fake", "p", "[]", &queue("{}", 1));
-        if end == End::Cancel {
-            assert!(caller.cancel(&first));
-        } else {
-            assert_eq!(caller.result(&first)["error"]["type"], "timeout");
-        }
+        let second = end_the_first(&caller, &host, end);
         let ended = Instant::now();
         assert_eq!(caller.result(&second), json!({"result": 2}));
         // The end is a little older than the client's knowledge of it.
