@@ -157,6 +157,7 @@ impl Dispatcher {
             queue: queue.clone(),
             submitted,
             started: runs.then_some(submitted),
+            start_by: call.start_by,
         };
         let live = LiveJob::new(id, &record);
         self.jobs.insert(Arc::clone(&live));
@@ -171,6 +172,8 @@ impl Dispatcher {
                 timeout: call.timeout,
                 max_exec_time: call.max_exec_time,
                 queue,
+                client: None,
+                key: call.key,
                 submitted,
             },
         })

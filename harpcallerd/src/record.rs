@@ -28,6 +28,11 @@ pub struct CallRecord {
     pub max_exec_time: Option<u64>,
     /// The queue that the job waits in, if any.
     pub queue: Option<QueueRecord>,
+    /// The identity of who submitted it; `None` if nobody said.
+    pub client: Option<String>,
+    /// The key under which it was submitted (client protocol, section 8); it belongs to
+    /// `client`.
+    pub key: Option<String>,
     /// When it was submitted, in milliseconds since 1970.
     pub submitted: u64,
 }
@@ -54,6 +59,10 @@ pub struct LiveRecord {
     /// When its execution started, in milliseconds since 1970; `None` while it is queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<u64>,
+    /// Seconds after the submission by which it must have started; `None` if it may wait
+    /// for as long as it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_by: Option<u64>,
     /// When it was submitted, in milliseconds since 1970.
     pub submitted: u64,
 }
@@ -151,6 +160,7 @@ mod tests {
                 sequence: 7,
                 queue: None,
                 started: None,
+                start_by: None,
                 submitted: 5
             }
         );

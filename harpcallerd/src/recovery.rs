@@ -113,6 +113,7 @@ mod tests {
             queue: None,
             submitted: 5,
             started,
+            start_by: None,
         };
         assert_eq!(decide(&job(None), true), Decision::Resume);
         assert_eq!(decide(&job(None), false), Decision::End);

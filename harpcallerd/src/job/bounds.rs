@@ -99,6 +99,8 @@ mod tests {
             timeout,
             max_exec_time,
             queue: None,
+            client: None,
+            key: None,
             submitted: 0,
         }
     }
@@ -108,6 +110,7 @@ mod tests {
             sequence: 1,
             queue: None,
             started: None,
+            start_by: None,
             submitted: 1,
         };
         LiveJob::new(JobId::submitted_at(1), &record)

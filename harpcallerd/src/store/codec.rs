@@ -38,6 +38,10 @@ struct CallFields<'a> {
     max_exec_time: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     queue: Option<Cow<'a, QueueRecord>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    client: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    key: Option<Cow<'a, str>>,
     submitted: u64,
 }
 
@@ -57,6 +61,8 @@ pub(crate) fn encode_call(call: &CallRecord) -> Result<Vec<u8>, serde_json::Erro
         timeout: call.timeout,
         max_exec_time: call.max_exec_time,
         queue: call.queue.as_ref().map(Cow::Borrowed),
+        client: call.client.as_deref().map(Cow::Borrowed),
+        key: call.key.as_deref().map(Cow::Borrowed),
         submitted: call.submitted,
     })?;
     Ok(join([
@@ -78,6 +84,8 @@ pub(crate) fn decode_call(record: &Bytes) -> Result<CallRecord, Malformed> {
         timeout: fields.timeout,
         max_exec_time: fields.max_exec_time,
         queue: fields.queue.map(Cow::into_owned),
+        client: fields.client.map(Cow::into_owned),
+        key: fields.key.map(Cow::into_owned),
         submitted: fields.submitted,
     })
 }
@@ -165,15 +173,17 @@ mod tests {
                 name: "{}".parse().unwrap(),
                 concurrency: 2,
             }),
+            client: Some("ci".into()),
+            key: Some("k\"1".into()),
             submitted: 1_700_000_000_123,
         };
         let record = Bytes::from(encode_call(&call).unwrap());
         let fields = concat!(
             r#"{"host":"web01","procedure":"p\"q","timeout":5,"#,
-            r#""queue":{"name":{},"concurrency":2},"submitted":1700000000123}"#,
+            r#""queue":{"name":{},"concurrency":2},"client":"ci","key":"k\"1","submitted":1700000000123}"#,
         );
         let expected = [
-            &[fields.len() as u8],
+            &[0x80 | (fields.len() & 0x7f) as u8, 1],
             fields.as_bytes(),
             b"\x13",
             br#"[1.0,{"a":1,"a":2}]"#,
@@ -191,12 +201,13 @@ mod tests {
             sequence: 7,
             queue: None,
             started: Some(6),
+            start_by: Some(9),
             submitted: 5,
         };
         let record = encode_live(&live).unwrap();
         assert_eq!(
             record,
-            b"\x28{\"sequence\":7,\"started\":6,\"submitted\":5}"
+            b"\x35{\"sequence\":7,\"started\":6,\"start_by\":9,\"submitted\":5}"
         );
         let end = EndRecord {
             started: Some(6),
@@ -236,6 +247,7 @@ mod tests {
             (host, procedure, text) in any::<(String, String, String)>(),
             (timeout, max_exec_time) in any::<(Option<u64>, Option<u64>)>(),
             concurrency in any::<Option<u64>>(),
+            (client, key) in any::<(Option<String>, Option<String>)>(),
             submitted in any::<u64>(),
         ) {
             let call = CallRecord {
@@ -249,6 +261,8 @@ mod tests {
                     name: r#"{"q":1.0}"#.parse().unwrap(),
                     concurrency,
                 }),
+                client,
+                key,
                 submitted,
             };
             let record = Bytes::from(encode_call(&call).unwrap());
@@ -275,14 +289,15 @@ mod tests {
 
         #[test]
         fn live_records_come_back(
-            (sequence, started, submitted) in any::<(u64, Option<u64>, u64)>(),
+            (sequence, submitted) in any::<(u64, u64)>(),
+            (started, start_by) in any::<(Option<u64>, Option<u64>)>(),
             concurrency in any::<Option<u64>>(),
         ) {
             let queue = concurrency.map(|concurrency| QueueRecord {
                 name: r#"{"b":[],"a":"x y"}"#.parse().unwrap(),
                 concurrency,
             });
-            let live = LiveRecord { sequence, queue, started, submitted };
+            let live = LiveRecord { sequence, queue, started, start_by, submitted };
             prop_assert_eq!(decode_live(&encode_live(&live).unwrap()).unwrap(), live);
         }
 

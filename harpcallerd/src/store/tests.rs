@@ -39,6 +39,8 @@ fn call(arguments: Json) -> CallRecord {
         timeout: Some(5),
         max_exec_time: None,
         queue: Some(queue()),
+        client: None,
+        key: None,
         submitted: 1_700_000_000_000,
     }
 }
@@ -55,6 +57,7 @@ fn queued(sequence: u64) -> LiveRecord {
         sequence,
         queue: Some(queue()),
         started: None,
+        start_by: None,
         submitted: 1_700_000_000_000,
     }
 }
