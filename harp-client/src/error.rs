@@ -19,6 +19,8 @@ struct Inner {
     message: String,
     failure: Option<Failure>,
     retryable: bool,
+    /// How far the request had come.
+    phase: Option<&'static str>,
     broken: Option<Broken>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -109,6 +111,14 @@ impl Error {
         self.0.retryable
     }
 
+    /// With a communication error: how far the request had come. Of a dispatcher
+    /// `resolve`, `connect`, `hello`, `request` or `reply`; of a direct call the wire's
+    /// own words (client protocol, section 7).
+    #[must_use]
+    pub fn phase(&self) -> Option<&'static str> {
+        self.0.phase
+    }
+
     pub(crate) fn invalid_input(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::InvalidInput, message)
     }
@@ -143,6 +153,7 @@ impl Error {
             format!("dispatcher {address}, phase {phase}: {detail}"),
         );
         error.0.retryable = broken.phase != Phase::Reply;
+        error.0.phase = Some(phase);
         error.0.broken = Some(broken);
         error
     }
@@ -191,6 +202,7 @@ impl Error {
             message: message.into(),
             failure: None,
             retryable: false,
+            phase: None,
             broken: None,
             source: None,
         }))
@@ -242,6 +254,7 @@ impl From<HostError> for Error {
         };
         let failure = host.to_failure();
         let mut error = Error::new(kind, host.to_string());
+        error.0.phase = (kind == ErrorKind::Communication).then(|| host.phase().as_str());
         error.0.retryable = match host.kind() {
             HostErrorKind::Remote(failure) => failure.error_type == error_type::SHUTDOWN,
             _ => matches!(

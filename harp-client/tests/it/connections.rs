@@ -142,6 +142,7 @@ async fn a_call_that_may_have_arrived_is_not_sent_again() {
     let error = rpc.host("h").call("p", ()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Communication);
     assert!(error.to_string().contains("phase reply"), "{error}");
+    assert_eq!(error.phase(), Some("reply"));
     assert!(!error.is_retryable());
     dispatcher.finish().await;
 
