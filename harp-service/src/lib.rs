@@ -11,6 +11,7 @@ pub mod private_file;
 pub mod report;
 pub mod settings;
 pub mod signals;
+pub mod systemd;
 
 pub use accept::Acceptor;
 pub use address::ListenAddress;
