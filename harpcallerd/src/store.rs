@@ -9,14 +9,17 @@
 //! [`Store::finish`]. A job that has not been finished is live.
 //!
 //! What is behind it: `writer` is the thread that writes, `read` what is read, `unsynced`
-//! keeps reads from showing too much, `layout` and `codec` say what the bytes mean,
+//! keeps reads from showing too much, `prune` removes what is too old or too much,
+//! `layout` and `codec` say what the bytes mean,
 //! `sled` is the engine with its guards, `directory` the directory and its lock.
 
 mod codec;
+mod contents;
 mod directory;
 mod error;
 mod layout;
 mod open;
+mod prune;
 mod read;
 mod round;
 mod shared;
@@ -35,8 +38,10 @@ use std::task::{Context, Poll};
 use harp_proto::JobId;
 use tokio::sync::{Semaphore, oneshot};
 
+pub use self::contents::Contents;
 pub use self::error::{OpenError, StoreError};
 use self::layout::Table;
+pub use self::prune::{Keep, Pruned};
 use self::read::Long;
 pub use self::round::Place;
 use self::round::{Change, Done};
@@ -317,6 +322,37 @@ impl Store {
         Ok(page)
     }
 
+    /// Removes ended jobs that are not to be kept, with all that belongs to them, and
+    /// reuses their space: a bounded piece, so that other writes go on in between. To be
+    /// called again as long as there is more.
+    ///
+    /// The store's files do not become smaller by it: what becomes free in them is used
+    /// for new jobs. An export into a new store gives the space back.
+    ///
+    /// # Errors
+    ///
+    /// As for all writes.
+    pub async fn prune(&self, keep: Keep) -> Result<Pruned, StoreError> {
+        let contents = self.contents();
+        let jobs = self
+            .blocking(move |engine| prune::candidates(engine, &keep, contents))
+            .await?;
+        let Some(&oldest) = jobs.first() else {
+            return Ok(Pruned::default());
+        };
+        match self.write(oldest, 0, Change::Prune { jobs, keep }).await? {
+            Done::Pruned(jobs, more) => Ok(Pruned { jobs, more }),
+            // Not the answer to this.
+            Done::Recorded | Done::Already | Done::PacketsUpTo(_) => Ok(Pruned::default()),
+        }
+    }
+
+    /// How much there is on disk. Costs nothing.
+    #[must_use]
+    pub fn contents(&self) -> Contents {
+        self.shared.contents()
+    }
+
     /// Why the store cannot be written at present, `None` if it can.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
@@ -403,7 +439,7 @@ impl Future for Appending {
             answered(answer).map(|done| match done {
                 Done::PacketsUpTo(number) => number,
                 // Not the answer to an append.
-                Done::Recorded | Done::Already => 0,
+                Done::Recorded | Done::Already | Done::Pruned(..) => 0,
             })
         })
     }

@@ -10,6 +10,8 @@
 //! | `q` id | where an ended job stood whose place in its queue is still kept |
 //! | `p` id number | a segment of packets, by the number of its first |
 //! | `C` id n, `E` id n, `P` id number n | further pieces of a long `c`, `e`, `p` value |
+//! | `d` id | a job that has been pruned, of which there are packets or pieces left |
+//! | `n` | how many jobs have ended and how many bytes there are, in decimal |
 //! | `m` | the mark, in decimal (see [`directory`](super::directory)) |
 //! | `v` | version of this layout, in decimal |
 //!
@@ -35,6 +37,12 @@ pub(crate) const VERSION_KEY: &[u8] = b"v";
 /// Where the mark stands.
 pub(crate) const MARK_KEY: &[u8] = b"m";
 
+/// Where it stands how much there is.
+pub(crate) const CONTENTS_KEY: &[u8] = b"n";
+
+/// First bytes of the keys that count as content: each entry is written once.
+pub(crate) const CONTENT_TABLES: [u8; 6] = *b"ceCEpP";
+
 /// Most bytes of a long value in one entry. sled keeps up to sixteen neighbouring
 /// entries in a page and moves pages of 128 KiB and up to files that it never syncs, so
 /// entries have to stay well under 8 KiB.
@@ -48,6 +56,7 @@ pub(crate) enum Table {
     Ends = b'e' as isize,
     Places = b'q' as isize,
     Packets = b'p' as isize,
+    Pruned = b'd' as isize,
 }
 
 impl Table {
@@ -65,6 +74,15 @@ impl Table {
 /// Key of the segment that starts with this packet.
 pub(crate) fn packets_key(id: JobId, first: u64) -> Key {
     Table::Packets.key(id).with(&first.to_be_bytes())
+}
+
+/// Ranges of keys, the end not included: the packets of a job and the further pieces of
+/// all its values.
+pub(crate) fn entries_behind(id: JobId) -> [(Key, Key); 4] {
+    [b'P', b'p', b'C', b'E'].map(|table| {
+        let from = Key::new(table).with(id.as_bytes());
+        (from, from.with(&[0xff; Key::MAX - 17]))
+    })
 }
 
 /// The job that a key is about.

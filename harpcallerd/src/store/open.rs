@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::Semaphore;
 
+use super::contents::Contents;
 use super::directory::Directory;
 use super::error::OpenError;
 use super::layout;
@@ -22,12 +23,13 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
         Engine::open(&directory, options.cache_size).map_err(|error| failed(&directory, error))?;
     check_layout(&directory, &engine, expected.is_some())?;
     let mark = check_mark(&directory, &engine, expected.unwrap_or(0))?;
+    let contents = Contents::read(&engine).map_err(|error| failed(&directory, error))?;
     directory
         .note_open(mark)
         .map_err(directory.io_error("write store.json"))?;
     directory.close_to_others()?;
 
-    let shared = Arc::new(Shared::new(engine));
+    let shared = Arc::new(Shared::new(engine, contents));
     let (requests, received) = mpsc::channel();
     let cannot_spawn = directory.io_error("start its writer");
     let writer = Writer::new(shared.clone(), directory, received, mark);

@@ -295,5 +295,6 @@ fn name(table: Table) -> &'static str {
         Table::Ends => "the end",
         Table::Places => "the place in its queue",
         Table::Packets => "a segment of packets",
+        Table::Pruned => "the note of its pruning",
     }
 }

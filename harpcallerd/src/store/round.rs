@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use harp_proto::JobId;
 
 use super::codec;
+use super::contents::{Contents, entry_size};
 use super::error::StoreError;
 use super::layout::{self, Key, Table};
+use super::prune::Keep;
 use super::read;
 use super::shared::Shared;
 use super::sled::{Batch, Engine, EngineError};
@@ -15,7 +17,7 @@ use crate::segment::Segment;
 
 /// How many writes a batch has before the next one is begun. Reads wait while the engine
 /// applies a batch.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 /// What is to be changed. Records are encoded already.
 pub(crate) enum Change {
@@ -24,6 +26,7 @@ pub(crate) enum Change {
     Append { segments: Vec<Segment> },
     Finish { end: Vec<u8>, place: Place },
     ReleasePlace,
+    Prune { jobs: Vec<JobId>, keep: Keep },
 }
 
 /// What becomes of an ended job's place in its queue.
@@ -45,6 +48,8 @@ pub(crate) enum Done {
     Already,
     /// All packets below this number.
     PacketsUpTo(u64),
+    /// So many jobs are gone; whether there may be more to do.
+    Pruned(u64, bool),
 }
 
 /// Why a change was not made.
@@ -63,10 +68,14 @@ impl From<StoreError> for Trouble {
 
 /// The changes of one round on their way into the engine.
 pub(crate) struct Round<'a> {
-    engine: &'a Engine,
+    pub(super) engine: &'a Engine,
     shared: &'a Shared,
     next_packet: &'a mut HashMap<JobId, u64>,
-    batch: Batch,
+    /// What there is with all changes up to now.
+    pub(super) contents: &'a mut Contents,
+    /// What there is when the batch is applied, as the engine has it.
+    noted: Contents,
+    pub(super) batch: Batch,
     /// What the batch does to the states of jobs; the engine does not show it yet.
     states: HashMap<JobId, Option<LiveRecord>>,
 }
@@ -76,11 +85,14 @@ impl<'a> Round<'a> {
         engine: &'a Engine,
         shared: &'a Shared,
         next_packet: &'a mut HashMap<JobId, u64>,
+        contents: &'a mut Contents,
     ) -> Round<'a> {
         Round {
             engine,
             shared,
             next_packet,
+            noted: *contents,
+            contents,
             batch: Batch::default(),
             states: HashMap::new(),
         }
@@ -98,6 +110,7 @@ impl<'a> Round<'a> {
                 self.apply_if_full()?;
                 Ok(Done::Recorded)
             }
+            Change::Prune { jobs, keep } => self.prune(&jobs, &keep),
         }
     }
 
@@ -109,6 +122,11 @@ impl<'a> Round<'a> {
     /// Hands the batch to the engine.
     pub(crate) fn apply(&mut self) -> Result<(), EngineError> {
         self.states.clear();
+        if self.noted != *self.contents {
+            self.noted = *self.contents;
+            self.batch
+                .insert(layout::CONTENTS_KEY, self.noted.encode().as_bytes());
+        }
         let batch = std::mem::take(&mut self.batch);
         if batch.len() == 0 {
             return Ok(());
@@ -123,7 +141,7 @@ impl<'a> Round<'a> {
         let state = encode_live(id, &live)?;
         self.shared.unsynced.state_changes(id);
         let entry = self.pieces(&Table::Calls.key(id), call)?;
-        self.batch.insert(&Table::Calls.key(id), &entry);
+        self.insert(&Table::Calls.key(id), &entry);
         self.batch.insert(&Table::Live.key(id), &state);
         self.states.insert(id, Some(live));
         self.apply_if_full()?;
@@ -169,7 +187,7 @@ impl<'a> Round<'a> {
             self.shared.unsynced.packets_change(id, next);
             let key = layout::packets_key(id, segment.first());
             let entry = self.pieces(&key, segment.as_bytes())?;
-            self.batch.insert(&key, &entry);
+            self.insert(&key, &entry);
             next = segment.end();
             self.apply_if_full()?;
         }
@@ -193,7 +211,8 @@ impl<'a> Round<'a> {
         };
         self.shared.unsynced.state_changes(id);
         let entry = self.pieces(&Table::Ends.key(id), end)?;
-        self.batch.insert(&Table::Ends.key(id), &entry);
+        self.insert(&Table::Ends.key(id), &entry);
+        self.contents.ended += 1;
         self.batch.remove(&Table::Live.key(id));
         if let Some(kept) = kept {
             self.batch.insert(&Table::Places.key(id), &kept);
@@ -209,10 +228,16 @@ impl<'a> Round<'a> {
     fn pieces(&mut self, key: &Key, value: &[u8]) -> Result<Vec<u8>, Trouble> {
         let (entry, pieces) = layout::cut(value);
         for (n, piece) in (0..).zip(pieces) {
-            self.batch.insert(&layout::piece_key(key, n), piece);
+            self.insert(&layout::piece_key(key, n), piece);
             self.apply_if_full()?;
         }
         Ok(entry)
+    }
+
+    /// Adds an entry of a table that counts as content.
+    fn insert(&mut self, key: &[u8], value: &[u8]) {
+        self.contents.bytes += entry_size(key, value.len());
+        self.batch.insert(key, value);
     }
 
     fn apply_if_full(&mut self) -> Result<(), Trouble> {

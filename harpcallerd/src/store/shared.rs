@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::contents::Contents;
 use super::error::StoreError;
 use super::sled::{Engine, EngineError};
 use super::unsynced::Unsynced;
@@ -10,16 +11,18 @@ use super::unsynced::Unsynced;
 pub(crate) struct Shared {
     engine: RwLock<Option<Arc<Engine>>>,
     failure: RwLock<Option<Arc<str>>>,
+    contents: RwLock<Contents>,
     pub(crate) unsynced: Unsynced,
 }
 
 const CLOSED: &str = "it is closed";
 
 impl Shared {
-    pub(crate) fn new(engine: Engine) -> Shared {
+    pub(crate) fn new(engine: Engine, contents: Contents) -> Shared {
         Shared {
             engine: RwLock::new(Some(Arc::new(engine))),
             failure: RwLock::new(None),
+            contents: RwLock::new(contents),
             unsynced: Unsynced::new(),
         }
     }
@@ -50,6 +53,20 @@ impl Shared {
     pub(crate) fn fail(&self, reason: &str) {
         let mut failure = self.failure.write().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert_with(|| reason.into());
+    }
+
+    /// How much there is on disk.
+    pub(crate) fn contents(&self) -> Contents {
+        *self.contents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Only the writer calls this.
+    pub(crate) fn set_contents(&self, contents: Contents) {
+        let mut known = self
+            .contents
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *known = contents;
     }
 }
 

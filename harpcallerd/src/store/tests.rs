@@ -2,6 +2,7 @@
 
 mod directories;
 mod jobs;
+mod prune;
 
 use std::path::Path;
 

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use harp_proto::JobId;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::contents::Contents;
 use super::directory::Directory;
 use super::error::StoreError;
 use super::round::{Change, Done, Round, Trouble};
@@ -57,6 +58,7 @@ pub(crate) struct Writer {
     requests: Receiver<Request>,
     /// Of live jobs that packets have been appended to: the next packet's number.
     next_packet: HashMap<JobId, u64>,
+    contents: Contents,
     /// The mark that is on disk.
     mark: u64,
     marked: Option<Instant>,
@@ -70,6 +72,7 @@ impl Writer {
         mark: u64,
     ) -> Writer {
         Writer {
+            contents: shared.contents(),
             shared,
             directory,
             requests,
@@ -128,7 +131,12 @@ impl Writer {
             }
         };
 
-        let mut round = Round::new(&engine, &self.shared, &mut self.next_packet);
+        let mut round = Round::new(
+            &engine,
+            &self.shared,
+            &mut self.next_packet,
+            &mut self.contents,
+        );
         let mut waiting = Vec::with_capacity(writes.len());
         let mut failure: Option<String> = None;
         for write in writes {
@@ -164,7 +172,10 @@ impl Writer {
         }
 
         match &failure {
-            None => self.shared.unsynced.round_done(),
+            None => {
+                self.shared.unsynced.round_done();
+                self.shared.set_contents(self.contents);
+            }
             Some(reason) => {
                 tracing::error!(reason, "writing to the job store failed");
                 self.shared.fail(reason);

@@ -16,7 +16,7 @@ fn damaged(directory: &Path) -> String {
 }
 
 /// What a crash would leave behind at this moment.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

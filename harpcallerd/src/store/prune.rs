@@ -1,0 +1,215 @@
+//! Removing ended jobs: which of them go, and everything that goes with them.
+//!
+//! A reader finds candidates, the writer decides about each and removes it, since only
+//! the writer knows what has ended and how much there is. It does a bounded piece at a
+//! time, so that nobody's submission waits for long. A job with more entries than that
+//! disappears in the first piece, which leaves a note ([`Table::Pruned`]) by which the
+//! rest is found, after a crash too.
+
+use std::ops::ControlFlow;
+
+use harp_proto::JobId;
+
+use super::contents::{Contents, entry_size};
+use super::error::StoreError;
+use super::layout::{self, Table};
+use super::round::{BATCH, Done, Round, Trouble};
+use super::sled::{Engine, EngineError};
+
+/// Which ended jobs are kept. The oldest go first, by the time of their submission, as
+/// long as any limit is exceeded. Live jobs, and those whose place in a queue is kept,
+/// stay whatever the limits say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    /// Those submitted at this time or later, in milliseconds since 1970; older ones go.
+    pub submitted_since: Option<u64>,
+    /// At most so many ended jobs.
+    pub jobs: Option<u64>,
+    /// As many as fit: so much may the store hold ([`Contents::bytes`]).
+    pub bytes: Option<u64>,
+}
+
+/// What one piece of pruning did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// So many jobs are gone.
+    pub jobs: u64,
+    /// There may be more to do: ask again.
+    pub more: bool,
+}
+
+impl Keep {
+    /// Whether the oldest job has to go for the sake of space.
+    fn is_too_much(&self, contents: Contents) -> bool {
+        self.jobs.is_some_and(|most| contents.ended > most)
+            || self.bytes.is_some_and(|most| contents.bytes > most)
+    }
+
+    fn is_too_old(&self, id: JobId) -> bool {
+        self.submitted_since
+            .is_some_and(|since| submitted(id) < since)
+    }
+}
+
+/// Jobs that may have to go, the oldest first: rests of pruned ones, then ended ones. At
+/// most a piece's worth.
+pub(crate) fn candidates(
+    engine: &Engine,
+    keep: &Keep,
+    contents: Contents,
+) -> Result<Vec<JobId>, StoreError> {
+    let mut jobs = Vec::new();
+    let (from, to) = Table::Pruned.bounds();
+    engine.scan(&from, &to, |key, _| take(&mut jobs, key))?;
+    let too_much = keep.is_too_much(contents);
+    if !too_much && keep.submitted_since.is_none() {
+        return Ok(jobs);
+    }
+    let (from, to) = Table::Ends.bounds();
+    let mut failure = None;
+    engine.scan(&from, &to, |key, _| {
+        let Some(id) = layout::job_of(key) else {
+            return ControlFlow::Continue(());
+        };
+        if !too_much && !keep.is_too_old(id) {
+            return ControlFlow::Break(());
+        }
+        match engine.contains(&Table::Places.key(id)) {
+            Ok(true) => ControlFlow::Continue(()),
+            Ok(false) => take(&mut jobs, key),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    failure.map_or(Ok(jobs), |error: EngineError| Err(error.into()))
+}
+
+fn take(jobs: &mut Vec<JobId>, key: &[u8]) -> ControlFlow<()> {
+    jobs.extend(layout::job_of(key));
+    if jobs.len() < BATCH {
+        ControlFlow::Continue(())
+    } else {
+        ControlFlow::Break(())
+    }
+}
+
+/// What became of one candidate.
+enum Fate {
+    /// It is gone; so many entries were removed.
+    Gone(usize),
+    /// A piece of it is gone, and there is more.
+    Begun,
+    /// It is not to be pruned.
+    Stays,
+    /// Neither this one nor any younger one is to be pruned.
+    Enough,
+}
+
+impl Round<'_> {
+    /// Removes jobs out of these, as far as `keep` asks for it and one piece goes.
+    pub(super) fn prune(&mut self, jobs: &[JobId], keep: &Keep) -> Result<Done, Trouble> {
+        // What is looked at below has to be in the engine.
+        self.apply().map_err(Trouble::Failed)?;
+        let mut pruned = 0;
+        let mut room = BATCH;
+        for &id in jobs {
+            match self.prune_job(id, keep, room)? {
+                Fate::Gone(entries) => {
+                    pruned += 1;
+                    room = room.saturating_sub(entries);
+                }
+                Fate::Begun => room = 0,
+                Fate::Stays => {}
+                Fate::Enough => return Ok(Done::Pruned(pruned, false)),
+            }
+            if room == 0 {
+                return Ok(Done::Pruned(pruned, true));
+            }
+        }
+        Ok(Done::Pruned(pruned, pruned > 0 && jobs.len() == BATCH))
+    }
+
+    fn prune_job(&mut self, id: JobId, keep: &Keep, room: usize) -> Result<Fate, Trouble> {
+        let note = Table::Pruned.key(id);
+        let is_rest = self.engine.contains(&note).map_err(StoreError::from)?;
+        if !is_rest {
+            if !keep.is_too_old(id) && !keep.is_too_much(*self.contents) {
+                return Ok(Fate::Enough);
+            }
+            if !self.may_go(id)? {
+                return Ok(Fate::Stays);
+            }
+            self.forget(id)?;
+        }
+        let rest = self.entries_behind(id, room)?;
+        let is_all = rest.len() < room;
+        // The call, the end and the note too.
+        let entries = rest.len() + 3;
+        for (key, size) in rest {
+            self.contents.bytes = self.contents.bytes.saturating_sub(size);
+            self.batch.remove(&key);
+        }
+        match (is_all, is_rest) {
+            (false, false) => self.batch.insert(&note, b""),
+            (true, true) => self.batch.remove(&note),
+            _ => {}
+        }
+        // All of it or nothing: one batch.
+        self.apply().map_err(Trouble::Failed)?;
+        Ok(match (is_all, is_rest) {
+            (true, _) => Fate::Gone(entries),
+            (false, _) => Fate::Begun,
+        })
+    }
+
+    /// Whether the job has ended and its place is free.
+    fn may_go(&self, id: JobId) -> Result<bool, StoreError> {
+        Ok(self.engine.contains(&Table::Ends.key(id))?
+            && !self.engine.contains(&Table::Live.key(id))?
+            && !self.engine.contains(&Table::Places.key(id))?)
+    }
+
+    /// Removes what makes the job known: after this there is no such job. Whatever else
+    /// refers to a job by its id has to be removed here too.
+    fn forget(&mut self, id: JobId) -> Result<(), StoreError> {
+        for table in [Table::Calls, Table::Ends] {
+            let key = table.key(id);
+            if let Some(entry) = self.engine.get(&key)? {
+                let size = entry_size(&key, entry.len());
+                self.contents.bytes = self.contents.bytes.saturating_sub(size);
+                self.batch.remove(&key);
+            }
+        }
+        self.contents.ended = self.contents.ended.saturating_sub(1);
+        Ok(())
+    }
+
+    /// Packets and further pieces of a job: their keys and what they count, at most
+    /// `most` of them.
+    fn entries_behind(&self, id: JobId, most: usize) -> Result<Vec<(Vec<u8>, u64)>, StoreError> {
+        let mut entries = Vec::new();
+        for (from, to) in layout::entries_behind(id) {
+            if entries.len() >= most {
+                break;
+            }
+            self.engine.scan(&from, &to, |key, value| {
+                entries.push((key.to_vec(), entry_size(key, value.len())));
+                if entries.len() < most {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
+        }
+        Ok(entries)
+    }
+}
+
+/// When the job was submitted, in milliseconds since 1970: what a UUID of version 7
+/// begins with.
+fn submitted(id: JobId) -> u64 {
+    // The first 48 of 128 bits.
+    (u128::from_be_bytes(*id.as_bytes()) >> 80) as u64
+}
