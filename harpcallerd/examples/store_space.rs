@@ -72,12 +72,15 @@ async fn job(store: &Store) -> anyhow::Result<()> {
         max_exec_time: None,
         queue: None,
         submitted,
+        client: None,
+        key: None,
     };
     let live = LiveRecord {
         sequence: 1,
         queue: None,
         started: Some(submitted),
         submitted,
+        start_by: None,
     };
     store.submit(id, &call, &live).await?;
     let mut packets = SegmentBuilder::new(0);
