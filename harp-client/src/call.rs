@@ -19,6 +19,19 @@ use crate::{Error, Packets};
 pub struct RemoteCall {
     dispatcher: Arc<Dispatcher>,
     id: JobId,
+    existing: bool,
+}
+
+/// What a confirmed cancel has come to (client protocol, section 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cancellation {
+    /// Nothing was cancelled: the job had ended, or there is no such job.
+    NotRunning,
+    /// The job is cancelled, and its host has proved that nothing of it is left, or it had
+    /// never started.
+    Confirmed,
+    /// The job is cancelled; whether its host has stopped working on it is not known.
+    Unconfirmed,
 }
 
 /// What the dispatcher has on record of a job (client protocol, section 5). Times are
@@ -44,13 +57,28 @@ pub struct JobStatus {
 
 impl RemoteCall {
     pub(crate) fn new(dispatcher: Arc<Dispatcher>, id: JobId) -> RemoteCall {
-        RemoteCall { dispatcher, id }
+        RemoteCall {
+            dispatcher,
+            id,
+            existing: false,
+        }
+    }
+
+    pub(crate) fn submitted_before(self, existing: bool) -> RemoteCall {
+        RemoteCall { existing, ..self }
     }
 
     /// The job's id, which finds it again at any later time.
     #[must_use]
     pub fn id(&self) -> JobId {
         self.id
+    }
+
+    /// True if this is the answer to a call whose [key](crate::RemoteServer::key) had been
+    /// used before, so that no new job was made.
+    #[must_use]
+    pub fn existing(&self) -> bool {
+        self.existing
     }
 
     /// How the job ended, `None` if it has not. Does not wait for it. Cancel safe.
@@ -139,6 +167,46 @@ impl RemoteCall {
         // Cancelled twice is cancelled.
         let reply = reply.map_err(Error::of_a_question)?;
         Ok(reply.cancelled)
+    }
+
+    /// Cancels the job and waits until its host is done with it, which takes the
+    /// dispatcher's `slot_grace` at most and is given up after the request time-out. If the
+    /// future is dropped, the job may be cancelled or not.
+    ///
+    /// Like [`cancel`](RemoteCall::cancel) it is not sent a second time by itself: a second
+    /// answer would be [`Cancellation::NotRunning`], whatever the first has done. Doing it
+    /// again is harmless.
+    ///
+    /// ```no_run
+    /// # async fn example(job: harp_client::RemoteCall) -> Result<(), harp_client::Error> {
+    /// use harp_client::Cancellation;
+    ///
+    /// match job.cancel_confirmed().await? {
+    ///     Cancellation::Confirmed => println!("nothing of it is left"),
+    ///     Cancellation::Unconfirmed => println!("look at the host"),
+    ///     Cancellation::NotRunning => println!("it had ended"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`result`](RemoteCall::result), and
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) from a dispatcher that
+    /// cannot confirm: nothing is cancelled then.
+    pub async fn cancel_confirmed(&self) -> Result<Cancellation, Error> {
+        let request = Request::Cancel {
+            job: self.id,
+            confirm: true,
+        };
+        let reply: Result<CancelReply, Error> = self.dispatcher.ask_slowly(&request).await;
+        let reply = reply.map_err(Error::of_a_question)?;
+        Ok(match (reply.cancelled, reply.remote_confirmed) {
+            (false, _) => Cancellation::NotRunning,
+            (true, Some(true)) => Cancellation::Confirmed,
+            (true, _) => Cancellation::Unconfirmed,
+        })
     }
 
     /// The job's call, times and info. Cancel safe.

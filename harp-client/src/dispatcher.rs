@@ -3,15 +3,17 @@
 
 mod address;
 mod connection;
+pub(crate) mod feature;
 mod pool;
 mod reconnect;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use harp_proto::Json;
-use harp_proto::client::reply::Reply;
+use harp_proto::client::reply::{CallReply, Reply};
 use harp_proto::client::{Hello, Request};
 use tokio::time::Instant;
 
@@ -43,12 +45,16 @@ pub(crate) struct Dispatcher {
     address: Arc<Address>,
     options: Options,
     pool: Pool,
+    /// True once there was a connection: the address is no mistake.
+    reached: AtomicBool,
 }
 
 /// Whether a request is answered at once or when something has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pace {
     Short,
+    /// At its time, which the request's time limit bounds.
+    Slow,
     Waits,
 }
 
@@ -58,6 +64,7 @@ impl Dispatcher {
             address: Arc::new(address),
             pool: Pool::new(options.pool_size),
             options,
+            reached: AtomicBool::new(false),
         }
     }
 
@@ -70,6 +77,28 @@ impl Dispatcher {
     pub(crate) async fn ask<R: Reply>(&self, request: &Request) -> Result<R, Error> {
         let _permit = self.pool.permit().await;
         self.question(request, Pace::Short).await
+    }
+
+    /// Submits a call. One that can be made again safely is, as long as the dispatcher comes
+    /// back within the time limit of a request.
+    pub(crate) async fn submit(&self, call: &Request) -> Result<CallReply, Error> {
+        let mut reconnect = self.reconnect_within(self.options.request_timeout);
+        loop {
+            let error = match self.ask(call).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            if !is_question(call) {
+                return Err(error);
+            }
+            tokio::time::sleep(reconnect.after(error)?).await;
+        }
+    }
+
+    /// Asks what is answered when something has happened, within the time limit of a
+    /// request.
+    pub(crate) async fn ask_slowly<R: Reply>(&self, request: &Request) -> Result<R, Error> {
+        self.question(request, Pace::Slow).await
     }
 
     /// Asks what is answered when something has happened, for as long as that takes.
@@ -108,25 +137,32 @@ impl Dispatcher {
     }
 
     pub(crate) fn reconnect(&self) -> Reconnect {
-        Reconnect::new(self.options.reconnect_for)
+        self.reconnect_within(self.options.reconnect_for)
+    }
+
+    fn reconnect_within(&self, patience: Duration) -> Reconnect {
+        match self.reached.load(Ordering::Relaxed) {
+            true => Reconnect::reached(patience),
+            false => Reconnect::new(patience),
+        }
     }
 
     async fn question<R: Reply>(&self, request: &Request, pace: Pace) -> Result<R, Error> {
         let question = is_question(request);
         let mut line = BytesMut::new();
         request.encode(&mut line);
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection_for(request).await?;
         let answer = match self.exchange(&mut connection, &line, pace).await {
             // Who waits comes back by himself.
             Err(error)
-                if pace == Pace::Short
+                if pace != Pace::Waits
                     && connection.is_reused()
                     && can_be_sent_again(&error, question) =>
             {
                 // It had died while it was idle. Those beside it were opened to the same
                 // dispatcher.
                 self.pool.clear();
-                connection = self.new_connection().await?;
+                connection = self.connection_for(request).await?;
                 self.exchange(&mut connection, &line, pace).await
             }
             answer => answer,
@@ -151,23 +187,39 @@ impl Dispatcher {
         let deadline = self.request_deadline();
         connection.send(line, deadline).await?;
         match pace {
-            Pace::Short => connection.receive_until(deadline).await,
+            Pace::Short | Pace::Slow => connection.receive_until(deadline).await,
             Pace::Waits => connection.receive().await,
+        }
+    }
+
+    /// A connection to a dispatcher that knows all that this request needs.
+    async fn connection_for(&self, request: &Request) -> Result<Connection, Error> {
+        let lacks =
+            |connection: &Connection| feature::needed(request).find(|name| !connection.has(name));
+        let mut connection = self.connection().await?;
+        if lacks(&connection).is_some() && connection.is_taciturn() {
+            // One that was just stopping, perhaps.
+            if let Some(greeted) = self.greeted(self.connect_deadline()).await? {
+                connection = greeted;
+            }
+        }
+        match lacks(&connection) {
+            None => Ok(connection),
+            Some(name) => {
+                if !connection.is_taciturn() {
+                    self.give_back(connection);
+                }
+                Err(Error::unsupported(&self.address, name))
+            }
         }
     }
 
     /// A new connection, persistent if the dispatcher has such.
     pub(crate) async fn new_connection(&self) -> Result<Connection, Error> {
         let deadline = self.connect_deadline();
-        let mut connection = self.connect(deadline).await?;
-        if self.pool.is_taciturn() {
-            return Ok(connection);
-        }
-        let hello = Hello {
-            client: self.options.client_name.clone(),
-            token: None,
-        };
-        if connection.hello(hello, deadline).await? {
+        if !self.pool.is_taciturn()
+            && let Some(connection) = self.greeted(deadline).await?
+        {
             return Ok(connection);
         }
         // Whether it is one that knows no `hello` or one that is just stopping shows when
@@ -175,8 +227,26 @@ impl Dispatcher {
         self.connect(deadline).await
     }
 
+    /// A new connection over which `hello` was answered; `None` if the dispatcher closed it
+    /// without an answer.
+    async fn greeted(&self, deadline: Instant) -> Result<Option<Connection>, Error> {
+        let mut connection = self.connect(deadline).await?;
+        let hello = Hello {
+            client: self.options.client_name.clone(),
+            token: None,
+        };
+        let answered = connection.hello(hello, deadline).await?;
+        if answered {
+            self.pool.forget_taciturn();
+        }
+        Ok(answered.then_some(connection))
+    }
+
     async fn connect(&self, deadline: Instant) -> Result<Connection, Error> {
-        Connection::open(&self.address, self.options.max_reply_size, deadline).await
+        let connection =
+            Connection::open(&self.address, self.options.max_reply_size, deadline).await?;
+        self.reached.store(true, Ordering::Relaxed);
+        Ok(connection)
     }
 
     fn connect_deadline(&self) -> Instant {
@@ -185,10 +255,11 @@ impl Dispatcher {
 }
 
 /// True for requests that get the same answer when they are made twice. A cancel does
-/// nothing more the second time, but its answer is another.
+/// nothing more the second time, but its answer is another; a call with `unless_since`
+/// may make a second job if the first has failed in between.
 fn is_question(request: &Request) -> bool {
     match request {
-        Request::Call(call) => call.key.is_some(),
+        Request::Call(call) => call.key.is_some() && call.unless_since.is_none(),
         Request::Cancel { .. } => false,
         _ => true,
     }

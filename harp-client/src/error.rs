@@ -59,6 +59,8 @@ pub enum ErrorKind {
     Communication,
     /// The answer is none of the protocol.
     Protocol,
+    /// The dispatcher does not know something that the request needs. Nothing was sent.
+    Unsupported,
     /// The dispatcher refused the request.
     Refused,
     /// The job ended in an exception that the procedure raised.
@@ -140,6 +142,16 @@ impl Error {
         };
         error.0.failure = Some(failure);
         error
+    }
+
+    pub(crate) fn unsupported(address: &impl fmt::Display, feature: &str) -> Error {
+        Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "dispatcher {address}, phase hello: it does not know `{feature}`, an extension \
+                 of newer dispatchers; do without, or install a newer one"
+            ),
+        )
     }
 
     pub(crate) fn broken(

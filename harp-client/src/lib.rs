@@ -39,7 +39,7 @@
 //! | Python | here |
 //! | --- | --- |
 //! | `HarpCaller(host, port)` | [`HarpCaller::new`]`("host:port")`, [`HarpCaller::builder`] |
-//! | `rpc.web01`, `rpc.host("web01", ...)` | [`HarpCaller::host`], then [`queue`](RemoteServer::queue), [`concurrency`](RemoteServer::concurrency), [`timeout`](RemoteServer::timeout), [`max_exec_time`](RemoteServer::max_exec_time), [`info`](RemoteServer::info) |
+//! | `rpc.web01`, `rpc.host("web01", ...)` | [`HarpCaller::host`], then [`queue`](RemoteServer::queue), [`concurrency`](RemoteServer::concurrency), [`timeout`](RemoteServer::timeout), [`max_exec_time`](RemoteServer::max_exec_time), [`info`](RemoteServer::info); beyond Python's, [`key`](RemoteServer::key), [`unless_since`](RemoteServer::unless_since), [`start_by`](RemoteServer::start_by) |
 //! | `rpc.request(req)`, `rpc.connect()` | [`HarpCaller::request`] |
 //! | `host.procedure(arg, ...)`, `(key=val)` | [`RemoteServer::call`]: a tuple, array or `Vec` is positional, a struct or map is named, `()` is none |
 //! | `RemoteProcedure.host()`, `.procedure()` | [`RemoteServer::procedure`], [`RemoteProcedure`] |
@@ -50,7 +50,7 @@
 //! | `job.follow(since, recent, numbered)` | [`RemoteCall::follow`], [`Packets::since`], [`Packets::recent`]; a [`Packet`] has its number |
 //! | `job.stream(since, recent, numbered)` | [`RemoteCall::stream`] |
 //! | `StreamIterator.all()` | `try_collect` of the `futures` crate |
-//! | `job.cancel()` | [`RemoteCall::cancel`] |
+//! | `job.cancel()` | [`RemoteCall::cancel`], [`RemoteCall::cancel_confirmed`] |
 //! | `job.host()`, `.procedure()`, `.args()`, `.info()`, `.submit_time()`, ... | [`RemoteCall::status`], [`JobStatus`] |
 //! | `HarpServer(host, user, password, port, ca_file)` | [`HarpServer::builder`] |
 //! | `server.procedure(args)`, `HarpStreamIterator`, `Result` | [`HarpServer::call`], [`DirectCall`] |
@@ -61,7 +61,9 @@
 //! Requests share a few persistent connections; each wait for a job and each stream of
 //! packets has one of its own. With a dispatcher that does not know `hello` (the original
 //! one) every request has its own connection. A connection that died while idle is
-//! replaced silently, but a call that the dispatcher may have got is never sent again.
+//! replaced silently, but a call that the dispatcher may have got is never sent again,
+//! unless it has a [key](RemoteServer::key). What the dispatcher does not know (a key,
+//! `start_by`, a confirmed cancel) is an error, never left out.
 
 mod arguments;
 mod call;
@@ -80,7 +82,7 @@ mod server;
 mod socket;
 pub mod tls;
 
-pub use call::{JobStatus, RemoteCall};
+pub use call::{Cancellation, JobStatus, RemoteCall};
 pub use caller::{HarpCaller, HarpCallerBuilder};
 pub use error::{Error, ErrorKind};
 pub use harp_proto::client::Packet;

@@ -15,7 +15,7 @@ use harp_proto::{JobId, Outcome};
 use tokio::time::Instant;
 
 use crate::Error;
-use crate::dispatcher::{Connection, Dispatcher, Reconnect};
+use crate::dispatcher::{Connection, Dispatcher, Reconnect, feature};
 
 /// Packets asked for at a time where the dispatcher counts them.
 const PAGE: u64 = 1000;
@@ -273,7 +273,7 @@ impl Cursor {
             (Kind::Follow, Start::Recent(0)) => (StreamStart::Recent(1), Asked::Number),
             (Kind::Follow, Start::Recent(packets)) => (StreamStart::Recent(packets), Asked::All),
             (Kind::Collected, start) => {
-                let asked = match connection.has_pages() {
+                let asked = match connection.has(feature::LIMIT) {
                     true => Asked::Page,
                     false => Asked::All,
                 };
@@ -283,7 +283,7 @@ impl Cursor {
                 }
             }
         };
-        let timestamps = self.timestamps && connection.has_timestamps();
+        let timestamps = self.timestamps && connection.has(feature::TIMESTAMPS);
         let request = match asked {
             Asked::Follow => Request::FollowStream {
                 job: self.job,

@@ -50,6 +50,9 @@ struct CallOptions {
     timeout: Option<u64>,
     max_exec_time: Option<u64>,
     info: Option<Json>,
+    key: Option<String>,
+    unless_since: Option<u64>,
+    start_by: Option<u64>,
     /// What is wrong with the first option that cannot be used.
     invalid: Option<String>,
 }
@@ -117,6 +120,47 @@ impl RemoteServer {
         })
     }
 
+    /// Makes submitting safe to repeat: calls with the same key give the same job, and the
+    /// answer to a repetition [says so](RemoteCall::existing). The same key with another
+    /// host, procedure or arguments is refused (client protocol, section 8).
+    ///
+    /// A call with a key and without [`unless_since`](Self::unless_since) is sent again when
+    /// the dispatcher is lost before it has answered, for as long as the request time-out.
+    /// A dispatcher that does not know keys gets no such call:
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    ///
+    /// ```no_run
+    /// # async fn example(rpc: harp_client::HarpCaller) -> Result<(), harp_client::Error> {
+    /// let web01 = rpc.host("web01").key("deploy 4711");
+    /// let job = web01.call("deploy", ("4711",)).await?;
+    /// if job.existing() {
+    ///     println!("had been submitted before");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn key(self, key: impl Into<String>) -> RemoteServer {
+        let key = key.into();
+        self.with(|options| options.key = Some(key))
+    }
+
+    /// With a [`key`](Self::key): a new job if the last one of that key was submitted longer
+    /// ago than this, rounded up to whole seconds. One that is still live always counts, one
+    /// that ended in an exception or error or was cancelled never.
+    #[must_use]
+    pub fn unless_since(self, age: Duration) -> RemoteServer {
+        self.with(|options| options.unless_since = options.seconds("unless_since", age))
+    }
+
+    /// How long the job may wait in its queue, rounded up to whole seconds; one that has not
+    /// started by then ends with a `timeout` error. A dispatcher that does not know this
+    /// gets no such call: [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    #[must_use]
+    pub fn start_by(self, limit: Duration) -> RemoteServer {
+        self.with(|options| options.start_by = options.seconds("start_by", limit))
+    }
+
     /// A procedure of this host, called with these options.
     pub fn procedure(&self, name: impl Into<Arc<str>>) -> RemoteProcedure {
         RemoteProcedure {
@@ -130,16 +174,18 @@ impl RemoteServer {
     /// is none.
     ///
     /// The job is recorded when this returns, and has perhaps not started. If the future
-    /// is dropped, the job may exist or not.
+    /// is dropped, the job may exist or not; with a [`key`](Self::key) the same call finds
+    /// out.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for arguments or
     /// options that cannot be used;
     /// [`ErrorKind::Communication`](crate::ErrorKind::Communication) and
-    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) from the dispatcher. With one
-    /// that is not [retryable](Error::is_retryable) the job may exist: a call is never
-    /// sent twice.
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) from the dispatcher;
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for an option that it does
+    /// not know. With a communication error that is not [retryable](Error::is_retryable)
+    /// the job may exist: a call without a key is never sent twice.
     pub async fn call(
         &self,
         procedure: &str,
@@ -151,8 +197,10 @@ impl RemoteServer {
 
     async fn submit(&self, procedure: &str, arguments: Json) -> Result<RemoteCall, Error> {
         let call = self.options.call(&self.name, procedure, arguments)?;
-        let reply: CallReply = self.dispatcher.ask(&Request::Call(Box::new(call))).await?;
-        Ok(RemoteCall::new(Arc::clone(&self.dispatcher), reply.job_id))
+        let request = Request::Call(Box::new(call));
+        let reply: CallReply = self.dispatcher.submit(&request).await?;
+        let job = RemoteCall::new(Arc::clone(&self.dispatcher), reply.job_id);
+        Ok(job.submitted_before(reply.existing))
     }
 
     fn with(mut self, change: impl FnOnce(&mut CallOptions)) -> RemoteServer {
@@ -201,6 +249,11 @@ impl CallOptions {
                 ));
             }
         };
+        if self.unless_since.is_some() && self.key.is_none() {
+            return Err(Error::invalid_input(
+                "unless_since: means nothing without a key; add .key(\"...\")",
+            ));
+        }
         Ok(Call {
             host: host.to_owned(),
             procedure: procedure.to_owned(),
@@ -209,9 +262,9 @@ impl CallOptions {
             max_exec_time: self.max_exec_time,
             queue,
             info: self.info.clone().unwrap_or(Json::NULL),
-            key: None,
-            unless_since: None,
-            start_by: None,
+            key: self.key.clone(),
+            unless_since: self.unless_since,
+            start_by: self.start_by,
         })
     }
 

@@ -30,18 +30,14 @@ pub(crate) struct Connection {
 }
 
 /// What may be done with a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Manners {
     /// One request, and then it is closed.
     OneRequest,
     /// The dispatcher has answered `hello`.
     Greeted {
-        /// It takes further requests.
-        keep_alive: bool,
-        /// `read_stream` has `limit`.
-        limit: bool,
-        /// Packets can come with their time.
-        timestamps: bool,
+        /// The extensions in force.
+        features: Box<[String]>,
     },
 }
 
@@ -100,11 +96,8 @@ impl Connection {
             Err(_) => return Err(self.timed_out(Phase::Hello)),
         };
         let greeted: HelloReply = self.reply(&answer)?;
-        let has = |feature: &str| greeted.features.iter().any(|name| name == feature);
         self.manners = Manners::Greeted {
-            keep_alive: has("keep_alive"),
-            limit: has("limit"),
-            timestamps: has("timestamps"),
+            features: greeted.features.into(),
         };
         Ok(true)
     }
@@ -164,31 +157,12 @@ impl Connection {
         ))
     }
 
-    /// True if `read_stream` can be asked for pages.
-    pub(crate) fn has_pages(&self) -> bool {
-        matches!(self.manners, Manners::Greeted { limit: true, .. })
-    }
-
-    /// True if the dispatcher can say when it received a packet.
-    pub(crate) fn has_timestamps(&self) -> bool {
-        matches!(
-            self.manners,
-            Manners::Greeted {
-                timestamps: true,
-                ..
-            }
-        )
-    }
-
-    /// True if a further request can be sent.
-    pub(crate) fn is_persistent(&self) -> bool {
-        matches!(
-            self.manners,
-            Manners::Greeted {
-                keep_alive: true,
-                ..
-            }
-        )
+    /// True if the dispatcher has said that this extension is in force.
+    pub(crate) fn has(&self, feature: &str) -> bool {
+        match &self.manners {
+            Manners::OneRequest => false,
+            Manners::Greeted { features } => features.iter().any(|name| name == feature),
+        }
     }
 
     /// True if the dispatcher was not greeted on it, or did not answer.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::Connection;
+use super::{Connection, feature};
 
 /// A connection that was idle for longer is not used again: something between the two
 /// ends may have forgotten it.
@@ -65,7 +65,7 @@ impl Pool {
         if connection.is_taciturn() {
             self.remember_taciturn();
         }
-        if !connection.is_persistent() {
+        if !connection.has(feature::KEEP_ALIVE) {
             return;
         }
         connection.mark_reused();
@@ -91,6 +91,14 @@ impl Pool {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         since.is_some_and(|since| since.elapsed() < TACITURN_FOR)
+    }
+
+    /// The dispatcher has answered `hello`.
+    pub(super) fn forget_taciturn(&self) {
+        *self
+            .taciturn_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn remember_taciturn(&self) {

@@ -41,6 +41,14 @@ impl Reconnect {
         }
     }
 
+    /// The same for a dispatcher that was reached before.
+    pub(crate) fn reached(patience: Duration) -> Reconnect {
+        Reconnect {
+            reached: true,
+            ..Reconnect::new(patience)
+        }
+    }
+
     /// A connection was there at this time, and the request on its way.
     pub(crate) fn opened(&mut self, at: Instant) {
         self.reached = true;
@@ -60,6 +68,9 @@ impl Reconnect {
     ///
     /// The error itself if it is to be reported.
     pub(crate) fn after(&mut self, error: Error) -> Result<Duration, Error> {
+        self.reached |= error
+            .broken_at()
+            .is_some_and(|broken| broken.was_connected());
         let opened_at = self.opened_at.take();
         if opened_at.is_some_and(|opened_at| opened_at.elapsed() > LONGEST_WAIT) {
             self.succeeded();

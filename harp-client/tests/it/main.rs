@@ -9,6 +9,7 @@ mod connections;
 mod direct;
 mod harp_server;
 mod packets;
+mod promises;
 mod scripted_dispatcher;
 mod scripted_host;
 mod trust;

@@ -1,0 +1,30 @@
+//! The extensions that `hello` tells of (client protocol, section 8), by their names on
+//! the wire, and which of them a request cannot do without.
+
+use harp_proto::client::Request;
+
+/// The connection takes further requests.
+pub(crate) const KEEP_ALIVE: &str = "keep_alive";
+/// `read_stream` takes `limit`.
+pub(crate) const LIMIT: &str = "limit";
+/// Packets can come with their time.
+pub(crate) const TIMESTAMPS: &str = "timestamps";
+/// A call takes `key`, and with it `unless_since`.
+pub(crate) const KEY: &str = "key";
+/// A call takes `start_by`.
+pub(crate) const START_BY: &str = "start_by";
+/// A cancel takes `confirm`.
+pub(crate) const CONFIRM: &str = "confirm";
+
+/// The extensions without which the request would mean something else, or nothing.
+pub(super) fn needed(request: &Request) -> impl Iterator<Item = &'static str> {
+    let [first, second] = match request {
+        Request::Call(call) => [
+            call.key.as_ref().map(|_| KEY),
+            call.start_by.map(|_| START_BY),
+        ],
+        Request::Cancel { confirm, .. } => [confirm.then_some(CONFIRM), None],
+        _ => [None, None],
+    };
+    first.into_iter().chain(second)
+}
