@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use harp_proto::{JobId, Json};
+use harp_proto::{JobId, Json, Password};
 use serde::Serialize;
 
-use crate::dispatcher::{Address, Dispatcher, Options};
-use crate::{Error, RemoteCall, RemoteServer};
+use crate::dispatcher::{Address, Dispatcher, Options, Transport};
+use crate::{Error, RemoteCall, RemoteServer, Tls};
 
 /// A dispatcher: the way to its hosts and to the jobs it knows.
 ///
@@ -35,6 +35,8 @@ pub struct HarpCaller {
 pub struct HarpCallerBuilder {
     address: String,
     options: Options,
+    tls: Option<Tls>,
+    token_without_tls: bool,
 }
 
 impl HarpCaller {
@@ -58,9 +60,13 @@ impl HarpCaller {
                 request_timeout: Duration::from_secs(60),
                 pool_size: 16,
                 client_name: None,
+                token: None,
+                transport: Transport::Plain,
                 max_reply_size: 64 * 1024 * 1024,
                 reconnect_for: Duration::from_secs(300),
             },
+            tls: None,
+            token_without_tls: false,
         }
     }
 
@@ -112,7 +118,7 @@ impl fmt::Debug for HarpCaller {
 }
 
 impl HarpCallerBuilder {
-    /// How long resolving, connecting and greeting the dispatcher may take together;
+    /// How long resolving, connecting, the TLS handshake and greeting the dispatcher may take together;
     /// 10 s by default.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.options.connect_timeout = limit;
@@ -131,6 +137,27 @@ impl HarpCallerBuilder {
     /// each stream of packets has a connection of its own beside these.
     pub fn pool_size(mut self, connections: usize) -> Self {
         self.options.pool_size = connections.max(1);
+        self
+    }
+
+    /// Speaks TLS, plain TCP unless this is called.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Authenticates with this token. A dispatcher that knows no tokens is not spoken to:
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported); one that does not accept
+    /// it refuses every request with `unauthorized`.
+    pub fn token(mut self, token: impl Into<Password>) -> Self {
+        self.options.token = Some(token.into());
+        self
+    }
+
+    /// Sends the token without TLS too, so that anybody on the way can read it. It is not
+    /// needed where the dispatcher is on this machine.
+    pub fn token_without_tls(mut self) -> Self {
+        self.token_without_tls = true;
         self
     }
 
@@ -159,11 +186,21 @@ impl HarpCallerBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the address has
-    /// not the form `HOST`, `HOST:PORT` or `[IPV6]:PORT`.
+    /// not the form `HOST`, `HOST:PORT` or `[IPV6]:PORT`, a file of the TLS settings cannot be
+    /// used, or a token would go over the network without TLS.
     pub fn build(self) -> Result<HarpCaller, Error> {
         let address: Address = self.address.parse()?;
+        let mut options = self.options;
+        if let Some(tls) = self.tls {
+            options.transport = tls.build(&address)?;
+        } else if options.token.is_some() && !self.token_without_tls && !address.is_loopback() {
+            return Err(Error::invalid_input(
+                "token: would go over the network without TLS; add .tls(Tls::ca_file(\"...\")), \
+                 or .token_without_tls() if nobody else is on that network",
+            ));
+        }
         Ok(HarpCaller {
-            dispatcher: Arc::new(Dispatcher::new(address, self.options)),
+            dispatcher: Arc::new(Dispatcher::new(address, options)),
         })
     }
 }

@@ -44,7 +44,6 @@
 mod call;
 mod connection;
 mod error;
-mod read_ahead;
 
 pub use call::{Cancel, Event, HostCall};
 pub use connection::Connection;

@@ -6,21 +6,25 @@ mod connection;
 pub(crate) mod feature;
 mod pool;
 mod reconnect;
+mod socket;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use harp_proto::Json;
 use harp_proto::client::reply::{CallReply, Reply};
 use harp_proto::client::{Hello, Request};
+use harp_proto::{Json, Password};
 use tokio::time::Instant;
 
 pub(crate) use address::Address;
 pub(crate) use connection::Connection;
 use pool::Pool;
 pub(crate) use reconnect::Reconnect;
+pub use tls::Tls;
+pub(crate) use tls::Transport;
 
 use crate::error::Phase;
 use crate::{Error, deadline, io_code};
@@ -28,12 +32,15 @@ use crate::{Error, deadline, io_code};
 /// What a [`HarpCallerBuilder`](crate::HarpCallerBuilder) sets.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    /// For resolving, connecting and `hello` together.
+    /// For resolving, connecting, TLS and `hello` together.
     pub(crate) connect_timeout: Duration,
     /// From the request to the end of its reply, of requests that do not wait.
     pub(crate) request_timeout: Duration,
     pub(crate) pool_size: usize,
     pub(crate) client_name: Option<String>,
+    /// What the client authenticates with.
+    pub(crate) token: Option<Password>,
+    pub(crate) transport: Transport,
     /// Greatest length of a reply's line in bytes.
     pub(crate) max_reply_size: usize,
     /// How long a dispatcher that was lost is looked for.
@@ -106,12 +113,15 @@ impl Dispatcher {
         self.question(request, Pace::Waits).await
     }
 
-    /// Sends a line as it is, on a connection of its own, and returns the first line of
-    /// the reply.
+    /// Sends a line as it is, on a connection of its own (greeted only if there is a token),
+    /// and returns the first line of the reply.
     pub(crate) async fn raw(&self, request: &Json) -> Result<Json, Error> {
         let mut line = BytesMut::from(request.as_bytes());
         line.extend_from_slice(b"\n");
-        let mut connection = self.connect(self.connect_deadline()).await?;
+        let mut connection = match self.options.token {
+            Some(_) => self.identified(self.connect_deadline()).await?,
+            None => self.connect(self.connect_deadline()).await?,
+        };
         let deadline = self.request_deadline();
         connection.send(&line, deadline).await?;
         let answer = connection.receive_until(deadline).await?;
@@ -217,6 +227,9 @@ impl Dispatcher {
     /// A new connection, persistent if the dispatcher has such.
     pub(crate) async fn new_connection(&self) -> Result<Connection, Error> {
         let deadline = self.connect_deadline();
+        if self.options.token.is_some() {
+            return self.identified(deadline).await;
+        }
         if !self.pool.is_taciturn()
             && let Some(connection) = self.greeted(deadline).await?
         {
@@ -227,13 +240,25 @@ impl Dispatcher {
         self.connect(deadline).await
     }
 
+    /// A new connection to a dispatcher that has taken the token.
+    async fn identified(&self, deadline: Instant) -> Result<Connection, Error> {
+        let connection = match self.greeted(deadline).await? {
+            Some(connection) => Some(connection),
+            // One that was just stopping, perhaps.
+            None => self.greeted(deadline).await?,
+        };
+        connection
+            .filter(|connection| connection.has(feature::TOKEN))
+            .ok_or_else(|| Error::unsupported(&self.address, feature::TOKEN))
+    }
+
     /// A new connection over which `hello` was answered; `None` if the dispatcher closed it
     /// without an answer.
     async fn greeted(&self, deadline: Instant) -> Result<Option<Connection>, Error> {
         let mut connection = self.connect(deadline).await?;
         let hello = Hello {
             client: self.options.client_name.clone(),
-            token: None,
+            token: self.options.token.clone(),
         };
         let answered = connection.hello(hello, deadline).await?;
         if answered {
@@ -243,8 +268,7 @@ impl Dispatcher {
     }
 
     async fn connect(&self, deadline: Instant) -> Result<Connection, Error> {
-        let connection =
-            Connection::open(&self.address, self.options.max_reply_size, deadline).await?;
+        let connection = Connection::open(&self.address, &self.options, deadline).await?;
         self.reached.store(true, Ordering::Relaxed);
         Ok(connection)
     }

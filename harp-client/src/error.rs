@@ -41,6 +41,7 @@ pub(crate) struct Broken {
 pub(crate) enum Phase {
     Resolve,
     Connect,
+    Tls,
     Hello,
     /// The request's line was not handed over whole: the dispatcher has not taken it.
     Request,
@@ -164,7 +165,7 @@ impl Error {
             ErrorKind::Communication,
             format!("dispatcher {address}, phase {phase}: {detail}"),
         );
-        error.0.retryable = broken.phase != Phase::Reply;
+        error.0.retryable = broken.phase != Phase::Reply && broken.may_pass();
         error.0.phase = Some(phase);
         error.0.broken = Some(broken);
         error
@@ -190,7 +191,7 @@ impl Error {
     /// Says that the request can be made again whatever became of it.
     #[must_use]
     pub(crate) fn of_a_question(mut self) -> Error {
-        self.0.retryable |= self.0.kind == ErrorKind::Communication
+        self.0.retryable |= self.0.broken.is_some_and(|broken| broken.may_pass())
             || self.wire_type() == Some(error_type::STORAGE_ERROR);
         self
     }
@@ -232,6 +233,7 @@ impl Phase {
         match self {
             Phase::Resolve => "resolve",
             Phase::Connect => "connect",
+            Phase::Tls => "tls",
             Phase::Hello => "hello",
             Phase::Request => "request",
             Phase::Reply => "reply",
@@ -269,6 +271,7 @@ impl From<HostError> for Error {
         error.0.phase = (kind == ErrorKind::Communication).then(|| host.phase().as_str());
         error.0.retryable = match host.kind() {
             HostErrorKind::Remote(failure) => failure.error_type == error_type::SHUTDOWN,
+            HostErrorKind::Network { code } if !io_code::may_pass(code) => false,
             _ => matches!(
                 host.phase(),
                 HostPhase::Resolve | HostPhase::Connect | HostPhase::Tls
@@ -296,6 +299,11 @@ impl Broken {
     /// True if there was a connection for the request to go over.
     pub(crate) fn was_connected(&self) -> bool {
         matches!(self.phase, Phase::Request | Phase::Reply)
+    }
+
+    /// True if it may be otherwise the next time.
+    pub(crate) fn may_pass(&self) -> bool {
+        io_code::may_pass(self.code)
     }
 
     /// True if the connection ended without a single line.

@@ -29,6 +29,12 @@ pub(crate) fn of(error: &io::Error) -> &'static str {
     }
 }
 
+/// False for what stays as it is until somebody mends it: a name that does not exist, a
+/// certificate that is not accepted.
+pub(crate) fn may_pass(code: &str) -> bool {
+    !matches!(code, NXDOMAIN | TLS)
+}
+
 /// True if it is our own system that cannot, not the peer or the way to it.
 pub(crate) fn is_own_fault(error: &io::Error) -> bool {
     matches!(

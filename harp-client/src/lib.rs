@@ -63,7 +63,10 @@
 //! one) every request has its own connection. A connection that died while idle is
 //! replaced silently, but a call that the dispatcher may have got is never sent again,
 //! unless it has a [key](RemoteServer::key). What the dispatcher does not know (a key,
-//! `start_by`, a confirmed cancel) is an error, never left out.
+//! `start_by`, a confirmed cancel, a token) is an error, never left out.
+//!
+//! [`HarpCallerBuilder`] sets time limits, the size of the pool, [TLS](Tls) with or without
+//! a client certificate, and a token.
 
 mod arguments;
 mod call;
@@ -78,15 +81,17 @@ mod harp_server;
 mod io_code;
 mod line_reader;
 mod packets;
+mod read_ahead;
 mod server;
 mod socket;
 pub mod tls;
 
 pub use call::{Cancellation, JobStatus, RemoteCall};
 pub use caller::{HarpCaller, HarpCallerBuilder};
+pub use dispatcher::Tls;
 pub use error::{Error, ErrorKind};
 pub use harp_proto::client::Packet;
-pub use harp_proto::{Failure, JobId, Json, Outcome};
+pub use harp_proto::{Failure, JobId, Json, Outcome, Password};
 pub use harp_server::{DirectCall, HarpServer, HarpServerBuilder};
 pub use packets::Packets;
 pub use server::{RemoteProcedure, RemoteServer};

@@ -1,4 +1,5 @@
-//! Judging a host's certificate (daemon, "How a host's certificate is judged").
+//! Judging a host's certificate (daemon, "How a host's certificate is judged"). A
+//! dispatcher's is judged by the same rules.
 //!
 //! A [`Trust`] stands for the operator's choice: a CA file, a file of known
 //! certificates, both or neither. It gives out a TLS configuration for each host it is
@@ -19,8 +20,9 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 
 pub use crate::fingerprint::{Fingerprint, NotAFingerprint};
-pub(crate) use explain::explain;
+pub(crate) use explain::{Peer, explain};
 use files::Files;
+pub(crate) use files::{Pem, Sources};
 use verifier::HostVerifier;
 
 use crate::endpoint::Endpoint;
@@ -79,6 +81,22 @@ pub enum TrustError {
         /// What is wrong.
         source: rustls::Error,
     },
+    /// A file that should hold a private key holds none.
+    #[error("{}: no PEM private key in it (-----BEGIN PRIVATE KEY-----)", file.display())]
+    NoKey {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Our own certificate and its key cannot be used.
+    #[error("{} with the key {}: cannot be used: {source}", file.display(), key.display())]
+    OwnCertificate {
+        /// The certificate's file.
+        file: PathBuf,
+        /// The key's.
+        key: PathBuf,
+        /// What is wrong.
+        source: rustls::Error,
+    },
     /// The TLS library refuses to be set up.
     #[error("cannot set up TLS: {0}")]
     Setup(#[from] rustls::Error),
@@ -88,7 +106,7 @@ pub enum TrustError {
 /// opened under them.
 #[derive(Debug)]
 pub struct Trust {
-    files: TrustFiles,
+    sources: Sources,
     provider: Arc<CryptoProvider>,
     state: Mutex<State>,
 }
@@ -108,10 +126,20 @@ impl Trust {
     ///
     /// [`TrustError`] if a file is broken or cannot be read, or the CA file is missing.
     pub fn new(files: TrustFiles) -> Result<Trust, TrustError> {
-        let loaded = Files::read(&files)?;
+        Trust::from_sources(Sources {
+            authorities: files.ca_file.map(Pem::File),
+            known: files.known_certs_file.map(Pem::File),
+            own: None,
+            verify_hostname: files.verify_hostname,
+        })
+    }
+
+    pub(crate) fn from_sources(sources: Sources) -> Result<Trust, TrustError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let loaded = Files::read(&sources, &provider)?;
         Ok(Trust {
-            files,
-            provider: Arc::new(rustls::crypto::ring::default_provider()),
+            sources,
+            provider,
             state: Mutex::new(State {
                 loaded: Some(loaded),
                 configs: HashMap::new(),
@@ -123,7 +151,7 @@ impl Trust {
     /// without a fingerprint of its own.
     #[must_use]
     pub fn accepts_anything(&self) -> bool {
-        self.files.ca_file.is_none() && self.files.known_certs_file.is_none()
+        self.sources.authorities.is_none() && self.sources.known.is_none()
     }
 
     /// The TLS configuration for a call to this host that starts now. Looks whether the
@@ -136,16 +164,20 @@ impl Trust {
     pub fn client_config(&self, endpoint: &Endpoint) -> Result<Arc<ClientConfig>, TrustError> {
         let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *guard;
-        let files = state.refresh(&self.files)?;
+        let rules = state.refresh(&self.sources, &self.provider)?;
         if let Some(config) = state.configs.get(endpoint) {
             return Ok(Arc::clone(config));
         }
-        let verifier = HostVerifier::new(files, endpoint.fingerprint, &self.provider);
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+        let own = rules.own.clone();
+        let verifier = HostVerifier::new(rules, endpoint.fingerprint, &self.provider);
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(rustls::ALL_VERSIONS)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match own {
+            Some(own) => builder.with_client_cert_resolver(own),
+            None => builder.with_no_client_auth(),
+        };
         config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_HOST);
         let config = Arc::new(config);
         if state.configs.len() >= CACHED_HOSTS {
@@ -158,14 +190,18 @@ impl Trust {
 
 impl State {
     /// What the files say now.
-    fn refresh(&mut self, paths: &TrustFiles) -> Result<Arc<files::Rules>, TrustError> {
+    fn refresh(
+        &mut self,
+        sources: &Sources,
+        provider: &CryptoProvider,
+    ) -> Result<Arc<files::Rules>, TrustError> {
         if let Some(loaded) = &self.loaded
-            && loaded.are_current(paths)
+            && loaded.are_current()
         {
             return Ok(loaded.rules());
         }
         let before = self.loaded.take();
-        match Files::read(paths) {
+        match Files::read(sources, provider) {
             Ok(now) => {
                 let now = match before {
                     Some(before) if before.are_the_same(&now) => now.with_rules_of(&before),

@@ -10,9 +10,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::read_ahead::ReadAhead;
 use super::{Endpoint, HostCall, HostError, Limits, Phase};
 use crate::line_reader::LineReader;
+use crate::read_ahead::ReadAhead;
 use crate::tls::{Trust, TrustError};
 use crate::{io_code, socket};
 

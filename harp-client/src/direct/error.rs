@@ -194,7 +194,12 @@ impl HostError {
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let mut error_here = if let Some(tls) = tls {
-            HostError::network(endpoint, phase, io_code::TLS, tls::explain(tls))
+            HostError::network(
+                endpoint,
+                phase,
+                io_code::TLS,
+                tls::explain(tls, tls::Peer::Host),
+            )
         } else if io_code::is_own_fault(&error) {
             let code = io_code::of(&error);
             let detail = format!("this system cannot: {error}; raise its limits");

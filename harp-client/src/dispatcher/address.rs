@@ -1,7 +1,7 @@
 //! Where the dispatcher is.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use harp_proto::CLIENT_PORT;
@@ -14,6 +14,16 @@ pub(crate) struct Address {
     /// A name or an IP address, without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
+}
+
+impl Address {
+    /// True if this is certain to be the machine that we are on.
+    pub(crate) fn is_loopback(&self) -> bool {
+        match self.host.parse::<IpAddr>() {
+            Ok(address) => address.is_loopback(),
+            Err(_) => self.host.eq_ignore_ascii_case("localhost"),
+        }
+    }
 }
 
 impl FromStr for Address {

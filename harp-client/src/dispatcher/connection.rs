@@ -1,7 +1,6 @@
 //! One connection to the dispatcher.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -9,21 +8,20 @@ use bytes::{Bytes, BytesMut};
 use harp_proto::client::reply::{self, HelloReply};
 use harp_proto::client::{Hello, ReplyError, Request};
 use harp_proto::{Json, Outcome};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::Address;
+use super::socket::Socket;
+use super::{Address, Options};
 use crate::error::{Broken, Phase};
 use crate::line_reader::{LineError, LineReader};
-use crate::{Error, io_code, socket};
+use crate::{Error, io_code, socket, tls};
 
 /// A connection to the dispatcher, with no reply outstanding or one. Dropping it closes
 /// it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     address: Arc<Address>,
-    lines: LineReader<TcpStream>,
+    lines: LineReader<Socket>,
     manners: Manners,
     /// True if it has carried a request before.
     reused: bool,
@@ -42,37 +40,36 @@ enum Manners {
 }
 
 impl Connection {
-    /// Resolves and connects.
+    /// Resolves, connects, and does the TLS handshake if there is to be one.
     pub(crate) async fn open(
         address: &Arc<Address>,
-        max_line: usize,
+        options: &Options,
         deadline: Instant,
     ) -> Result<Connection, Error> {
         let failed = |phase| {
             move |error: io::Error| {
-                let code = match (phase, error.raw_os_error()) {
-                    (Phase::Resolve, None) if error.kind() != io::ErrorKind::TimedOut => {
-                        io_code::NXDOMAIN
-                    }
-                    _ => io_code::of(&error),
-                };
+                let code = code(&error);
                 let broken = Broken {
                     phase,
                     code,
                     taciturn: false,
                 };
-                Error::broken(address, broken, advice(code, &error)).with_source(error)
+                Error::broken(address, broken, advice(code, phase, &error)).with_source(error)
             }
         };
         let addresses = socket::resolve(&address.host, address.port, deadline)
             .await
             .map_err(failed(Phase::Resolve))?;
-        let socket = socket::connect(&addresses, deadline)
+        let tcp = socket::connect(&addresses, deadline)
             .await
             .map_err(failed(Phase::Connect))?;
+        let socket = match timeout_at(deadline, Socket::open(tcp, &options.transport)).await {
+            Ok(socket) => socket.map_err(failed(Phase::Tls))?,
+            Err(_) => return Err(failed(Phase::Tls)(io::ErrorKind::TimedOut.into())),
+        };
         Ok(Connection {
             address: Arc::clone(address),
-            lines: LineReader::new(socket, max_line),
+            lines: LineReader::new(socket, options.max_reply_size),
             manners: Manners::OneRequest,
             reused: false,
         })
@@ -90,8 +87,7 @@ impl Connection {
         };
         let answer = match timeout_at(deadline, greeting).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(LineError::Closed)) => return Ok(false),
-            Ok(Err(LineError::Io(error))) if is_end(&error) => return Ok(false),
+            Ok(Err(error)) if self.knows_no_hello(&error) => return Ok(false),
             Ok(Err(error)) => return Err(self.broken(Phase::Hello, error)),
             Err(_) => return Err(self.timed_out(Phase::Hello)),
         };
@@ -182,10 +178,18 @@ impl Connection {
     /// True if nothing has come since the last reply, not even the end: asks the system,
     /// whose answer is newer than what the runtime has seen.
     pub(crate) fn is_quiet(&self) -> bool {
-        let socket = socket2::SockRef::from(self.lines.source());
-        let peeked = socket.peek(&mut [MaybeUninit::uninit(); 1]);
-        !self.lines.has_partial_line()
-            && matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        !self.lines.has_partial_line() && self.lines.source().is_quiet()
+    }
+
+    /// True if this is how one ends the connection that knows no `hello`; such a one knows
+    /// no TLS either.
+    fn knows_no_hello(&self, error: &LineError) -> bool {
+        !self.lines.source().is_tls()
+            && match error {
+                LineError::Closed => !self.lines.has_partial_line(),
+                LineError::Io(error) => is_end(error),
+                LineError::TooLong(_) => false,
+            }
     }
 
     fn broken(&self, phase: Phase, error: LineError) -> Error {
@@ -203,7 +207,11 @@ impl Connection {
             LineError::Closed => Error::broken(
                 &self.address,
                 broken(io_code::CLOSED),
-                match taciturn {
+                match taciturn && phase != Phase::Hello {
+                    false if self.lines.has_partial_line() => {
+                        "the dispatcher closed the connection in the middle of a line; \
+                         a listener for TLS answers like that where .tls(...) is missing"
+                    }
                     false => "the dispatcher closed the connection before it had answered",
                     true => {
                         "the dispatcher closed the connection before it had answered; \
@@ -213,7 +221,9 @@ impl Connection {
                 },
             ),
             LineError::Io(error) => {
-                Error::broken(&self.address, broken(io_code::of(&error)), &error).with_source(error)
+                let code = code(&error);
+                Error::broken(&self.address, broken(code), advice(code, phase, &error))
+                    .with_source(error)
             }
         }
     }
@@ -242,15 +252,40 @@ fn is_end(error: &io::Error) -> bool {
     )
 }
 
-/// The system's message, and what to do where that is known.
-fn advice(code: &str, error: &io::Error) -> String {
-    match code {
-        io_code::NXDOMAIN => format!("{error}; is the dispatcher's name right?"),
-        io_code::ETIMEDOUT => {
+fn code(error: &io::Error) -> &'static str {
+    match tls_error(error) {
+        Some(_) => io_code::TLS,
+        None => io_code::of(error),
+    }
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// The system's or the TLS library's message, and what to do where that is known.
+fn advice(code: &str, phase: Phase, error: &io::Error) -> String {
+    if let Some(error) = tls_error(error) {
+        return tls::explain(error, tls::Peer::Dispatcher);
+    }
+    match (code, phase) {
+        (io_code::NXDOMAIN, _) => format!("{error}; is the dispatcher's name right?"),
+        (io_code::ETIMEDOUT, Phase::Tls) => {
+            "no TLS handshake in time; is it a TLS listener of harpcallerd?".to_owned()
+        }
+        (io_code::ETIMEDOUT, Phase::Resolve) => {
+            "the name service did not answer in time".to_owned()
+        }
+        (io_code::ETIMEDOUT, Phase::Connect) => {
             "no answer in time; is the machine up, and does a firewall let this port through?"
                 .to_owned()
         }
-        "econnrefused" => {
+        (io_code::CLOSED, Phase::Tls) => {
+            "the connection was closed during the TLS handshake; is it a TLS listener of \
+             harpcallerd?"
+                .to_owned()
+        }
+        ("econnrefused", _) => {
             format!("{error}; does harpcallerd run there, and listen on this port?")
         }
         _ => error.to_string(),

@@ -13,6 +13,8 @@ pub(crate) const TIMESTAMPS: &str = "timestamps";
 pub(crate) const KEY: &str = "key";
 /// A call takes `start_by`.
 pub(crate) const START_BY: &str = "start_by";
+/// `hello` takes a `token`.
+pub(crate) const TOKEN: &str = "token";
 /// A cancel takes `confirm`.
 pub(crate) const CONFIRM: &str = "confirm";
 

@@ -77,7 +77,7 @@ impl Reconnect {
         }
         let passing = match error.broken_at() {
             Some(broken) if broken.taciturn && broken.without_a_word() => self.heard,
-            Some(_) => true,
+            Some(broken) => broken.may_pass(),
             None => error.is_busy(),
         };
         let failing_since = *self.failing_since.get_or_insert_with(Instant::now);

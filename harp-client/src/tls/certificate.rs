@@ -31,8 +31,9 @@ pub(super) enum Refused {
     #[error("its certificate cannot be read: {why}; {}", make_a_new_one!())]
     Unreadable { why: String },
     #[error(
-        "its certificate has the fingerprint {found}, not {wanted} as the hosts registry says; \
-         if the host was given a new certificate, set the new fingerprint there"
+        "its certificate has the fingerprint {found}, not {wanted} as expected; \
+         if it was given a new certificate, expect that one's (in the hosts registry, or \
+         wherever the fingerprint is set)"
     )]
     OtherFingerprint {
         found: super::Fingerprint,

@@ -1,38 +1,65 @@
 //! The trust files: what they say, and whether they still say it.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustls::RootCertStore;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use rustls::crypto::CryptoProvider;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{Fingerprint, TrustError, TrustFiles};
+use super::{Fingerprint, TrustError};
 
-/// A file changed again within this time can look unchanged, on a file system that
-/// counts whole seconds; until then it is read again.
-const UNSETTLED: Duration = Duration::from_secs(2);
+/// A file changed again within these seconds can look unchanged, on a file system that
+/// counts whole ones; until then it is read again.
+const UNSETTLED: i64 = 2;
 
-/// What the trust files say.
+/// Where a PEM text comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Pem {
+    /// Looked at again before each connection.
+    File(PathBuf),
+    /// Given by the program, under the name of the option.
+    Text(&'static str, Arc<[u8]>),
+}
+
+/// Everything that decides about a peer, and what we show it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources {
+    /// The CAs.
+    pub(crate) authorities: Option<Pem>,
+    /// The known certificates.
+    pub(crate) known: Option<Pem>,
+    /// Our own certificate and its key.
+    pub(crate) own: Option<(Pem, Pem)>,
+    /// Whether a certificate that a CA signed must name the peer.
+    pub(crate) verify_hostname: bool,
+}
+
+/// What the sources say.
 #[derive(Debug)]
 pub(super) struct Rules {
     /// With a CA file.
     pub(super) authorities: Option<RootCertStore>,
     /// With a file of known certificates.
     pub(super) known: Option<HashSet<Box<[u8]>>>,
+    /// What we show to a peer that asks who we are.
+    pub(super) own: Option<Arc<SingleCertAndKey>>,
     /// Whether a certificate that a CA signed must name the host.
     pub(super) verify_hostname: bool,
 }
 
-/// The trust files as they were when read.
+/// The files as they were when read.
 #[derive(Debug)]
 pub(super) struct Files {
-    authorities: Option<Seen>,
-    known: Option<Seen>,
+    watched: Vec<Seen>,
     /// True if nothing was changed shortly before the reading.
     settled: bool,
     rules: Arc<Rules>,
@@ -41,44 +68,52 @@ pub(super) struct Files {
 /// One file at the time of its reading.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
+    file: PathBuf,
     stamp: Option<Stamp>,
     content: Fingerprint,
 }
 
-/// What is looked at to see a change; `None` in its place stands for a missing file.
+/// What is looked at to see a change; `None` in its place stands for a missing file. The
+/// time of the last change of its inode is set by the system alone; the other times may
+/// be set by anybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
-    size: u64,
-    modified: SystemTime,
+    device: u64,
     inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl Files {
-    pub(super) fn read(paths: &TrustFiles) -> Result<Files, TrustError> {
+    pub(super) fn read(sources: &Sources, provider: &CryptoProvider) -> Result<Files, TrustError> {
         let read_at = SystemTime::now();
-        let authorities = paths
-            .ca_file
-            .as_deref()
-            .map(|file| Source::read(file, Missing::Refused))
-            .transpose()?;
-        let known = paths
-            .known_certs_file
-            .as_deref()
-            .map(|file| Source::read(file, Missing::Empty))
-            .transpose()?;
+        let mut watched = Vec::new();
         let rules = Rules {
-            authorities: authorities.as_ref().map(Source::authorities).transpose()?,
-            known: known.as_ref().map(Source::known).transpose()?,
-            verify_hostname: paths.verify_hostname,
+            authorities: sources
+                .authorities
+                .as_ref()
+                .map(|pem| Source::read(pem, Missing::Refused, &mut watched)?.authorities())
+                .transpose()?,
+            known: sources
+                .known
+                .as_ref()
+                .map(|pem| Source::read(pem, Missing::Empty, &mut watched)?.known())
+                .transpose()?,
+            own: sources
+                .own
+                .as_ref()
+                .map(|(certificate, key)| {
+                    let certificate = Source::read(certificate, Missing::Refused, &mut watched)?;
+                    let key = Source::read(key, Missing::Refused, &mut watched)?;
+                    certificate.with_key(&key, provider)
+                })
+                .transpose()?,
+            verify_hostname: sources.verify_hostname,
         };
-        let settled = [&authorities, &known]
-            .into_iter()
-            .flatten()
-            .all(|source| source.settled(read_at));
         Ok(Files {
-            authorities: authorities.map(|source| source.seen),
-            known: known.map(|source| source.seen),
-            settled,
+            settled: watched.iter().all(|seen| seen.is_settled(read_at)),
+            watched,
             rules: Arc::new(rules),
         })
     }
@@ -88,19 +123,14 @@ impl Files {
     }
 
     /// True if the files need not be read again.
-    pub(super) fn are_current(&self, paths: &TrustFiles) -> bool {
-        let unchanged = |file: Option<&Path>, seen: &Option<Seen>| match (file, seen) {
-            (Some(file), Some(seen)) => Stamp::of(file).is_ok_and(|stamp| stamp == seen.stamp),
-            _ => true,
-        };
-        self.settled
-            && unchanged(paths.ca_file.as_deref(), &self.authorities)
-            && unchanged(paths.known_certs_file.as_deref(), &self.known)
+    pub(super) fn are_current(&self) -> bool {
+        let unchanged = |seen: &Seen| Stamp::of(&seen.file).is_ok_and(|stamp| stamp == seen.stamp);
+        self.settled && self.watched.iter().all(unchanged)
     }
 
     /// True if a second reading found the very same files.
     pub(super) fn are_the_same(&self, other: &Files) -> bool {
-        self.authorities == other.authorities && self.known == other.known
+        self.watched == other.watched
     }
 
     pub(super) fn with_rules_of(mut self, other: &Files) -> Files {
@@ -109,13 +139,29 @@ impl Files {
     }
 }
 
+impl Seen {
+    /// True if a change after `read_at` is sure to show in the stamp.
+    fn is_settled(&self, read_at: SystemTime) -> bool {
+        let Ok(now) = read_at.duration_since(SystemTime::UNIX_EPOCH) else {
+            return false;
+        };
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        self.stamp.is_none_or(|stamp| {
+            let (last, _) = stamp.modified.max(stamp.changed);
+            now.saturating_sub(last) > UNSETTLED
+        })
+    }
+}
+
 impl Stamp {
     fn of(file: &Path) -> io::Result<Option<Stamp>> {
         match std::fs::metadata(file) {
             Ok(metadata) => Ok(Some(Stamp {
-                size: metadata.len(),
-                modified: metadata.modified()?,
+                device: metadata.dev(),
                 inode: metadata.ino(),
+                size: metadata.len(),
+                modified: (metadata.mtime(), metadata.mtime_nsec()),
+                changed: (metadata.ctime(), metadata.ctime_nsec()),
             })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -129,17 +175,30 @@ enum Missing {
     Refused,
 }
 
-/// A file's text while it is being read.
+/// A PEM text while it is being read.
 struct Source<'a> {
+    /// The file, or the option's name in its place.
     file: &'a Path,
-    text: Vec<u8>,
-    seen: Seen,
+    text: Cow<'a, [u8]>,
 }
 
 impl<'a> Source<'a> {
-    fn read(file: &'a Path, missing: Missing) -> Result<Source<'a>, TrustError> {
+    fn read(
+        pem: &'a Pem,
+        missing: Missing,
+        watched: &mut Vec<Seen>,
+    ) -> Result<Source<'a>, TrustError> {
+        let file = match pem {
+            Pem::File(file) => file,
+            Pem::Text(option, text) => {
+                return Ok(Source {
+                    file: Path::new(option),
+                    text: Cow::Borrowed(text),
+                });
+            }
+        };
         let unreadable = |source| TrustError::Read {
-            file: file.to_owned(),
+            file: file.clone(),
             source,
         };
         // Looked at before reading: what changes in between shows at the next call.
@@ -151,20 +210,14 @@ impl<'a> Source<'a> {
             }
             Err(error) => return Err(unreadable(error)),
         };
-        let content = Fingerprint::of(&text);
+        watched.push(Seen {
+            file: file.clone(),
+            stamp,
+            content: Fingerprint::of(&text),
+        });
         Ok(Source {
             file,
-            text,
-            seen: Seen { stamp, content },
-        })
-    }
-
-    /// True if a change after `read_at` is sure to show in the stamp.
-    fn settled(&self, read_at: SystemTime) -> bool {
-        self.seen.stamp.is_none_or(|stamp| {
-            read_at
-                .duration_since(stamp.modified)
-                .is_ok_and(|age| age > UNSETTLED)
+            text: Cow::Owned(text),
         })
     }
 
@@ -200,5 +253,46 @@ impl<'a> Source<'a> {
         self.certificates()
             .map(|certificate| Ok(Box::from(certificate?.as_ref())))
             .collect()
+    }
+
+    /// This certificate, its chain behind it, and the key that belongs to it.
+    fn with_key(
+        &self,
+        key: &Source<'_>,
+        provider: &CryptoProvider,
+    ) -> Result<Arc<SingleCertAndKey>, TrustError> {
+        let chain: Vec<_> = self.certificates().collect::<Result<_, _>>()?;
+        if chain.is_empty() {
+            return Err(TrustError::Empty {
+                file: self.file.to_owned(),
+            });
+        }
+        let private = PrivateKeyDer::from_pem_slice(&key.text).map_err(|source| match source {
+            pem::Error::NoItemsFound => TrustError::NoKey {
+                file: key.file.to_owned(),
+            },
+            source => TrustError::Pem {
+                file: key.file.to_owned(),
+                source,
+            },
+        })?;
+        let certified = CertifiedKey::from_der(chain, private, provider).map_err(|source| {
+            TrustError::OwnCertificate {
+                file: self.file.to_owned(),
+                key: key.file.to_owned(),
+                source,
+            }
+        })?;
+        Ok(Arc::new(SingleCertAndKey::from(certified)))
+    }
+}
+
+/// Shows no text: it may be a key.
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pem::File(file) => f.debug_tuple("File").field(file).finish(),
+            Pem::Text(option, _) => f.debug_tuple("Text").field(option).finish(),
+        }
     }
 }

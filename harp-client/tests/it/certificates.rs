@@ -9,6 +9,7 @@ pub struct Identity {
     pub certificate: CertificateDer<'static>,
     pub key: PrivateKeyDer<'static>,
     pub pem: String,
+    pub key_pem: String,
 }
 
 impl Identity {
@@ -27,6 +28,20 @@ impl Identity {
         Identity::of(params.self_signed(&key).unwrap(), &key)
     }
 
+    /// One whose dates cannot be read.
+    pub fn with_dates_that_are_none() -> Identity {
+        const DATE: &[u8] = b"750101000000Z";
+        let mut identity = Identity::self_signed();
+        let mut der = identity.certificate.to_vec();
+        let at = der.windows(DATE.len()).position(|text| text == DATE);
+        der[at.expect("rcgen's first date")] = b'x';
+        identity.certificate = CertificateDer::from(der);
+        let base64 = base64(&identity.certificate);
+        identity.pem =
+            format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
+        identity
+    }
+
     /// A certificate out of a file, shown by a host that does not have its key.
     pub fn stolen(pem: &str) -> Identity {
         use rustls::pki_types::pem::PemObject;
@@ -34,6 +49,7 @@ impl Identity {
             certificate: CertificateDer::from_pem_slice(pem.as_bytes()).unwrap(),
             key: Identity::self_signed().key,
             pem: pem.to_owned(),
+            key_pem: String::new(),
         }
     }
 
@@ -41,6 +57,7 @@ impl Identity {
         Identity {
             certificate: certificate.der().clone(),
             pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
             key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         }
     }
@@ -87,4 +104,20 @@ impl Authority {
 
 fn own_names() -> Vec<String> {
     vec!["127.0.0.1".to_owned(), "localhost".to_owned()]
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            text.push(match digit <= three.len() {
+                true => char::from(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize]),
+                false => '=',
+            });
+        }
+    }
+    text
 }

@@ -7,6 +7,7 @@ mod calls;
 mod certificates;
 mod connections;
 mod direct;
+mod encrypted;
 mod harp_server;
 mod packets;
 mod promises;

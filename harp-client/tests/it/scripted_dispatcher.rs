@@ -1,13 +1,17 @@
 //! A dispatcher that does what its script says, connection by connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use harp_client::{HarpCaller, HarpCallerBuilder};
+use rustls::ServerConfig;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Longer than anything that should happen takes.
 const LONG: Duration = Duration::from_secs(20);
@@ -69,6 +73,24 @@ impl ScriptedDispatcher {
     }
 
     pub async fn start_at<const N: usize>(port: u16, scripts: [Vec<Act>; N]) -> ScriptedDispatcher {
+        ScriptedDispatcher::listen(port, None, scripts).await
+    }
+
+    /// The same over TLS. A handshake that fails is the end of its connection and of its
+    /// script.
+    pub async fn start_tls<const N: usize>(
+        config: ServerConfig,
+        scripts: [Vec<Act>; N],
+    ) -> ScriptedDispatcher {
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        ScriptedDispatcher::listen(0, Some(acceptor), scripts).await
+    }
+
+    async fn listen<const N: usize>(
+        port: u16,
+        tls: Option<TlsAcceptor>,
+        scripts: [Vec<Act>; N],
+    ) -> ScriptedDispatcher {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (count, seen) = watch::channel(0);
@@ -76,7 +98,17 @@ impl ScriptedDispatcher {
             let mut connections = Vec::new();
             for script in scripts {
                 let (socket, _) = listener.accept().await.unwrap();
-                connections.push(tokio::spawn(play(socket, script)));
+                let tls = tls.clone();
+                connections.push(tokio::spawn(async move {
+                    match tls {
+                        None => play(socket, script).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(socket).await {
+                                play(stream, script).await;
+                            }
+                        }
+                    }
+                }));
                 count.send_modify(|count| *count += 1);
             }
             drop(listener);
@@ -117,7 +149,24 @@ impl ScriptedDispatcher {
     }
 }
 
-async fn play(socket: TcpStream, script: Vec<Act>) {
+/// What a connection runs over.
+trait Wire: AsyncRead + AsyncWrite + Unpin {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Wire for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Wire for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+async fn play<S: Wire>(socket: S, script: Vec<Act>) {
     let mut stream = BufReader::new(socket);
     for act in script {
         match act {
@@ -138,21 +187,22 @@ async fn play(socket: TcpStream, script: Vec<Act>) {
                 assert_eq!(rest, "");
             }
             Act::Reset => {
-                let socket = socket2::SockRef::from(stream.get_ref());
+                let socket = socket2::SockRef::from(stream.get_ref().tcp());
                 socket.set_linger(Some(Duration::ZERO)).unwrap();
             }
         }
     }
 }
 
-async fn read(stream: &mut BufReader<TcpStream>) -> Value {
+async fn read(stream: &mut BufReader<impl Wire>) -> Value {
     let mut line = String::new();
     stream.read_line(&mut line).await.unwrap();
     assert!(line.ends_with('\n'), "no whole line: {line:?}");
     serde_json::from_str(&line).unwrap()
 }
 
-async fn write(stream: &mut BufReader<TcpStream>, bytes: &[u8]) {
+async fn write(stream: &mut BufReader<impl Wire>, bytes: &[u8]) {
     // The client may have gone.
     let _ = stream.write_all(bytes).await;
+    let _ = stream.flush().await;
 }

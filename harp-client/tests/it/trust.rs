@@ -287,6 +287,29 @@ async fn weak_certificates_are_refused_under_every_rule() {
 }
 
 #[tokio::test]
+async fn a_pinned_certificate_need_not_be_readable() {
+    // Dates that are none: who compares byte for byte has no use for them, and the
+    // handshake's signature is checked without.
+    let identity = Identity::with_dates_that_are_none();
+    let authority = Authority::new("one");
+    let files = Files::new();
+    files.write_ca(&authority.pem).write_known(&identity.pem);
+    let host = host(&identity).await;
+    let mut pinned = host.endpoint();
+    pinned.fingerprint = Some(Fingerprint::of(&identity.certificate));
+    for (endpoint, trust) in [
+        (pinned, files.trust_ca(true)),
+        (host.endpoint(), files.trust_known()),
+        (host.endpoint(), files.trust_both()),
+        (host.endpoint(), anything()),
+    ] {
+        call(&endpoint, &trust).await.unwrap();
+    }
+    let message = refused(&host.endpoint(), &files.trust_ca(true)).await;
+    assert!(message.contains("cannot be read"), "{message}");
+}
+
+#[tokio::test]
 async fn broken_files_are_named() {
     let files = Files::new();
     let with = |ca: bool, known: bool| {

@@ -13,17 +13,27 @@ use crate::line_reader::READ_SIZE;
 /// A TCP connection that is read [`READ_SIZE`] at a time: rustls asks for 4 KiB, four
 /// system calls for each full TLS record. Holds no memory while nothing arrives.
 #[derive(Debug)]
-pub(super) struct ReadAhead {
+pub(crate) struct ReadAhead {
     socket: TcpStream,
     arrived: BytesMut,
 }
 
 impl ReadAhead {
-    pub(super) fn new(socket: TcpStream) -> ReadAhead {
+    pub(crate) fn new(socket: TcpStream) -> ReadAhead {
         ReadAhead {
             socket,
             arrived: BytesMut::new(),
         }
+    }
+
+    /// The connection itself.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// True if bytes have been taken from the socket that nobody has read.
+    pub(crate) fn has_arrived(&self) -> bool {
+        !self.arrived.is_empty()
     }
 
     fn poll_arrived(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,0 +1,101 @@
+//! What a connection to the dispatcher runs over.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::task::{Context, Poll};
+
+use harp_proto::LineBuffer;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::tls::{Encrypted, Transport};
+use crate::line_reader::Source;
+use crate::read_ahead::ReadAhead;
+
+/// Plain TCP, or TLS over it. Dropping it closes it.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<ReadAhead>>),
+}
+
+impl Socket {
+    /// Does the TLS handshake, where there is to be one. Dropping the future closes the
+    /// connection.
+    pub(super) async fn open(tcp: TcpStream, transport: &Transport) -> io::Result<Socket> {
+        match transport {
+            Transport::Plain => Ok(Socket::Plain(tcp)),
+            Transport::Tls(encrypted) => {
+                let stream = encrypted.handshake(tcp).await?;
+                Ok(Socket::Tls(Box::new(stream)))
+            }
+        }
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self, Socket::Tls(_))
+    }
+
+    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Socket::Plain(tcp) => tcp.write_all(bytes).await,
+            Socket::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+        }
+    }
+
+    /// True if nothing has come, not even the end: asks the system, whose answer is newer
+    /// than what the runtime has seen.
+    pub(super) fn is_quiet(&self) -> bool {
+        let tcp = match self {
+            Socket::Plain(tcp) => tcp,
+            Socket::Tls(stream) => {
+                let (below, session) = stream.get_ref();
+                // What the session has decrypted has been read: whoever waits for a line
+                // reads all there is.
+                if below.has_arrived() || session.is_handshaking() {
+                    return false;
+                }
+                below.socket()
+            }
+        };
+        let peeked = socket2::SockRef::from(tcp).peek(&mut [MaybeUninit::uninit(); 1]);
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+impl Encrypted {
+    async fn handshake(&self, tcp: TcpStream) -> io::Result<TlsStream<ReadAhead>> {
+        let peer = tcp.peer_addr()?;
+        // Looked at when the client was set up.
+        let name = self
+            .endpoint
+            .server_name(peer.ip())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        // As late as can be, so that it is the trust of now that decides.
+        let config = self
+            .trust
+            .client_config(&self.endpoint)
+            .map_err(io::Error::other)?;
+        TlsConnector::from(config)
+            .connect(name, ReadAhead::new(tcp))
+            .await
+    }
+}
+
+impl Source for Socket {
+    fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        lines: &mut LineBuffer,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Socket::Plain(tcp) => tcp.poll_fill(context, lines),
+            Socket::Tls(stream) => stream.poll_fill(context, lines),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! How the dispatcher is known over TLS, and how it knows us.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Address;
+use crate::Error;
+use crate::endpoint::Endpoint;
+use crate::fingerprint::Fingerprint;
+use crate::tls::{Pem, Sources, Trust};
+
+/// TLS to the dispatcher: which certificate it must have, and what this client shows.
+///
+/// It begins with the one choice that has to be made; files are looked at again before
+/// each new connection, so that a renewed certificate is used without a restart.
+///
+/// ```no_run
+/// # fn example() -> Result<(), harp_client::Error> {
+/// use harp_client::{HarpCaller, Tls};
+///
+/// let tls = Tls::ca_file("/etc/harp/ca.pem")
+///     .client_certificate("/etc/shop/client.pem", "/etc/shop/client.key");
+/// let rpc = HarpCaller::builder("dispatcher.example.net:3503")
+///     .tls(tls)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Tls {
+    sources: Sources,
+    fingerprint: Option<Fingerprint>,
+    server_name: Option<String>,
+}
+
+impl Tls {
+    /// Accepts a certificate that a CA in this PEM file has signed and that names the
+    /// dispatcher.
+    pub fn ca_file(file: impl Into<PathBuf>) -> Tls {
+        Tls::authorities(Pem::File(file.into()))
+    }
+
+    /// The same, with the PEM text itself.
+    pub fn ca_pem(text: impl AsRef<[u8]>) -> Tls {
+        Tls::authorities(Pem::Text("ca_pem", text.as_ref().into()))
+    }
+
+    /// Accepts the certificate of this fingerprint and no other; names and dates are of no
+    /// matter.
+    pub fn fingerprint(fingerprint: Fingerprint) -> Tls {
+        Tls {
+            fingerprint: Some(fingerprint),
+            ..Tls::accept_any_certificate()
+        }
+    }
+
+    /// Accepts any certificate, so that anybody on the way can read and change what is
+    /// said.
+    pub fn accept_any_certificate() -> Tls {
+        Tls {
+            sources: Sources::default(),
+            fingerprint: None,
+            server_name: None,
+        }
+    }
+
+    /// The name that the certificate must have, when it is not the one that is connected
+    /// to.
+    pub fn server_name(mut self, name: impl Into<String>) -> Tls {
+        self.server_name = Some(name.into());
+        self
+    }
+
+    /// Shows this certificate (PEM, with its chain behind it) to a dispatcher that asks who
+    /// is there; the second file has its private key.
+    pub fn client_certificate(
+        mut self,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Tls {
+        self.sources.own = Some((Pem::File(certificate.into()), Pem::File(key.into())));
+        self
+    }
+
+    /// The same, with the PEM texts themselves.
+    pub fn client_certificate_pem(
+        mut self,
+        certificate: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+    ) -> Tls {
+        let certificate = Pem::Text("client_certificate_pem", certificate.as_ref().into());
+        let key = Pem::Text("the key of client_certificate_pem", key.as_ref().into());
+        self.sources.own = Some((certificate, key));
+        self
+    }
+
+    fn authorities(pem: Pem) -> Tls {
+        Tls {
+            sources: Sources {
+                authorities: Some(pem),
+                verify_hostname: true,
+                ..Sources::default()
+            },
+            fingerprint: None,
+            server_name: None,
+        }
+    }
+
+    pub(crate) fn build(self, address: &Address) -> Result<Transport, Error> {
+        let trust = Trust::from_sources(self.sources)
+            .map_err(|error| Error::invalid_input(format!("tls: {error}")).with_source(error))?;
+        let endpoint = Endpoint {
+            address: address.host.clone(),
+            port: address.port,
+            tls_name: self.server_name,
+            fingerprint: self.fingerprint,
+        };
+        if let Some(name) = endpoint.wrong_tls_name() {
+            return Err(Error::invalid_input(format!(
+                "server_name {name:?}: neither a DNS name nor an address; it is written as in \
+                 dispatcher.example.net"
+            )));
+        }
+        Ok(Transport::Tls(Arc::new(Encrypted { trust, endpoint })))
+    }
+}
+
+/// What connections to the dispatcher are made of.
+#[derive(Debug, Clone)]
+pub(crate) enum Transport {
+    Plain,
+    Tls(Arc<Encrypted>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Encrypted {
+    pub(crate) trust: Trust,
+    pub(crate) endpoint: Endpoint,
+}
