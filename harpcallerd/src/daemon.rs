@@ -96,6 +96,7 @@ impl Daemon {
             recovery::last_sequence(&unfinished) + 1,
         );
         let slot_grace = config.execution.slot_grace;
+        background.spawn(Arc::clone(&dispatcher).end_overdue());
         recovery::recover(&dispatcher, unfinished, config.resume_queued, slot_grace).await?;
 
         let closing = CancellationToken::new();

@@ -5,23 +5,29 @@
 //! disk: a job enters its queue and the live jobs, is recorded, and only then answered
 //! and, if it has a place, started. Its place is given back when `job::run` returns.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod overdue;
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use harp_client::direct::Cancel;
 use harp_client::tls::Trust;
 use harp_proto::client::Call;
 use harp_proto::{Fault, JobId, Outcome};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::clock;
+use crate::deadlines::Deadlines;
 use crate::hosts::Hosts;
 use crate::job::{self, ExecutionLimits, Start};
 use crate::jobs::{Jobs, LiveJob};
 use crate::queue::Queues;
 use crate::record::{CallRecord, LiveRecord, QueueRecord};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Submitted};
 
 /// The live jobs and all that acts on them.
 #[derive(Debug)]
@@ -29,6 +35,8 @@ pub struct Dispatcher {
     store: Store,
     jobs: Jobs,
     lineup: Mutex<Lineup>,
+    /// Told when a job has to start before all others that wait.
+    new_first_deadline: Notify,
     runner: job::Runner,
     max_live_jobs: usize,
     /// Submissions and jobs under way.
@@ -43,6 +51,8 @@ pub struct Dispatcher {
 #[derive(Debug)]
 struct Lineup {
     queues: Queues,
+    /// Of jobs that wait.
+    deadlines: Deadlines,
     next_sequence: u64,
     /// No new calls are taken.
     closed: bool,
@@ -53,6 +63,16 @@ struct Admitted {
     live: Arc<LiveJob>,
     call: CallRecord,
     record: LiveRecord,
+    unless_since: Option<u64>,
+}
+
+/// What a submission has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// The job.
+    pub job: JobId,
+    /// Whether an earlier submission with the same key had made it.
+    pub existing: bool,
 }
 
 impl Dispatcher {
@@ -74,9 +94,11 @@ impl Dispatcher {
             jobs: Jobs::default(),
             lineup: Mutex::new(Lineup {
                 queues: Queues::default(),
+                deadlines: Deadlines::default(),
                 next_sequence,
                 closed: false,
             }),
+            new_first_deadline: Notify::new(),
             max_live_jobs,
             tasks: TaskTracker::new(),
             closed: CancellationToken::new(),
@@ -96,15 +118,17 @@ impl Dispatcher {
         &self.store
     }
 
-    /// Accepts a call and returns its job once that is on disk.
+    /// Accepts a call and returns its job once that is on disk: a new one, or the one
+    /// that its key stands for.
     ///
     /// Cancel safe in this sense: once begun, the submission goes on when the future is
     /// dropped; the job then exists although nobody was told its id.
     ///
     /// # Errors
     ///
-    /// `shutdown`, `overloaded`, or `storage_error` with what is known of the job.
-    pub async fn submit(self: &Arc<Self>, call: Call) -> Result<JobId, Fault> {
+    /// `shutdown`, `overloaded`, `invalid_request` for a key that stands for another
+    /// call, or `storage_error` with what is known of the job.
+    pub async fn submit(self: &Arc<Self>, call: Call) -> Result<Accepted, Fault> {
         // Counted from before the check, so that a stop waits for it.
         let counted = self.tasks.token();
         let admitted = self.admit(call)?;
@@ -176,20 +200,78 @@ impl Dispatcher {
                 key: call.key,
                 submitted,
             },
+            unless_since: call.unless_since,
         })
     }
 
-    async fn record(self: Arc<Self>, admitted: Admitted) -> Result<JobId, Fault> {
-        let Admitted { live, call, record } = admitted;
-        let id = live.id;
-        if let Err(error) = self.store.submit(id, &call, &record).await {
-            warn!(job = %id, host = call.host, procedure = call.procedure, %error, "job not recorded");
-            self.forget(&live);
-            return Err(Fault::not_recorded(
-                matches!(error, StoreError::UnknownOutcome(_)),
-                error,
-            ));
+    async fn record(self: Arc<Self>, admitted: Admitted) -> Result<Accepted, Fault> {
+        let (job, existing) = match self.try_to_record(&admitted).await {
+            Ok(Submitted::Now) => (self.recorded(admitted), false),
+            Ok(Submitted::Before(job)) => {
+                self.forget(&admitted.live);
+                info!(%job, "submitted again under its key");
+                (job, true)
+            }
+            Ok(Submitted::KeyTaken) => {
+                self.forget(&admitted.live);
+                return Err(Fault::invalid_request(
+                    "key",
+                    "stands for a call to another host, of another procedure or with other arguments",
+                ));
+            }
+            Err(error) => {
+                let may_exist = matches!(error, StoreError::UnknownOutcome(_));
+                let fault = Fault::not_recorded(may_exist, error);
+                match may_exist {
+                    true => drop(self.tasks.spawn(Arc::clone(&self).find_out(admitted))),
+                    false => self.forget(&admitted.live),
+                }
+                return Err(fault);
+            }
+        };
+        Ok(Accepted { job, existing })
+    }
+
+    async fn try_to_record(&self, admitted: &Admitted) -> Result<Submitted, StoreError> {
+        let Admitted {
+            live,
+            call,
+            record,
+            unless_since,
+        } = admitted;
+        let submitted = self.store.submit_once(live.id, call, record, *unless_since);
+        submitted.await.inspect_err(|error| {
+            warn!(job = %live.id, host = call.host, procedure = call.procedure, %error, "job not recorded");
+        })
+    }
+
+    /// Finds out about a job that may be on disk or not, as soon as the store can be
+    /// written again, and sees to it that it is: were it there without anybody knowing,
+    /// it would be stuck until the next start. A stop leaves it to that start.
+    async fn find_out(self: Arc<Self>, admitted: Admitted) {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+                () = self.closed.cancelled() => return,
+            }
+            match self.try_to_record(&admitted).await {
+                Ok(Submitted::Now) => {
+                    self.recorded(admitted);
+                    return;
+                }
+                Err(StoreError::UnknownOutcome(_) | StoreError::Unavailable(_)) => {}
+                Ok(_) | Err(_) => return self.forget(&admitted.live),
+            }
         }
+    }
+
+    /// Lets a job go its way that is on disk now.
+    fn recorded(self: &Arc<Self>, admitted: Admitted) -> JobId {
+        let Admitted {
+            live, call, record, ..
+        } = admitted;
+        let id = live.id;
         info!(
             job = %id, host = call.host, procedure = call.procedure,
             queue = live.queue.as_ref().map(tracing::field::display), "job accepted"
@@ -198,16 +280,19 @@ impl Dispatcher {
             let call = Box::new(call);
             self.start(live, Start::Recorded { call, started });
         } else if let Some(queue) = &live.queue {
-            let next = self.lineup().queues.ready(queue, live.sequence);
+            let mut lineup = self.lineup();
+            self.await_start(&mut lineup, &live);
+            let next = lineup.queues.ready(queue, live.sequence);
+            drop(lineup);
             self.start_promoted(next);
             if live.is_cancel_requested() {
-                self.end_if_waiting(&live);
+                self.end_if_waiting(&live, Outcome::Cancelled);
             }
         }
-        Ok(id)
+        id
     }
 
-    /// Takes a job back that could not be recorded.
+    /// Takes a job back that is not recorded.
     fn forget(self: &Arc<Self>, live: &LiveJob) {
         self.jobs.remove(live.id);
         if let Some(queue) = &live.queue {
@@ -222,11 +307,18 @@ impl Dispatcher {
     /// Enters a job again that waited when the dispatcher stopped. To be called in the
     /// order of the jobs' sequence numbers, before the first submission.
     pub fn resume(self: &Arc<Self>, id: JobId, record: LiveRecord) {
-        let live = LiveJob::new(id, &record);
+        let waited = Duration::from_millis(clock::now().saturating_sub(record.submitted));
+        let live = LiveJob::waiting_since(id, &record, waited);
         self.jobs.insert(Arc::clone(&live));
         let LiveRecord {
             sequence, queue, ..
         } = record;
+        if let Some(outcome) = overdue::overdue(&live) {
+            let dispatcher = Arc::clone(self);
+            self.tasks
+                .spawn(async move { dispatcher.end_unstarted(&live, outcome).await });
+            return;
+        }
         let Some(queue) = queue else {
             return self.start(live, Start::ToRecord);
         };
@@ -239,6 +331,7 @@ impl Dispatcher {
         {
             start.push(id);
         } else {
+            self.await_start(&mut lineup, &live);
             start = lineup.queues.ready(&queue.name, sequence);
         }
         drop(lineup);
@@ -274,11 +367,31 @@ impl Dispatcher {
     ///
     /// `storage_error` if the end cannot be recorded.
     pub async fn cancel(self: &Arc<Self>, id: JobId) -> Result<bool, Fault> {
-        let Some(live) = self.jobs.get(id) else {
-            return Ok(false);
-        };
+        match self.jobs.get(id) {
+            Some(live) => self.cancel_live(&live).await,
+            None => Ok(false),
+        }
+    }
+
+    /// The same, then waits until the job's host is done with it, at most `slot_grace`,
+    /// and says whether that is proved. It is for a job whose host was never asked; it is
+    /// not where nothing was cancelled.
+    ///
+    /// Cancel safe: once begun, the cancellation goes on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Dispatcher::cancel`].
+    pub async fn cancel_and_confirm(self: &Arc<Self>, id: JobId) -> Result<(bool, Cancel), Fault> {
+        match self.jobs.get(id) {
+            Some(live) if self.cancel_live(&live).await? => Ok((true, live.host_done().await)),
+            _ => Ok((false, Cancel::Unconfirmed)),
+        }
+    }
+
+    async fn cancel_live(self: &Arc<Self>, live: &Arc<LiveJob>) -> Result<bool, Fault> {
         live.request_cancel();
-        self.end_if_waiting(&live);
+        self.end_if_waiting(live, Outcome::Cancelled);
         match live.ended_or_unrecorded().await {
             Some(outcome) => Ok(*outcome == Outcome::Cancelled),
             None => Err(Fault::unreadable(
@@ -287,8 +400,8 @@ impl Dispatcher {
         }
     }
 
-    /// Ends a job as cancelled that waits in its queue; one that runs ends itself.
-    fn end_if_waiting(self: &Arc<Self>, live: &Arc<LiveJob>) {
+    /// Ends a job that waits in its queue; one that runs ends itself.
+    fn end_if_waiting(self: &Arc<Self>, live: &Arc<LiveJob>, outcome: Outcome) {
         let Some(queue) = &live.queue else {
             return;
         };
@@ -296,19 +409,17 @@ impl Dispatcher {
         if !lineup.queues.withdraw(queue, live.sequence) {
             return;
         }
+        if let Some(start_by) = live.start_by {
+            lineup.deadlines.remove(start_by.by, live.id);
+        }
         let next = lineup.queues.advance(queue);
         drop(lineup);
         self.start_promoted(next);
         let dispatcher = Arc::clone(self);
         let live = Arc::clone(live);
-        self.tasks.spawn(async move {
-            let end = job::End {
-                started: None,
-                packets: 0,
-                outcome: Outcome::Cancelled,
-            };
-            dispatcher.runner.end(&live, end, &dispatcher.jobs).await;
-        });
+        info!(job = %live.id, outcome = outcome.name(), "job ended in its queue");
+        self.tasks
+            .spawn(async move { dispatcher.end_unstarted(&live, outcome).await });
     }
 
     fn start_promoted(self: &Arc<Self>, jobs: Vec<JobId>) {
@@ -322,8 +433,21 @@ impl Dispatcher {
     fn start(self: &Arc<Self>, live: Arc<LiveJob>, start: Start) {
         let dispatcher = Arc::clone(self);
         let span = info_span!(parent: None, "job", id = %live.id);
+        // One whose start is recorded has started in time.
+        let late = match start {
+            Start::Recorded { .. } => None,
+            Start::ToRecord => {
+                if let Some(start_by) = live.start_by {
+                    self.lineup().deadlines.remove(start_by.by, live.id);
+                }
+                overdue::overdue(&live)
+            }
+        };
         let job = async move {
-            dispatcher.runner.run(&live, start, &dispatcher.jobs).await;
+            match late {
+                Some(outcome) => dispatcher.end_unstarted(&live, outcome).await,
+                None => dispatcher.runner.run(&live, start, &dispatcher.jobs).await,
+            }
             if let Some(queue) = &live.queue {
                 let next = dispatcher.lineup().queues.leave(queue, live.id);
                 dispatcher.start_promoted(next);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use harp_client::direct::{Connection, Event, HostCall, HostError, HostErrorKind, Limits};
+use harp_client::direct::{Cancel, Connection, Event, HostCall, HostError, HostErrorKind, Limits};
 use harp_client::tls::Trust;
 use harp_proto::{Failure, Json, Outcome, host};
 use tokio::time::{Instant, timeout_at};
@@ -29,7 +29,7 @@ use crate::store::{Finished, Place, Store, StoreError};
 use bounds::Bounds;
 use recording::Recording;
 
-pub(crate) use failures::missing_result;
+pub(crate) use failures::{missing_result, not_started};
 
 /// The limits of every execution (daemon specification, configuration).
 #[derive(Debug, Clone)]
@@ -92,6 +92,8 @@ struct Execution<'r> {
     is_recorded: bool,
     bounds: Bounds<'r>,
     packets: Recording,
+    /// Whether the host may have got the request, or a part of it.
+    is_sent: bool,
 }
 
 impl Runner {
@@ -127,6 +129,8 @@ impl Runner {
             };
             self.end(live, end, jobs).await;
         }
+        // Where nobody could say anything about the host, nothing is known of it.
+        live.announce_host(Cancel::Unconfirmed);
     }
 
     async fn live(&self, live: &LiveJob, start: Start, jobs: &Jobs) {
@@ -171,6 +175,7 @@ impl Runner {
             call,
             started,
             is_recorded,
+            is_sent: false,
         })
     }
 
@@ -213,10 +218,16 @@ impl Runner {
         };
         tokio::join!(told, recorded);
         let Some(call) = connection else {
+            // A host that was not asked has nothing to be done with.
+            live.announce_host(match execution.is_sent {
+                true => Cancel::Unconfirmed,
+                false => Cancel::Confirmed,
+            });
             return;
         };
         // Without an answer in time there is nothing more to wait for.
-        let _ = timeout_at(done_by, call.cancel()).await;
+        let host = timeout_at(done_by, call.cancel()).await;
+        live.announce_host(host.unwrap_or(Cancel::Unconfirmed));
         if live.queue.is_some()
             && let Err(error) = self.store.release_place(live.id).await
         {
@@ -228,6 +239,12 @@ impl Runner {
     pub async fn end(&self, live: &LiveJob, end: End, jobs: &Jobs) {
         let outcome = self.record(live, end, Place::Free).await;
         show(live, outcome, jobs);
+    }
+
+    /// The same for a job that its host was never asked for: nothing can be left there.
+    pub async fn end_waiting(&self, live: &LiveJob, end: End, jobs: &Jobs) {
+        self.end(live, end, jobs).await;
+        live.announce_host(Cancel::Confirmed);
     }
 
     /// Records how a job ended. Goes on trying while the store cannot be written, until
@@ -320,6 +337,7 @@ impl Execution<'_> {
         // Not given up half-way for a cancellation: from the line's last byte on the host
         // may be at work, and must then be told.
         let by = by.min(self.bounds.first_limit(Some(begun)));
+        self.is_sent = true;
         match connection.send(&request, by).await {
             Ok(call) => Ok(call),
             Err(error) => match self.bounds.cut_short(Some(begun)).now_or_never() {

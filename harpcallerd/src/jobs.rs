@@ -6,12 +6,15 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use dashmap::DashMap;
+use harp_client::direct::Cancel;
 use harp_proto::client::Packet;
 use harp_proto::{JobId, Outcome, QueueName};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::record::LiveRecord;
@@ -62,9 +65,20 @@ pub struct LiveJob {
     pub sequence: u64,
     /// When it was submitted, in milliseconds since 1970.
     pub submitted: u64,
+    /// By when it must have started.
+    pub start_by: Option<StartBy>,
     cancel: CancellationToken,
     progress: watch::Sender<Progress>,
     tail: Mutex<Tail>,
+}
+
+/// By when a job must have started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartBy {
+    /// The moment.
+    pub by: Instant,
+    /// How many seconds that is after the submission.
+    pub seconds: u64,
 }
 
 /// How far a job has come. Everything it tells of is on disk.
@@ -77,17 +91,33 @@ pub struct Progress {
     /// True if it has ended and the end could not be written so far: to everybody it
     /// goes on.
     pub unrecorded: bool,
+    /// Once the job has ended and its host has been waited for: whether the host has
+    /// proved that nothing of it is left.
+    pub host: Option<Cancel>,
 }
 
 impl LiveJob {
-    /// The handle of a job that has no packets yet.
+    /// The handle of a job that is submitted now.
     #[must_use]
     pub fn new(id: JobId, record: &LiveRecord) -> Arc<LiveJob> {
+        LiveJob::waiting_since(id, record, Duration::ZERO)
+    }
+
+    /// The handle of a job that has no packets yet, and was submitted so long ago.
+    #[must_use]
+    pub fn waiting_since(id: JobId, record: &LiveRecord, waited: Duration) -> Arc<LiveJob> {
+        let start_by = record.start_by.and_then(|seconds| {
+            let left = Duration::from_secs(seconds).saturating_sub(waited);
+            // Beyond what the clock can hold is no limit.
+            let by = Instant::now().checked_add(left)?;
+            Some(StartBy { by, seconds })
+        });
         Arc::new(LiveJob {
             id,
             queue: record.queue.as_ref().map(|queue| queue.name.clone()),
             sequence: record.sequence,
             submitted: record.submitted,
+            start_by,
             cancel: CancellationToken::new(),
             progress: watch::Sender::default(),
             tail: Mutex::default(),
@@ -123,6 +153,26 @@ impl LiveJob {
         let known = progress.wait_for(|progress| progress.outcome.is_some() || progress.unrecorded);
         // The sender is in `self`, which outlives this.
         known.await.ok()?.outcome.clone()
+    }
+
+    /// Waits until it is known what became of the host of a job that has ended: at most
+    /// `slot_grace` after the end. Cancel safe.
+    pub async fn host_done(&self) -> Cancel {
+        let mut progress = self.watch();
+        let known = progress.wait_for(|progress| progress.host.is_some()).await;
+        // The sender is in `self`, which outlives this.
+        known
+            .ok()
+            .and_then(|progress| progress.host)
+            .unwrap_or(Cancel::Unconfirmed)
+    }
+
+    /// Says what became of the host; what was said first stays. Only the job's owner
+    /// calls this.
+    pub fn announce_host(&self, host: Cancel) {
+        self.progress.send_modify(|progress| {
+            progress.host.get_or_insert(host);
+        });
     }
 
     /// Shows packets that are on disk. Only the job's owner calls this.

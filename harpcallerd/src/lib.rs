@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod deadlines;
 pub mod dispatcher;
 pub mod hosts;
 pub mod job;

@@ -25,7 +25,15 @@ use crate::dispatcher::Dispatcher;
 use stream::{Lines, PacketStream};
 
 /// The extensions in force (client protocol, section 8).
-const FEATURES: [&str; 3] = ["keep_alive", "timestamps", "limit"];
+const FEATURES: [&str; 7] = [
+    "keep_alive",
+    "timestamps",
+    "limit",
+    "key",
+    "unless_since",
+    "start_by",
+    "confirm",
+];
 
 /// What every session is given.
 #[derive(Debug, Clone)]
@@ -115,7 +123,11 @@ async fn answer<S: Socket>(
             .await
         }
         Request::Cancel { job, confirm } => {
-            reply(connection, cancel::cancel(dispatcher, job, confirm).await).await
+            let cancelled = tokio::select! {
+                cancelled = cancel::cancel(dispatcher, job, confirm) => cancelled,
+                () = connection.broken() => return Ok(Ok(Next::Close)),
+            };
+            reply(connection, cancelled).await
         }
         Request::GetStatus { job } => reply(connection, query::status(dispatcher, job).await).await,
         Request::GetResult { job, wait: false } => {

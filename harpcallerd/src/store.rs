@@ -9,14 +9,15 @@
 //! [`Store::finish`]. A job that has not been finished is live.
 //!
 //! What is behind it: `writer` is the thread that writes, `read` what is read, `unsynced`
-//! keeps reads from showing too much, `prune` removes what is too old or too much,
-//! `layout` and `codec` say what the bytes mean,
+//! keeps reads from showing too much, `keys` sees to it that a key has one job, `prune`
+//! removes what is too old or too much, `layout` and `codec` say what the bytes mean,
 //! `sled` is the engine with its guards, `directory` the directory and its lock.
 
 mod codec;
 mod contents;
 mod directory;
 mod error;
+mod keys;
 mod layout;
 mod open;
 mod prune;
@@ -40,6 +41,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub use self::contents::Contents;
 pub use self::error::{OpenError, StoreError};
+use self::keys::Claim;
 use self::layout::Table;
 pub use self::prune::{Keep, Pruned};
 use self::read::Long;
@@ -82,6 +84,18 @@ pub struct Store {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
     budget: Arc<Semaphore>,
+}
+
+/// What became of a [`Store::submit_once`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Submitted {
+    /// The job is recorded.
+    Now,
+    /// It is not: this one has its key.
+    Before(JobId),
+    /// It is not: its key stands for a call to another host, of another procedure or
+    /// with other arguments.
+    KeyTaken,
 }
 
 /// What became of a [`Store::finish`].
@@ -127,11 +141,46 @@ impl Store {
         call: &CallRecord,
         live: &LiveRecord,
     ) -> Result<(), StoreError> {
+        self.record(id, call, live, None).await?;
+        Ok(())
+    }
+
+    /// Records a job like [`Store::submit`], unless there is one under the same key of
+    /// the same client already: with `unless_since`, one submitted less than this many
+    /// seconds before that still lives or has returned a result. What decides is the
+    /// order of the writes, and the other job is on disk when this returns. A call
+    /// without a key is recorded in any case.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::submit`].
+    pub async fn submit_once(
+        &self,
+        id: JobId,
+        call: &CallRecord,
+        live: &LiveRecord,
+        unless_since: Option<u64>,
+    ) -> Result<Submitted, StoreError> {
+        let claim = Claim::of(call, unless_since);
+        Ok(match self.record(id, call, live, claim).await? {
+            Done::Existing(job) => Submitted::Before(job),
+            Done::KeyTaken => Submitted::KeyTaken,
+            _ => Submitted::Now,
+        })
+    }
+
+    async fn record(
+        &self,
+        id: JobId,
+        call: &CallRecord,
+        live: &LiveRecord,
+        claim: Option<Claim>,
+    ) -> Result<Done, StoreError> {
         let call = codec::encode_call(call).map_err(refused(id))?;
         let live = live.clone();
         let size = call.len();
-        self.write(id, size, Change::Submit { call, live }).await?;
-        Ok(())
+        self.write(id, size, Change::Submit { call, live, claim })
+            .await
     }
 
     /// Records that the job's execution starts, in milliseconds since 1970. If it has
@@ -343,7 +392,7 @@ impl Store {
         match self.write(oldest, 0, Change::Prune { jobs, keep }).await? {
             Done::Pruned(jobs, more) => Ok(Pruned { jobs, more }),
             // Not the answer to this.
-            Done::Recorded | Done::Already | Done::PacketsUpTo(_) => Ok(Pruned::default()),
+            _ => Ok(Pruned::default()),
         }
     }
 
@@ -439,7 +488,7 @@ impl Future for Appending {
             answered(answer).map(|done| match done {
                 Done::PacketsUpTo(number) => number,
                 // Not the answer to an append.
-                Done::Recorded | Done::Already | Done::Pruned(..) => 0,
+                _ => 0,
             })
         })
     }

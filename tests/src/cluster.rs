@@ -33,6 +33,7 @@ pub struct Cluster {
     dispatcher_log: Arc<Log>,
     hosts: Vec<Host>,
     settings: builder::Settings,
+    environment: Vec<(String, String)>,
     directory: TempDir,
 }
 
@@ -206,7 +207,8 @@ impl Cluster {
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
             .arg(binary("harpcallerd"))
             .args(["start", "--config"])
-            .arg(self.config());
+            .arg(self.config())
+            .envs(self.environment.iter().cloned());
         let mut dispatcher = Daemon::start(command, &self.dispatcher_log);
         self.address = dispatcher.listening();
         // The port that the first start was given stays its own.

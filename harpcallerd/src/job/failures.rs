@@ -20,6 +20,12 @@ pub(crate) fn too_long(limit: Duration) -> Failure {
     timeout("maximum execution time exceeded", "max_exec_time", limit)
 }
 
+/// The job could not start within so many seconds of its submission.
+pub(crate) fn not_started(seconds: u64) -> Failure {
+    let limit = Duration::from_secs(seconds);
+    timeout("could not start in time", "start_by", limit)
+}
+
 fn timeout(message: &str, limit: &str, seconds: Duration) -> Failure {
     let data = json!({ "limit": limit, "seconds": seconds.as_secs() });
     Failure::new(error_type::TIMEOUT, message).with_data(&data)

@@ -87,7 +87,7 @@ impl PacketStream {
                 Source::Ended(Progress {
                     packets: end.packets,
                     outcome: Some(Arc::new(end.outcome)),
-                    unrecorded: false,
+                    ..Progress::default()
                 })
             }
         };

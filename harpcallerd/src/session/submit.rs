@@ -12,7 +12,7 @@ use crate::dispatcher::Dispatcher;
 ///
 /// # Errors
 ///
-/// `request_too_large`, `invalid_request` for an extension that is not in force,
+/// `request_too_large`, `invalid_request` for a key that stands for another call,
 /// `shutdown`, `overloaded`, `storage_error`.
 pub async fn submit(
     dispatcher: &Arc<Dispatcher>,
@@ -28,25 +28,14 @@ pub async fn submit(
     if call.arguments.as_bytes().len() + info + names > max_request_size {
         return Err(Fault::request_too_large(max_request_size));
     }
-    for (field, used) in [
-        ("key", call.key.is_some()),
-        ("start_by", call.start_by.is_some()),
-    ] {
-        if used {
-            return Err(Fault::invalid_request(
-                field,
-                "not in force in this dispatcher, see its features",
-            ));
-        }
-    }
     if info > call.arguments.as_bytes().len() {
         // The arguments are kept while the job runs; they must not hold on to the line.
         let arguments = Bytes::copy_from_slice(call.arguments.as_bytes());
         call.arguments = Json::from_trusted(arguments);
     }
-    let job_id = dispatcher.submit(call).await?;
+    let accepted = dispatcher.submit(call).await?;
     Ok(CallReply {
-        job_id,
-        existing: false,
+        job_id: accepted.job,
+        existing: accepted.existing,
     })
 }

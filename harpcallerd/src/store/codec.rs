@@ -90,6 +90,17 @@ pub(crate) fn decode_call(record: &Bytes) -> Result<CallRecord, Malformed> {
     })
 }
 
+/// Who submitted a call under which key, if it has one. At least the call's first section
+/// has to be here.
+pub(crate) fn key_of_call(
+    beginning: &Bytes,
+) -> Result<Option<(Option<String>, String)>, Malformed> {
+    let fields = Sections(beginning.clone()).take()?;
+    let fields: CallFields<'_> = serde_json::from_slice(&fields)?;
+    let client = fields.client.map(Cow::into_owned);
+    Ok(fields.key.map(|key| (client, key.into_owned())))
+}
+
 pub(crate) fn encode_end(end: &EndRecord) -> Result<Vec<u8>, serde_json::Error> {
     let fields = serde_json::to_vec(&EndFields {
         started: end.started,

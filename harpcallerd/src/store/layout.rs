@@ -8,6 +8,7 @@
 //! | `l` id | where a live job stands; there as long as the job has not ended |
 //! | `e` id | how the job ended |
 //! | `q` id | where an ended job stood whose place in its queue is still kept |
+//! | `k` digest | the id of the job that was submitted last under a key (see [`keys`](super::keys)) |
 //! | `p` id number | a segment of packets, by the number of its first |
 //! | `C` id n, `E` id n, `P` id number n | further pieces of a long `c`, `e`, `p` value |
 //! | `d` id | a job that has been pruned, of which there are packets or pieces left |
@@ -55,6 +56,7 @@ pub(crate) enum Table {
     Live = b'l' as isize,
     Ends = b'e' as isize,
     Places = b'q' as isize,
+    Keys = b'k' as isize,
     Packets = b'p' as isize,
     Pruned = b'd' as isize,
 }
@@ -85,6 +87,11 @@ pub(crate) fn entries_behind(id: JobId) -> [(Key, Key); 4] {
     })
 }
 
+/// Where the job of a submission's key stands, by the digest of that key.
+pub(crate) fn claim_key(digest: &[u8; 32]) -> Key {
+    Key::new(Table::Keys as u8).with(digest)
+}
+
 /// The job that a key is about.
 pub(crate) fn job_of(key: &[u8]) -> Option<JobId> {
     let id: &[u8; 16] = key.get(1..)?.first_chunk()?;
@@ -105,15 +112,15 @@ pub(crate) fn piece_key(key: &Key, n: u32) -> Key {
 }
 
 /// A key, on the stack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     bytes: [u8; Key::MAX],
     len: usize,
 }
 
 impl Key {
-    /// Table, job, packet number, piece number.
-    const MAX: usize = 1 + 16 + 8 + 4;
+    /// Table and digest. Shorter: table, job, packet number, piece number.
+    const MAX: usize = 1 + 32;
 
     fn new(table: u8) -> Key {
         let mut bytes = [0; Key::MAX];

@@ -174,6 +174,7 @@ impl Round<'_> {
     /// Removes what makes the job known: after this there is no such job. Whatever else
     /// refers to a job by its id has to be removed here too.
     fn forget(&mut self, id: JobId) -> Result<(), StoreError> {
+        self.free_key(id)?;
         for table in [Table::Calls, Table::Ends] {
             let key = table.key(id);
             if let Some(entry) = self.engine.get(&key)? {

@@ -50,6 +50,11 @@ impl Long {
         })
     }
 
+    /// As much of the value as has been read.
+    pub(crate) fn beginning(&self) -> &Bytes {
+        &self.beginning.first
+    }
+
     /// Whether there is nothing more to read.
     pub(crate) fn is_whole(&self) -> bool {
         self.beginning.is_whole()
@@ -294,6 +299,7 @@ fn name(table: Table) -> &'static str {
         Table::Live => "the state",
         Table::Ends => "the end",
         Table::Places => "the place in its queue",
+        Table::Keys => "the job of its key",
         Table::Packets => "a segment of packets",
         Table::Pruned => "the note of its pruning",
     }

@@ -1,12 +1,14 @@
 //! The changes of one round of writing, turned into batches for the engine.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use harp_proto::JobId;
 
 use super::codec;
 use super::contents::{Contents, entry_size};
 use super::error::StoreError;
+use super::keys::Claim;
 use super::layout::{self, Key, Table};
 use super::prune::Keep;
 use super::read;
@@ -21,12 +23,26 @@ pub(super) const BATCH: usize = 256;
 
 /// What is to be changed. Records are encoded already.
 pub(crate) enum Change {
-    Submit { call: Vec<u8>, live: LiveRecord },
-    Start { at: u64 },
-    Append { segments: Vec<Segment> },
-    Finish { end: Vec<u8>, place: Place },
+    Submit {
+        call: Vec<u8>,
+        live: LiveRecord,
+        claim: Option<Claim>,
+    },
+    Start {
+        at: u64,
+    },
+    Append {
+        segments: Vec<Segment>,
+    },
+    Finish {
+        end: Vec<u8>,
+        place: Place,
+    },
     ReleasePlace,
-    Prune { jobs: Vec<JobId>, keep: Keep },
+    Prune {
+        jobs: Vec<JobId>,
+        keep: Keep,
+    },
 }
 
 /// What becomes of an ended job's place in its queue.
@@ -50,6 +66,10 @@ pub(crate) enum Done {
     PacketsUpTo(u64),
     /// So many jobs are gone; whether there may be more to do.
     Pruned(u64, bool),
+    /// Not this job, but the one that has its key.
+    Existing(JobId),
+    /// Not this job: its key stands for another call.
+    KeyTaken,
 }
 
 /// Why a change was not made.
@@ -78,6 +98,8 @@ pub(crate) struct Round<'a> {
     pub(super) batch: Batch,
     /// What the batch does to the states of jobs; the engine does not show it yet.
     states: HashMap<JobId, Option<LiveRecord>>,
+    /// The keys that the batch gives to jobs; the same holds.
+    pub(super) claimed: HashSet<Key>,
 }
 
 impl<'a> Round<'a> {
@@ -95,13 +117,14 @@ impl<'a> Round<'a> {
             contents,
             batch: Batch::default(),
             states: HashMap::new(),
+            claimed: HashSet::new(),
         }
     }
 
     /// Makes one change, in full or not at all.
     pub(crate) fn write(&mut self, id: JobId, change: Change) -> Result<Done, Trouble> {
         match change {
-            Change::Submit { call, live } => self.submit(id, &call, live),
+            Change::Submit { call, live, claim } => self.submit(id, call, live, claim),
             Change::Start { at } => self.start(id, at),
             Change::Append { segments } => self.append(id, &segments),
             Change::Finish { end, place } => self.finish(id, &end, place),
@@ -127,6 +150,7 @@ impl<'a> Round<'a> {
             self.batch
                 .insert(layout::CONTENTS_KEY, self.noted.encode().as_bytes());
         }
+        self.claimed.clear();
         let batch = std::mem::take(&mut self.batch);
         if batch.len() == 0 {
             return Ok(());
@@ -134,16 +158,32 @@ impl<'a> Round<'a> {
         self.engine.apply(batch)
     }
 
-    fn submit(&mut self, id: JobId, call: &[u8], live: LiveRecord) -> Result<Done, Trouble> {
+    fn submit(
+        &mut self,
+        id: JobId,
+        call: Vec<u8>,
+        live: LiveRecord,
+        claim: Option<Claim>,
+    ) -> Result<Done, Trouble> {
+        let call = Bytes::from(call);
         if self.states.contains_key(&id) || self.contains(&Table::Calls.key(id))? {
             return Ok(Done::Already);
         }
+        if let Some(claim) = &claim
+            && let Some(instead) = self.instead(claim, &call, live.submitted)?
+        {
+            return Ok(instead);
+        }
         let state = encode_live(id, &live)?;
         self.shared.unsynced.state_changes(id);
-        let entry = self.pieces(&Table::Calls.key(id), call)?;
+        let entry = self.pieces(&Table::Calls.key(id), &call)?;
         self.insert(&Table::Calls.key(id), &entry);
         self.batch.insert(&Table::Live.key(id), &state);
         self.states.insert(id, Some(live));
+        if let Some(claim) = claim {
+            self.batch.insert(&claim.key, id.as_bytes());
+            self.claimed.insert(claim.key);
+        }
         self.apply_if_full()?;
         Ok(Done::Recorded)
     }

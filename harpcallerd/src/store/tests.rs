@@ -2,6 +2,7 @@
 
 mod directories;
 mod jobs;
+mod keys;
 mod prune;
 
 use std::path::Path;

@@ -35,6 +35,7 @@ pub struct ClusterBuilder {
     certificate: HostCertificate,
     entries: Vec<Value>,
     procedures: Vec<Procedure>,
+    environment: Vec<(String, String)>,
 }
 
 /// Keys of a configuration file with their values as TOML text.
@@ -89,6 +90,7 @@ impl Default for ClusterBuilder {
             certificate: Authority::shared().issue(&["127.0.0.1"]),
             entries: Vec::new(),
             procedures: standard(),
+            environment: Vec::new(),
         }
     }
 }
@@ -99,6 +101,13 @@ impl ClusterBuilder {
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> ClusterBuilder {
         self.dispatcher.set(key, value);
+        self
+    }
+
+    /// Gives all daemons an environment variable.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> ClusterBuilder {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -178,6 +187,7 @@ impl ClusterBuilder {
             dispatcher_log: Log::new("harpcallerd"),
             hosts,
             settings: self.dispatcher,
+            environment: self.environment,
             directory,
         };
         let own = cluster.hosts.iter().map(|host| host.entry.clone());
@@ -219,6 +229,7 @@ impl ClusterBuilder {
         fs::write(&config, text).expect("a writable directory");
         let mut command = Command::new(binary("harpd"));
         command.arg("--config").arg(config);
+        command.envs(self.environment.iter().cloned());
         let log = Log::new(&format!("harpd of {name}"));
         let mut daemon = Daemon::start(command, &log);
         let entry = registry_entry(name, daemon.listening());

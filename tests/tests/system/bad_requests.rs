@@ -168,11 +168,12 @@ fn each_fault_has_its_error_and_names_its_field() {
             "queue.concurency",
             r#"{CALL,"queue":{"name":{},"concurency":2}}"#,
         ),
-        // Extensions that are not in force in this version.
-        wrong("key", r#"{CALL,"key":"k"}"#),
+        // Extensions (section 8).
+        wrong("key", r#"{CALL,"key":7}"#),
         wrong("unless_since", r#"{CALL,"unless_since":60}"#),
-        wrong("start_by", r#"{CALL,"start_by":60}"#),
-        wrong("confirm", r#"{"harpcaller":1,"cancel":JOB,"confirm":true}"#),
+        wrong("unless_since", r#"{CALL,"key":"k","unless_since":0}"#),
+        wrong("start_by", r#"{CALL,"start_by":0}"#),
+        wrong("confirm", r#"{"harpcaller":1,"cancel":JOB,"confirm":1}"#),
         // About a job.
         wrong("cancel", r#"{"harpcaller":1,"cancel":null}"#),
         wrong("get_result", r#"{"harpcaller":1,"get_result":17}"#),
