@@ -92,17 +92,33 @@ fn jump(directory: &Path, offset: i64) {
     let queue = r#""queue": {"name": {}}"#;
     let mut feed = cluster.feed("feed");
     let unlimited = caller.call_with("web01", "gate", &feed.arguments(), queue);
-    let queued = caller.call_with("web01", "echo", "[]", &format!(r#"{queue}, "start_by": 600"#));
+    let queued = caller.call_with(
+        "web01",
+        "echo",
+        "[]",
+        &format!(r#"{queue}, "start_by": 600"#),
+    );
     let jobs = [
-        ("timeout", caller.call_with("web01", "silent", "[]", r#""timeout": 3"#)),
-        ("max_exec_time", caller.call_with("web01", "busy", "[]", r#""max_exec_time": 3"#)),
-        ("start_by", caller.call_with("web01", "echo", "[]", &format!(r#"{queue}, "start_by": 3"#))),
+        (
+            "timeout",
+            caller.call_with("web01", "silent", "[]", r#""timeout": 3"#),
+        ),
+        (
+            "max_exec_time",
+            caller.call_with("web01", "busy", "[]", r#""max_exec_time": 3"#),
+        ),
+        (
+            "start_by",
+            caller.call_with("web01", "echo", "[]", &format!(r#"{queue}, "start_by": 3"#)),
+        ),
         // This limit is harpd's.
         ("", caller.call("web01", "limited", "[]")),
     ];
     let begun = Instant::now();
     feed.wait_read();
-    let before = caller.status(&unlimited)["time"]["submit"].as_i64().unwrap();
+    let before = caller.status(&unlimited)["time"]["submit"]
+        .as_i64()
+        .unwrap();
 
     std::fs::write(&clock, offset.to_string()).unwrap();
     // The dispatcher sees the jump.

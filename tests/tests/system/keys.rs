@@ -44,7 +44,11 @@ fn the_same_key_is_the_same_job_however_many_ask_at_once() {
             let arguments = arguments.clone();
             let key = number % 3;
             // Some wait in a queue, some do not.
-            let queue = if key == 0 { String::new() } else { format!("{QUEUE}, ") };
+            let queue = if key == 0 {
+                String::new()
+            } else {
+                format!("{QUEUE}, ")
+            };
             thread::spawn(move || {
                 let more = format!(r#"{queue}"key": "k{key}""#);
                 (key, submit(caller, "trace", &arguments, &more))
@@ -91,7 +95,10 @@ fn a_key_stands_for_one_call() {
     let same = r#"{"harpcaller": 1, "host": "web01", "procedure": "echo",
         "arguments": [ 1 , { "a" : "b" } ], "timeout": 3, "info": 7, "key": "k"}"#;
     let again = caller.ask(same.replace('\n', " "));
-    assert_eq!(again, json!({"harpcaller": 1, "job_id": job, "existing": true}));
+    assert_eq!(
+        again,
+        json!({"harpcaller": 1, "job_id": job, "existing": true})
+    );
     // Without a key, every call is a job of its own.
     let (other, existing) = submit(caller, "echo", &json!([1]), r#""key": null"#);
     assert!(other != job && !existing);
@@ -133,10 +140,7 @@ fn unless_since_asks_what_became_of_the_last_job() {
     feed.finish();
     assert_eq!(caller.result(&running), json!({"result": 1}));
     let long = r#""key": "gate", "unless_since": 3600"#;
-    assert_eq!(
-        submit(caller, "gate", &gate, long),
-        (running.clone(), true)
-    );
+    assert_eq!(submit(caller, "gate", &gate, long), (running.clone(), true));
     let (next, existing) = submit(caller, "gate", &gate, keyed);
     assert!(next != running && !existing);
     assert_eq!(submit(caller, "gate", &gate, long), (next, true));

@@ -86,7 +86,9 @@ fn no_process_of_a_call_that_was_ended_is_left() {
         family.wait_complete();
     }
     let gone = |family: &Family, since: Instant| {
-        until("no process is left", || family.alive().is_empty().then_some(()));
+        until("no process is left", || {
+            family.alive().is_empty().then_some(())
+        });
         let took = since.elapsed();
         assert!(took <= latest, "{took:?}");
     };

@@ -36,7 +36,10 @@ fn a_job_that_cannot_start_in_time_ends() {
     let first = caller.call_with("web01", "gate", &feed.arguments(), &more);
     let begun = Instant::now();
     let patient = call("patient", r#", "start_by": 600"#);
-    let late = [call("a", r#", "start_by": 2"#), call("b", r#", "start_by": 1"#)];
+    let late = [
+        call("a", r#", "start_by": 2"#),
+        call("b", r#", "start_by": 1"#),
+    ];
     let last = call("last", "");
     let mut following = caller.follow(&late[1], "");
     assert_not_started(&cluster, &late[1], 1);
