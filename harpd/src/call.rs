@@ -1,5 +1,5 @@
-//! One call's life: waiting for a slot, running, and its end, when nothing of its process
-//! group is left.
+//! One call's life: waiting for a slot, running, and its end, when nothing of its session
+//! is left.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::caller::{Caller, CallerEvent};
-use crate::command::{Identity, Invocation};
 use crate::procedure::Procedure;
 use crate::reaper::Reaper;
+use crate::runner::{Identity, Invocation};
 use crate::slots::Slots;
 
 mod running;
@@ -38,7 +38,7 @@ pub struct Call {
 #[derive(Debug, Clone)]
 pub struct Workplace {
     /// Starts the commands.
-    pub reaper: Arc<Reaper>,
+    pub reaper: Reaper,
     /// Slots of all procedures together.
     pub slots: Arc<Slots>,
     /// Cancelled when harpd stops.
@@ -60,7 +60,7 @@ enum Interruption {
 
 impl Call {
     /// Runs the call to its end, sending packets on the way. Returns the message that
-    /// ends it, not yet sent; by then nothing of its process group is left and its
+    /// ends it, not yet sent; by then nothing of its session is left and its
     /// slots are free.
     ///
     /// Dropped, it kills what it has started.
@@ -107,7 +107,7 @@ impl Interruption {
             Interruption::CallerClosed => Message::Error(
                 Failure::new(
                     error_type::CANCELLED,
-                    "the call was cancelled and nothing of its process group is left",
+                    "the call was cancelled and no process of it is left",
                 )
                 .with_data(&serde_json::json!({ "processes": 0 })),
             ),

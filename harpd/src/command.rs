@@ -2,29 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use harp_proto::{Failure, Json, error_type};
+use harp_exec::Program;
+use harp_proto::{Failure, Json};
 use rustix::fs::Access;
-use rustix::io::Errno;
-use tokio::net::unix::pipe;
 
+use crate::account::{self, Account, NoAccount};
 use crate::arguments::{ArgumentMode, command_line};
-use crate::group::Group;
+use crate::launch::{Process, launch};
 use crate::reaper::Reaper;
+use crate::runner::{Identity, Invocation, loading_error};
 
 /// `PATH` of commands unless configured.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// How often a program that somebody is just writing to is tried, and how long apart.
-const BUSY_TRIES: u32 = 10;
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A program and everything of its surroundings that the configuration fixes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,37 +32,8 @@ pub struct CommandRunner {
     pub path: String,
     /// More variables; `HARP_...` are set over them.
     pub environment: BTreeMap<String, String>,
-}
-
-/// What a runner needs to know of one call, made of its arguments.
-#[derive(Debug)]
-pub struct Invocation {
-    words: Vec<OsString>,
-    stdin: Bytes,
-}
-
-/// Who calls what; the command gets it in its environment.
-#[derive(Debug, Clone, Copy)]
-pub struct Identity<'a> {
-    /// `HARP_PROCEDURE`.
-    pub procedure: &'a str,
-    /// `HARP_USER`.
-    pub user: &'a str,
-    /// `HARP_PEER`: address and port.
-    pub peer: std::net::SocketAddr,
-}
-
-/// The process of one call.
-#[derive(Debug)]
-pub struct Process {
-    /// Its process group, led by the command itself.
-    pub group: Group,
-    /// Its standard input and what is still to be written to it.
-    pub stdin: (pipe::Sender, Bytes),
-    /// Its standard output.
-    pub stdout: pipe::Receiver,
-    /// Its standard error.
-    pub stderr: pipe::Receiver,
+    /// Whom it runs as, as far as that could be found out.
+    pub account: Result<Account, NoAccount>,
 }
 
 /// Why a command cannot be started, as configured.
@@ -93,6 +56,9 @@ pub enum CannotStart {
     /// The directory to start in cannot be entered.
     #[error("cannot start in the directory {0}: {1}")]
     NoDirectory(PathBuf, String),
+    /// The user or a group is not known, or may not execute the program.
+    #[error(transparent)]
+    Account(#[from] NoAccount),
 }
 
 impl CommandRunner {
@@ -102,11 +68,26 @@ impl CommandRunner {
     ///
     /// Why not.
     pub fn check(&self) -> Result<(), CannotStart> {
+        self.account()?;
         self.program()?;
         match std::fs::metadata(&self.directory) {
             Ok(found) if found.is_dir() => Ok(()),
             Ok(_) => Err(self.no_directory(&"not a directory")),
             Err(error) => Err(self.no_directory(&error)),
+        }
+    }
+
+    /// Looks, too, whether the user that is configured may execute the command, as far
+    /// as owners and modes tell.
+    ///
+    /// # Errors
+    ///
+    /// Why it may not.
+    pub fn check_thoroughly(&self) -> Result<(), CannotStart> {
+        self.check()?;
+        match self.account()? {
+            Some(ids) => Ok(account::check_may_execute(ids, &self.program()?)?),
+            None => Ok(()),
         }
     }
 
@@ -133,13 +114,11 @@ impl CommandRunner {
         }
     }
 
-    /// Starts the command, never through a shell: in a process group of its own, with
-    /// pipes for its standard streams and a clean environment.
+    /// Starts the command, never through a shell, with a clean environment.
     ///
     /// # Errors
     ///
-    /// `procedure_loading_error` or `system_error` with the cause, or
-    /// `invalid_argument_list` if the command line is too long for the system.
+    /// Those of [`launch`].
     pub async fn start(
         &self,
         invocation: Invocation,
@@ -148,50 +127,31 @@ impl CommandRunner {
     ) -> Result<Process, Failure> {
         self.check().map_err(|why| loading_error(&why))?;
         let program = self.program().map_err(|why| loading_error(&why))?;
-        let mut command = self.command(&program, &invocation.words, identity);
-        let mut tries = 1;
-        let started = loop {
-            match reaper.spawn(&mut command) {
-                Err(error)
-                    if Errno::from_io_error(&error) == Some(Errno::TXTBSY)
-                        && tries < BUSY_TRIES =>
-                {
-                    tries += 1;
-                    tokio::time::sleep(BUSY_PAUSE).await;
-                }
-                started => break started.map_err(|error| spawn_failure(&program, &error))?,
-            }
+        let account = self.account().map_err(|why| loading_error(&why))?;
+        let program = Program {
+            file: program,
+            words: self.words(invocation.words),
+            environment: self.environment(identity),
+            directory: self.directory.clone(),
+            ids: account.clone(),
         };
-        // From here on the group dies with this value, should anything below fail.
-        let group = Group::led_by(started.pid, started.exit);
-        let mut child = started.child;
-        let pipes = Pipes::of(&mut child).map_err(|error| system_error(&error))?;
-        Ok(Process {
-            group,
-            stdin: (pipes.stdin, invocation.stdin),
-            stdout: pipes.stdout,
-            stderr: pipes.stderr,
-        })
+        launch(program, invocation.stdin, reaper).await
     }
 
-    fn command(&self, program: &Path, words: &[OsString], identity: Identity<'_>) -> Command {
-        let mut command = Command::new(program);
-        command
-            .arg0(&self.command[0])
-            .args(&self.command[1..])
-            .args(words)
-            .env_clear()
-            .env("PATH", &self.path)
-            .envs(&self.environment)
-            .env("HARP_PROCEDURE", identity.procedure)
-            .env("HARP_USER", identity.user)
-            .env("HARP_PEER", identity.peer.to_string())
-            .current_dir(&self.directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        command
+    fn words(&self, more: Vec<OsString>) -> Vec<OsString> {
+        let words = self.command.iter().map(OsString::from);
+        words.chain(more).collect()
+    }
+
+    fn environment(&self, identity: Identity<'_>) -> Vec<(OsString, OsString)> {
+        let mut environment = BTreeMap::from([("PATH", self.path.clone())]);
+        let configured = self.environment.iter();
+        environment.extend(configured.map(|(name, value)| (name.as_str(), value.clone())));
+        environment.extend(identity.variables());
+        let variables = environment.into_iter();
+        variables
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect()
     }
 
     /// The program's file.
@@ -211,29 +171,12 @@ impl CommandRunner {
             })
     }
 
+    fn account(&self) -> Result<&Account, CannotStart> {
+        Ok(self.account.as_ref().map_err(NoAccount::clone)?)
+    }
+
     fn no_directory(&self, why: &dyn std::fmt::Display) -> CannotStart {
         CannotStart::NoDirectory(self.directory.clone(), why.to_string())
-    }
-}
-
-/// Harpd's ends of a child's pipes.
-struct Pipes {
-    stdin: pipe::Sender,
-    stdout: pipe::Receiver,
-    stderr: pipe::Receiver,
-}
-
-impl Pipes {
-    fn of(child: &mut std::process::Child) -> io::Result<Pipes> {
-        let absent = || io::Error::other("a standard stream is not a pipe");
-        let stdin: OwnedFd = child.stdin.take().ok_or_else(absent)?.into();
-        let stdout: OwnedFd = child.stdout.take().ok_or_else(absent)?.into();
-        let stderr: OwnedFd = child.stderr.take().ok_or_else(absent)?.into();
-        Ok(Pipes {
-            stdin: pipe::Sender::from_owned_fd(stdin)?,
-            stdout: pipe::Receiver::from_owned_fd(stdout)?,
-            stderr: pipe::Receiver::from_owned_fd(stderr)?,
-        })
     }
 }
 
@@ -248,47 +191,4 @@ fn check_executable(program: &Path) -> Result<(), CannotStart> {
     }
     rustix::fs::access(program, Access::EXEC_OK)
         .map_err(|_| CannotStart::NotExecutable(program.to_owned()))
-}
-
-/// The procedure is there but cannot be run.
-#[must_use]
-pub fn loading_error(why: &CannotStart) -> Failure {
-    Failure::new(error_type::PROCEDURE_LOADING_ERROR, why.to_string())
-}
-
-fn spawn_failure(program: &Path, error: &io::Error) -> Failure {
-    let shown = program.display();
-    match Errno::from_io_error(error) {
-        Some(Errno::TOOBIG) => Failure::new(
-            error_type::INVALID_ARGUMENT_LIST,
-            "the arguments are too long for a command line; \
-             a procedure with arguments = \"stdin\" has no such limit",
-        ),
-        Some(Errno::NOEXEC) => Failure::new(
-            error_type::PROCEDURE_LOADING_ERROR,
-            format!("{shown} is no program: a script must begin with #! and its interpreter"),
-        ),
-        // The file itself has just been looked at.
-        Some(Errno::NOENT) => Failure::new(
-            error_type::PROCEDURE_LOADING_ERROR,
-            format!("the interpreter that {shown} names is missing"),
-        ),
-        Some(Errno::ACCESS | Errno::PERM | Errno::TXTBSY | Errno::NOTDIR | Errno::ISDIR) => {
-            Failure::new(
-                error_type::PROCEDURE_LOADING_ERROR,
-                format!("cannot execute {shown}: {error}"),
-            )
-        }
-        _ => Failure::new(
-            error_type::SYSTEM_ERROR,
-            format!("cannot start {shown}: {error}"),
-        ),
-    }
-}
-
-fn system_error(error: &io::Error) -> Failure {
-    Failure::new(
-        error_type::SYSTEM_ERROR,
-        format!("cannot talk to the command: {error}"),
-    )
 }

@@ -85,13 +85,21 @@ fn required_path(root: &Table<'_>, key: &str) -> PathBuf {
 mod tests {
     use super::*;
     use crate::arguments::ArgumentMode;
+    use crate::command::CommandRunner;
     use crate::output::OutputMode;
+    use crate::runner::Runner;
 
     const FILES: &str = "certificate = 'c'\nprivate_key = 'k'\nusers_file = 'u'\n";
 
     fn take(text: &str) -> Result<(Config, Vec<Warning>), SettingsError> {
         let text = format!("{FILES}{text}");
         Config::take(&Settings::parse(&text, "f").unwrap())
+    }
+
+    fn command(procedure: &crate::procedure::Procedure) -> &CommandRunner {
+        match &procedure.runner {
+            Runner::Command(command) => command,
+        }
     }
 
     #[test]
@@ -106,8 +114,10 @@ mod tests {
         assert_eq!(procedure.max_output, 16 << 20);
         assert_eq!(procedure.timeout, None);
         assert!(procedure.slots.is_none());
-        assert_eq!(procedure.runner.arguments, ArgumentMode::Stdin);
-        assert_eq!(procedure.runner.directory, Path::new("/"));
+        let runner = command(procedure);
+        assert_eq!(runner.arguments, ArgumentMode::Stdin);
+        assert_eq!(runner.directory, Path::new("/"));
+        assert_eq!(runner.account, Ok(None));
     }
 
     #[test]
@@ -117,7 +127,7 @@ mod tests {
              [procedure.'a b']\n\
              command = ['p', 'x']\noutput = 'harp'\nstream = true\narguments = 'argv'\n\
              timeout = 60\nmax_calls = 1\ndirectory = '/tmp'\nmax_output = '1K'\n\
-             environment = { LANG = 'C.UTF-8' }\n",
+             environment = { LANG = 'C.UTF-8' }\nuser = '0'\ngroup = ['0', '4']\n",
         )
         .unwrap();
         let procedure = &config.procedures["a b"];
@@ -125,18 +135,22 @@ mod tests {
         assert_eq!(procedure.max_output, 1024);
         assert_eq!(procedure.timeout, Some(Duration::from_secs(60)));
         assert_eq!(procedure.max_calls, Some(1));
-        assert_eq!(procedure.runner.command, ["p", "x"]);
-        assert_eq!(procedure.runner.arguments, ArgumentMode::Argv);
-        assert_eq!(procedure.runner.path, "/opt/bin:/bin");
-        assert_eq!(procedure.runner.environment["LANG"], "C.UTF-8");
+        let runner = command(procedure);
+        assert_eq!(runner.command, ["p", "x"]);
+        assert_eq!(runner.arguments, ArgumentMode::Argv);
+        assert_eq!(runner.path, "/opt/bin:/bin");
+        assert_eq!(runner.environment["LANG"], "C.UTF-8");
+        let account = runner.account.as_ref().unwrap().as_ref().unwrap();
+        assert_eq!((account.uid, account.gid), (0, 0));
+        assert_eq!(account.groups, [0, 4]);
     }
 
     #[test]
     fn every_mistake_is_told_with_its_line() {
         let told = take(
             "listen = ['nowhere']\n\
-             [procedure.a]\ncommand = []\nuser = 'nobody'\n\
-             [procedure.b]\ncommand = ['bin/x']\ngroup = ['adm']\ndirectory = 'x'\n\
+             [procedure.a]\ncommand = []\nuser = 0\n\
+             [procedure.b]\ncommand = ['bin/x']\ngroup = []\ndirectory = 'x'\n\
              [procedure.c]\noutput = 'lines'\nstream = false\n\
              [python]\nmodule = 'm'\n",
         )
@@ -146,9 +160,9 @@ mod tests {
         for (line, expected) in lines.iter().zip([
             "f:4: listen: ",
             "f:6: procedure.a.command: must name a program",
-            "f:7: procedure.a.user: not supported by this version",
+            "f:7: procedure.a.user: must be a string",
             "f:9: procedure.b.command: the program must be an absolute path",
-            "f:10: procedure.b.group: not supported by this version",
+            "f:10: procedure.b.group: must name at least one group",
             "f:11: procedure.b.directory: must be an absolute path",
             "f:12: procedure.c.command: missing",
             "f:14: procedure.c.stream: ",

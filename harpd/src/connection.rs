@@ -18,8 +18,8 @@ use tracing::{debug, info, warn};
 
 use crate::call::{Call, Workplace, spoke_on};
 use crate::caller::Caller;
-use crate::command::loading_error;
 use crate::connections::Place;
+use crate::runner::loading_error;
 use crate::state::State;
 use crate::users::Users;
 

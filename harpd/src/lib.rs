@@ -5,18 +5,19 @@
 //! [`service`] owns the listening sockets and one [`state`], the reading of all files,
 //! which a reload replaces whole. Each connection is a task ([`connection`]): TLS, one
 //! request, authentication ([`users`]), and then a [`call`]. The call's task owns
-//! everything of it: the [`caller`] to answer to, its slots ([`slots`]), and the process
-//! [`group`] of its command. A call ends in one place, with one message, and only when
-//! no process of its group is left; a call's task that is dropped or panics kills the
-//! group.
+//! everything of it: the [`caller`] to answer to, its slots ([`slots`]), and the
+//! [`session`] of its command. A call ends in one place, with one message, and only when
+//! no process of its session is left; a call's task that is dropped or panics kills the
+//! session.
 //!
-//! What a [`procedure`] is has two halves that know nothing of each other: a runner
-//! ([`command`]) makes a process with three pipes, and an [`output`] turns what comes
-//! out into packets and a result.
+//! What a [`procedure`] is has two halves that know nothing of each other: a [`runner`]
+//! makes a process with three pipes ([`launch`]), and an [`output`] turns what comes out
+//! into packets and a result.
 //!
 //! All child processes are started and reaped by the [`reaper`]: harpd is a child
 //! subreaper, so what a call's commands leave behind falls to it.
 
+pub mod account;
 pub mod arguments;
 pub mod call;
 pub mod caller;
@@ -24,11 +25,13 @@ pub mod command;
 pub mod config;
 pub mod connection;
 pub mod connections;
-pub mod group;
+pub mod launch;
 pub mod output;
 pub mod procedure;
 pub mod reaper;
+pub mod runner;
 pub mod service;
+pub mod session;
 pub mod slots;
 pub mod state;
 pub mod tls;

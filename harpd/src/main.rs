@@ -86,7 +86,7 @@ fn test(config_file: &Path) -> Result<()> {
 fn start(config_file: PathBuf, pidfile: Option<&Path>) -> Result<()> {
     let (state, warnings) = State::load(&config_file)?;
     logging::init(&state.config.log)?;
-    for warning in warnings {
+    for warning in warnings.into_iter().chain(state.broken_procedures()) {
         warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()

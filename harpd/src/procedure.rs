@@ -8,17 +8,15 @@ use std::time::Duration;
 use harp_service::Table;
 use rustix::fs::Access;
 
+use crate::account::{self, Account, NoAccount};
 use crate::arguments::ArgumentMode;
 use crate::command::{CommandRunner, DEFAULT_PATH};
 use crate::output::OutputMode;
+use crate::runner::Runner;
 use crate::slots::Slots;
 
 /// `max_output` unless configured, in bytes.
 const DEFAULT_MAX_OUTPUT: usize = 16 << 20;
-
-/// Keys of a procedure that this version cannot honour. Ignoring them would run the
-/// procedure with more rights than its owner wants.
-const NOT_SUPPORTED: [&str; 2] = ["user", "group"];
 
 /// All procedures, by name.
 pub type Procedures = BTreeMap<String, Arc<Procedure>>;
@@ -30,7 +28,7 @@ pub struct Procedure {
     /// Its name on the wire.
     pub name: String,
     /// What starts it.
-    pub runner: CommandRunner,
+    pub runner: Runner,
     /// How its output becomes the answer.
     pub output: OutputMode,
     /// Greatest length of one result or packet, in bytes.
@@ -48,13 +46,14 @@ impl Procedure {
     fn of_file(name: &str, file: PathBuf, path: &str) -> Procedure {
         Procedure {
             name: name.to_owned(),
-            runner: CommandRunner {
+            runner: Runner::Command(CommandRunner {
                 command: vec![file.to_string_lossy().into_owned()],
                 arguments: ArgumentMode::Stdin,
                 directory: PathBuf::from("/"),
                 path: path.to_owned(),
                 environment: BTreeMap::new(),
-            },
+                account: Ok(None),
+            }),
             output: OutputMode::Json,
             max_output: DEFAULT_MAX_OUTPUT,
             timeout: None,
@@ -65,11 +64,6 @@ impl Procedure {
 
     /// Takes a table `[procedure.NAME]`. What is wrong with it is noted in its settings.
     fn take(name: &str, table: &Table<'_>, path: &str) -> Option<Procedure> {
-        for key in NOT_SUPPORTED {
-            if table.ignore(key) {
-                table.problem(key, "not supported by this version of harpd");
-            }
-        }
         if name.is_empty() || name.contains('\0') {
             table.problem(
                 "command",
@@ -85,7 +79,7 @@ impl Procedure {
             timeout: table.seconds("timeout", 1),
             slots: max_calls.map(Slots::new),
             max_calls,
-            runner: CommandRunner {
+            runner: Runner::Command(CommandRunner {
                 arguments: match table.one_of("arguments", &["stdin", "argv"]).as_deref() {
                     Some("argv") => ArgumentMode::Argv,
                     _ => ArgumentMode::Stdin,
@@ -93,8 +87,9 @@ impl Procedure {
                 directory: directory(table),
                 path: search_path(table).unwrap_or_else(|| path.to_owned()),
                 environment: environment(table),
+                account: account(table),
                 command: command(table)?,
-            },
+            }),
         };
         Some(procedure)
     }
@@ -196,6 +191,15 @@ fn directory(table: &Table<'_>) -> PathBuf {
         table.problem("directory", "must be an absolute path");
     }
     directory
+}
+
+/// Whom to run as. That somebody is not known keeps nothing else from running.
+fn account(table: &Table<'_>) -> Result<Account, NoAccount> {
+    let groups = table.strings("group");
+    if groups.as_ref().is_some_and(Vec::is_empty) {
+        table.problem("group", "must name at least one group");
+    }
+    account::look_up(table.string("user").as_deref(), groups.as_deref())
 }
 
 fn search_path(table: &Table<'_>) -> Option<String> {

@@ -3,23 +3,37 @@
 //! harpd is a child subreaper: a process whose parent ends becomes harpd's child, so
 //! there are children that nobody in here started and that must be reaped all the same.
 //! One place therefore waits for all of them, and tells those who started one.
+//!
+//! That place is a thread: to start a process blocks, and none can end before its
+//! starter is known if both are done by the same thread, one after the other.
 
 use std::collections::HashMap;
 use std::io;
-use std::process::{Child, Command};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::Child;
+use std::sync::{Arc, mpsc};
 
+use harp_exec::{Program, SpawnError, Step};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use tokio::signal::unix::SignalKind;
 use tokio::sync::oneshot;
 
-/// Starts and reaps processes.
-#[derive(Debug, Default)]
+use crate::session::Session;
+
+/// Starts and reaps processes. A clone does so by the same thread, which ends with the
+/// last of them.
+#[derive(Debug, Clone)]
 pub struct Reaper {
-    /// Who waits for which child. Locked while a child is started and while children are
-    /// reaped, so that none ends before its starter is known.
-    waiting: Mutex<HashMap<Pid, oneshot::Sender<Exit>>>,
+    orders: mpsc::Sender<Order>,
+}
+
+/// What the thread is to do.
+#[derive(Debug)]
+enum Order {
+    /// To start a program.
+    Start(Arc<Program>, oneshot::Sender<Result<Started, SpawnError>>),
+    /// To reap every child that has ended.
+    Reap,
 }
 
 /// How a process ended.
@@ -34,72 +48,98 @@ pub enum Exit {
 /// A process that has been started.
 #[derive(Debug)]
 pub struct Started {
-    /// Its number.
-    pub pid: Pid,
-    /// The ends of its pipes.
+    /// Its session.
+    pub session: Session,
+    /// The ends of its pipes. Not to be waited for: the reaper has done it.
     pub child: Child,
-    /// Resolves when the process has ended and has been reaped.
-    pub exit: oneshot::Receiver<Exit>,
 }
 
 impl Reaper {
-    /// Makes harpd the one that orphans of its calls fall to, and reaps from now on, in
-    /// a task of the current runtime.
+    /// Makes harpd the one that orphans of its calls fall to, and reaps from now on, as
+    /// long as the current runtime lives.
     ///
     /// # Errors
     ///
-    /// If the system refuses either.
-    pub fn start() -> io::Result<Arc<Reaper>> {
+    /// If the system refuses it, or has no /proc, without which it would not be known
+    /// what is left of a call.
+    pub fn start() -> io::Result<Reaper> {
+        std::fs::metadata("/proc/self/stat")
+            .map_err(|error| io::Error::other(format!("harpd needs /proc: {error}")))?;
         // Any number but 0 means yes.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let mut child_ended = tokio::signal::unix::signal(SignalKind::child())?;
-        let reaper = Arc::new(Reaper::default());
-        let reaping = Arc::clone(&reaper);
+        let (orders, incoming) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("processes".to_owned())
+            .spawn(move || follow(&incoming))?;
+        let reaper = Reaper { orders };
+        let reaping = reaper.clone();
         tokio::spawn(async move {
             while child_ended.recv().await.is_some() {
-                reaping.reap();
+                if reaping.orders.send(Order::Reap).is_err() {
+                    return;
+                }
             }
         });
         Ok(reaper)
     }
 
-    /// Starts a process. Blocks for as long as that takes, about a millisecond.
+    /// Starts a program. Dropped before it is through, what was started is killed.
     ///
     /// # Errors
     ///
-    /// What the system says.
-    pub fn spawn(&self, command: &mut Command) -> io::Result<Started> {
-        let mut waiting = self.waiting();
-        let child = command.spawn()?;
-        let pid = Pid::from_child(&child);
-        let (ended, exit) = oneshot::channel();
-        waiting.insert(pid, ended);
-        Ok(Started { pid, child, exit })
+    /// Which step failed, and why.
+    pub async fn spawn(&self, program: Arc<Program>) -> Result<Started, SpawnError> {
+        let (reply, spawned) = oneshot::channel();
+        // Fails if the thread is gone, as does the answer then.
+        let _ = self.orders.send(Order::Start(program, reply));
+        spawned.await.unwrap_or_else(|_| {
+            Err(SpawnError {
+                step: Step::Execute,
+                source: io::Error::other("the thread that starts processes is gone"),
+            })
+        })
     }
+}
 
-    /// Reaps every child that has ended.
-    fn reap(&self) {
-        let mut waiting = self.waiting();
-        loop {
-            match rustix::process::wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) => {
-                    if let Some(ended) = waiting.remove(&pid) {
-                        // Who does not listen any more does not need to know.
-                        let _ = ended.send(Exit::from(status));
-                    }
-                }
-                Ok(None) | Err(Errno::CHILD) => return,
-                Err(Errno::INTR) => {}
-                Err(error) => {
-                    tracing::error!(%error, "cannot wait for child processes");
-                    return;
-                }
+/// The thread.
+fn follow(orders: &mpsc::Receiver<Order>) {
+    let mut waiting = HashMap::new();
+    while let Ok(order) = orders.recv() {
+        match order {
+            Order::Start(program, reply) => {
+                let spawned = program.spawn().map(|child| {
+                    let pid = Pid::from_child(&child);
+                    let (ended, exit) = oneshot::channel();
+                    waiting.insert(pid, ended);
+                    let session = Session::led_by(pid, exit);
+                    Started { session, child }
+                });
+                // If nobody is there to take it, the session dies with this value.
+                let _ = reply.send(spawned);
             }
+            Order::Reap => reap(&mut waiting),
         }
     }
+}
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<Pid, oneshot::Sender<Exit>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+/// Reaps every child that has ended, and tells who waits for it.
+fn reap(waiting: &mut HashMap<Pid, oneshot::Sender<Exit>>) {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                if let Some(ended) = waiting.remove(&pid) {
+                    // Who does not listen any more does not need to know.
+                    let _ = ended.send(Exit::from(status));
+                }
+            }
+            Ok(None) | Err(Errno::CHILD) => return,
+            Err(Errno::INTR) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot wait for child processes");
+                return;
+            }
+        }
     }
 }
 

@@ -36,7 +36,7 @@ pub struct Service {
     config_file: PathBuf,
     acceptors: Vec<Acceptor>,
     shared: Arc<Shared>,
-    reaper: Arc<Reaper>,
+    reaper: Reaper,
 }
 
 /// What listening tasks and connections use.
@@ -58,9 +58,6 @@ impl Service {
     /// If an address cannot be listened on, or the system refuses to make harpd a child
     /// subreaper.
     pub async fn start(config_file: PathBuf, state: State) -> io::Result<Service> {
-        for broken in state.broken_procedures() {
-            warn!("{broken}");
-        }
         let acceptors = bind(&state.config.listen).await?;
         let max_calls = state.config.max_calls;
         Ok(Service {
@@ -83,7 +80,7 @@ impl Service {
     pub async fn run(mut self, mut signals: Signals) {
         for acceptor in std::mem::take(&mut self.acceptors) {
             let shared = Arc::clone(&self.shared);
-            let reaper = Arc::clone(&self.reaper);
+            let reaper = self.reaper.clone();
             self.shared.tasks.spawn(listen(acceptor, shared, reaper));
         }
         loop {
@@ -108,7 +105,12 @@ impl Service {
     /// Reads everything again. If anything is wrong, nothing changes.
     async fn reload(&self) {
         let config_file = self.config_file.clone();
-        let loaded = tokio::task::spawn_blocking(move || State::load(&config_file)).await;
+        let loaded = tokio::task::spawn_blocking(move || {
+            let (state, mut warnings) = State::load(&config_file)?;
+            warnings.extend(state.broken_procedures());
+            Ok((state, warnings))
+        });
+        let loaded: Result<Result<_, LoadError>, _> = loaded.await;
         match loaded {
             Ok(Ok((state, warnings))) => self.replace_state(state, &warnings),
             Ok(Err(LoadError(problems))) => {
@@ -124,7 +126,7 @@ impl Service {
 
     fn replace_state(&self, mut state: State, warnings: &[String]) {
         let earlier = self.shared.state();
-        for warning in warnings.iter().chain(&state.broken_procedures()) {
+        for warning in warnings {
             warn!("{warning}");
         }
         if state.config.listen != earlier.config.listen || state.config.log != earlier.config.log {
@@ -156,7 +158,7 @@ async fn bind(addresses: &[ListenAddress]) -> io::Result<Vec<Acceptor>> {
     Ok(acceptors)
 }
 
-async fn listen(mut acceptor: Acceptor, shared: Arc<Shared>, reaper: Arc<Reaper>) {
+async fn listen(mut acceptor: Acceptor, shared: Arc<Shared>, reaper: Reaper) {
     loop {
         let (stream, peer) = tokio::select! {
             accepted = acceptor.accept() => accepted,
@@ -166,13 +168,7 @@ async fn listen(mut acceptor: Acceptor, shared: Arc<Shared>, reaper: Arc<Reaper>
             debug!(%peer, "refused, every connection is a call");
             continue;
         };
-        let serving = serve(
-            stream,
-            peer,
-            place,
-            Arc::clone(&shared),
-            Arc::clone(&reaper),
-        );
+        let serving = serve(stream, peer, place, Arc::clone(&shared), reaper.clone());
         shared.tasks.spawn(serving);
     }
 }
@@ -182,7 +178,7 @@ async fn serve(
     peer: std::net::SocketAddr,
     place: crate::connections::Place,
     shared: Arc<Shared>,
-    reaper: Arc<Reaper>,
+    reaper: Reaper,
 ) {
     let state = shared.state();
     let workplace = Workplace {

@@ -72,13 +72,14 @@ impl State {
         }
     }
 
-    /// The procedures whose command could not be started now, each with the cause.
+    /// The procedures that could not be started now, or hardly, each with the cause.
+    /// Blocks.
     #[must_use]
     pub fn broken_procedures(&self) -> Vec<String> {
         let procedures = self.config.procedures.values();
         procedures
             .filter_map(|procedure| {
-                let why = procedure.runner.check().err()?;
+                let why = procedure.runner.check_thoroughly().err()?;
                 Some(format!("procedure {}: {why}", procedure.name))
             })
             .collect()

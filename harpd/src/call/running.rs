@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use super::stderr_tail::StderrTail;
 use super::{Interruption, Workplace};
 use crate::caller::{Caller, CallerEvent};
-use crate::command::Process;
-use crate::group::Group;
+use crate::launch::Process;
 use crate::output::Output;
 use crate::procedure::Procedure;
 use crate::reaper::{Exit, signal_name};
+use crate::session::Session;
 
 /// Read from a pipe at once, in bytes.
 const CHUNK: usize = 16 << 10;
@@ -24,7 +24,7 @@ const CHUNK: usize = 16 << 10;
 /// A running command. The pipes are `None` once their other end, or what goes through
 /// them, has ended.
 pub(super) struct Running {
-    group: Group,
+    session: Session,
     stdin: Option<pipe::Sender>,
     /// Still to be written to `stdin`.
     input: Bytes,
@@ -40,7 +40,7 @@ impl Running {
     pub(super) fn new(procedure: &Procedure, process: Process) -> Running {
         let (stdin, input) = process.stdin;
         Running {
-            group: process.group,
+            session: process.session,
             stdin: Some(stdin).filter(|_| !input.is_empty()),
             input,
             stdout: Some(process.stdout),
@@ -54,7 +54,7 @@ impl Running {
         }
     }
 
-    /// Runs to the end of the command and then of its group.
+    /// Runs to the end of the command and then of its session.
     pub(super) async fn run<S>(mut self, caller: &mut Caller<S>, workplace: &Workplace) -> Message
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -86,7 +86,7 @@ impl Running {
         loop {
             let deadline = self.deadline;
             tokio::select! {
-                exit = self.group.leader_exit() => return Ok(exit),
+                exit = self.session.leader_exit() => return Ok(exit),
                 count = read(&mut self.stdout, &mut self.chunk), if caller.has_room() => {
                     let mut packets = Vec::new();
                     let fed = self.output.feed(&self.chunk[..count], &mut packets);
@@ -109,7 +109,7 @@ impl Running {
     }
 
     /// The command has exited: what is in its pipes by now still counts, what others of
-    /// its group may yet write does not.
+    /// its session may yet write does not.
     fn conclude<S>(mut self, exit: Exit, caller: &mut Caller<S>) -> (Message, Rest)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -138,7 +138,7 @@ impl Running {
         };
         send_packets(caller, packets);
         let rest = Rest {
-            group: self.group,
+            session: self.session,
             pipes: [self.stdout, self.stderr],
         };
         (end.unwrap_or_else(Message::Exception), rest)
@@ -146,7 +146,7 @@ impl Running {
 
     fn give_up_output(self) -> Rest {
         Rest {
-            group: self.group,
+            session: self.session,
             pipes: [self.stdout, self.stderr],
         }
     }
@@ -154,13 +154,13 @@ impl Running {
 
 /// What is left of a call when its outcome is known.
 struct Rest {
-    group: Group,
+    session: Session,
     /// Kept open, and emptied, so that who cleans up after a SIGTERM can talk meanwhile.
     pipes: [Option<pipe::Receiver>; 2],
 }
 
 impl Rest {
-    /// Ends the group. True if the caller went away before it was gone.
+    /// Ends the session. True if the caller went away before it was gone.
     async fn end<S>(&mut self, caller: &mut Caller<S>, kill_grace: Duration) -> bool
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -168,7 +168,7 @@ impl Rest {
         let [stdout, stderr] = &mut self.pipes;
         let (mut stdout_unread, mut stderr_unread) = ([0; 1024], [0; 1024]);
         let mut caller_left = false;
-        let ended = self.group.end(kill_grace);
+        let ended = self.session.end(kill_grace);
         tokio::pin!(ended);
         loop {
             tokio::select! {

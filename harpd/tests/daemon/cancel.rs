@@ -44,11 +44,39 @@ async fn cancelled(harpd: &Harpd, procedure: &str, rudely: bool) -> Duration {
 }
 
 #[tokio::test]
-async fn a_close_notify_ends_the_whole_group() {
+async fn a_close_notify_ends_the_whole_session() {
     let harpd = host().start();
     cancelled(&harpd, "family", false).await;
     let line = harpd.logged("call ended").await;
     assert_eq!(line["type"], PROOF);
+}
+
+#[tokio::test]
+async fn groups_of_their_own_end_with_the_call() {
+    // GNU timeout and a shell with job control make process groups for what they run.
+    let harpd = Host::new()
+        .script(
+            "family",
+            "output = 'lines'",
+            "echo $$; timeout 1000 sh -c 'echo $$; sleep 1000; :' &\n\
+             bash -mc 'sleep 1000 & echo $!; wait'",
+        )
+        .start();
+    cancelled(&harpd, "family", false).await;
+}
+
+#[tokio::test]
+async fn so_do_those_that_ignore_sigterm() {
+    let harpd = Host::new()
+        .script(
+            "family",
+            "output = 'lines'",
+            "echo $$; trap '' TERM\n\
+             bash -mc 'sh -c \"echo \\$\\$; sleep 1000; :\" & sleep 1000 & echo $!; wait'",
+        )
+        .start();
+    let took = cancelled(&harpd, "family", false).await;
+    assert!(took >= Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test]

@@ -186,11 +186,11 @@ async fn calls_wait_for_a_slot_in_order() {
 #[tokio::test]
 async fn many_calls_at_once_all_get_their_answer() {
     let harpd = Host::new()
-        .set("max_calls = 8")
+        .set("max_calls = 100")
         .script("echo", "", "cat")
         .start();
     let harpd = std::sync::Arc::new(harpd);
-    let calls: Vec<_> = (0..100)
+    let calls: Vec<_> = (0..200)
         .map(|number| {
             let harpd = std::sync::Arc::clone(&harpd);
             tokio::spawn(async move { harpd.end("echo", json!([number])).await })

@@ -33,7 +33,9 @@ pub(crate) struct Host {
     pub(crate) directory: TempDir,
     pub(crate) top: String,
     pub(crate) procedures: String,
-    files: Option<u32>,
+    /// Shell commands that run before harpd in the same process.
+    before: String,
+    user: Option<&'static str>,
 }
 
 impl Host {
@@ -42,7 +44,8 @@ impl Host {
             directory: tempfile::tempdir().unwrap(),
             top: String::new(),
             procedures: String::new(),
-            files: None,
+            before: String::new(),
+            user: None,
         };
         host.write_certificate();
         host.write("users", USERS);
@@ -72,8 +75,29 @@ impl Host {
     }
 
     /// Lets harpd open only so many files.
-    pub(crate) fn limit_files(mut self, count: u32) -> Host {
-        self.files = Some(count);
+    pub(crate) fn limit_files(self, count: u32) -> Host {
+        self.before_start(&format!("ulimit -n {count}"))
+    }
+
+    /// Runs a shell command in the process that then becomes harpd.
+    pub(crate) fn before_start(mut self, command: &str) -> Host {
+        self.before.push_str(command);
+        self.before.push(';');
+        self
+    }
+
+    /// Runs harpd as this user.
+    pub(crate) fn started_by(mut self, user: &'static str) -> Host {
+        self.user = Some(user);
+        self
+    }
+
+    /// Lets every user into the directory, and read what is in it.
+    pub(crate) fn readable_by_all(self) -> Host {
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode(self.directory.path(), 0o755);
         self
     }
 
@@ -128,11 +152,12 @@ impl Host {
 
     pub(crate) fn start(self) -> Harpd {
         let config = self.write_config();
-        let limit = self
-            .files
-            .map_or(String::new(), |count| format!("ulimit -n {count};"));
+        let become_user = self.user.map_or(String::new(), |user| {
+            format!("setpriv --reuid {user} --regid nogroup --clear-groups")
+        });
+        let script = format!("{} exec {become_user} \"$@\"", self.before);
         let mut process = Command::new("sh")
-            .args(["-c", &format!("{limit} exec \"$@\""), "sh"])
+            .args(["-c", &script, "sh"])
             .arg(env!("CARGO_BIN_EXE_harpd"))
             .arg("--config")
             .arg(config)

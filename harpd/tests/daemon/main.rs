@@ -6,3 +6,4 @@ mod host;
 mod operation;
 mod output;
 mod requests;
+mod start;

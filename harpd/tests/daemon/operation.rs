@@ -206,16 +206,12 @@ fn a_test_tells_everything_that_is_wrong() {
         "{text}"
     );
 
-    let host = Host::new().script(
-        "one",
-        "user = 'nobody'\ngroup = ['adm']\ntimeout = 'long'",
-        "",
-    );
+    let host = Host::new().script("one", "user = 0\ngroup = []\ntimeout = 'long'", "");
     let (good, text) = told(&host);
     assert!(!good);
     for line in [
-        "procedure.one.user: not supported by this version",
-        "procedure.one.group: not supported by this version",
+        "procedure.one.user: must be a string",
+        "procedure.one.group: must name at least one group",
         "procedure.one.timeout: must be a number of seconds",
     ] {
         assert!(text.contains(line), "{text}");

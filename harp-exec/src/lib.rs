@@ -1,0 +1,287 @@
+//! Starting a program in a session of its own, with no descriptor but its standard
+//! streams, as a given user.
+//!
+//! # Why there is unsafe code here, and nowhere else
+//!
+//! A new session, supplementary groups and "close everything else" have to be asked for
+//! by the new process itself, between `fork` and `exec`; the standard library offers
+//! that as [`CommandExt::pre_exec`] alone, which is unsafe. The other way, a small
+//! program in between that does it and then executes the real one, costs a second
+//! `exec` for each call.
+//!
+//! What makes it unsafe: the process was forked from one with several threads, so any
+//! lock may be held for ever by a thread that is not there, the allocator's among them.
+//! Between `fork` and `exec` only async-signal-safe functions may run (signal-safety(7)).
+//! `enter` and `execute` below are all that runs there. They make system calls, through
+//! rustix (which issues them directly: no lock, no allocation, no `errno`) and through
+//! `libc::syscall`, `fcntl` and `execve`; they use memory that was allocated before the
+//! fork, and free none. Errors leave them as bare numbers, since building a message would
+//! allocate.
+//!
+//! The program is executed here too and not by the standard library, which asks
+//! execvp(3): that gives a file that is no program to a shell.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::io::Errno;
+use rustix::thread::{Gid, Uid};
+
+/// A program with everything that it starts with. Its process will lead a session and a
+/// process group of its own, and has pipes for its standard streams and no other
+/// descriptors.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Its file, by a path with a slash in it.
+    pub file: PathBuf,
+    /// Its command line; by custom the first word names the program.
+    pub words: Vec<OsString>,
+    /// All of its environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The directory it starts in, which its user must be allowed to enter.
+    pub directory: PathBuf,
+    /// Whom it runs as, unless as whoever starts it.
+    pub ids: Option<Ids>,
+}
+
+/// Whom a process runs as. All of it is set, nothing is kept of the one that starts it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ids {
+    /// The user: real, effective and saved.
+    pub uid: u32,
+    /// The primary group: real, effective and saved.
+    pub gid: u32,
+    /// The supplementary groups, these alone.
+    pub groups: Vec<u32>,
+}
+
+/// A program could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}: {source}")]
+pub struct SpawnError {
+    /// What could not be done.
+    pub step: Step,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// The steps of a start, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Step {
+    /// To make a process at all, and its pipes; and, at the end, to become the program.
+    #[error("cannot execute the program")]
+    Execute,
+    /// A session of its own.
+    #[error("cannot make a session")]
+    Session,
+    /// That it inherits no descriptors.
+    #[error("cannot close inherited descriptors")]
+    Descriptors,
+    /// Its groups.
+    #[error("cannot set the groups")]
+    Groups,
+    /// Its user.
+    #[error("cannot become the user")]
+    User,
+    /// Its directory, which the user must be allowed to enter.
+    #[error("cannot enter the directory")]
+    Directory,
+}
+
+/// Steps are carried through the one number that comes back from the new process.
+const STEPS: [Step; 6] = [
+    Step::Execute,
+    Step::Session,
+    Step::Descriptors,
+    Step::Groups,
+    Step::User,
+    Step::Directory,
+];
+/// More than any error number of the system.
+const ERRNOS: i32 = 4096;
+
+impl Program {
+    /// Starts the program. Blocks until it is executed or has failed, typically less than
+    /// a millisecond.
+    ///
+    /// # Errors
+    ///
+    /// The first step that failed. No process is left then.
+    pub fn spawn(&self) -> Result<Child, SpawnError> {
+        let prepared = Prepared::new(self).map_err(|source| SpawnError {
+            step: Step::Execute,
+            source,
+        })?;
+        let mut command = Command::new(&self.file);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        #[expect(unsafe_code, reason = "see the top of this file")]
+        // SAFETY: `enter` and `execute` are async-signal-safe, and the closure does
+        // nothing else. What they use was allocated here and is only read.
+        unsafe {
+            command.pre_exec(move || {
+                let Err((step, errno)) = enter(&prepared).and_then(|()| execute(&prepared));
+                Err(io::Error::from_raw_os_error(encode(step, errno)))
+            });
+        }
+        command.spawn().map_err(decode)
+    }
+}
+
+/// The same in the system's form.
+struct Prepared {
+    file: CString,
+    words: Strings,
+    environment: Strings,
+    directory: CString,
+    ids: Option<RawIds>,
+}
+
+impl Prepared {
+    /// Fails if there is a zero byte in anything.
+    fn new(program: &Program) -> io::Result<Prepared> {
+        let words = program.words.iter();
+        let environment = program.environment.iter();
+        Ok(Prepared {
+            file: CString::new(program.file.as_os_str().as_bytes())?,
+            words: Strings::new(words.map(|word| word.as_bytes().to_vec()))?,
+            environment: Strings::new(
+                environment.map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()),
+            )?,
+            directory: CString::new(program.directory.as_os_str().as_bytes())?,
+            ids: program.ids.as_ref().map(RawIds::from),
+        })
+    }
+}
+
+/// Strings as `execve` takes them.
+struct Strings {
+    /// Pointers to the strings, and a null behind them.
+    pointers: Vec<*const libc::c_char>,
+    /// Never touched again, so that the pointers stay true.
+    _strings: Vec<CString>,
+}
+
+#[expect(unsafe_code, reason = "raw pointers are neither by themselves")]
+// SAFETY: the pointers lead to the strings beside them, which go where they go and are
+// only read.
+unsafe impl Send for Strings {}
+#[expect(unsafe_code, reason = "as above")]
+// SAFETY: as above.
+unsafe impl Sync for Strings {}
+
+impl Strings {
+    fn new(strings: impl Iterator<Item = Vec<u8>>) -> io::Result<Strings> {
+        let strings = strings.map(CString::new).collect::<Result<Vec<_>, _>>()?;
+        let pointers = strings.iter().map(|string| string.as_ptr());
+        Ok(Strings {
+            pointers: pointers.chain([std::ptr::null()]).collect(),
+            _strings: strings,
+        })
+    }
+}
+
+/// The same in the system's types.
+struct RawIds {
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
+}
+
+impl From<&Ids> for RawIds {
+    fn from(ids: &Ids) -> RawIds {
+        RawIds {
+            uid: Uid::from_raw(ids.uid),
+            gid: Gid::from_raw(ids.gid),
+            groups: ids.groups.iter().copied().map(Gid::from_raw).collect(),
+        }
+    }
+}
+
+/// What happens in the new process before the program. Async-signal-safe.
+fn enter(prepared: &Prepared) -> Result<(), (Step, Errno)> {
+    rustix::process::setsid().map_err(|errno| (Step::Session, errno))?;
+    close_at_exec().map_err(|errno| (Step::Descriptors, errno))?;
+    if let Some(ids) = &prepared.ids {
+        // The process has this one thread. Groups first, while it still may.
+        rustix::thread::set_thread_groups(&ids.groups).map_err(|errno| (Step::Groups, errno))?;
+        rustix::thread::set_thread_res_gid(ids.gid, ids.gid, ids.gid)
+            .map_err(|errno| (Step::Groups, errno))?;
+        rustix::thread::set_thread_res_uid(ids.uid, ids.uid, ids.uid)
+            .map_err(|errno| (Step::User, errno))?;
+    }
+    rustix::process::chdir(prepared.directory.as_c_str()).map_err(|errno| (Step::Directory, errno))
+}
+
+/// Becomes the program. Returns only if that fails. Async-signal-safe.
+fn execute(prepared: &Prepared) -> Result<Infallible, (Step, Errno)> {
+    #[expect(unsafe_code, reason = "the standard library would use a shell")]
+    // SAFETY: the strings end in zero bytes and the lists of them in null pointers.
+    unsafe {
+        libc::execve(
+            prepared.file.as_ptr(),
+            prepared.words.pointers.as_ptr(),
+            prepared.environment.pointers.as_ptr(),
+        );
+    }
+    let errno = Errno::from_io_error(&io::Error::last_os_error());
+    Err((Step::Execute, errno.unwrap_or(Errno::INVAL)))
+}
+
+/// Marks every descriptor but the standard streams to be closed by `exec`. Not closed at
+/// once: one of them tells the parent if `exec` fails.
+fn close_at_exec() -> Result<(), Errno> {
+    #[expect(unsafe_code, reason = "rustix has no close_range")]
+    // SAFETY: a system call of three numbers; with this flag it closes nothing now.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3 as libc::c_uint,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC as libc::c_uint,
+        )
+    };
+    if done == 0 {
+        return Ok(());
+    }
+    // Before Linux 5.11: one by one, up to where descriptors may be.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.and_then(|limit| libc::c_int::try_from(limit).ok());
+    for descriptor in 3..limit.unwrap_or(1 << 20) {
+        #[expect(unsafe_code, reason = "descriptors of unknown owners")]
+        // SAFETY: sets a flag; fails without harm where there is no such descriptor.
+        unsafe {
+            libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
+    }
+    Ok(())
+}
+
+fn encode(step: Step, errno: Errno) -> i32 {
+    step as i32 * ERRNOS + errno.raw_os_error()
+}
+
+fn decode(error: io::Error) -> SpawnError {
+    let Some(code) = error.raw_os_error() else {
+        return SpawnError {
+            step: Step::Execute,
+            source: error,
+        };
+    };
+    let step = usize::try_from(code / ERRNOS).ok();
+    let step = step.and_then(|step| STEPS.get(step));
+    SpawnError {
+        step: step.copied().unwrap_or(Step::Execute),
+        source: io::Error::from_raw_os_error(code % ERRNOS),
+    }
+}
+
+#[cfg(test)]
+mod tests;

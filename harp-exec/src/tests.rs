@@ -1,0 +1,154 @@
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+fn shell(script: &str) -> Program {
+    Program {
+        file: "/bin/sh".into(),
+        words: ["sh", "-c", script].map(OsString::from).to_vec(),
+        environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        directory: "/".into(),
+        ids: None,
+    }
+}
+
+fn output(program: &Program) -> String {
+    let output = program.spawn().unwrap().wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn may_become_others() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        println!("skipped: only root may become other users");
+    }
+    is_root
+}
+
+#[test]
+fn it_leads_a_session_and_a_group_in_its_directory() {
+    let told = output(&Program {
+        directory: "/usr".into(),
+        ..shell("pwd; echo $$; cat /proc/$$/stat")
+    });
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines[0], "/usr");
+    let pid = lines[1];
+    let (_, stat) = lines[2].rsplit_once(") ").unwrap();
+    let fields: Vec<_> = stat.split(' ').collect();
+    assert_eq!([fields[2], fields[3]], [pid, pid], "group and session");
+}
+
+#[test]
+fn no_descriptor_is_inherited_whatever_its_flags() {
+    let open = File::open("/dev/null").unwrap();
+    // Without the flag that closes it by itself.
+    rustix::io::fcntl_setfd(&open, rustix::io::FdFlags::empty()).unwrap();
+    let high = rustix::io::dup(&open).unwrap();
+    rustix::io::fcntl_setfd(&high, rustix::io::FdFlags::empty()).unwrap();
+    // The listing's own descriptor is the only one above the standard streams.
+    let told = output(&shell("ls /proc/self/fd | sort -n | tr '\\n' ' '"));
+    assert_eq!(told, "0 1 2 3 ");
+}
+
+#[test]
+fn users_and_groups_are_exactly_those_given() {
+    if !may_become_others() {
+        return;
+    }
+    let ids = Ids {
+        uid: 12345,
+        gid: 23456,
+        groups: vec![23456, 34567],
+    };
+    let script = "grep -E '^(Uid|Gid|Groups|CapEff):' /proc/self/status | tr -s '\\t ' ' '";
+    let program = Program {
+        ids: Some(ids),
+        ..shell(script)
+    };
+    assert_eq!(
+        output(&program),
+        "Uid: 12345 12345 12345 12345\nGid: 23456 23456 23456 23456\n\
+         Groups: 23456 34567 \nCapEff: 0000000000000000\n"
+    );
+}
+
+#[test]
+fn words_and_environment_are_exactly_those_given() {
+    let program = Program {
+        words: [
+            "odd name",
+            "-c",
+            "echo \"$0\"; env | grep -v ^_=",
+            "a b",
+            "c",
+        ]
+        .map(OsString::from)
+        .to_vec(),
+        environment: vec![("A".into(), "1=2\n".into())],
+        ..shell("")
+    };
+    let told = output(&program);
+    assert!(told.starts_with("a b\n"), "{told}");
+    assert!(told.contains("A=1=2\n"), "{told}");
+    assert!(!told.contains("HOME="), "{told}");
+}
+
+#[test]
+fn the_step_that_fails_is_told() {
+    let step = |program: &Program| {
+        let error = program.spawn().unwrap_err();
+        (error.step, error.source.kind())
+    };
+    let nowhere = Program {
+        directory: "/nonexistent".into(),
+        ..shell("true")
+    };
+    assert_eq!(step(&nowhere), (Step::Directory, io::ErrorKind::NotFound));
+    let absent = Program {
+        file: "/nonexistent".into(),
+        ..shell("true")
+    };
+    assert_eq!(step(&absent), (Step::Execute, io::ErrorKind::NotFound));
+    let zero = shell("true\0");
+    assert_eq!(step(&zero), (Step::Execute, io::ErrorKind::InvalidInput));
+    if may_become_others() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
+        // The new user may not enter, though root may.
+        let stranger = Program {
+            directory: directory.path().to_owned(),
+            ids: Some(Ids {
+                uid: 12345,
+                gid: 12345,
+                groups: vec![],
+            }),
+            ..shell("true")
+        };
+        assert_eq!(
+            step(&stranger),
+            (Step::Directory, io::ErrorKind::PermissionDenied)
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_no_program_is_not_given_to_a_shell() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("odd");
+    std::fs::write(&file, "echo run by a shell\n").unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+    let error = Program { file, ..shell("") }.spawn().unwrap_err();
+    assert_eq!(error.source.raw_os_error(), Some(libc::ENOEXEC));
+}
+
+#[test]
+fn steps_survive_the_way_back() {
+    for step in STEPS {
+        let error = decode(io::Error::from_raw_os_error(encode(step, Errno::PERM)));
+        assert_eq!(error.step, step);
+        assert_eq!(error.source.kind(), io::ErrorKind::PermissionDenied);
+    }
+}

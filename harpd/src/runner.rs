@@ -1,0 +1,110 @@
+//! What runs a procedure: the ways in which the process of a call comes to be. Whatever
+//! the way, it ends in a [`Process`], so limits, output and cancelling know none of them.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use harp_proto::{Failure, Json, error_type};
+
+use crate::command::{CannotStart, CommandRunner};
+use crate::launch::Process;
+use crate::reaper::Reaper;
+
+/// One way to run a procedure.
+#[derive(Debug)]
+pub enum Runner {
+    /// A program for each call.
+    Command(CommandRunner),
+}
+
+/// What a runner makes of a call's arguments.
+#[derive(Debug)]
+pub struct Invocation {
+    /// More words for the command line.
+    pub words: Vec<OsString>,
+    /// What is written to standard input.
+    pub stdin: Bytes,
+}
+
+/// Who calls what; the process gets it in its environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity<'a> {
+    /// `HARP_PROCEDURE`.
+    pub procedure: &'a str,
+    /// `HARP_USER`.
+    pub user: &'a str,
+    /// `HARP_PEER`: address and port.
+    pub peer: SocketAddr,
+}
+
+impl Identity<'_> {
+    /// The variables of the environment.
+    #[must_use]
+    pub fn variables(&self) -> [(&'static str, String); 3] {
+        [
+            ("HARP_PROCEDURE", self.procedure.to_owned()),
+            ("HARP_USER", self.user.to_owned()),
+            ("HARP_PEER", self.peer.to_string()),
+        ]
+    }
+}
+
+impl Runner {
+    /// Looks whether the procedure could be started now. Quick enough for every call.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn check(&self) -> Result<(), CannotStart> {
+        match self {
+            Runner::Command(command) => command.check(),
+        }
+    }
+
+    /// Looks for more that would hinder a start, with more effort and less certainty: for
+    /// the operator, never to refuse a call.
+    ///
+    /// # Errors
+    ///
+    /// Why a start is likely to fail.
+    pub fn check_thoroughly(&self) -> Result<(), CannotStart> {
+        match self {
+            Runner::Command(command) => command.check_thoroughly(),
+        }
+    }
+
+    /// Makes of a call's arguments what the process will get.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument_list` if they do not fit.
+    pub fn prepare(&self, arguments: &Json) -> Result<Invocation, Failure> {
+        match self {
+            Runner::Command(command) => command.prepare(arguments),
+        }
+    }
+
+    /// Starts the process of a call. Dropped before it is through, nothing is left of it.
+    ///
+    /// # Errors
+    ///
+    /// `procedure_loading_error`, `system_error` or `invalid_argument_list`, with the
+    /// cause.
+    pub async fn start(
+        &self,
+        invocation: Invocation,
+        identity: Identity<'_>,
+        reaper: &Reaper,
+    ) -> Result<Process, Failure> {
+        match self {
+            Runner::Command(command) => command.start(invocation, identity, reaper).await,
+        }
+    }
+}
+
+/// The procedure is there but cannot be run.
+#[must_use]
+pub fn loading_error(why: &CannotStart) -> Failure {
+    Failure::new(error_type::PROCEDURE_LOADING_ERROR, why.to_string())
+}
