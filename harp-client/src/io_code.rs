@@ -3,10 +3,18 @@
 
 use std::io;
 
+use crate::socket::Unresolved;
+
 /// A connection ended that should not have.
 pub(crate) const CLOSED: &str = "closed";
-/// A name that cannot be resolved.
+/// A name that does not exist.
 pub(crate) const NXDOMAIN: &str = "nxdomain";
+/// A name that exists and has no address.
+pub(crate) const NODATA: &str = "nodata";
+/// The name service did not answer, or asks to come again.
+pub(crate) const EAI_AGAIN: &str = "eai_again";
+/// The name service cannot answer.
+pub(crate) const EAI_FAIL: &str = "eai_fail";
 /// A time limit was reached.
 pub(crate) const ETIMEDOUT: &str = "etimedout";
 /// Anything wrong with TLS.
@@ -15,6 +23,10 @@ pub(crate) const TLS: &str = "tls";
 /// The code of an error, a lower-case errno name where it has one.
 pub(crate) fn of(error: &io::Error) -> &'static str {
     if let Some(code) = error.raw_os_error().and_then(of_errno) {
+        return code;
+    }
+    if let Some(unresolved) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        let Unresolved { code, .. } = unresolved;
         return code;
     }
     match error.kind() {
@@ -32,7 +44,7 @@ pub(crate) fn of(error: &io::Error) -> &'static str {
 /// False for what stays as it is until somebody mends it: a name that does not exist, a
 /// certificate that is not accepted.
 pub(crate) fn may_pass(code: &str) -> bool {
-    !matches!(code, NXDOMAIN | TLS)
+    !matches!(code, NXDOMAIN | NODATA | TLS)
 }
 
 /// True if it is our own system that cannot, not the peer or the way to it.

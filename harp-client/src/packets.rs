@@ -12,10 +12,11 @@ use futures_core::Stream;
 use harp_proto::client::reply::StreamReply;
 use harp_proto::client::{Packet, Request, StreamStart};
 use harp_proto::{JobId, Outcome};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::Error;
 use crate::dispatcher::{Connection, Dispatcher, Reconnect, feature};
+use crate::error::Phase;
 
 /// Packets asked for at a time where the dispatcher counts them.
 const PAGE: u64 = 1000;
@@ -26,11 +27,14 @@ const PAGE: u64 = 1000;
 ///
 /// A [`Stream`], or without one's traits a thing with a [`next`](Packets::next). Nothing
 /// is sent before it is first polled. A connection that breaks is replaced, and the
-/// packets go on with the next number; an error is the last item. After the end
+/// packets go on with the next number; an error is the last item. What has been collected
+/// has to come within the request time-out from line to line, counted while it is waited
+/// for; the next packet of a job that is followed may take its time. After the end
 /// [`outcome`](Packets::outcome) has what became of the job.
 ///
 /// Memory is bounded by one packet and one read, however slow the consumer is. Dropping
-/// it closes its connection and leaves nothing behind; the job goes on.
+/// it at any time closes its connection and leaves nothing behind; the job goes on. A stream
+/// that has come to its end has given its connection back.
 ///
 /// ```no_run
 /// # async fn example(job: harp_client::RemoteCall) -> Result<(), harp_client::Error> {
@@ -91,6 +95,8 @@ struct Reading {
     asked: Asked,
     /// Packets that have come in this reply.
     received: u64,
+    /// Runs while a line is waited for that has to come at once.
+    silence: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,6 +260,7 @@ impl Cursor {
                             connection,
                             asked,
                             received: 0,
+                            silence: None,
                         });
                     }
                     Err(_) if connection.is_reused() => {
@@ -316,6 +323,29 @@ impl Cursor {
     }
 }
 
+impl Reading {
+    /// The next line or the break of the connection. Fails if it has to come at once and
+    /// does not.
+    fn poll_line(
+        &mut self,
+        context: &mut Context<'_>,
+        deadline: impl FnOnce() -> Instant,
+    ) -> Poll<Result<Result<Bytes, Error>, Error>> {
+        if let Poll::Ready(line) = self.connection.poll_receive(context) {
+            self.silence = None;
+            return Poll::Ready(Ok(line));
+        }
+        if self.asked == Asked::Follow {
+            return Poll::Pending;
+        }
+        let silence = self
+            .silence
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline())));
+        ready!(silence.as_mut().poll(context));
+        Poll::Ready(Err(self.connection.timed_out(Phase::Reply).of_a_question()))
+    }
+}
+
 impl Stream for Packets {
     type Item = Result<Packet, Error>;
 
@@ -335,7 +365,18 @@ impl Stream for Packets {
                     }
                     Err(error) => Err(error),
                 },
-                State::Reading(reading) => ready!(reading.connection.poll_receive(context)),
+                State::Reading(reading) => {
+                    let deadline = || this.cursor.dispatcher.request_deadline();
+                    match ready!(reading.poll_line(context, deadline)) {
+                        Ok(line) => line,
+                        Err(silent) => {
+                            // The dispatcher is there and says nothing: to ask once more
+                            // would make that no better.
+                            this.state = State::Done;
+                            return Poll::Ready(Some(Err(silent)));
+                        }
+                    }
+                }
             };
             // What comes next is put in its place below; after an error that is nothing.
             let state = std::mem::replace(&mut this.state, State::Done);

@@ -4,9 +4,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, getaddrinfo};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
+
+use crate::io_code;
 
 /// Silence on a connection before the peer is asked whether it is still there (host
 /// protocol, end).
@@ -22,8 +25,9 @@ const KEEPALIVE_PROBES: u32 = 3;
 ///
 /// # Errors
 ///
-/// What the name service reports; [`io::ErrorKind::NotFound`] for a name without an
-/// address; [`io::ErrorKind::TimedOut`] at the deadline.
+/// [`Unresolved`] as the source for what the name service reports;
+/// [`io::ErrorKind::TimedOut`] at the deadline. Dropping the future leaves the look-up to
+/// end on its thread.
 pub(crate) async fn resolve(
     name: &str,
     port: u16,
@@ -32,18 +36,58 @@ pub(crate) async fn resolve(
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let lookup = timeout_at(deadline, tokio::net::lookup_host((name, port)));
-    let addresses: Vec<SocketAddr> = match lookup.await {
-        Ok(found) => found?.collect(),
-        Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-    };
-    if addresses.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the name has no address",
-        ));
+    let name = name.to_owned();
+    let lookup = tokio::task::spawn_blocking(move || lookup(&name, port));
+    match timeout_at(deadline, lookup).await {
+        Ok(found) => found.map_err(io::Error::other)?,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
-    Ok(addresses)
+}
+
+/// What the name service answered in place of an address.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Unresolved {
+    /// The wire's `code`.
+    pub(crate) code: &'static str,
+    message: String,
+}
+
+/// Asks the name service; blocks for as long as that takes.
+fn lookup(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let hints = AddrInfoHints {
+        socktype: libc::SOCK_STREAM,
+        ..AddrInfoHints::default()
+    };
+    let found = getaddrinfo(Some(name), None, Some(hints)).map_err(unresolved)?;
+    let addresses = found.map(|found| {
+        let mut address = found?.sockaddr;
+        address.set_port(port);
+        Ok(address)
+    });
+    let addresses: Vec<SocketAddr> = addresses.collect::<io::Result<_>>()?;
+    match addresses.is_empty() {
+        false => Ok(addresses),
+        true => Err(io::Error::other(Unresolved {
+            code: io_code::NODATA,
+            message: "the name has no address".to_owned(),
+        })),
+    }
+}
+
+fn unresolved(error: LookupError) -> io::Error {
+    let code = match error.kind() {
+        LookupErrorKind::NoName => io_code::NXDOMAIN,
+        LookupErrorKind::NoData => io_code::NODATA,
+        LookupErrorKind::Again => io_code::EAI_AGAIN,
+        LookupErrorKind::Memory => return io::ErrorKind::OutOfMemory.into(),
+        // The system's own error; or a name with a NUL, which no name service is asked for.
+        LookupErrorKind::System => return error.into(),
+        LookupErrorKind::IO => io_code::NXDOMAIN,
+        _ => io_code::EAI_FAIL,
+    };
+    let message = error.to_string();
+    io::Error::other(Unresolved { code, message })
 }
 
 /// Connects to the first address that answers. The time until the deadline is shared
@@ -90,4 +134,33 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
     SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_name_that_does_not_exist_is_nxdomain() {
+        for (error, code) in [
+            (libc::EAI_NONAME, "nxdomain"),
+            (libc::EAI_NODATA, "nodata"),
+            (libc::EAI_AGAIN, "eai_again"),
+            (libc::EAI_FAIL, "eai_fail"),
+            (libc::EAI_FAMILY, "eai_fail"),
+            (libc::EAI_MEMORY, "enomem"),
+        ] {
+            let error = unresolved(LookupError::new(error));
+            assert_eq!(io_code::of(&error), code, "{error}");
+        }
+        let error = lookup("no\0name", 1).unwrap_err();
+        assert_eq!(io_code::of(&error), "nxdomain");
+    }
+
+    #[test]
+    fn names_of_this_machine_are_found() {
+        let found = lookup("localhost", 7).unwrap();
+        assert!(found.iter().all(|address| address.port() == 7));
+        assert!(found.iter().any(|address| address.ip().is_loopback()));
+    }
 }

@@ -45,7 +45,7 @@ impl Connection {
     ) -> Result<Connection, HostError> {
         let addresses = socket::resolve(&endpoint.address, endpoint.port, deadline)
             .await
-            .map_err(|error| unresolved(endpoint, error))?;
+            .map_err(|error| timed(endpoint, Phase::Resolve, error))?;
         let socket = socket::connect(&addresses, deadline)
             .await
             .map_err(|error| timed(endpoint, Phase::Connect, error))?;
@@ -141,21 +141,6 @@ impl Connection {
         stream.write_all(line).await?;
         stream.flush().await
     }
-}
-
-fn unresolved(endpoint: &Endpoint, error: io::Error) -> HostError {
-    if error.kind() == io::ErrorKind::TimedOut {
-        return HostError::timed_out(endpoint, Phase::Resolve);
-    }
-    if error.raw_os_error().is_some() {
-        return HostError::io(endpoint, Phase::Resolve, error);
-    }
-    HostError::network(
-        endpoint,
-        Phase::Resolve,
-        io_code::NXDOMAIN,
-        format!("{error}; is the address in the hosts registry right?"),
-    )
 }
 
 /// Tells our own time limit from the system's.

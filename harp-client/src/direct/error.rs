@@ -73,7 +73,8 @@ struct Inner {
 pub enum HostErrorKind {
     /// The host could not be reached, or the connection ended before the call did.
     Network {
-        /// A lower-case errno name, `nxdomain`, `closed` or `tls`.
+        /// A lower-case errno name, `closed`, `tls`, or of the name service `nxdomain`,
+        /// `nodata`, `eai_again` or `eai_fail`.
         code: &'static str,
     },
     /// The host sent a complete line that is no message of the protocol at that point,
@@ -265,6 +266,12 @@ impl HostError {
 /// The system's message, and what to do where that is known.
 fn advice(code: &str, error: &io::Error) -> String {
     match code {
+        io_code::NXDOMAIN | io_code::NODATA => {
+            format!("{error}; is the address in the hosts registry right?")
+        }
+        io_code::EAI_AGAIN | io_code::EAI_FAIL => {
+            format!("{error}; does this machine reach its name service?")
+        }
         "econnrefused" => {
             format!("{error}; does harpd run there, and listen on this address and port?")
         }

@@ -228,7 +228,7 @@ impl Connection {
         }
     }
 
-    fn timed_out(&self, phase: Phase) -> Error {
+    pub(crate) fn timed_out(&self, phase: Phase) -> Error {
         let broken = Broken {
             phase,
             code: io_code::ETIMEDOUT,
@@ -269,7 +269,12 @@ fn advice(code: &str, phase: Phase, error: &io::Error) -> String {
         return tls::explain(error, tls::Peer::Dispatcher);
     }
     match (code, phase) {
-        (io_code::NXDOMAIN, _) => format!("{error}; is the dispatcher's name right?"),
+        (io_code::NXDOMAIN | io_code::NODATA, _) => {
+            format!("{error}; is the dispatcher's name right?")
+        }
+        (io_code::EAI_AGAIN | io_code::EAI_FAIL, _) => {
+            format!("{error}; does this machine reach its name service?")
+        }
         (io_code::ETIMEDOUT, Phase::Tls) => {
             "no TLS handshake in time; is it a TLS listener of harpcallerd?".to_owned()
         }

@@ -9,8 +9,10 @@ pub(crate) const KEEP_ALIVE: &str = "keep_alive";
 pub(crate) const LIMIT: &str = "limit";
 /// Packets can come with their time.
 pub(crate) const TIMESTAMPS: &str = "timestamps";
-/// A call takes `key`, and with it `unless_since`.
+/// A call takes `key`.
 pub(crate) const KEY: &str = "key";
+/// With `key`, a call takes `unless_since`.
+pub(crate) const UNLESS_SINCE: &str = "unless_since";
 /// A call takes `start_by`.
 pub(crate) const START_BY: &str = "start_by";
 /// `hello` takes a `token`.
@@ -20,13 +22,14 @@ pub(crate) const CONFIRM: &str = "confirm";
 
 /// The extensions without which the request would mean something else, or nothing.
 pub(super) fn needed(request: &Request) -> impl Iterator<Item = &'static str> {
-    let [first, second] = match request {
+    let needed = match request {
         Request::Call(call) => [
             call.key.as_ref().map(|_| KEY),
+            call.unless_since.map(|_| UNLESS_SINCE),
             call.start_by.map(|_| START_BY),
         ],
-        Request::Cancel { confirm, .. } => [confirm.then_some(CONFIRM), None],
-        _ => [None, None],
+        Request::Cancel { confirm, .. } => [confirm.then_some(CONFIRM), None, None],
+        _ => [None, None, None],
     };
-    first.into_iter().chain(second)
+    needed.into_iter().flatten()
 }

@@ -285,3 +285,44 @@ async fn a_finished_stream_gives_its_connection_back() {
     }
     dispatcher.finish().await;
 }
+
+#[tokio::test]
+async fn a_dispatcher_that_falls_silent_is_not_waited_for_without_end() {
+    let limit = Duration::from_millis(300);
+    let script = vec![
+        MODERN,
+        read("since", 0, Some(1000)),
+        packet(0),
+        Act::AwaitEnd,
+    ];
+    let dispatcher = ScriptedDispatcher::start([script]).await;
+    let rpc = dispatcher.builder().request_timeout(limit).build().unwrap();
+    let mut packets = rpc.job(id()).stream();
+    packets.next().await.unwrap().unwrap();
+    // A consumer that takes its time is not the dispatcher's silence.
+    tokio::time::sleep(2 * limit).await;
+    let begun = std::time::Instant::now();
+    let error = packets.next().await.unwrap().unwrap_err();
+    assert!(begun.elapsed() >= limit);
+    assert_eq!(error.kind(), ErrorKind::Communication);
+    assert!(
+        error.to_string().contains("phase reply: no answer in time"),
+        "{error}"
+    );
+    assert!(error.is_retryable());
+    assert!(packets.next().await.is_none());
+    dispatcher.finish().await;
+
+    // The job that is followed may be silent.
+    let script = vec![MODERN, follow_since(0), Act::AwaitEnd];
+    let dispatcher = ScriptedDispatcher::start([script]).await;
+    let rpc = dispatcher.builder().request_timeout(limit).build().unwrap();
+    let mut packets = rpc.job(id()).follow().since(0);
+    assert!(
+        tokio::time::timeout(3 * limit, packets.next())
+            .await
+            .is_err()
+    );
+    drop(packets);
+    dispatcher.finish().await;
+}

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::scripted_dispatcher::{Act, JOB, MODERN, ScriptedDispatcher, reply, request, status};
 
-const WITH_PROMISES: Act = Act::Hello(&["keep_alive", "key", "start_by", "confirm"]);
+const WITH_PROMISES: Act =
+    Act::Hello(&["keep_alive", "key", "unless_since", "start_by", "confirm"]);
 
 fn call_with(more: Value) -> Act {
     let mut call = json!({
