@@ -126,6 +126,12 @@ impl Error {
         Error::new(ErrorKind::InvalidInput, message)
     }
 
+    /// This machine cannot do its part.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn own_system(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Communication, message)
+    }
+
     pub(crate) fn protocol(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Protocol, message)
     }

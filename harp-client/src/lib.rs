@@ -68,7 +68,12 @@
 //! [`HarpCallerBuilder`] sets time limits, the size of the pool, [TLS](Tls) with or without
 //! a client certificate, and a token.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod arguments;
+#[cfg(feature = "blocking")]
+#[cfg_attr(docsrs, doc(cfg(feature = "blocking")))]
+pub mod blocking;
 mod call;
 mod caller;
 mod deadline;

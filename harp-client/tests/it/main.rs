@@ -3,6 +3,7 @@
 // A test crate has no outside.
 #![allow(unreachable_pub)]
 
+mod blocking;
 mod calls;
 mod certificates;
 mod connections;

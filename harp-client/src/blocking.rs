@@ -1,0 +1,319 @@
+//! The same verbs for programs that know no async: scripts, tests, tools.
+//!
+//! Every function here waits until the async one of the same name is done; what that says
+//! about arguments, limits and errors holds here too. Packets come as iterators.
+//!
+//! ```no_run
+//! use harp_client::blocking::HarpCaller;
+//!
+//! # fn main() -> Result<(), harp_client::Error> {
+//! let rpc = HarpCaller::new("dispatcher.example.net")?;
+//! let job = rpc.host("web01").call("rotate_logs", ("nginx", 7))?;
+//! let mut packets = job.follow().since(0);
+//! for packet in &mut packets {
+//!     println!("{}", packet?.data);
+//! }
+//! println!("{:?}", packets.outcome());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Inside an async runtime, on its threads for blocking work too, these functions fail
+//! with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) and send nothing: the
+//! async ones are there for that.
+//!
+//! Nothing runs in the background: connections stand still between two calls.
+
+mod direct;
+mod driver;
+mod packets;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use direct::{DirectCall, HarpServer};
+use driver::Driver;
+pub use packets::Packets;
+
+use crate::{
+    Cancellation, Error, HarpCallerBuilder, HarpServerBuilder, JobId, JobStatus, Json, Outcome,
+};
+
+/// A dispatcher: [`crate::HarpCaller`]. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct HarpCaller {
+    caller: crate::HarpCaller,
+    driver: Arc<Driver>,
+}
+
+/// A host behind the dispatcher, with the options of the calls made through it:
+/// [`crate::RemoteServer`]. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RemoteServer {
+    server: crate::RemoteServer,
+    driver: Arc<Driver>,
+}
+
+/// A procedure of a host: [`crate::RemoteProcedure`].
+#[derive(Debug, Clone)]
+pub struct RemoteProcedure {
+    server: RemoteServer,
+    name: Arc<str>,
+}
+
+/// A job: [`crate::RemoteCall`]. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RemoteCall {
+    call: crate::RemoteCall,
+    driver: Arc<Driver>,
+}
+
+impl HarpCallerBuilder {
+    /// The dispatcher, for programs that know no async.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](HarpCallerBuilder::build).
+    pub fn build_blocking(self) -> Result<HarpCaller, Error> {
+        Ok(HarpCaller {
+            caller: self.build()?,
+            driver: Driver::start()?,
+        })
+    }
+}
+
+impl HarpServerBuilder {
+    /// The host, for programs that know no async.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](HarpServerBuilder::build).
+    pub fn build_blocking(self) -> Result<HarpServer, Error> {
+        Ok(HarpServer::new(self.build()?, Driver::start()?))
+    }
+}
+
+impl HarpCaller {
+    /// [`crate::HarpCaller::new`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn new(address: &str) -> Result<HarpCaller, Error> {
+        crate::HarpCaller::builder(address).build_blocking()
+    }
+
+    /// [`crate::HarpCaller::host`].
+    pub fn host(&self, name: impl Into<Arc<str>>) -> RemoteServer {
+        RemoteServer {
+            server: self.caller.host(name),
+            driver: Arc::clone(&self.driver),
+        }
+    }
+
+    /// [`crate::HarpCaller::job`].
+    #[must_use]
+    pub fn job(&self, id: JobId) -> RemoteCall {
+        RemoteCall {
+            call: self.caller.job(id),
+            driver: Arc::clone(&self.driver),
+        }
+    }
+
+    /// [`crate::HarpCaller::request`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn request(&self, request: &impl Serialize) -> Result<Json, Error> {
+        self.driver.run(self.caller.request(request))
+    }
+}
+
+impl RemoteServer {
+    /// [`crate::RemoteServer::host`].
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.server.host()
+    }
+
+    /// [`crate::RemoteServer::queue`].
+    #[must_use]
+    pub fn queue(self, name: impl Serialize) -> RemoteServer {
+        self.with(|server| server.queue(name))
+    }
+
+    /// [`crate::RemoteServer::concurrency`].
+    #[must_use]
+    pub fn concurrency(self, jobs: u64) -> RemoteServer {
+        self.with(|server| server.concurrency(jobs))
+    }
+
+    /// [`crate::RemoteServer::timeout`].
+    #[must_use]
+    pub fn timeout(self, limit: Duration) -> RemoteServer {
+        self.with(|server| server.timeout(limit))
+    }
+
+    /// [`crate::RemoteServer::max_exec_time`].
+    #[must_use]
+    pub fn max_exec_time(self, limit: Duration) -> RemoteServer {
+        self.with(|server| server.max_exec_time(limit))
+    }
+
+    /// [`crate::RemoteServer::info`].
+    #[must_use]
+    pub fn info(self, info: impl Serialize) -> RemoteServer {
+        self.with(|server| server.info(info))
+    }
+
+    /// [`crate::RemoteServer::key`].
+    #[must_use]
+    pub fn key(self, key: impl Into<String>) -> RemoteServer {
+        self.with(|server| server.key(key))
+    }
+
+    /// [`crate::RemoteServer::unless_since`].
+    #[must_use]
+    pub fn unless_since(self, age: Duration) -> RemoteServer {
+        self.with(|server| server.unless_since(age))
+    }
+
+    /// [`crate::RemoteServer::start_by`].
+    #[must_use]
+    pub fn start_by(self, limit: Duration) -> RemoteServer {
+        self.with(|server| server.start_by(limit))
+    }
+
+    /// [`crate::RemoteServer::procedure`].
+    pub fn procedure(&self, name: impl Into<Arc<str>>) -> RemoteProcedure {
+        RemoteProcedure {
+            server: self.clone(),
+            name: name.into(),
+        }
+    }
+
+    /// [`crate::RemoteServer::call`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn call(&self, procedure: &str, arguments: impl Serialize) -> Result<RemoteCall, Error> {
+        let call = self.driver.run(self.server.call(procedure, arguments))?;
+        Ok(RemoteCall {
+            call,
+            driver: Arc::clone(&self.driver),
+        })
+    }
+
+    fn with(self, change: impl FnOnce(crate::RemoteServer) -> crate::RemoteServer) -> RemoteServer {
+        RemoteServer {
+            server: change(self.server),
+            driver: self.driver,
+        }
+    }
+}
+
+impl RemoteProcedure {
+    /// [`crate::RemoteProcedure::host`].
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.server.host()
+    }
+
+    /// [`crate::RemoteProcedure::procedure`].
+    #[must_use]
+    pub fn procedure(&self) -> &str {
+        &self.name
+    }
+
+    /// [`crate::RemoteProcedure::call`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn call(&self, arguments: impl Serialize) -> Result<RemoteCall, Error> {
+        self.server.call(&self.name, arguments)
+    }
+}
+
+impl RemoteCall {
+    /// [`crate::RemoteCall::id`].
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.call.id()
+    }
+
+    /// [`crate::RemoteCall::existing`].
+    #[must_use]
+    pub fn existing(&self) -> bool {
+        self.call.existing()
+    }
+
+    /// [`crate::RemoteCall::result`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn result(&self) -> Result<Option<Outcome>, Error> {
+        self.driver.run(self.call.result())
+    }
+
+    /// [`crate::RemoteCall::wait`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn wait(&self) -> Result<Outcome, Error> {
+        self.driver.run(self.call.wait())
+    }
+
+    /// [`crate::RemoteCall::get`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn get<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.driver.run(self.call.get())
+    }
+
+    /// [`crate::RemoteCall::follow`], as an iterator.
+    pub fn follow(&self) -> Packets {
+        Packets::new(self.call.follow(), Arc::clone(&self.driver))
+    }
+
+    /// [`crate::RemoteCall::stream`], as an iterator.
+    pub fn stream(&self) -> Packets {
+        Packets::new(self.call.stream(), Arc::clone(&self.driver))
+    }
+
+    /// [`crate::RemoteCall::cancel`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn cancel(&self) -> Result<bool, Error> {
+        self.driver.run(self.call.cancel())
+    }
+
+    /// [`crate::RemoteCall::cancel_confirmed`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn cancel_confirmed(&self) -> Result<Cancellation, Error> {
+        self.driver.run(self.call.cancel_confirmed())
+    }
+
+    /// [`crate::RemoteCall::status`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn status(&self) -> Result<JobStatus, Error> {
+        self.driver.run(self.call.status())
+    }
+}
