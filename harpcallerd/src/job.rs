@@ -134,6 +134,14 @@ impl Runner {
     }
 
     async fn live(&self, live: &LiveJob, start: Start, jobs: &Jobs) {
+        if matches!(start, Start::ToRecord) {
+            // It goes on waiting while its start could not be recorded.
+            tokio::select! {
+                _ = self.store.writable() => {}
+                () = live.cancel_requested() => {}
+                () = self.interrupt.cancelled() => {}
+            }
+        }
         let begun = Instant::now();
         let execution = match self.begin(live, start, begun).await {
             Ok(execution) => execution,
@@ -209,11 +217,8 @@ impl Runner {
             }
         };
         let recorded = async {
-            // The store writes in order: once the end is on disk, so are the packets.
-            let (outcome, ()) = tokio::join!(
-                self.record(live, end, place),
-                execution.packets.finish(live)
-            );
+            let packets = &mut execution.packets;
+            let outcome = self.record(live, end, place, packets).await;
             show(live, outcome, jobs);
         };
         tokio::join!(told, recorded);
@@ -237,7 +242,8 @@ impl Runner {
 
     /// Records how a job ended, shows it, and takes the job out of the live ones.
     pub async fn end(&self, live: &LiveJob, end: End, jobs: &Jobs) {
-        let outcome = self.record(live, end, Place::Free).await;
+        let mut packets = Recording::new(self.store.clone(), live.id);
+        let outcome = self.record(live, end, Place::Free, &mut packets).await;
         show(live, outcome, jobs);
     }
 
@@ -247,11 +253,18 @@ impl Runner {
         live.announce_host(Cancel::Confirmed);
     }
 
-    /// Records how a job ended. Goes on trying while the store cannot be written, until
-    /// the dispatcher stops; then there is nothing to show, the job stays live in the
-    /// store, and the next start decides about it.
-    async fn record(&self, live: &LiveJob, end: End, place: Place) -> Option<Outcome> {
-        let record = EndRecord {
+    /// Records how a job ended, behind the packets that are on their way. Goes on trying
+    /// while the store cannot be written, until the dispatcher stops; then there is
+    /// nothing to show, the job stays live in the store, and the next start decides about
+    /// it.
+    async fn record(
+        &self,
+        live: &LiveJob,
+        end: End,
+        place: Place,
+        packets: &mut Recording,
+    ) -> Option<Outcome> {
+        let mut record = EndRecord {
             started: end.started,
             ended: clock::now().max(end.started.unwrap_or(live.submitted)),
             packets: end.packets,
@@ -260,17 +273,34 @@ impl Runner {
         let mut pause = Duration::from_millis(100);
         loop {
             let error = match self.store.finish(live.id, &record, place).await {
-                Ok(Finished::Now) => return Some(record.outcome),
-                // An attempt of unknown outcome had succeeded.
-                Ok(Finished::Before(stored)) => return Some(stored.outcome),
+                // The store takes no end before the packets that it counts.
+                Ok(finished) => {
+                    packets.all_stored(live);
+                    return Some(match finished {
+                        Finished::Now => record.outcome,
+                        // An attempt of unknown outcome had succeeded.
+                        Finished::Before(stored) => stored.outcome,
+                    });
+                }
                 Err(error) => error,
             };
             live.announce_unrecorded();
-            error!(job = %live.id, %error, "the end of the job cannot be recorded, trying again");
-            tokio::select! {
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+            warn!(job = %live.id, %error, "the end of the job cannot be recorded, trying again");
+            let again = async {
+                tokio::time::sleep(pause).await;
+                // A closed store says so at the next attempt.
+                let _ = self.store.writable().await;
+                packets.finish(live).await
+            };
+            let stored = tokio::select! {
+                stored = again => stored,
                 () = self.interrupt.cancelled() => return None,
+            };
+            if let Err(error) = stored {
+                error!(job = %live.id, %error, "packets of the job are lost");
+                record.packets = packets.count();
             }
+            pause = (pause * 2).min(Duration::from_secs(5));
         }
     }
 }
@@ -290,9 +320,19 @@ impl Execution<'_> {
         let Some(host) = self.runner.hosts.get(&self.call.host) else {
             return Outcome::Error(failures::unknown_host(&self.call.host));
         };
-        let mut call = match self.send(begun, &host).await {
-            Ok(call) => call,
-            Err(outcome) => return outcome,
+        let mut begun = begun;
+        let mut call = loop {
+            match self.send(begun, &host).await {
+                Ok(call) => break call,
+                Err(Unsent::For(outcome)) => return outcome,
+                Err(Unsent::Unrecorded) => {}
+            }
+            // The job has not started, so it may wait.
+            tokio::select! {
+                biased;
+                outcome = self.bounds.cut_short(None) => return outcome,
+                _ = self.runner.store.writable() => begun = Instant::now(),
+            }
         };
         let end = match self.acknowledged(begun, &mut call).await {
             Ok(()) => self.receive(&mut call).await,
@@ -308,7 +348,7 @@ impl Execution<'_> {
     }
 
     /// Connects while the start is being recorded, then sends the request.
-    async fn send(&mut self, begun: Instant, host: &Host) -> Result<HostCall, Outcome> {
+    async fn send(&mut self, begun: Instant, host: &Host) -> Result<HostCall, Unsent> {
         let limits = Limits {
             max_packet_size: self.runner.limits.max_packet_size,
         };
@@ -322,11 +362,18 @@ impl Execution<'_> {
         let connect = Connection::open(&host.endpoint, &self.runner.trust, limits, by);
         let (recorded, connected) = tokio::select! {
             biased;
-            outcome = self.bounds.cut_short(Some(begun)) => return Err(outcome),
+            outcome = self.bounds.cut_short(Some(begun)) => return Err(Unsent::For(outcome)),
             opened = async { tokio::join!(record, connect) } => opened,
         };
-        recorded.map_err(|error| Outcome::Error(failures::storage(&error)))?;
-        let connection = connected.map_err(host_fault)?;
+        if let Err(error) = recorded {
+            warn!(%error, "the start of the job cannot be recorded");
+            return Err(match error.is_passing() {
+                true => Unsent::Unrecorded,
+                false => Unsent::For(Outcome::Error(failures::storage(&error))),
+            });
+        }
+        self.is_recorded = true;
+        let connection = connected.map_err(|error| Unsent::For(host_fault(error)))?;
         let request = host::Request {
             procedure: self.call.procedure.clone(),
             // Not needed here any more, and they can be large.
@@ -341,8 +388,8 @@ impl Execution<'_> {
         match connection.send(&request, by).await {
             Ok(call) => Ok(call),
             Err(error) => match self.bounds.cut_short(Some(begun)).now_or_never() {
-                Some(outcome) => Err(outcome),
-                None => Err(host_fault(error)),
+                Some(outcome) => Err(Unsent::For(outcome)),
+                None => Err(Unsent::For(host_fault(error))),
             },
         }
     }
@@ -398,6 +445,14 @@ impl Execution<'_> {
             }
         }
     }
+}
+
+/// Why no request was sent.
+enum Unsent {
+    /// The job ends with this.
+    For(Outcome),
+    /// The job's start is not on disk, and can be recorded later.
+    Unrecorded,
 }
 
 /// Who ended a call that was sent to a host.

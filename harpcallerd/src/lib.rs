@@ -9,7 +9,6 @@ pub mod daemon;
 pub mod deadlines;
 pub mod dispatcher;
 pub mod hosts;
-pub mod identity;
 pub mod job;
 pub mod jobs;
 pub mod listener;

@@ -20,6 +20,7 @@ mod error;
 mod keys;
 mod layout;
 mod open;
+mod outage;
 mod prune;
 mod read;
 mod round;
@@ -219,18 +220,23 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotLive`] if there is no such job. After
-    /// [`StoreError::UnknownOutcome`] the job must not be shown as ended.
+    /// [`StoreError::NotLive`] if there is no such job, [`StoreError::Refused`] if it
+    /// counts packets that are not on disk. After [`StoreError::UnknownOutcome`] the job must not be shown as ended.
     pub async fn finish(
         &self,
         id: JobId,
         end: &EndRecord,
         place: Place,
     ) -> Result<Finished, StoreError> {
+        let packets = end.packets;
         let end = codec::encode_end(end).map_err(refused(id))?;
-        let done = self
-            .write(id, end.len(), Change::Finish { end, place })
-            .await?;
+        let size = end.len();
+        let change = Change::Finish {
+            end,
+            packets,
+            place,
+        };
+        let done = self.write(id, size, change).await?;
         if done != Done::Already {
             return Ok(Finished::Now);
         }
@@ -256,6 +262,10 @@ impl Store {
     ///
     /// [`StoreError::Unreadable`] or [`StoreError::Corrupt`], as for all reads.
     pub async fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
+        self.read(|| self.read_job(id)).await
+    }
+
+    async fn read_job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
         let (stage, call) = {
             let engine = self.shared.engine()?;
             let Some(stage) = read::stage(&engine, id)? else {
@@ -282,6 +292,10 @@ impl Store {
     ///
     /// As for [`Store::job`].
     pub async fn outcome(&self, id: JobId) -> Result<Option<EndRecord>, StoreError> {
+        self.read(|| self.read_outcome(id)).await
+    }
+
+    async fn read_outcome(&self, id: JobId) -> Result<Option<EndRecord>, StoreError> {
         let Some(end) = Long::read(&*self.shared.engine()?, Table::Ends, id)? else {
             return Ok(None);
         };
@@ -307,6 +321,15 @@ impl Store {
         from: u64,
         max_bytes: usize,
     ) -> Result<Vec<Segment>, StoreError> {
+        self.read(|| self.read_segments(id, from, max_bytes)).await
+    }
+
+    async fn read_segments(
+        &self,
+        id: JobId,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<Segment>, StoreError> {
         let mut segments = self
             .blocking(move |engine| read::segments(engine, id, from, max_bytes))
             .await?;
@@ -325,8 +348,11 @@ impl Store {
     ///
     /// As for [`Store::job`].
     pub async fn packet_count(&self, id: JobId) -> Result<u64, StoreError> {
-        let count = read::packet_count(&*self.shared.engine()?, id)?;
-        Ok(count.min(self.shared.unsynced.packets_limit(id)))
+        self.read(|| async {
+            let count = read::packet_count(&*self.shared.engine()?, id)?;
+            Ok(count.min(self.shared.unsynced.packets_limit(id)))
+        })
+        .await
     }
 
     /// All live jobs, in the order of their sequence numbers: what recovery needs when
@@ -362,13 +388,16 @@ impl Store {
         after: Option<JobId>,
         limit: usize,
     ) -> Result<Vec<JobRecord>, StoreError> {
-        let page = self
-            .blocking(move |engine| read::ended_page(engine, after, limit))
-            .await?;
-        for job in &page {
-            self.settled(job.id).await?;
-        }
-        Ok(page)
+        self.read(|| async {
+            let page = self
+                .blocking(move |engine| read::ended_page(engine, after, limit))
+                .await?;
+            for job in &page {
+                self.settled(job.id).await?;
+            }
+            Ok(page)
+        })
+        .await
     }
 
     /// Removes ended jobs that are not to be kept, with all that belongs to them, and
@@ -402,10 +431,23 @@ impl Store {
         self.shared.contents()
     }
 
-    /// Why the store cannot be written at present, `None` if it can.
+    /// Why the store cannot be written at present, `None` if it can. It is tried again
+    /// all the time; the log tells when it failed, and when it could be written again.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.shared.failure().map(|reason| reason.to_string())
+    }
+
+    /// Waits until the store can be written; at once if it can. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Closed`].
+    pub async fn writable(&self) -> Result<(), StoreError> {
+        match self.shared.writable().await {
+            true => Ok(()),
+            false => Err(StoreError::Closed),
+        }
     }
 
     /// Brings everything to the disk and closes the store, for all its clones: what they
@@ -435,10 +477,8 @@ impl Store {
         // The greatest packets and results still fit into it, one at a time.
         let cost = u32::try_from(size.min(WRITE_BUDGET)).unwrap_or(u32::MAX);
         let permit = self.budget.clone().acquire_many_owned(cost).await;
-        let permit = permit.map_err(|_| closed())?;
-        if let Some(reason) = self.shared.failure() {
-            return Err(StoreError::Unavailable(reason.to_string()));
-        }
+        let permit = permit.map_err(|_| StoreError::Closed)?;
+        self.shared.check_writable()?;
         let (answer, receiver) = oneshot::channel();
         let write = Write {
             id,
@@ -449,8 +489,23 @@ impl Store {
         };
         self.requests
             .send(Request::Write(write))
-            .map_err(|_| closed())?;
+            .map_err(|_| StoreError::Closed)?;
         Ok(receiver)
+    }
+
+    /// Reads, and reads again if the engine was opened anew meanwhile: what was read
+    /// before may not be there any more.
+    async fn read<T, F>(&self, read: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        loop {
+            let opening = self.shared.opening().await;
+            let result = read().await;
+            if self.shared.is_present(opening) {
+                return result;
+            }
+        }
     }
 
     /// Waits until the job's state that has just been read is on disk.
@@ -499,10 +554,6 @@ fn answered(
 ) -> Result<Done, StoreError> {
     let unanswered = "its writer ended before the answer";
     answer.unwrap_or_else(|_| Err(StoreError::UnknownOutcome(unanswered.into())))
-}
-
-fn closed() -> StoreError {
-    StoreError::Unavailable("it is closed".into())
 }
 
 fn refused(id: JobId) -> impl FnOnce(serde_json::Error) -> StoreError {

@@ -34,4 +34,5 @@ pub mod service;
 pub mod session;
 pub mod slots;
 pub mod state;
+pub mod tls;
 pub mod users;

@@ -197,6 +197,23 @@ impl Cluster {
         self.dispatcher.take().expect("a running dispatcher").kill();
     }
 
+    /// Starts the dispatcher, which must refuse that; what it says.
+    ///
+    /// # Panics
+    ///
+    /// If it starts.
+    #[must_use]
+    pub fn fail_to_start(&self) -> String {
+        self.write_config();
+        let started = Command::new(binary("harpcallerd"))
+            .args(["start", "--config"])
+            .arg(self.config())
+            .output()
+            .expect("a program that was built");
+        assert!(!started.status.success(), "the dispatcher has started");
+        String::from_utf8_lossy(&started.stderr).into_owned()
+    }
+
     /// Starts the dispatcher that was stopped or killed.
     pub fn start_dispatcher(&mut self) {
         self.write_config();

@@ -36,7 +36,9 @@ pub(super) struct Recording {
 struct Pending {
     segments: Vec<Segment>,
     bytes: usize,
-    appending: Appending,
+    /// `None` if they have to be handed to the store, again or for the first time,
+    /// because it could not be written. So have all behind them, then.
+    appending: Option<Appending>,
 }
 
 /// Why packets cannot be taken any more.
@@ -57,7 +59,7 @@ impl Recording {
         }
     }
 
-    /// How many packets there are, those that could not be stored not counted.
+    /// How many packets there are, those that can never be stored not counted.
     pub(super) fn count(&self) -> u64 {
         self.next
     }
@@ -118,7 +120,14 @@ impl Recording {
         let Some(next) = segments.last().map(Segment::end) else {
             return Ok(());
         };
-        let appending = self.store.append(self.id, segments.clone()).await?;
+        let is_in_order = self
+            .pending
+            .back()
+            .is_none_or(|last| last.appending.is_some());
+        let appending = match is_in_order {
+            true => hand_over(&self.store, self.id, &segments).await?,
+            false => None,
+        };
         self.next = next;
         self.pending_bytes += bytes;
         self.pending.push_back(Pending {
@@ -129,37 +138,95 @@ impl Recording {
         Ok(())
     }
 
-    /// Waits until the oldest packets on their way are on disk, and shows them. Cancel
+    /// Waits until the oldest packets on their way are on disk, and shows them. While the
+    /// store cannot be written it waits, and hands them over again afterwards. Cancel
     /// safe. Never completes if none are on their way.
     pub(super) async fn stored(&mut self, live: &LiveJob) -> Result<(), StoreError> {
-        let Some(oldest) = self.pending.front_mut() else {
-            return std::future::pending().await;
-        };
-        let result = (&mut oldest.appending).await;
-        let done = self.pending.pop_front();
-        if let Err(error) = result {
-            // Nothing behind them can be stored either: there would be a gap.
-            self.pending.clear();
-            self.pending_bytes = 0;
-            self.next = self.shown;
-            return Err(error);
+        loop {
+            let Some(oldest) = self.pending.front_mut() else {
+                return std::future::pending().await;
+            };
+            let result = match &mut oldest.appending {
+                Some(appending) => appending.await.map(drop),
+                None => match self.hand_over_again().await {
+                    Ok(()) => continue,
+                    Err(error) => Err(error),
+                },
+            };
+            match result {
+                Ok(()) => {
+                    self.show_oldest(live);
+                    return Ok(());
+                }
+                Err(error) if error.is_passing() => {
+                    for pending in &mut self.pending {
+                        pending.appending = None;
+                    }
+                }
+                Err(error) => {
+                    // Nothing behind them can be stored either: there would be a gap.
+                    self.pending.clear();
+                    self.pending_bytes = 0;
+                    self.next = self.shown;
+                    return Err(error);
+                }
+            }
         }
-        if let Some(stored) = done {
-            self.pending_bytes -= stored.bytes;
-            self.shown = stored.segments.last().map_or(self.shown, Segment::end);
-            live.announce_packets(stored.segments);
+    }
+
+    /// Waits for all packets on their way.
+    ///
+    /// # Errors
+    ///
+    /// If they can never be stored; then they are not counted any more.
+    pub(super) async fn finish(&mut self, live: &LiveJob) -> Result<(), StoreError> {
+        while self.is_pending() {
+            self.stored(live).await?;
         }
         Ok(())
     }
 
-    /// Waits for all packets on their way. What cannot be stored is not shown; the
-    /// store's own log says why.
-    pub(super) async fn finish(&mut self, live: &LiveJob) {
+    /// Shows all packets: an end that counts them is on disk, and so are they.
+    pub(super) fn all_stored(&mut self, live: &LiveJob) {
         while self.is_pending() {
-            if self.stored(live).await.is_err() {
-                return;
+            self.show_oldest(live);
+        }
+    }
+
+    /// Hands over what could not be handed over, once the store can be written. Cancel
+    /// safe.
+    async fn hand_over_again(&mut self) -> Result<(), StoreError> {
+        self.store.writable().await?;
+        for pending in &mut self.pending {
+            if pending.appending.is_none() {
+                pending.appending = hand_over(&self.store, self.id, &pending.segments).await?;
+            }
+            if pending.appending.is_none() {
+                break;
             }
         }
+        Ok(())
+    }
+
+    fn show_oldest(&mut self, live: &LiveJob) {
+        if let Some(stored) = self.pending.pop_front() {
+            self.pending_bytes -= stored.bytes;
+            self.shown = stored.segments.last().map_or(self.shown, Segment::end);
+            live.announce_packets(stored.segments);
+        }
+    }
+}
+
+/// Hands packets to the store; `None` if it cannot be written at present.
+async fn hand_over(
+    store: &Store,
+    id: JobId,
+    segments: &[Segment],
+) -> Result<Option<Appending>, StoreError> {
+    match store.append(id, segments.to_vec()).await {
+        Ok(appending) => Ok(Some(appending)),
+        Err(error) if error.is_passing() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

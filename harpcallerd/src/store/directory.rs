@@ -46,6 +46,9 @@ struct About {
 
 const ABOUT: &str = "store.json";
 
+/// Bytes that are written to see whether writing works: two of the engine's segments.
+const PROBE: usize = 1024 * 1024;
+
 impl Directory {
     /// Makes the directory if it is not there, locks it, and removes what a killed
     /// process may have left behind.
@@ -151,6 +154,30 @@ impl Directory {
             mark,
             closed_with: Some(std::fs::metadata(self.data_file())?.len()),
         })
+    }
+
+    /// Tries whether the directory takes as much as the engine writes at once.
+    pub(crate) fn probe(&self) -> io::Result<()> {
+        let path = self.path.join("probe");
+        let written = private_file(&path).and_then(|mut file| {
+            file.write_all(&vec![0x55; PROBE])?;
+            file.sync_all()
+        });
+        // Not there if it could not be made.
+        let removed = std::fs::remove_file(&path);
+        written.and(removed)
+    }
+
+    /// Brings the data file to the disk as it is and has the system read it from there
+    /// again: after a sync that failed, the system's memory may show what the disk does
+    /// not have.
+    pub(crate) fn forget_cached(&self) -> io::Result<()> {
+        let file = File::options().write(true).open(self.data_file())?;
+        file.sync_all()?;
+        let all = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        // Some file systems do not know of it.
+        let _ = all;
+        Ok(())
     }
 
     /// The directory itself.

@@ -40,7 +40,7 @@ pub enum OpenError {
     },
     /// What is there is not what was written.
     #[error(
-        "job store {path} is damaged ({why}); restore it from a backup, or move the directory aside to start with an empty one"
+        "job store {path} is damaged ({why}); \"harpcallerd check-store\" says what can be read and repaired; else restore it from a backup, or move the directory aside to start with an empty one"
     )]
     Damaged {
         /// The store's directory.
@@ -53,10 +53,12 @@ pub enum OpenError {
 /// Why the store did not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The store takes no writes, or is closed. What was asked for was certainly not
-    /// done.
+    /// The store takes no writes at present. What was asked for was certainly not done.
     #[error("the job store cannot be written: {0}")]
     Unavailable(String),
+    /// The store is closed. What was asked for was certainly not done.
+    #[error("the job store is closed")]
+    Closed,
     /// Writing failed half-way: what was asked for may be on disk or not.
     #[error("writing to the job store failed: {0}")]
     UnknownOutcome(String),
@@ -84,4 +86,16 @@ pub enum StoreError {
     /// The job has ended, or there is no such job: nothing was done.
     #[error("job {0} has ended or does not exist")]
     NotLive(JobId),
+}
+
+impl StoreError {
+    /// Whether the same write can succeed when the store can be written again
+    /// ([`Store::writable`](super::Store::writable)).
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            StoreError::Unavailable(_) | StoreError::UnknownOutcome(_)
+        )
+    }
 }

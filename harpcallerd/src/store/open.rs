@@ -19,20 +19,16 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
     let directory = Directory::prepare(path)?;
     let expected = directory.inspect()?;
     directory.make_private_files()?;
-    let engine =
-        Engine::open(&directory, options.cache_size).map_err(|error| failed(&directory, error))?;
-    check_layout(&directory, &engine, expected.is_some())?;
-    let mark = check_mark(&directory, &engine, expected.unwrap_or(0))?;
-    let contents = Contents::read(&engine).map_err(|error| failed(&directory, error))?;
+    let opened = engine(&directory, options, expected)?;
     directory
-        .note_open(mark)
+        .note_open(opened.mark)
         .map_err(directory.io_error("write store.json"))?;
     directory.close_to_others()?;
 
-    let shared = Arc::new(Shared::new(engine, contents));
+    let shared = Arc::new(Shared::new(opened.engine, opened.contents));
     let (requests, received) = mpsc::channel();
     let cannot_spawn = directory.io_error("start its writer");
-    let writer = Writer::new(shared.clone(), directory, received, mark);
+    let writer = Writer::new(shared.clone(), directory, options, received, opened.mark);
     std::thread::Builder::new()
         .name("store writer".into())
         .spawn(move || writer.run())
@@ -41,6 +37,31 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
         shared,
         requests,
         budget: Arc::new(Semaphore::new(WRITE_BUDGET)),
+    })
+}
+
+/// An engine that holds what it has to hold.
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    pub(crate) mark: u64,
+    pub(crate) contents: Contents,
+}
+
+/// Opens the engine of a directory that has been inspected.
+pub(crate) fn engine(
+    directory: &Directory,
+    options: StoreOptions,
+    expected: Option<u64>,
+) -> Result<Opened, OpenError> {
+    let failed = |error| failed(directory, error);
+    let engine = Engine::open(directory, options.cache_size).map_err(failed)?;
+    check_layout(directory, &engine, expected.is_some())?;
+    let mark = check_mark(directory, &engine, expected.unwrap_or(0))?;
+    let contents = Contents::read(&engine).map_err(failed)?;
+    Ok(Opened {
+        engine,
+        mark,
+        contents,
     })
 }
 

@@ -34,8 +34,10 @@ pub(crate) enum Change {
     Append {
         segments: Vec<Segment>,
     },
+    /// `packets` is how many the end counts.
     Finish {
         end: Vec<u8>,
+        packets: u64,
         place: Place,
     },
     ReleasePlace,
@@ -127,7 +129,11 @@ impl<'a> Round<'a> {
             Change::Submit { call, live, claim } => self.submit(id, call, live, claim),
             Change::Start { at } => self.start(id, at),
             Change::Append { segments } => self.append(id, &segments),
-            Change::Finish { end, place } => self.finish(id, &end, place),
+            Change::Finish {
+                end,
+                packets,
+                place,
+            } => self.finish(id, &end, packets, place),
             Change::ReleasePlace => {
                 self.batch.remove(&Table::Places.key(id));
                 self.apply_if_full()?;
@@ -235,7 +241,13 @@ impl<'a> Round<'a> {
         Ok(Done::PacketsUpTo(next))
     }
 
-    fn finish(&mut self, id: JobId, end: &[u8], place: Place) -> Result<Done, Trouble> {
+    fn finish(
+        &mut self,
+        id: JobId,
+        end: &[u8],
+        packets: u64,
+        place: Place,
+    ) -> Result<Done, Trouble> {
         let Some(live) = self.live(id)? else {
             // Ended in the batch that is not applied yet, or earlier.
             let ended = self.states.contains_key(&id) || self.contains(&Table::Ends.key(id))?;
@@ -245,6 +257,16 @@ impl<'a> Round<'a> {
                 Err(StoreError::NotLive(id).into())
             };
         };
+        if packets > 0 {
+            let stored = match self.next_packet.get(&id) {
+                Some(next) => *next,
+                None => read::packets_end(self.engine, id)?,
+            };
+            if packets > stored {
+                let why = format!("its end counts {packets} packets, {stored} are stored");
+                return Err(StoreError::Refused { id, why }.into());
+            }
+        }
         let kept = match place {
             Place::Kept if live.queue.is_some() => Some(encode_live(id, &live)?),
             _ => None,

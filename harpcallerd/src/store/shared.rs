@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio::sync::watch;
+
 use super::contents::Contents;
 use super::error::StoreError;
 use super::sled::{Engine, EngineError};
@@ -10,18 +12,35 @@ use super::unsynced::Unsynced;
 /// The engine as long as the store is open, and why it is not written to if it is not.
 pub(crate) struct Shared {
     engine: RwLock<Option<Arc<Engine>>>,
-    failure: RwLock<Option<Arc<str>>>,
+    condition: watch::Sender<Condition>,
     contents: RwLock<Contents>,
     pub(crate) unsynced: Unsynced,
 }
 
+/// How the store is.
+#[derive(Debug, Clone, Default)]
+struct Condition {
+    /// Why nothing can be written, if so.
+    failure: Option<Arc<str>>,
+    /// How often the engine has been taken away to be opened anew.
+    openings: u64,
+    /// It is being opened anew: there is none for the moment.
+    is_opening: bool,
+    is_closed: bool,
+}
+
+/// Which opening of the engine something was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Opening(u64);
+
 const CLOSED: &str = "it is closed";
+const OPENING: &str = "it is being opened anew";
 
 impl Shared {
     pub(crate) fn new(engine: Engine, contents: Contents) -> Shared {
         Shared {
             engine: RwLock::new(Some(Arc::new(engine))),
-            failure: RwLock::new(None),
+            condition: watch::Sender::default(),
             contents: RwLock::new(contents),
             unsynced: Unsynced::new(),
         }
@@ -31,28 +50,95 @@ impl Shared {
     pub(crate) fn engine(&self) -> Result<Arc<Engine>, StoreError> {
         // A panic with the lock held would have left the place as it was.
         let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
-        engine
-            .clone()
-            .ok_or_else(|| StoreError::Unreadable(CLOSED.into()))
+        engine.clone().ok_or_else(|| {
+            let why = self.failure().unwrap_or_else(|| OPENING.into());
+            StoreError::Unreadable(why.to_string())
+        })
     }
 
-    /// Takes the engine away from the readers.
-    pub(crate) fn take_engine(&self) -> Option<Arc<Engine>> {
-        self.fail(CLOSED);
-        let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
-        engine.take()
+    /// The present opening of the engine, once there is one. Cancel safe.
+    pub(crate) async fn opening(&self) -> Opening {
+        let mut condition = self.condition.subscribe();
+        let known = condition.wait_for(|now| !now.is_opening).await;
+        // The sender is in `self`, so there is no error.
+        Opening(known.map_or(0, |now| now.openings))
+    }
+
+    /// Whether that is the present opening. What was read from an earlier one may be
+    /// there no more.
+    pub(crate) fn is_present(&self, opening: Opening) -> bool {
+        self.condition.borrow().openings == opening.0
     }
 
     /// Why nothing can be written, if so.
     pub(crate) fn failure(&self) -> Option<Arc<str>> {
-        let failure = self.failure.read().unwrap_or_else(PoisonError::into_inner);
-        failure.clone()
+        self.condition.borrow().failure.clone()
     }
 
-    /// From now on nothing is written. The first reason stays.
+    /// Refuses a write that is certain to fail.
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+        let now = self.condition.borrow();
+        match &now.failure {
+            _ if now.is_closed => Err(StoreError::Closed),
+            Some(reason) => Err(StoreError::Unavailable(reason.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the store can be written. False if it has been closed. Cancel safe.
+    pub(crate) async fn writable(&self) -> bool {
+        let mut condition = self.condition.subscribe();
+        let known = condition.wait_for(|now| now.is_closed || now.failure.is_none());
+        known.await.is_ok_and(|now| !now.is_closed)
+    }
+
+    /// From now on nothing is written.
     pub(crate) fn fail(&self, reason: &str) {
-        let mut failure = self.failure.write().unwrap_or_else(PoisonError::into_inner);
-        failure.get_or_insert_with(|| reason.into());
+        self.condition.send_modify(|now| {
+            if !now.is_closed {
+                now.failure = Some(reason.into());
+            }
+        });
+    }
+
+    /// Takes the engine away from everybody for good.
+    pub(crate) fn close(&self) -> Option<Arc<Engine>> {
+        self.condition.send_modify(|now| {
+            now.failure = Some(CLOSED.into());
+            now.is_closed = true;
+        });
+        self.take()
+    }
+
+    /// Takes the engine away to open it anew. Readers wait.
+    pub(crate) fn begin_opening(&self) -> Option<Arc<Engine>> {
+        self.condition.send_modify(|now| {
+            now.openings += 1;
+            now.is_opening = true;
+        });
+        self.take()
+    }
+
+    /// Gives readers the engine that has been opened anew, which has this on disk.
+    pub(crate) fn opened(&self, engine: Engine, contents: Contents) {
+        self.unsynced.forget_failure();
+        self.set_contents(contents);
+        let engine = Some(Arc::new(engine));
+        *self.engine.write().unwrap_or_else(PoisonError::into_inner) = engine;
+        self.condition.send_modify(|now| now.is_opening = false);
+    }
+
+    /// It could not be opened: readers get this reason.
+    pub(crate) fn not_opened(&self, reason: &str) {
+        self.condition.send_modify(|now| {
+            now.failure = Some(reason.into());
+            now.is_opening = false;
+        });
+    }
+
+    /// Writing is possible again.
+    pub(crate) fn recovered(&self) {
+        self.condition.send_modify(|now| now.failure = None);
     }
 
     /// How much there is on disk.
@@ -67,6 +153,11 @@ impl Shared {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         *known = contents;
+    }
+
+    fn take(&self) -> Option<Arc<Engine>> {
+        let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+        engine.take()
     }
 }
 

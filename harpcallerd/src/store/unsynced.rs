@@ -22,7 +22,9 @@ pub(crate) struct Unsynced {
 struct Rounds {
     /// How many have come to an end.
     ended: u64,
-    /// Whether the last one failed; there is none after that.
+    /// How many have failed.
+    failures: u64,
+    /// Whether the last one failed: there is none until the engine is opened anew.
     failed: bool,
 }
 
@@ -71,8 +73,15 @@ impl Unsynced {
     pub(crate) fn round_failed(&self) {
         self.rounds.send_modify(|rounds| {
             rounds.ended += 1;
+            rounds.failures += 1;
             rounds.failed = true;
         });
+    }
+
+    /// The engine has been opened anew, and what it shows is on disk.
+    pub(crate) fn forget_failure(&self) {
+        self.jobs().clear();
+        self.rounds.send_modify(|rounds| rounds.failed = false);
     }
 
     /// The number up to which packets that have been read may be shown.
@@ -100,7 +109,7 @@ impl Unsynced {
             .wait_for(|rounds| rounds.ended > before.ended)
             .await
             .map_err(|_| NeverSynced)?;
-        if after.failed {
+        if after.failures > before.failures {
             Err(NeverSynced)
         } else {
             Ok(())
@@ -143,6 +152,26 @@ mod tests {
         unsynced.round_failed();
         assert_eq!(unsynced.state_settled(changed).await, Err(NeverSynced));
         assert_eq!(unsynced.state_settled(other).await, Ok(()));
+
+        unsynced.forget_failure();
+        assert_eq!(unsynced.state_settled(changed).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_waits_hears_of_a_failure_that_is_over() {
+        let unsynced = Arc::new(Unsynced::new());
+        let job = JobId::submitted_at(1);
+        unsynced.state_changes(job);
+        let reader = tokio::spawn({
+            let unsynced = unsynced.clone();
+            async move { unsynced.state_settled(job).await }
+        });
+        while unsynced.rounds.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        unsynced.round_failed();
+        unsynced.forget_failure();
+        assert_eq!(reader.await.unwrap(), Err(NeverSynced));
     }
 
     #[test]

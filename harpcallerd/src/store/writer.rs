@@ -7,21 +7,24 @@
 //!
 //! When the engine fails, the writes of that round are of unknown outcome and later ones
 //! are certainly not done. The engine is of no use for writes then, and stays as it is
-//! for reads; opening it anew belongs into [`Writer::round`].
+//! for reads, until it is opened anew (`outage`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use harp_proto::JobId;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::StoreOptions;
 use super::contents::Contents;
 use super::directory::Directory;
 use super::error::StoreError;
+use super::outage::Outage;
 use super::round::{Change, Done, Round, Trouble};
 use super::shared::Shared;
+use super::sled::Engine;
 
 /// How much a round takes in, in bytes, so that those who came first need not wait for
 /// all who came after them.
@@ -31,7 +34,7 @@ const ROUND: usize = 16 * 1024 * 1024;
 const MARKING: Duration = Duration::from_millis(200);
 
 /// How long the engine may take to let go of its file when it is closed.
-const CLOSING: Duration = Duration::from_secs(10);
+pub(super) const CLOSING: Duration = Duration::from_secs(10);
 
 /// What is asked of the writer.
 pub(crate) enum Request {
@@ -53,21 +56,25 @@ pub(crate) struct Write {
 }
 
 pub(crate) struct Writer {
-    shared: Arc<Shared>,
-    directory: Directory,
+    pub(super) shared: Arc<Shared>,
+    pub(super) directory: Directory,
+    pub(super) options: StoreOptions,
     requests: Receiver<Request>,
     /// Of live jobs that packets have been appended to: the next packet's number.
-    next_packet: HashMap<JobId, u64>,
-    contents: Contents,
+    pub(super) next_packet: HashMap<JobId, u64>,
+    pub(super) contents: Contents,
     /// The mark that is on disk.
-    mark: u64,
+    pub(super) mark: u64,
     marked: Option<Instant>,
+    /// While the engine has failed.
+    outage: Option<Outage>,
 }
 
 impl Writer {
     pub(crate) fn new(
         shared: Arc<Shared>,
         directory: Directory,
+        options: StoreOptions,
         requests: Receiver<Request>,
         mark: u64,
     ) -> Writer {
@@ -75,10 +82,12 @@ impl Writer {
             contents: shared.contents(),
             shared,
             directory,
+            options,
             requests,
             next_packet: HashMap::new(),
             mark,
             marked: None,
+            outage: None,
         }
     }
 
@@ -86,12 +95,16 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let mut closing = None;
         while closing.is_none() {
-            let Ok(first) = self.requests.recv() else {
-                break;
+            let mut request = match self.next() {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.try_again();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
             };
             let mut writes = Vec::new();
             let mut size = 0;
-            let mut request = Some(first);
             while let Some(taken) = request.take() {
                 match taken {
                     Request::Write(write) => {
@@ -113,14 +126,41 @@ impl Writer {
         }
     }
 
+    /// Waits for a request; not longer than until the engine is to be opened anew.
+    fn next(&self) -> Result<Request, RecvTimeoutError> {
+        match &self.outage {
+            None => Ok(self.requests.recv()?),
+            Some(outage) => self.requests.recv_timeout(outage.pause_left()),
+        }
+    }
+
+    /// Tries to end an outage.
+    fn try_again(&mut self) {
+        let Some(mut outage) = self.outage.take() else {
+            return;
+        };
+        match self.reopen() {
+            Ok(()) => {
+                self.shared.recovered();
+                tracing::info!(
+                    seconds = outage.lasted().as_secs_f32(),
+                    "the job store can be written again"
+                );
+            }
+            Err(reason) => {
+                self.shared.fail(&reason);
+                outage.goes_on(&reason);
+                self.outage = Some(outage);
+            }
+        }
+    }
+
     fn round(&mut self, writes: Vec<Write>) {
         if writes.is_empty() {
             return;
         }
-        let engine = match self.shared.failure() {
-            None => self.shared.engine(),
-            Some(reason) => Err(StoreError::Unavailable(reason.to_string())),
-        };
+        let writable = self.shared.check_writable();
+        let engine = writable.and_then(|()| self.shared.engine());
         let engine = match engine {
             Ok(engine) => engine,
             Err(error) => {
@@ -177,10 +217,9 @@ impl Writer {
                 self.shared.set_contents(self.contents);
             }
             Some(reason) => {
-                tracing::error!(reason, "writing to the job store failed");
                 self.shared.fail(reason);
                 self.shared.unsynced.round_failed();
-                self.next_packet.clear();
+                self.outage = Some(Outage::begin(reason));
             }
         }
         for (answer, done, _permit) in waiting {
@@ -207,28 +246,31 @@ impl Writer {
     fn close(self) {
         let failed = self.shared.failure().is_some();
         // Later writes are refused from here on.
-        let Some(mut engine) = self.shared.take_engine() else {
-            return;
-        };
+        let engine = self.shared.close();
         for request in self.requests.try_iter() {
             if let Request::Write(write) = request {
-                let closed = StoreError::Unavailable("it is closed".into());
-                let _ = write.answer.send(Err(closed));
+                let _ = write.answer.send(Err(StoreError::Closed));
             }
         }
-        // Readers hold the engine for one operation.
-        let engine = loop {
-            match Arc::try_unwrap(engine) {
-                Ok(engine) => break engine,
-                Err(shared) => engine = shared,
-            }
-            std::thread::sleep(Duration::from_millis(1));
+        let Some(engine) = engine else {
+            return;
         };
-        if engine.close(CLOSING)
+        if alone(engine).close(CLOSING)
             && !failed
             && let Err(error) = self.directory.note_closed(self.mark)
         {
             tracing::warn!(%error, "cannot note that the job store is closed");
         }
+    }
+}
+
+/// The engine once no reader has it any more: each holds it for one operation.
+pub(super) fn alone(mut engine: Arc<Engine>) -> Engine {
+    loop {
+        match Arc::try_unwrap(engine) {
+            Ok(engine) => return engine,
+            Err(shared) => engine = shared,
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }

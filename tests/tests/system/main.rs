@@ -3,7 +3,6 @@
 //! Each test has a cluster of its own and runs beside the others. The sections that the
 //! modules name are those of the client protocol.
 
-mod access;
 mod assertions;
 mod bad_hosts;
 mod bad_requests;
@@ -31,6 +30,7 @@ mod scarcity;
 mod start_by;
 mod status;
 mod stop;
+mod storage_faults;
 mod stream;
 mod time_limits;
 mod tls;

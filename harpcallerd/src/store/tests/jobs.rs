@@ -185,6 +185,8 @@ async fn what_makes_no_sense_is_refused() {
     let refused = appended.await.unwrap().await;
     assert!(matches!(refused, Err(StoreError::Refused { .. })));
     assert_eq!(store.packet_count(job).await.unwrap(), 0);
+    let early = store.finish(job, &returned(text(5), 1), Place::Free).await;
+    assert!(matches!(early, Err(StoreError::Refused { .. })));
 
     store
         .finish(job, &returned(text(5), 0), Place::Free)
@@ -287,7 +289,8 @@ async fn a_closed_store_says_so() {
     assert_eq!(clone.failure(), None);
     store.close().await;
     let refused = clone.submit(id(0), &call(Json::NULL), &queued(0)).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+    assert_eq!(refused, Err(StoreError::Closed));
+    assert_eq!(clone.writable().await, Err(StoreError::Closed));
     let unread = clone.job(id(0)).await;
     assert!(matches!(unread, Err(StoreError::Unreadable(_))));
     assert!(clone.failure().is_some());

@@ -1,3 +1,0 @@
-//! Who may connect, who they are, and what they may do.
-
-mod identity;
