@@ -140,6 +140,21 @@ impl Fault {
         ))
     }
 
+    /// The client has to authenticate, or what it authenticates with is not known.
+    #[must_use]
+    pub fn unauthorized(message: &str) -> Fault {
+        Fault(Failure::new(error_type::UNAUTHORIZED, message))
+    }
+
+    /// The access rules do not allow it. What exactly, is in the dispatcher's log alone.
+    #[must_use]
+    pub fn forbidden() -> Fault {
+        Fault(Failure::new(
+            error_type::FORBIDDEN,
+            "not allowed by the access rules of the dispatcher",
+        ))
+    }
+
     /// A configured limit is reached.
     pub fn overloaded(what: impl std::fmt::Display) -> Fault {
         Fault(Failure::new(

@@ -56,6 +56,11 @@ impl LineBuffer {
         }
     }
 
+    /// Allows lines of up to `limit` bytes from now on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// The place for the next bytes from the socket, with room for at least `wanted`.
     pub fn space(&mut self, wanted: usize) -> &mut BytesMut {
         self.buffer.reserve(wanted);

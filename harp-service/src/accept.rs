@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -25,21 +25,54 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// A listening socket that goes on accepting.
 #[derive(Debug)]
-pub struct Acceptor {
-    listener: TcpListener,
+pub struct Acceptor<L = TcpListener> {
+    listener: L,
     complained: Option<Instant>,
 }
 
-impl Acceptor {
+impl<L> Acceptor<L> {
     /// Takes the socket over.
     #[must_use]
-    pub fn new(listener: TcpListener) -> Acceptor {
+    pub fn new(listener: L) -> Acceptor<L> {
         Acceptor {
             listener,
             complained: None,
         }
     }
 
+    /// Waits out an error of accept(2) and says so in the log.
+    async fn recover(&mut self, error: io::Error) {
+        if concerns_one_connection(&error) {
+            debug!(%error, "a connection ended before it was accepted");
+            return;
+        }
+        let now = Instant::now();
+        if self
+            .complained
+            .is_none_or(|last| now - last >= COMPLAIN_EVERY)
+        {
+            self.complained = Some(now);
+            warn!(%error, "cannot accept connections, trying on");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+impl Acceptor<UnixListener> {
+    /// The next connection. Errors are logged, at most one in 10 s, and waited out.
+    ///
+    /// Cancel safe: no accepted connection is lost.
+    pub async fn accept(&mut self) -> UnixStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return stream,
+                Err(error) => self.recover(error).await,
+            }
+        }
+    }
+}
+
+impl Acceptor {
     /// The address that the socket is bound to.
     ///
     /// # Errors
@@ -63,25 +96,8 @@ impl Acceptor {
                     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     return (stream, peer);
                 }
-                Err(error) if concerns_one_connection(&error) => {
-                    debug!(%error, "a connection ended before it was accepted");
-                }
-                Err(error) => {
-                    self.complain(&error);
-                    tokio::time::sleep(PAUSE).await;
-                }
+                Err(error) => self.recover(error).await,
             }
-        }
-    }
-
-    fn complain(&mut self, error: &io::Error) {
-        let now = Instant::now();
-        if self
-            .complained
-            .is_none_or(|last| now - last >= COMPLAIN_EVERY)
-        {
-            self.complained = Some(now);
-            warn!(%error, "cannot accept connections, trying on");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What both daemons need to be a service: settings from a file, listening sockets,
-//! a log, signals, and files that nobody else may read.
+//! What both daemons need to be a service: settings from a file, listening sockets and
+//! their TLS, a log, signals, and files that nobody else may read.
 //!
 //! Nothing in here knows a protocol or a job.
 
@@ -12,6 +12,8 @@ pub mod report;
 pub mod settings;
 pub mod signals;
 pub mod systemd;
+pub mod tls;
+pub mod watched;
 
 pub use accept::Acceptor;
 pub use address::ListenAddress;

@@ -1,5 +1,7 @@
 //! The configuration file as a checked value (daemon specification, "Configuration").
 
+mod clients;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +13,9 @@ use harp_service::settings::{Settings, SettingsError, Table, Warning};
 
 use crate::hosts::RegistryConfig;
 use crate::job::ExecutionLimits;
+use crate::listener::ListenerSettings;
+
+pub use clients::ClientLimits;
 
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/harpcaller/harpcaller.toml";
@@ -22,8 +27,12 @@ const SIZES: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024 * 1024;
 /// Everything the file says, defaults filled in.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where clients connect.
+    /// Where clients connect, in plain TCP.
     pub listen: Vec<ListenAddress>,
+    /// Where they connect in other ways.
+    pub listeners: Vec<ListenerSettings>,
+    /// The tokens that clients may authenticate with.
+    pub tokens_file: Option<PathBuf>,
     /// Where jobs are stored.
     pub stream_directory: PathBuf,
     /// Memory of the store's cache in bytes.
@@ -42,17 +51,6 @@ pub struct Config {
     pub stop_grace: Duration,
     /// Where the log goes.
     pub log: LogSettings,
-}
-
-/// What clients may use of the daemon.
-#[derive(Debug, Clone, Copy)]
-pub struct ClientLimits {
-    /// Greatest JSON text of one request in bytes.
-    pub max_request_size: usize,
-    /// Greatest number of connections at once.
-    pub max_connections: usize,
-    /// Greatest number of queued and running jobs.
-    pub max_live_jobs: usize,
 }
 
 impl Config {
@@ -82,26 +80,8 @@ impl Config {
                 table.warning(key, "is not in force in this version: ended jobs are kept");
             }
         }
-        let seconds = |key, default| {
-            table
-                .seconds(key, 1)
-                .unwrap_or(Duration::from_secs(default))
-        };
-        let size = |key, default: usize| match table.size(key) {
-            None => default,
-            Some(bytes) if SIZES.contains(&bytes) => usize::try_from(bytes).unwrap_or(default),
-            Some(_) => {
-                table.problem(key, "must be a size from 1K to 1G");
-                default
-            }
-        };
-        let count = |key, default: usize| {
-            let count = table.integer(key, 1..=u64::from(u32::MAX));
-            count
-                .and_then(|count| usize::try_from(count).ok())
-                .unwrap_or(default)
-        };
         const MIB: usize = 1024 * 1024;
+        let seconds = |key, default| seconds(table, key, Duration::from_secs(default));
 
         let execution = ExecutionLimits {
             default_timeout: seconds("default_timeout", 600),
@@ -110,22 +90,30 @@ impl Config {
             slot_grace: table
                 .seconds("slot_grace", 0)
                 .unwrap_or(Duration::from_secs(10)),
-            max_packet_size: size("max_packet_size", 16 * MIB),
+            max_packet_size: size(table, "max_packet_size", 16 * MIB),
         };
         let trust = TrustFiles {
             ca_file: table.path("ca_file"),
             known_certs_file: table.path("known_certs_file"),
             verify_hostname: table.boolean("verify_hostname").unwrap_or(true),
         };
-        let clients = ClientLimits {
-            max_request_size: size("max_request_size", 16 * MIB),
-            max_connections: count("max_connections", 10_000),
-            max_live_jobs: count("max_live_jobs", 100_000),
+        let tokens_file = table.path("tokens_file");
+        let tables = table.array_of_tables("listener");
+        let listeners: Vec<_> = tables
+            .iter()
+            .filter_map(|table| ListenerSettings::take(table, tokens_file.is_some()))
+            .collect();
+        let listen = match table.parsed_strings("listen") {
+            Some(listen) => {
+                if listen.is_empty() && tables.is_empty() {
+                    table.problem("listen", "must have at least one \"ADDR:PORT\"");
+                }
+                listen
+            }
+            // Whoever says how clients connect does not mean every address in plain.
+            None if !tables.is_empty() => Vec::new(),
+            None => vec![ListenAddress::everywhere(CLIENT_PORT)],
         };
-        let listen = table.parsed_strings("listen");
-        if listen.as_ref().is_some_and(Vec::is_empty) {
-            table.problem("listen", "must have at least one \"ADDR:PORT\"");
-        }
         let required_path = |key| table.required(key, table.path(key)).unwrap_or_default();
         let interval = seconds("host_db_refresh", 900);
         let script_timeout = seconds("host_db_script_timeout", 60);
@@ -139,7 +127,9 @@ impl Config {
         }
         let log = LogSettings::take(table);
         Config {
-            listen: listen.unwrap_or_else(|| vec![ListenAddress::everywhere(CLIENT_PORT)]),
+            listen,
+            listeners,
+            tokens_file,
             stream_directory: required_path("stream_directory"),
             cache_size,
             execution,
@@ -150,12 +140,34 @@ impl Config {
                 cache: required_path("host_db"),
                 interval,
             },
-            clients,
+            clients: ClientLimits::take(table),
             resume_queued,
             stop_grace,
             log,
         }
     }
+}
+
+fn seconds(table: &Table<'_>, key: &str, default: Duration) -> Duration {
+    table.seconds(key, 1).unwrap_or(default)
+}
+
+fn size(table: &Table<'_>, key: &str, default: usize) -> usize {
+    match table.size(key) {
+        None => default,
+        Some(bytes) if SIZES.contains(&bytes) => usize::try_from(bytes).unwrap_or(default),
+        Some(_) => {
+            table.problem(key, "must be a size from 1K to 1G");
+            default
+        }
+    }
+}
+
+fn count(table: &Table<'_>, key: &str, default: usize) -> usize {
+    let count = table.integer(key, 1..=u64::from(u32::MAX));
+    count
+        .and_then(|count| usize::try_from(count).ok())
+        .unwrap_or(default)
 }
 
 #[cfg(test)]
@@ -223,6 +235,49 @@ mod tests {
         let error = check("").unwrap_err();
         for key in ["stream_directory", "host_db_script", "host_db"] {
             assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_listener_has_one_place_and_a_way_to_authenticate() {
+        let of = |keys: &str| check(&format!("{LEAST}[[listener]]\n{keys}\n"));
+        let (config, _) = of("path = '/run/s'\nmode = '0600'\n").unwrap();
+        assert!(
+            config.listen.is_empty(),
+            "the default is for files without listeners"
+        );
+        assert!(config.listeners[0].requires_authentication);
+        let tls = "certificate = '/c'\nprivate_key = '/k'\n";
+        of(&format!("address = '*:1'\n{tls}client_ca_file = '/a'")).unwrap();
+        of("address = '*:1'\nrequire_authentication = false").unwrap();
+        check(&format!(
+            "tokens_file = '/t'\n{LEAST}[[listener]]\naddress = '*:1'\n"
+        ))
+        .unwrap();
+        for (keys, told) in [
+            ("", "test.toml:4: listener[0].address: missing"),
+            ("address = '*:1'", "nobody could authenticate"),
+            (
+                "address = '*:1'\npath = '/s'",
+                "cannot stand beside address",
+            ),
+            (
+                "path = '/s'\nmode = '999'",
+                "listener[0].mode: must be octal",
+            ),
+            ("address = '*:1'\nmode = '600'", "is for a Unix socket"),
+            ("path = '/s'\nclient_ca_file = '/a'", "needs certificate"),
+            (
+                "address = '*:1'\ncertificate = '/c'",
+                "private_key: missing",
+            ),
+            (
+                "path = '/s'\ncertificate = '/c'\nprivate_key = '/k'",
+                "TLS is for an address",
+            ),
+        ] {
+            let error = of(keys).unwrap_err();
+            assert!(error.contains(told), "{keys}: {error}");
         }
     }
 

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use harp_client::tls::Trust;
-use harp_service::accept::Acceptor;
 use harp_service::pidfile::Pidfile;
 use harp_service::signals::{ServiceSignal, Signals};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,8 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::dispatcher::Dispatcher;
 use crate::hosts::{self, Hosts, Refresher};
-use crate::listener;
+use crate::identity::tokens::TokensFile;
+use crate::listener::{Hall, Listener, Places};
 use crate::recovery;
 use crate::session::Desk;
 use crate::store::{Store, StoreOptions};
@@ -73,11 +73,25 @@ impl Daemon {
             );
         }
         // Addresses first: the cheapest check, and the one that fails most often.
-        let mut acceptors = Vec::new();
+        let mut listeners = Vec::new();
         for address in &config.listen {
-            let sockets = address.bind().await?;
-            acceptors.extend(sockets.into_iter().map(Acceptor::new));
+            listeners.extend(Listener::plain(address).await?);
         }
+        for settings in &config.listeners {
+            listeners.extend(Listener::open(settings).await?);
+        }
+        for listener in listeners
+            .iter()
+            .filter(|listener| listener.is_open_to_all())
+        {
+            warn!(
+                address = listener.name(),
+                "whoever can connect here can make every call: nobody has to authenticate, and \
+                 there are no [[allow]] rules"
+            );
+        }
+        let tokens = config.tokens_file.as_deref().map(TokensFile::read);
+        let tokens = tokens.transpose()?.map(Arc::new);
         let store = open_store(&config).await?;
         let pidfile = pidfile.map(Pidfile::write).transpose()?;
         let unfinished = store.live().await?;
@@ -102,15 +116,19 @@ impl Daemon {
         let closing = CancellationToken::new();
         let desk = Desk {
             dispatcher: Arc::clone(&dispatcher),
-            max_request_size: config.clients.max_request_size,
+            limits: watch::channel(config.clients).1,
+            tokens,
             closing: closing.clone(),
         };
         let sessions = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(config.clients.max_connections));
-        for acceptor in acceptors {
-            info!(address = %acceptor.local_addr()?, "listening");
-            let accept = listener::accept(acceptor, desk.clone(), places.clone(), sessions.clone());
-            background.spawn(accept);
+        let hall = Hall {
+            desk,
+            places: Arc::new(Places::default()),
+            sessions: sessions.clone(),
+        };
+        for listener in listeners {
+            info!(address = listener.name(), "listening");
+            background.spawn(listener.accept(hall.clone()));
         }
         info!(version = env!("CARGO_PKG_VERSION"), "ready");
         Ok(Daemon {

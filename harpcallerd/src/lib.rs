@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod deadlines;
 pub mod dispatcher;
 pub mod hosts;
+pub mod identity;
 pub mod job;
 pub mod jobs;
 pub mod listener;

@@ -1,17 +1,35 @@
-//! Accepting clients.
+//! Where clients come in: listening sockets of every kind, and what is done with a
+//! connection before it has a session.
 
+mod places;
+mod settings;
+mod tls;
+mod unix;
+
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use harp_proto::Fault;
+use harp_service::ListenAddress;
 use harp_service::accept::Acceptor;
-use tokio::net::TcpStream;
+use socket2::SockRef;
+use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
 
-use crate::session::{Connection, Desk, serve};
+use crate::config::ClientLimits;
+use crate::identity::{Client, Identity, Peer};
+use crate::session::{Connection, Desk, Socket, serve};
+
+pub use places::{Full, Place, Places};
+pub use settings::{ListenerPlace, ListenerSettings};
+pub use tls::{Tls, TlsFiles};
+pub use unix::{SocketFile, UnixPlace};
 
 /// How long a client that is one too many may take to receive its answer.
 const REFUSAL: Duration = Duration::from_secs(1);
@@ -19,46 +37,242 @@ const REFUSAL: Duration = Duration::from_secs(1);
 /// Clients that are being told so at once.
 const REFUSALS: usize = 64;
 
-/// Accepts from one listening socket, a session for each connection, for ever: to be
-/// dropped when no more clients are wanted. Sessions go on then.
-pub async fn accept(
-    mut acceptor: Acceptor,
-    desk: Desk,
-    places: Arc<Semaphore>,
-    sessions: TaskTracker,
-) {
-    let refusals = Arc::new(Semaphore::new(REFUSALS));
-    loop {
-        let (socket, _) = acceptor.accept().await;
-        match Arc::clone(&places).try_acquire_owned() {
+/// An open listening socket, and what is asked of who connects to it.
+#[derive(Debug)]
+pub struct Listener {
+    socket: ListeningSocket,
+    requires_authentication: bool,
+}
+
+#[derive(Debug)]
+enum ListeningSocket {
+    Network(Acceptor, Option<Tls>),
+    Local(Acceptor<UnixListener>, SocketFile),
+}
+
+/// What every connection is given on its way to a session.
+#[derive(Debug, Clone)]
+pub struct Hall {
+    /// What its session is given.
+    pub desk: Desk,
+    /// How many there are.
+    pub places: Arc<Places>,
+    /// Those that go on.
+    pub sessions: TaskTracker,
+}
+
+impl Listener {
+    /// Opens the sockets of an address of `listen`: plain TCP, for everybody.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, with the address in the message. Then none is left open.
+    pub async fn plain(address: &ListenAddress) -> io::Result<Vec<Listener>> {
+        let sockets = address.bind().await?;
+        let listener = |socket| Listener {
+            socket: ListeningSocket::Network(Acceptor::new(socket), None),
+            requires_authentication: false,
+        };
+        Ok(sockets.into_iter().map(listener).collect())
+    }
+
+    /// Opens the sockets of a `[[listener]]`.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being opened, with its name. Then none is left open.
+    pub async fn open(settings: &ListenerSettings) -> anyhow::Result<Vec<Listener>> {
+        let requires_authentication = settings.requires_authentication;
+        match &settings.place {
+            ListenerPlace::Path(place) => {
+                let (socket, file) = place.bind()?;
+                Ok(vec![Listener {
+                    socket: ListeningSocket::Local(Acceptor::new(socket), file),
+                    requires_authentication,
+                }])
+            }
+            ListenerPlace::Address(address) => {
+                let mut listeners = Vec::new();
+                for socket in address.bind().await? {
+                    // One for each socket: it is a few hundred bytes.
+                    let tls = settings.tls.clone().map(Tls::load).transpose()?;
+                    listeners.push(Listener {
+                        socket: ListeningSocket::Network(Acceptor::new(socket), tls),
+                        requires_authentication,
+                    });
+                }
+                Ok(listeners)
+            }
+        }
+    }
+
+    /// The address that it is bound to, unless it is a Unix socket.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            ListeningSocket::Network(acceptor, _) => acceptor.local_addr().ok(),
+            ListeningSocket::Local(..) => None,
+        }
+    }
+
+    /// The address or path for the log.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.socket {
+            ListeningSocket::Network(acceptor, _) => acceptor
+                .local_addr()
+                .map_or_else(|_| "?".to_owned(), |address| address.to_string()),
+            ListeningSocket::Local(_, file) => file.path().display().to_string(),
+        }
+    }
+
+    /// True if anybody on the network can ask anything here.
+    #[must_use]
+    pub fn is_open_to_all(&self) -> bool {
+        let is_local = self
+            .address()
+            .is_none_or(|address| address.ip().to_canonical().is_loopback());
+        !is_local && !self.requires_authentication
+    }
+
+    /// Accepts, a session for each connection, for ever: to be dropped when no more
+    /// clients are wanted here. Sessions go on then.
+    pub async fn accept(self, hall: Hall) {
+        let refusals = Arc::new(Semaphore::new(REFUSALS));
+        let must_authenticate = self.requires_authentication;
+        match self.socket {
+            ListeningSocket::Network(mut acceptor, tls) => {
+                let tls = tls.map(Arc::new);
+                loop {
+                    let (socket, peer) = acceptor.accept().await;
+                    let client = Client {
+                        peer: Peer::Network(peer),
+                        identity: None,
+                        must_authenticate,
+                    };
+                    hall.receive(&refusals, Arrival::Network(socket, tls.clone()), client);
+                }
+            }
+            ListeningSocket::Local(mut acceptor, _file) => loop {
+                let socket = acceptor.accept().await;
+                let Ok(peer) = unix::peer(&socket) else {
+                    continue;
+                };
+                let client = Client {
+                    peer,
+                    identity: None,
+                    must_authenticate,
+                };
+                hall.receive(&refusals, Arrival::Local(socket), client);
+            },
+        }
+    }
+}
+
+/// A connection that has just been accepted.
+enum Arrival {
+    Network(TcpStream, Option<Arc<Tls>>),
+    Local(UnixStream),
+}
+
+impl Hall {
+    fn receive(&self, refusals: &Arc<Semaphore>, arrival: Arrival, client: Client) {
+        let limits = *self.desk.limits.borrow();
+        match self.places.take(client.peer.group(), &limits) {
             Ok(place) => {
-                let desk = desk.clone();
-                sessions.spawn(async move {
-                    serve(socket, desk).await;
+                let hall = self.clone();
+                self.sessions.spawn(async move {
+                    hall.admit(arrival, client, &limits).await;
                     drop(place);
                 });
             }
             // Bounded too; one that comes when these places are taken as well is closed
             // without a word.
-            Err(_) => {
-                if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
-                    sessions.spawn(async move {
-                        refuse(socket).await;
+            Err(full) => {
+                debug!(peer = %client.peer, limit = full.key(), "connection refused");
+                if let Ok(place) = Arc::clone(refusals).try_acquire_owned() {
+                    self.sessions.spawn(async move {
+                        let _ = timeout(REFUSAL, arrival.refuse(full)).await;
                         drop(place);
                     });
                 }
             }
         }
     }
+
+    /// Finds out who it is as far as the transport tells, and serves the connection.
+    async fn admit(self, arrival: Arrival, mut client: Client, limits: &ClientLimits) {
+        match arrival {
+            Arrival::Network(socket, tls) => {
+                // A peer that takes nothing any more, or is gone without a word.
+                let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(limits.write_timeout));
+                let Some(tls) = tls else {
+                    return serve(socket, client, self.desk).await;
+                };
+                let Some(place) = self.places.handshake(limits) else {
+                    debug!(peer = %client.peer, limit = "max_handshakes", "connection refused");
+                    return;
+                };
+                let shaken = tokio::select! {
+                    shaken = timeout(limits.handshake_timeout, tls.handshake(socket)) => shaken,
+                    () = self.desk.closing.cancelled() => return,
+                };
+                drop(place);
+                match shaken {
+                    Ok(Ok((stream, identity))) => {
+                        client.identity = identity;
+                        serve(stream, client, self.desk).await;
+                    }
+                    Ok(Err(error)) => debug!(peer = %client.peer, %error, "TLS handshake failed"),
+                    Err(_) => debug!(peer = %client.peer, "TLS handshake took too long"),
+                }
+            }
+            Arrival::Local(socket) => {
+                client.identity = local_identity(client.peer).await;
+                serve(socket, client, self.desk).await;
+            }
+        }
+    }
 }
 
-async fn refuse(socket: TcpStream) {
+/// The user behind a Unix socket. Looking up the name can mean asking a server.
+async fn local_identity(peer: Peer) -> Option<Identity> {
+    let Peer::Local { uid, .. } = peer else {
+        return None;
+    };
+    let looking = tokio::task::spawn_blocking(move || unix::identity(uid));
+    looking.await.ok()
+}
+
+impl Arrival {
+    /// Says that there is no place. Takes as long as the client does.
+    async fn refuse(self, full: Full) {
+        match self {
+            Arrival::Network(socket, None) => tell(socket, full).await,
+            Arrival::Network(socket, Some(tls)) => {
+                if let Ok((stream, _)) = tls.handshake(socket).await {
+                    tell(stream, full).await;
+                }
+            }
+            Arrival::Local(socket) => tell(socket, full).await,
+        }
+    }
+}
+
+async fn tell<S: Socket>(socket: S, full: Full) {
+    let whose = match full {
+        Full::InAll => "the dispatcher has",
+        Full::ForPeer => "this peer has",
+    };
     let mut line = BytesMut::new();
-    Fault::overloaded("the dispatcher has as many connections as it may have (max_connections)")
-        .encode(&mut line);
+    Fault::overloaded(format_args!(
+        "{whose} as many connections as it may have ({})",
+        full.key()
+    ))
+    .encode(&mut line);
     let mut connection = Connection::new(socket, 0);
     // A client that is gone needs no answer.
-    if let Ok(Ok(())) = timeout(REFUSAL, connection.write(&line)).await {
+    if connection.write(&line, REFUSAL).await.is_ok() {
         connection.close().await;
     }
 }

@@ -9,6 +9,7 @@ use harp_service::logging;
 use harp_service::report::with_causes;
 use harpcallerd::config::{Config, DEFAULT_PATH};
 use harpcallerd::daemon;
+use harpcallerd::identity::tokens::NewToken;
 use tracing::level_filters::LevelFilter;
 use tracing::warn;
 
@@ -34,6 +35,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         pidfile: Option<PathBuf>,
     },
+    /// Make a token for a client, and print it with its line for the tokens file.
+    NewToken {
+        /// The client's name: letters, digits and the characters . _ - @
+        name: String,
+    },
     /// Check a configuration file and print what is wrong with it.
     CheckConfig {
         /// Configuration file.
@@ -49,6 +55,7 @@ fn main() -> ExitCode {
             debug,
             pidfile,
         } => start(&config, debug, pidfile.as_deref()),
+        Command::NewToken { name } => new_token(&name),
         Command::CheckConfig { config } => check_config(&config),
     };
     match result {
@@ -77,6 +84,15 @@ fn start(config: &Path, debug: bool, pidfile: Option<&Path>) -> anyhow::Result<(
     // What blocks in a thread of its own by now is a read that nobody waits for.
     runtime.shutdown_background();
     ended
+}
+
+fn new_token(name: &str) -> anyhow::Result<()> {
+    let made = NewToken::make(name)?;
+    println!("token, for the client alone:");
+    println!("{}", made.token.reveal());
+    println!("line, for the tokens file:");
+    println!("{}", made.line);
+    Ok(())
 }
 
 fn check_config(path: &Path) -> anyhow::Result<()> {

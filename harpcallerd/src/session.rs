@@ -12,16 +12,22 @@ pub mod submit;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use harp_proto::client::{Hello, HelloReply, Reply, Request};
 use harp_proto::{Fault, LINE_ALLOWANCE};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
+use zeroize::Zeroize;
 
-pub use connection::{Connection, ReadError, Socket};
+pub use connection::{Connection, Patience, ReadError, Socket};
 
+use crate::config::ClientLimits;
 use crate::dispatcher::Dispatcher;
+use crate::identity::Client;
+use crate::identity::tokens::TokensFile;
 use stream::{Lines, PacketStream};
 
 /// The extensions in force (client protocol, section 8).
@@ -35,13 +41,18 @@ const FEATURES: [&str; 7] = [
     "confirm",
 ];
 
+/// How long the answer to a wrong token takes, beside all else: who guesses is not fast.
+const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
+
 /// What every session is given.
 #[derive(Debug, Clone)]
 pub struct Desk {
     /// Whom to ask.
     pub dispatcher: Arc<Dispatcher>,
-    /// Greatest JSON text of one request in bytes.
-    pub max_request_size: usize,
+    /// The limits of clients; those of its beginning hold for a session.
+    pub limits: watch::Receiver<ClientLimits>,
+    /// The tokens that clients may authenticate with.
+    pub tokens: Option<Arc<TokensFile>>,
     /// Cancelled when waiting sessions have to close.
     pub closing: CancellationToken,
 }
@@ -54,158 +65,234 @@ enum Next {
     Close,
 }
 
+/// One session under way.
+struct Session<S> {
+    connection: Connection<S>,
+    client: Client,
+    desk: Desk,
+    limits: ClientLimits,
+    /// After `hello`: further requests may come.
+    persistent: bool,
+}
+
 /// Serves one connection to its end.
-pub async fn serve<S: Socket>(socket: S, desk: Desk) {
-    let mut connection =
-        Connection::new(socket, desk.max_request_size.saturating_add(LINE_ALLOWANCE));
-    match converse(&mut connection, &desk).await {
-        Ok(Ok(())) => connection.close().await,
+pub async fn serve<S: Socket>(socket: S, client: Client, desk: Desk) {
+    let limits = *desk.limits.borrow();
+    let mut session = Session {
+        connection: Connection::new(socket, 0),
+        client,
+        desk,
+        limits,
+        persistent: false,
+    };
+    match session.converse().await {
+        Ok(Ok(())) => session.connection.close().await,
         Ok(Err(fault)) => {
-            debug!(fault = %fault.0, "request refused");
+            debug!(peer = %session.client.peer, fault = %fault.0, "request refused");
             let mut line = BytesMut::new();
             fault.encode(&mut line);
-            if connection.write(&line).await.is_ok() {
-                connection.close().await;
+            if session.write(&line).await.is_ok() {
+                session.connection.close().await;
             }
         }
-        Err(error) => debug!(%error, "connection broke"),
+        Err(error) => debug!(peer = %session.client.peer, %error, "connection broke"),
     }
 }
 
-/// Answers requests until the connection is to be closed, in the inner `Err` with a
-/// fault as the last line.
-async fn converse<S: Socket>(
-    connection: &mut Connection<S>,
-    desk: &Desk,
-) -> io::Result<Result<(), Fault>> {
-    let mut persistent = false;
-    loop {
+impl<S: Socket> Session<S> {
+    /// Answers requests until the connection is to be closed, in the inner `Err` with a
+    /// fault as the last line.
+    async fn converse(&mut self) -> io::Result<Result<(), Fault>> {
+        loop {
+            let request = match self.request().await? {
+                Ok(Some(request)) => request,
+                Ok(None) => return Ok(Ok(())),
+                Err(fault) => return Ok(Err(fault)),
+            };
+            match self.answer(request).await? {
+                Err(fault) => return Ok(Err(fault)),
+                Ok(Next::Request) if self.persistent => {}
+                Ok(Next::Request | Next::Close) => return Ok(Ok(())),
+            }
+        }
+    }
+
+    /// The next request; `None` if there is none any more.
+    async fn request(&mut self) -> io::Result<Result<Option<Request>, Fault>> {
+        let limits = self.limits;
+        let patience = Patience {
+            begin: match self.persistent {
+                true => limits.idle_timeout,
+                false => limits.request_timeout,
+            },
+            end: limits.request_timeout,
+        };
+        self.connection.set_longest_line(match self.is_stranger() {
+            // A `hello` is short, and nobody has to be somebody to send it.
+            true => LINE_ALLOWANCE,
+            false => limits.max_request_size.saturating_add(LINE_ALLOWANCE),
+        });
         let read = tokio::select! {
             biased;
-            read = connection.next_line() => read,
-            () = desk.closing.cancelled() => return Ok(Ok(())),
+            read = self.connection.next_line(patience) => read,
+            () = self.desk.closing.cancelled() => return Ok(Ok(None)),
         };
-        let line = match read {
-            Ok(Some(line)) => line,
-            Ok(None) => return Ok(Ok(())),
-            Err(ReadError::TooLong) => {
-                return Ok(Err(Fault::request_too_large(desk.max_request_size)));
-            }
+        let fault = match read {
+            Ok(Some(line)) => return Ok(decode(line).map(Some)),
+            // An error line could be taken for the answer to a request that is on its way.
+            Ok(None) | Err(ReadError::Idle) => return Ok(Ok(None)),
+            Err(ReadError::TooLong) if self.is_stranger() => Fault::unauthorized(AUTHENTICATE),
+            Err(ReadError::TooLong) => Fault::request_too_large(limits.max_request_size),
+            Err(ReadError::TooSlow) => Fault::parse_error(format_args!(
+                "it did not end within {} s (request_timeout)",
+                limits.request_timeout.as_secs_f32()
+            )),
             Err(ReadError::Io(error)) => return Err(error),
         };
-        let request = match Request::decode(&line) {
-            Ok(request) => request,
-            Err(fault) => return Ok(Err(fault)),
-        };
-        // The request has its own copies of what it needs of a long line.
-        drop(line);
-        persistent |= matches!(request, Request::Hello(_));
-        match answer(connection, desk, request).await? {
-            Err(fault) => return Ok(Err(fault)),
-            Ok(Next::Request) if persistent => {}
-            Ok(Next::Request | Next::Close) => return Ok(Ok(())),
-        }
+        Ok(Err(fault))
     }
-}
 
-async fn answer<S: Socket>(
-    connection: &mut Connection<S>,
-    desk: &Desk,
-    request: Request,
-) -> io::Result<Result<Next, Fault>> {
-    let dispatcher = &desk.dispatcher;
-    match request {
-        Request::Call(call) => {
-            reply(
-                connection,
-                submit::submit(dispatcher, *call, desk.max_request_size).await,
-            )
-            .await
+    /// True as long as the client has to say who it is before anything else.
+    fn is_stranger(&self) -> bool {
+        self.client.must_authenticate && self.client.identity.is_none()
+    }
+
+    async fn answer(&mut self, request: Request) -> io::Result<Result<Next, Fault>> {
+        if self.is_stranger() && !matches!(request, Request::Hello(_)) {
+            return Ok(Err(Fault::unauthorized(AUTHENTICATE)));
         }
-        Request::Cancel { job, confirm } => {
-            let cancelled = tokio::select! {
-                cancelled = cancel::cancel(dispatcher, job, confirm) => cancelled,
-                () = connection.broken() => return Ok(Ok(Next::Close)),
-            };
-            reply(connection, cancelled).await
-        }
-        Request::GetStatus { job } => reply(connection, query::status(dispatcher, job).await).await,
-        Request::GetResult { job, wait: false } => {
-            reply(connection, query::result(dispatcher, job).await).await
-        }
-        Request::GetResult { job, wait: true } => {
-            let waited = tokio::select! {
-                waited = query::end_result(dispatcher, job, &desk.closing) => waited,
-                () = connection.broken() => return Ok(Ok(Next::Close)),
-            };
-            match waited.transpose() {
-                Some(result) => reply(connection, result).await,
-                None => Ok(Ok(Next::Close)),
+        let desk = self.desk.clone();
+        let dispatcher = &desk.dispatcher;
+        match request {
+            Request::Call(call) => {
+                let limit = self.limits.max_request_size;
+                self.reply(submit::submit(dispatcher, *call, limit).await)
+                    .await
+            }
+            Request::Cancel { job, confirm } => {
+                let cancelled = tokio::select! {
+                    cancelled = cancel::cancel(dispatcher, job, confirm) => cancelled,
+                    () = self.connection.broken() => return Ok(Ok(Next::Close)),
+                };
+                self.reply(cancelled).await
+            }
+            Request::GetStatus { job } => self.reply(query::status(dispatcher, job).await).await,
+            Request::GetResult { job, wait: false } => {
+                self.reply(query::result(dispatcher, job).await).await
+            }
+            Request::GetResult { job, wait: true } => {
+                let waited = tokio::select! {
+                    waited = query::end_result(dispatcher, job, &desk.closing) => waited,
+                    () = self.connection.broken() => return Ok(Ok(Next::Close)),
+                };
+                match waited.transpose() {
+                    Some(result) => self.reply(result).await,
+                    None => Ok(Ok(Next::Close)),
+                }
+            }
+            Request::FollowStream {
+                job,
+                start,
+                timestamps,
+            } => {
+                let packets = PacketStream::follow(dispatcher, job, start, timestamps).await;
+                self.send_stream(packets).await
+            }
+            Request::ReadStream {
+                job,
+                start,
+                timestamps,
+                limit,
+            } => {
+                let packets = PacketStream::read(dispatcher, job, start, timestamps, limit).await;
+                self.send_stream(packets).await
+            }
+            Request::Hello(hello) => {
+                let greeting = self.greet(&hello).await;
+                self.reply(greeting).await
             }
         }
-        Request::FollowStream {
-            job,
-            start,
-            timestamps,
-        } => {
-            let packets = PacketStream::follow(dispatcher, job, start, timestamps).await;
-            send_stream(connection, desk, packets).await
-        }
-        Request::ReadStream {
-            job,
-            start,
-            timestamps,
-            limit,
-        } => {
-            let packets = PacketStream::read(dispatcher, job, start, timestamps, limit).await;
-            send_stream(connection, desk, packets).await
-        }
-        Request::Hello(hello) => reply(connection, Ok(greet(&hello))).await,
     }
-}
 
-async fn reply<S: Socket, R: Reply>(
-    connection: &mut Connection<S>,
-    reply: Result<R, Fault>,
-) -> io::Result<Result<Next, Fault>> {
-    match reply {
-        Ok(reply) => {
-            let mut line = BytesMut::new();
-            reply.encode(&mut line);
-            connection.write(&line).await?;
-            Ok(Ok(Next::Request))
+    async fn reply<R: Reply>(
+        &mut self,
+        reply: Result<R, Fault>,
+    ) -> io::Result<Result<Next, Fault>> {
+        match reply {
+            Ok(reply) => {
+                let mut line = BytesMut::new();
+                reply.encode(&mut line);
+                self.write(&line).await?;
+                Ok(Ok(Next::Request))
+            }
+            Err(fault) => Ok(Err(fault)),
         }
-        Err(fault) => Ok(Err(fault)),
     }
-}
 
-async fn send_stream<S: Socket>(
-    connection: &mut Connection<S>,
-    desk: &Desk,
-    packets: Result<PacketStream, Fault>,
-) -> io::Result<Result<Next, Fault>> {
-    let mut packets = match packets {
-        Ok(packets) => packets,
-        Err(fault) => return Ok(Err(fault)),
-    };
-    loop {
-        let lines = tokio::select! {
-            lines = packets.next_lines(&desk.closing) => lines,
-            () = connection.broken() => return Ok(Ok(Next::Close)),
-        };
-        match lines {
-            Ok(Lines::Some(lines)) => connection.write(&lines).await?,
-            Ok(Lines::Finished) => return Ok(Ok(Next::Request)),
-            Ok(Lines::Closing) => return Ok(Ok(Next::Close)),
+    async fn send_stream(
+        &mut self,
+        packets: Result<PacketStream, Fault>,
+    ) -> io::Result<Result<Next, Fault>> {
+        let mut packets = match packets {
+            Ok(packets) => packets,
             Err(fault) => return Ok(Err(fault)),
+        };
+        loop {
+            let lines = tokio::select! {
+                lines = packets.next_lines(&self.desk.closing) => lines,
+                () = self.connection.broken() => return Ok(Ok(Next::Close)),
+            };
+            match lines {
+                Ok(Lines::Some(lines)) => self.write(&lines).await?,
+                Ok(Lines::Finished) => return Ok(Ok(Next::Request)),
+                Ok(Lines::Closing) => return Ok(Ok(Next::Close)),
+                Err(fault) => return Ok(Err(fault)),
+            }
         }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.connection
+            .write(bytes, self.limits.write_timeout)
+            .await
+    }
+
+    async fn greet(&mut self, hello: &Hello) -> Result<HelloReply, Fault> {
+        // Without a tokens file there is nothing that a token could prove.
+        if let (Some(token), Some(tokens)) = (&hello.token, &self.desk.tokens) {
+            let Some(identity) = tokens.identify(token) else {
+                warn!(peer = %self.client.peer, client = hello.client, "wrong token");
+                tokio::time::sleep(WRONG_TOKEN_DELAY).await;
+                return Err(Fault::unauthorized("the token is not known"));
+            };
+            self.client.identity = Some(identity);
+        }
+        if self.is_stranger() {
+            return Err(Fault::unauthorized(AUTHENTICATE));
+        }
+        self.persistent = true;
+        debug!(
+            peer = %self.client.peer, identity = self.client.name(), client = hello.client,
+            "hello"
+        );
+        Ok(HelloReply {
+            server: concat!("harpcallerd/", env!("CARGO_PKG_VERSION")).to_owned(),
+            features: FEATURES.map(str::to_owned).to_vec(),
+        })
     }
 }
 
-fn greet(hello: &Hello) -> HelloReply {
-    debug!(client = hello.client, "hello");
-    HelloReply {
-        server: concat!("harpcallerd/", env!("CARGO_PKG_VERSION")).to_owned(),
-        features: FEATURES.map(str::to_owned).to_vec(),
+/// What a client is told that has to authenticate first.
+const AUTHENTICATE: &str = "this listener wants clients to authenticate: send hello with a token that is known, \
+     or connect with a client certificate";
+
+/// Reads a request; it has its own copies of what it needs of a long line.
+fn decode(line: Bytes) -> Result<Request, Fault> {
+    let request = Request::decode(&line)?;
+    if let Request::Hello(Hello { token: Some(_), .. }) = request
+        && let Ok(mut line) = line.try_into_mut()
+    {
+        line.zeroize();
     }
+    Ok(request)
 }

@@ -34,5 +34,4 @@ pub mod service;
 pub mod session;
 pub mod slots;
 pub mod state;
-pub mod tls;
 pub mod users;

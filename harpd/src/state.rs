@@ -7,8 +7,8 @@ use harp_service::SettingsError;
 use rustls::ServerConfig;
 
 use crate::config::Config;
-use crate::tls::{self, TlsError};
 use crate::users::{UsersError, UsersFile};
+use harp_service::tls::{self, TlsError};
 
 /// One reading of everything.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl State {
         let (config, warnings) =
             Config::read(path).map_err(|error| LoadError(vec![error.into()]))?;
         let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
-        let tls = tls::load(&config.certificate, &config.private_key);
+        let tls = tls::load(&config.certificate, &config.private_key, None);
         let users = UsersFile::read(&config.users_file);
         match (tls, users) {
             (Ok(tls), Ok(users)) => {

@@ -3,12 +3,12 @@
 use std::sync::{Arc, LazyLock};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// A certification authority.
 #[derive(Debug)]
@@ -33,9 +33,7 @@ impl Authority {
     #[must_use]
     pub fn new(name: &str) -> Authority {
         let mut params = CertificateParams::new([]).expect("no names, so none is wrong");
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, name);
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = new_key();
@@ -58,6 +56,35 @@ impl Authority {
     #[must_use]
     pub fn issue(&self, names: &[&str]) -> HostCertificate {
         self.sign(params(names))
+    }
+
+    /// The certificate of a client, whose subject has this common name.
+    #[must_use]
+    pub fn issue_to(&self, common_name: &str) -> HostCertificate {
+        let mut params = params(&[]);
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
+        self.sign(params)
+    }
+
+    /// A TLS client that trusts this authority and shows a certificate or none.
+    pub(crate) fn client(&self, own: Option<&HostCertificate>) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(self.certificate.der().clone())
+            .expect("a certificate of a CA");
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions that the library knows")
+            .with_root_certificates(roots);
+        match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => builder
+                .with_client_auth_cert(vec![own.certificate.clone()], own.private_key())
+                .expect("a key that fits its certificate"),
+        }
     }
 
     /// One whose time is over.
@@ -120,9 +147,13 @@ impl HostCertificate {
             .collect()
     }
 
+    fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.to_vec()))
+    }
+
     /// A TLS server that shows it.
     pub(crate) fn server(&self, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.to_vec()));
+        let key = self.private_key();
         ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(versions)
             .expect("versions that the library knows")

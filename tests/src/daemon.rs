@@ -149,6 +149,14 @@ impl Log {
             .count()
     }
 
+    /// The fields of every line with this message.
+    #[must_use]
+    pub fn all(&self, message: &str) -> Vec<Value> {
+        self.entries_from(0)
+            .filter(|entry| entry["message"] == message)
+            .collect()
+    }
+
     /// Waits until this message has been logged, and returns its fields.
     #[must_use]
     pub fn wait_for(&self, message: &str) -> Value {

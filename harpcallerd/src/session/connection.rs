@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use harp_proto::LineBuffer;
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_rustls::server::TlsStream;
 
 /// Bytes asked of the socket at once. Most requests are shorter.
 const READ: usize = 4 * 1024;
@@ -30,6 +32,28 @@ impl Socket for TcpStream {
     }
 }
 
+impl Socket for TlsStream<TcpStream> {
+    async fn broken(&self) {
+        self.get_ref().0.broken().await;
+    }
+}
+
+impl Socket for UnixStream {
+    /// Looked at once a second: the runtime tells of no hang-up alone.
+    async fn broken(&self) {
+        const EVERY: Duration = Duration::from_secs(1);
+        loop {
+            let mut looked = [PollFd::new(self, PollFlags::empty())];
+            let found = poll(&mut looked, Some(&rustix::event::Timespec::default()));
+            let gone = PollFlags::HUP | PollFlags::ERR;
+            if found.is_ok() && looked[0].revents().intersects(gone) {
+                return;
+            }
+            sleep(EVERY).await;
+        }
+    }
+}
+
 /// One client's connection.
 #[derive(Debug)]
 pub struct Connection<S> {
@@ -42,8 +66,21 @@ pub struct Connection<S> {
 pub enum ReadError {
     /// It is longer than allowed.
     TooLong,
+    /// It was begun and not ended in time.
+    TooSlow,
+    /// None was begun in time.
+    Idle,
     /// The connection broke.
     Io(io::Error),
+}
+
+/// How long a client may take for a line.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Until its first byte.
+    pub begin: Duration,
+    /// From its first byte to its last.
+    pub end: Duration,
 }
 
 impl<S: Socket> Connection<S> {
@@ -57,24 +94,51 @@ impl<S: Socket> Connection<S> {
 
     /// The next line, or `None` at the end of the input; a last line without its end is
     /// no line. Cancel safe.
-    pub async fn next_line(&mut self) -> Result<Option<Bytes>, ReadError> {
+    pub async fn next_line(&mut self, patience: Patience) -> Result<Option<Bytes>, ReadError> {
+        let since = Instant::now();
+        let mut begun = None;
         loop {
             match self.lines.next_line() {
                 Ok(Some(line)) => return Ok(Some(line)),
                 Ok(None) => {}
                 Err(_) => return Err(ReadError::TooLong),
             }
-            let read = self.socket.read_buf(self.lines.space(READ)).await;
-            if read.map_err(ReadError::Io)? == 0 {
-                return Ok(None);
+            if begun.is_none() && self.lines.has_partial_line() {
+                begun = Some(Instant::now());
+            }
+            let (by, too_late) = match begun {
+                None => (since + patience.begin, ReadError::Idle),
+                Some(begun) => (begun + patience.end, ReadError::TooSlow),
+            };
+            match timeout_at(by, self.socket.read_buf(self.lines.space(READ))).await {
+                Ok(Ok(0)) => return Ok(None),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(ReadError::Io(error)),
+                Err(_) => return Err(too_late),
             }
         }
     }
 
+    /// Allows lines of another length from now on.
+    pub fn set_longest_line(&mut self, longest_line: usize) {
+        self.lines.set_limit(longest_line);
+    }
+
     /// Writes all of it.
-    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.socket.write_all(bytes).await?;
-        self.socket.flush().await
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` if the client takes nothing for so long; one that takes a little now and
+    /// then may be as slow as it likes.
+    pub async fn write(&mut self, mut bytes: &[u8], patience: Duration) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = timeout(patience, self.socket.write(bytes)).await??;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[written..];
+        }
+        timeout(patience, self.socket.flush()).await?
     }
 
     /// Completes when the connection is found broken. Cancel safe.

@@ -40,11 +40,20 @@ pub struct ClusterBuilder {
 
 /// Keys of a configuration file with their values as TOML text.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Settings(BTreeMap<String, String>);
+pub(super) struct Settings {
+    keys: BTreeMap<String, String>,
+    /// What stands behind the keys.
+    tables: String,
+}
 
 impl Settings {
     pub(super) fn set(&mut self, key: &str, value: &str) {
-        self.0.insert(key.to_owned(), value.to_owned());
+        self.keys.insert(key.to_owned(), value.to_owned());
+    }
+
+    pub(super) fn add_tables(&mut self, text: &str) {
+        self.tables.push_str(text);
+        self.tables.push('\n');
     }
 
     fn set_path(&mut self, key: &str, path: &Path) {
@@ -52,20 +61,20 @@ impl Settings {
     }
 
     fn set_default_path(&mut self, key: &str, path: &Path) {
-        if !self.0.contains_key(key) {
+        if !self.keys.contains_key(key) {
             self.set_path(key, path);
         }
     }
 
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        for (key, value) in &self.0 {
+        for (key, value) in &self.keys {
             // An empty value stands for a key that is left out.
             if !value.is_empty() {
                 toml_line(&mut text, key, value);
             }
         }
-        text
+        text + &self.tables
     }
 }
 
@@ -111,7 +120,14 @@ impl ClusterBuilder {
         self
     }
 
-    /// The same for the configuration of every host.
+    /// Adds tables to the dispatcher's configuration, TOML text such as `[[listener]]`.
+    #[must_use]
+    pub fn tables(mut self, text: &str) -> ClusterBuilder {
+        self.dispatcher.add_tables(text);
+        self
+    }
+
+    /// The same as [`ClusterBuilder::set`] for the configuration of every host.
     #[must_use]
     pub fn set_host(mut self, key: &str, value: &str) -> ClusterBuilder {
         self.harpd.set(key, value);

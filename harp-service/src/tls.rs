@@ -1,10 +1,12 @@
-//! The certificate and key that callers see.
+//! TLS of a server: the certificate and key that it shows, and whose certificates it asks
+//! its clients for.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::crypto::ring;
-use rustls::server::ServerConfig;
+use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -36,6 +38,14 @@ pub enum TlsError {
         /// The key's file.
         key: PathBuf,
     },
+    /// The CA file for clients holds a certificate that no CA can have, or none at all.
+    #[error("cannot use {} as the CAs of clients: {reason}", path.display())]
+    ClientAuthorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// TLS refuses them for another reason.
     #[error("cannot use the certificate in {} with the key in {}: {source}", certificate.display(), key.display())]
     Unusable {
@@ -49,13 +59,24 @@ pub enum TlsError {
 }
 
 /// Reads a certificate chain, leaf first, and its key (PKCS#8, PKCS#1 or SEC1), both in
-/// PEM, and sets up TLS 1.2 and 1.3 with them. Sessions can be resumed, since every call
-/// is a connection; each set-up has ticket keys of its own.
+/// PEM, and sets up TLS 1.2 and 1.3 with them.
+///
+/// With a CA file for clients, a client may show a certificate; one that none of these
+/// CAs has signed, or that is out of date, ends the handshake. A client without one is let
+/// through: who it is, is then to be found out otherwise.
+///
+/// Sessions can be resumed, since every call is a connection; each set-up has ticket keys
+/// of its own. With client certificates they cannot: a resumed session is not judged
+/// again.
 ///
 /// # Errors
 ///
-/// If a file cannot be read or the two do not go together.
-pub fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+/// If a file cannot be read or they do not go together.
+pub fn load(
+    certificate: &Path,
+    key: &Path,
+    client_authorities: Option<&Path>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = read_chain(certificate)?;
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Unreadable {
         what: "a private key",
@@ -73,13 +94,38 @@ pub fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsErro
             source,
         },
     };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_no_client_auth()
+        .map_err(unusable)?;
+    let Some(authorities) = client_authorities else {
+        let mut config = builder
+            .with_no_client_auth()
+            .with_single_cert(chain, secret)
+            .map_err(unusable)?;
+        config.ticketer = ring::Ticketer::new().map_err(unusable)?;
+        return Ok(Arc::new(config));
+    };
+    let useless = |reason: String| TlsError::ClientAuthorities {
+        path: authorities.to_owned(),
+        reason,
+    };
+    let mut roots = RootCertStore::empty();
+    for authority in read_chain(authorities)? {
+        roots
+            .add(authority)
+            .map_err(|error| useless(error.to_string()))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| useless(error.to_string()))?;
+    let mut config = builder
+        .with_client_cert_verifier(verifier)
         .with_single_cert(chain, secret)
         .map_err(unusable)?;
-    config.ticketer = ring::Ticketer::new().map_err(unusable)?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
@@ -138,7 +184,9 @@ mod tests {
     fn a_pair_is_loaded() {
         let files = Files::new();
         let (certificate, key) = pair();
-        load(&files.write("c", &certificate), &files.write("k", &key)).unwrap();
+        let (certificate, key) = (files.write("c", &certificate), files.write("k", &key));
+        load(&certificate, &key, None).unwrap();
+        load(&certificate, &key, Some(&certificate)).unwrap();
     }
 
     #[test]
@@ -158,8 +206,13 @@ mod tests {
             (&absent, &key, "No such file"),
             (&certificate, &absent, "No such file"),
         ] {
-            let error = load(certificate, key).unwrap_err().to_string();
+            let error = load(certificate, key, None).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");
         }
+        let error = load(&certificate, &key, Some(&empty)).unwrap_err();
+        assert!(
+            error.to_string().contains("there is no certificate in"),
+            "{error}"
+        );
     }
 }

@@ -1,0 +1,3 @@
+//! Who may connect, who they are, and what they may do.
+
+mod identity;
