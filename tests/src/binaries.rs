@@ -1,11 +1,11 @@
-//! Finding the daemons' binaries, built as the running test is.
+//! Finding the binaries, built as the running test is.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// The path of a daemon's binary. The first call builds the daemons, unless the variable
+/// The path of a binary of the project. The first call builds them all, unless the variable
 /// `HARP_BIN_DIR` names a folder that has them.
 ///
 /// # Panics
@@ -38,6 +38,7 @@ fn build() -> PathBuf {
             "build",
             "--quiet",
             "--bins",
+            "--package=harp",
             "--package=harpcallerd",
             "--package=harpd",
         ])

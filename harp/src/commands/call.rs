@@ -1,0 +1,104 @@
+//! `harp call`
+
+use harp_client::RemoteServer;
+
+use super::Target;
+use crate::command_line::Call;
+use crate::dispatcher::Dispatcher;
+use crate::event::Subject;
+use crate::exit::Exit;
+use crate::fan_out;
+use crate::problem::Problem;
+use crate::screen::Screen;
+use crate::settings::Settings;
+use crate::watch::{Source, Watched};
+
+pub(super) async fn run(
+    mut call: Call,
+    settings: &Settings,
+    screen: Screen,
+) -> Result<Exit, Problem> {
+    let target = Target::new(
+        "call",
+        std::mem::take(&mut call.first),
+        call.second.take(),
+        std::mem::take(&mut call.arguments),
+        &call.words,
+        &call.hosts,
+    )?;
+    let dispatcher = Dispatcher::new(&call.dispatcher, settings, &screen)?;
+    let several = !call.hosts.hosts.is_empty();
+    let screen = match several {
+        true => screen.for_hosts(&target.hosts),
+        false => screen,
+    };
+    let parallel = call.hosts.parallel.or(settings.parallel);
+    let screen = &screen;
+    let start = async |name: &str| {
+        let server = with_options(dispatcher.rpc.host(name), &call, several);
+        let job = server
+            .call(&target.procedure, &target.arguments)
+            .await
+            .map_err(|error| dispatcher.problem(&error))?;
+        let subject = Subject {
+            host: Some(name.to_owned()),
+            job: Some(job.id()),
+        };
+        screen.submitted(&subject, job.existing(), call.detach)?;
+        let source = if call.detach {
+            Source::Nowhere
+        } else if call.wait {
+            Source::outcome_of(job)
+        } else {
+            let packets = job.follow().since(0);
+            Source::Job(job, Box::new(packets))
+        };
+        Ok(Watched {
+            subject,
+            source,
+            origin: dispatcher.origin.clone(),
+        })
+    };
+    fan_out::call(
+        screen,
+        &target.hosts,
+        parallel.unwrap_or(fan_out::PARALLEL),
+        call.interrupt.on_interrupt,
+        start,
+    )
+    .await
+}
+
+fn with_options(mut server: RemoteServer, call: &Call, several: bool) -> RemoteServer {
+    if let Some(name) = &call.queue {
+        server = server.queue(name);
+    }
+    if let Some(jobs) = call.concurrency {
+        server = server.concurrency(jobs);
+    }
+    if let Some(limit) = call.timeout {
+        server = server.timeout(limit);
+    }
+    if let Some(limit) = call.max_exec_time {
+        server = server.max_exec_time(limit);
+    }
+    if let Some(limit) = call.start_by {
+        server = server.start_by(limit);
+    }
+    if let Some(info) = &call.info {
+        server = server.info(info);
+    }
+    match &call.key {
+        // A key stands for one call of one host.
+        Some(key) if several => {
+            let key = format!("{key} {}", server.host());
+            server = server.key(key);
+        }
+        Some(key) => server = server.key(key),
+        None => {}
+    }
+    if let Some(age) = call.unless_since {
+        server = server.unless_since(age);
+    }
+    server
+}

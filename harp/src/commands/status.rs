@@ -1,0 +1,94 @@
+//! `harp status`
+
+use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use harp_client::JobStatus;
+
+use crate::command_line::Status;
+use crate::dispatcher::Dispatcher;
+use crate::duration;
+use crate::event::{Event, Subject};
+use crate::exit::Exit;
+use crate::problem::Problem;
+use crate::screen::Screen;
+use crate::settings::Settings;
+
+pub(super) async fn run(
+    status: Status,
+    settings: &Settings,
+    screen: &Screen,
+) -> Result<Exit, Problem> {
+    let dispatcher = Dispatcher::new(&status.dispatcher, settings, screen)?;
+    let job = dispatcher.rpc.job(status.job);
+    let record = match job.status().await {
+        Ok(record) => record,
+        Err(error) => return Err(dispatcher.problem(&error)),
+    };
+    let subject = Subject {
+        host: Some(record.host.clone()),
+        job: Some(status.job),
+    };
+    if screen.is_json() {
+        screen.event(&Event::Status {
+            subject: &subject,
+            procedure: &record.procedure,
+            arguments: &record.arguments,
+            info: &record.info,
+            state: state(&record),
+            submit_time: seconds(record.submit_time),
+            start_time: record.start_time.map(seconds),
+            end_time: record.end_time.map(seconds),
+        })?;
+    } else {
+        let job = status.job.to_string();
+        screen.value(&subject, &table(&job, &record))?;
+    }
+    Ok(Exit::Returned)
+}
+
+fn state(record: &JobStatus) -> &'static str {
+    match (record.start_time, record.end_time) {
+        (_, Some(_)) => "ended",
+        (Some(_), None) => "running",
+        (None, None) => "queued",
+    }
+}
+
+fn table(job: &str, record: &JobStatus) -> String {
+    let time = |time: Option<SystemTime>| match time {
+        Some(time) => humantime::format_rfc3339_seconds(time).to_string(),
+        None => "-".to_owned(),
+    };
+    let since = |time: SystemTime| {
+        let age = SystemTime::now().duration_since(time).unwrap_or_default();
+        duration::short(age)
+    };
+    let state = match (state(record), record.start_time) {
+        ("running", Some(start)) => format!("running for {}", since(start)),
+        ("queued", _) => format!("queued for {}", since(record.submit_time)),
+        (state, _) => state.to_owned(),
+    };
+    let mut text = String::new();
+    for (name, value) in [
+        ("job", job),
+        ("host", &record.host),
+        ("procedure", &record.procedure),
+        ("arguments", record.arguments.as_str()),
+        ("info", record.info.as_str()),
+        ("state", &state),
+        ("submitted", &time(Some(record.submit_time))),
+        ("started", &time(record.start_time)),
+        ("ended", &time(record.end_time)),
+    ] {
+        // A String takes everything.
+        let _ = writeln!(text, "{name:<9}  {value}");
+    }
+    text
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}

@@ -1,0 +1,126 @@
+//! The dispatcher that a command speaks to: which, and how.
+
+use harp_client::{Error, ErrorKind, HarpCaller, Tls};
+
+use crate::command_line::Dispatcher as Options;
+use crate::problem::Problem;
+use crate::screen::Screen;
+use crate::secret;
+use crate::settings::{Settings, variable};
+
+/// Where the dispatcher is if nobody says.
+const DEFAULT: &str = "127.0.0.1:3502";
+
+/// A dispatcher, and where its address came from.
+#[derive(Debug, Clone)]
+pub(crate) struct Dispatcher {
+    pub(crate) rpc: HarpCaller,
+    /// As in "the address came ...".
+    pub(crate) origin: String,
+}
+
+impl Dispatcher {
+    /// The dispatcher that the options name, or else the environment, or else the
+    /// configuration. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// If an address or a file cannot be used.
+    pub(crate) fn new(
+        options: &Options,
+        settings: &Settings,
+        screen: &Screen,
+    ) -> Result<Dispatcher, Problem> {
+        let (address, origin) = address(options, settings);
+        let name = concat!("harp/", env!("CARGO_PKG_VERSION"));
+        let mut builder = HarpCaller::builder(&address).client_name(name);
+        if let Some(limit) = settings.connect_timeout {
+            builder = builder.connect_timeout(limit);
+        }
+        if let Some(limit) = settings.request_timeout {
+            builder = builder.request_timeout(limit);
+        }
+        if let Some(limit) = settings.reconnect_for {
+            builder = builder.reconnect_for(limit);
+        }
+        if let Some(tls) = tls(options, settings)? {
+            builder = builder.tls(tls);
+        }
+        if let Some(file) = &options.token_file {
+            builder = builder.token(secret::read("--token-file", file, screen)?);
+        } else if let Some(file) = &settings.token_file {
+            builder = builder.token(secret::read("token_file", file, screen)?);
+        }
+        match builder.build() {
+            Ok(rpc) => Ok(Dispatcher { rpc, origin }),
+            Err(error) => {
+                let mut advice = format!("The dispatcher's address {address} came {origin}.");
+                if error.kind() == ErrorKind::InvalidInput && error.to_string().contains("token") {
+                    advice += " --ca-file FILE has TLS spoken.";
+                }
+                Err(Problem::from(&error).with_advice(advice))
+            }
+        }
+    }
+
+    /// What is told of an error of this dispatcher.
+    pub(crate) fn problem(&self, error: &Error) -> Problem {
+        Problem::of_dispatcher(error, &self.origin)
+    }
+}
+
+/// TLS as the options want it, or else the configuration; `None` for plain TCP.
+fn tls(options: &Options, settings: &Settings) -> Result<Option<Tls>, Problem> {
+    let chosen = if options.no_tls {
+        return Ok(None);
+    } else if options.insecure {
+        Some(Tls::accept_any_certificate())
+    } else if let Some(fingerprint) = options.fingerprint {
+        Some(Tls::fingerprint(fingerprint))
+    } else if let Some(file) = &options.ca_file {
+        Some(Tls::ca_file(file))
+    } else if let Some(fingerprint) = settings.fingerprint {
+        Some(Tls::fingerprint(fingerprint))
+    } else {
+        settings.ca_file.as_ref().map(Tls::ca_file)
+    };
+    let name = options
+        .server_name
+        .as_ref()
+        .or(settings.server_name.as_ref());
+    let shown = options
+        .client_certificate
+        .clone()
+        .zip(options.client_key.clone());
+    let shown = shown.or_else(|| settings.client_certificate.clone());
+    let Some(mut tls) = chosen else {
+        if name.is_some() || shown.is_some() {
+            return Err(Problem::usage(
+                "a server name or a client certificate is of no use without TLS; say which \
+                 certificate the dispatcher has: --ca-file FILE or --fingerprint SHA256",
+            ));
+        }
+        return Ok(None);
+    };
+    if let Some(name) = name {
+        tls = tls.server_name(name);
+    }
+    if let Some((certificate, key)) = shown {
+        tls = tls.client_certificate(certificate, key);
+    }
+    Ok(Some(tls))
+}
+
+fn address(options: &Options, settings: &Settings) -> (String, String) {
+    if let Some(address) = &options.dispatcher {
+        return (address.clone(), "from --dispatcher".to_owned());
+    }
+    if let Some(address) = variable("HARPCALLER") {
+        return (address, "from HARPCALLER".to_owned());
+    }
+    if let (Some(address), Some(file)) = (&settings.dispatcher, &settings.file) {
+        return (address.clone(), format!("from {}", file.display()));
+    }
+    let origin = "by default, as neither --dispatcher nor HARPCALLER nor a configuration names one";
+    (DEFAULT.to_owned(), origin.to_owned())
+}

@@ -1,0 +1,138 @@
+//! What kept the command from doing its work, and what to do about it.
+
+use harp_client::Error;
+use harp_service::report::with_causes;
+
+use crate::exit::Exit;
+
+/// A problem to be told to the operator.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) exit: Exit,
+    /// What happened, to what.
+    pub(crate) message: String,
+    /// What to try.
+    pub(crate) advice: Option<String>,
+    /// How far a request had come.
+    pub(crate) phase: Option<&'static str>,
+    /// The error as it came over the wire.
+    pub(crate) failure: Option<harp_client::Failure>,
+    broken_pipe: bool,
+}
+
+impl Problem {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Problem {
+        Problem {
+            exit,
+            message: message.into(),
+            advice: None,
+            phase: None,
+            failure: None,
+            broken_pipe: false,
+        }
+    }
+
+    /// A wrong command line or a file that it names.
+    pub(crate) fn usage(message: impl Into<String>) -> Problem {
+        Problem::new(Exit::Usage, message)
+    }
+
+    pub(crate) fn with_advice(mut self, advice: impl Into<String>) -> Problem {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// Standard output cannot be written.
+    pub(crate) fn output(error: &std::io::Error) -> Problem {
+        let mut problem = Problem::new(
+            Exit::Output,
+            format!("cannot write to standard output: {error}"),
+        );
+        problem.broken_pipe = error.kind() == std::io::ErrorKind::BrokenPipe;
+        problem
+    }
+
+    /// True if the reader of standard output has gone, which is no news to anybody.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        self.broken_pipe
+    }
+
+    /// Why there is no conversation with a dispatcher, whose address came from `origin`.
+    pub(crate) fn of_dispatcher(error: &Error, origin: &str) -> Problem {
+        let advice = match (error.phase(), error.wire_type()) {
+            (Some("resolve"), _) => Some(format!(
+                "The name came {origin}. Is it right, and does `getent hosts` know it?"
+            )),
+            (Some("connect"), _) => Some(format!(
+                "The address came {origin}; --dispatcher or HARPCALLER name another. If it is \
+                 right, look at the key `listen` in harpcaller.toml, and at firewalls."
+            )),
+            (Some("tls"), _) => Some(format!(
+                "The address came {origin}. Does that port speak TLS, and is its certificate \
+                 one that the CA file vouches for?"
+            )),
+            (Some("hello"), _) => Some(format!(
+                "The address came {origin}. Something answers there that is no dispatcher, or \
+                 one that expects TLS. Is it the right port (3502 by default)?"
+            )),
+            (Some("reply"), _) if !error.is_retryable() => Some(
+                "The dispatcher may have accepted the call. Look in its log before calling \
+                 again; with --key the call could be repeated safely."
+                    .to_owned(),
+            ),
+            (_, Some("invalid_jobid")) => Some(format!(
+                "Is the id complete, and is it of this dispatcher (its address came {origin})? \
+                 Old jobs may have been pruned."
+            )),
+            (_, Some("shutdown" | "overloaded")) => Some("Try again later.".to_owned()),
+            (_, Some("unauthorized")) => Some(
+                "The dispatcher wants to know who calls: see the token and certificate options."
+                    .to_owned(),
+            ),
+            _ => None,
+        };
+        Problem {
+            advice,
+            ..Problem::from(error)
+        }
+    }
+
+    /// Why a direct call failed.
+    pub(crate) fn of_host(error: &Error) -> Problem {
+        let advice = match (error.phase(), error.wire_type()) {
+            (Some("resolve"), _) => Some("Is the name right, and does `getent hosts` know it?"),
+            (Some("connect"), _) => Some(
+                "Does harpd run there and listen on that port (4306 by default)? Does a firewall \
+                 let it through?",
+            ),
+            (Some("tls"), _) => Some(
+                "Is that a harpd, and is its certificate one of those you named (--ca-file, \
+                 --known-certs, --fingerprint, --tls-name)?",
+            ),
+            (_, Some("auth_error")) => {
+                Some("Are user and password those of the host's users file?")
+            }
+            (_, Some("no_such_procedure")) => {
+                Some("`harpd list` on the host prints the procedures it has.")
+            }
+            _ => None,
+        };
+        Problem {
+            advice: advice.map(str::to_owned),
+            ..Problem::from(error)
+        }
+    }
+}
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Problem {
+        Problem {
+            exit: error.into(),
+            message: with_causes(error),
+            advice: None,
+            phase: error.phase(),
+            failure: error.failure().cloned(),
+            broken_pipe: false,
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The `harp` command as an operator uses it: the real binary, a real dispatcher, real
+//! hosts, and a terminal where one is needed.
+
+mod arguments;
+mod bad_input;
+mod command;
+mod completions;
+mod configuration;
+mod direct;
+mod exit_codes;
+mod following;
+mod hosts;
+mod interrupts;
+mod json;
+mod manual;
+mod terminal;
