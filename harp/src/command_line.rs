@@ -92,11 +92,11 @@ pub(crate) struct Dispatcher {
     #[arg(long, conflicts_with_all = ["ca_file", "fingerprint"])]
     pub(crate) insecure: bool,
     /// Do not speak TLS, whatever the configuration says.
-    #[arg(long, conflicts_with_all = ["ca_file", "fingerprint", "insecure", "server_name", "client_certificate"])]
+    #[arg(long, conflicts_with_all = ["ca_file", "fingerprint", "insecure", "tls_name", "client_certificate"])]
     pub(crate) no_tls: bool,
     /// The name that the certificate must have, when it is not the one in the address.
     #[arg(long, value_name = "NAME")]
-    pub(crate) server_name: Option<String>,
+    pub(crate) tls_name: Option<String>,
     /// Show this certificate (PEM) to the dispatcher.
     #[arg(long, value_name = "FILE", requires = "client_key", value_hint = ValueHint::FilePath)]
     pub(crate) client_certificate: Option<PathBuf>,

@@ -84,10 +84,7 @@ fn tls(options: &Options, settings: &Settings) -> Result<Option<Tls>, Problem> {
     } else {
         settings.ca_file.as_ref().map(Tls::ca_file)
     };
-    let name = options
-        .server_name
-        .as_ref()
-        .or(settings.server_name.as_ref());
+    let name = options.tls_name.as_ref().or(settings.tls_name.as_ref());
     let shown = options
         .client_certificate
         .clone()
@@ -96,7 +93,7 @@ fn tls(options: &Options, settings: &Settings) -> Result<Option<Tls>, Problem> {
     let Some(mut tls) = chosen else {
         if name.is_some() || shown.is_some() {
             return Err(Problem::usage(
-                "a server name or a client certificate is of no use without TLS; say which \
+                "a --tls-name or a client certificate is of no use without TLS; say which \
                  certificate the dispatcher has: --ca-file FILE or --fingerprint SHA256",
             ));
         }

@@ -18,7 +18,7 @@ pub(crate) struct Settings {
     pub(crate) dispatcher: Option<String>,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) fingerprint: Option<Fingerprint>,
-    pub(crate) server_name: Option<String>,
+    pub(crate) tls_name: Option<String>,
     /// A certificate of our own and its key.
     pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
     pub(crate) token_file: Option<PathBuf>,
@@ -86,7 +86,7 @@ impl Settings {
             dispatcher: root.string("dispatcher"),
             ca_file: root.path("ca_file").map(beside),
             fingerprint: root.parsed("fingerprint"),
-            server_name: root.string("server_name"),
+            tls_name: root.string("tls_name"),
             client_certificate,
             token_file: root.path("token_file").map(beside),
             connect_timeout: root.seconds("connect_timeout", 1),
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn every_key_is_read_and_paths_are_beside_the_file() {
         let (settings, warnings) = take(
-            "dispatcher = 'd:1'\nca_file = 'ca'\nserver_name = 's'\nclient_certificate = 'c'\n\
+            "dispatcher = 'd:1'\nca_file = 'ca'\ntls_name = 's'\nclient_certificate = 'c'\n\
              client_key = 'k'\ntoken_file = 't'\nconnect_timeout = 2\nrequest_timeout = 3\nreconnect_for = 0\n\
              parallel = 4\n[direct]\nuser = 'u'\npassword_file = 'p'\nca_file = '/ca.pem'\n\
              known_certs_file = 'known.pem'\n",
@@ -158,7 +158,7 @@ mod tests {
                 dispatcher: Some("d:1".to_owned()),
                 ca_file: beside("ca"),
                 fingerprint: None,
-                server_name: Some("s".to_owned()),
+                tls_name: Some("s".to_owned()),
                 client_certificate: beside("c").zip(beside("k")),
                 token_file: beside("t"),
                 connect_timeout: Some(Duration::from_secs(2)),
