@@ -125,6 +125,7 @@ fn without_a_terminal_the_job_goes_on_unless_told_otherwise() {
 fn hosts_that_were_not_called_are_not_called_any_more() {
     let cluster = Cluster::builder().hosts(2).start();
     let mut feed = cluster.feed("feed");
+    let path = path(&feed);
     let line = [
         "call",
         "--json",
@@ -135,7 +136,7 @@ fn hosts_that_were_not_called_are_not_called_any_more() {
     ];
     let line = [
         &line[..],
-        &["--on-interrupt", "cancel", "feed", &path(&feed)],
+        &["--on-interrupt", "cancel", "feed", &path],
     ]
     .concat();
     let mut running = Harp::of(&cluster, &line).start();
