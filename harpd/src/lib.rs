@@ -21,6 +21,7 @@ pub mod account;
 pub mod arguments;
 pub mod call;
 pub mod caller;
+pub mod choria;
 pub mod command;
 pub mod config;
 pub mod connection;

@@ -1,0 +1,160 @@
+//! The temporary files through which agents are asked and answer (Choria external
+//! agents, section 2).
+//!
+//! They are in one private directory for each harpd, a directory in it for each call,
+//! which goes when the call has ended. What a harpd that was killed has left is removed
+//! by the next one: it is known by the lock that nobody holds any more.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
+
+const PREFIX: &str = "harpd-agents-";
+const LOCK: &str = "lock";
+
+/// The directory of this harpd; removed when dropped.
+#[derive(Debug)]
+pub struct Workdir {
+    directory: TempDir,
+    _lock: File,
+}
+
+/// The files of one call; removed when dropped.
+#[derive(Debug)]
+pub struct CallFiles {
+    /// The request, JSON.
+    pub request: PathBuf,
+    /// Where the reply is to be written, an empty file.
+    pub reply: PathBuf,
+    /// Facts about the host, JSON; an empty file during an activation check.
+    pub facts: PathBuf,
+    _directory: TempDir,
+}
+
+impl Workdir {
+    /// Makes the directory where the system keeps temporary files, and removes what
+    /// others have left there. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn make() -> io::Result<Workdir> {
+        Workdir::make_in(&std::env::temp_dir())
+    }
+
+    fn make_in(place: &Path) -> io::Result<Workdir> {
+        remove_abandoned(place);
+        let directory = private_directory(PREFIX, place)?;
+        let lock = open_lock(directory.path(), true)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Workdir {
+            directory,
+            _lock: lock,
+        })
+    }
+
+    /// Makes the files of one call. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn call_files(&self, request: &[u8], facts: &[u8]) -> io::Result<CallFiles> {
+        let directory = private_directory("call-", self.directory.path())?;
+        let file = |name: &str, content: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).map(|()| path)
+        };
+        Ok(CallFiles {
+            request: file("request.json", request)?,
+            reply: file("reply.json", b"")?,
+            facts: file("facts.json", facts)?,
+            _directory: directory,
+        })
+    }
+}
+
+fn private_directory(prefix: &str, place: &Path) -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(prefix)
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir_in(place)
+}
+
+/// A directory without a lock file is just being made.
+fn open_lock(directory: &Path, create: bool) -> io::Result<File> {
+    File::options()
+        .write(true)
+        .create(create)
+        .mode(0o600)
+        .open(directory.join(LOCK))
+}
+
+/// Best effort: what cannot be removed does no harm.
+fn remove_abandoned(place: &Path) {
+    let own = rustix::process::geteuid().as_raw();
+    for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
+        let is_named_so = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        // Of the entry itself: a symbolic link is not followed.
+        let is_ours = entry
+            .metadata()
+            .is_ok_and(|found| found.is_dir() && found.uid() == own);
+        if !is_named_so || !is_ours {
+            continue;
+        }
+        let directory = entry.path();
+        let Ok(lock) = open_lock(&directory, false) else {
+            continue;
+        };
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && let Err(error) = std::fs::remove_dir_all(&directory)
+        {
+            tracing::warn!(directory = %directory.display(), %error, "cannot remove old files of agents");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(place: &Path) -> usize {
+        std::fs::read_dir(place).unwrap().count()
+    }
+
+    #[test]
+    fn files_go_with_their_call_and_the_directory_with_harpd() {
+        let place = tempfile::tempdir().unwrap();
+        let workdir = Workdir::make_in(place.path()).unwrap();
+        let files = workdir.call_files(b"{}", b"").unwrap();
+        assert_eq!(std::fs::read(&files.request).unwrap(), b"{}");
+        assert_eq!(std::fs::read(&files.reply).unwrap(), b"");
+        let private = std::fs::metadata(files.request.parent().unwrap()).unwrap();
+        assert_eq!(private.mode() & 0o777, 0o700);
+        let request = files.request.clone();
+        drop(files);
+        assert!(!request.exists());
+        drop(workdir);
+        assert_eq!(entries(place.path()), 0);
+    }
+
+    #[test]
+    fn what_a_killed_harpd_has_left_is_removed_and_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        let Workdir { directory, _lock } = Workdir::make_in(place.path()).unwrap();
+        // Killed: unlocked, and nothing removed.
+        drop(_lock);
+        let abandoned = directory.keep();
+        let other = place.path().join("harpd-agents-other");
+        std::fs::create_dir(&other).unwrap();
+
+        let one = Workdir::make_in(place.path()).unwrap();
+        assert!(!abandoned.exists());
+        let two = Workdir::make_in(place.path()).unwrap();
+        assert!(one.directory.path().exists() && two.directory.path().exists());
+        assert!(other.exists());
+    }
+}

@@ -1,0 +1,438 @@
+# Runs the procedures of a Python module for harpd. harpd gives this text to the
+# interpreter on standard input, with the module's path as the only argument.
+#
+# Standard output is a Unix socket to harpd. When the module has been imported, one line
+# of JSON goes out on it: the procedures, or why there are none. Then each byte that comes
+# asks for one call: with it come the call's standard input, the pipe for its answer and
+# the pipe for what it prints. The answer is the number of the call's process, on a line
+# of its own. The end of the socket is the end of this server.
+#
+# The process of a call is the grandchild of this one and, since its parent ends at once,
+# a child of harpd, which reaps it. It begins when it has read from its standard input, to
+# the end, who calls what. It answers with lines of the host protocol.
+
+import array
+import atexit
+import functools
+import gc
+import importlib.util
+import inspect
+import json
+import os
+import pwd
+import grp
+import socket
+import sys
+import threading
+import traceback
+import types
+
+MODULE_NAME = "__harpd__"
+
+
+class Result:
+    """What a streaming procedure returns, yielded after its packets."""
+
+    def __init__(self, value=None):
+        self.value = value
+
+
+class Procedure:
+    """A procedure. A subclass says what it does in __call__, and may set its options."""
+
+    timeout = None
+    uid = None
+    gid = None
+
+    def __call__(self, *args, **kwargs):
+        raise NotImplementedError("a procedure must have a method __call__")
+
+
+class StreamingProcedure(Procedure):
+    """A procedure whose __call__ yields packets."""
+
+    def result(self):
+        """What the call returns if no Result is yielded and nothing returned."""
+        return None
+
+
+class _FunctionProcedure(Procedure):
+    def __init__(self, function, timeout=None, uid=None, gid=None):
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.timeout = timeout
+        self.uid = uid
+        self.gid = gid
+
+    def __call__(self, *args, **kwargs):
+        return self.function(*args, **kwargs)
+
+
+class _StreamingFunctionProcedure(_FunctionProcedure, StreamingProcedure):
+    pass
+
+
+def procedure(function=None, *, timeout=None, uid=None, gid=None):
+    """Makes a procedure of a function: @procedure or @procedure(timeout=60)."""
+    return _decorate(_FunctionProcedure, function, timeout, uid, gid)
+
+
+def streaming_procedure(function=None, *, timeout=None, uid=None, gid=None):
+    """The same for a function that yields packets."""
+    return _decorate(_StreamingFunctionProcedure, function, timeout, uid, gid)
+
+
+def _decorate(kind, function, timeout, uid, gid):
+    def decorator(function):
+        if not callable(function):
+            raise TypeError("a procedure must be a function, not %r" % (function,))
+        return kind(function, timeout=timeout, uid=uid, gid=gid)
+
+    return decorator if function is None else decorator(function)
+
+
+def provide_package():
+    """Lets modules import harpd.proc, which is in no file."""
+    package = types.ModuleType("harpd", "Procedures of harpd.")
+    package.__path__ = []
+    package.proc = types.ModuleType("harpd.proc", "What a module of procedures needs.")
+    public = [Procedure, StreamingProcedure, Result, procedure, streaming_procedure]
+    for thing in public:
+        thing.__module__ = "harpd.proc"
+        setattr(package.proc, thing.__name__, thing)
+    package.proc.__all__ = [thing.__name__ for thing in public]
+    sys.modules["harpd"] = package
+    sys.modules["harpd.proc"] = package.proc
+
+
+def load(path):
+    """Imports the module and returns its procedures by name."""
+    sys.path[:] = [os.path.dirname(path)] + [entry for entry in sys.path if entry]
+    # Bytecode of an earlier state of the file must not be taken for this one's, and
+    # nobody expects files to appear beside a configuration.
+    sys.dont_write_bytecode = True
+    spec = importlib.util.spec_from_file_location(MODULE_NAME, path)
+    if spec is None:
+        raise ImportError("not the name of a Python file, which ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[MODULE_NAME] = module
+    spec.loader.exec_module(module)
+    return exposed(vars(module))
+
+
+def exposed(names):
+    """The procedures among a module's variables: objects and, unless it also has an
+    object of them, classes. Names that begin with _ are the module's own."""
+    found = {}
+    for name, value in names.items():
+        if isinstance(value, Procedure) and not name.startswith("_"):
+            found[name] = value
+    instantiated = {type(value) for value in found.values()}
+    for name, value in names.items():
+        is_class = isinstance(value, type) and issubclass(value, Procedure)
+        if not is_class or name.startswith("_") or value in instantiated:
+            continue
+        if value.__call__ is not Procedure.__call__ and needs_nothing(value):
+            found[name] = value
+    for name, value in found.items():
+        check_options(name, value)
+    return found
+
+
+def needs_nothing(kind):
+    """Whether an object of the class can be made without arguments."""
+    try:
+        inspect.signature(kind).bind()
+    except (TypeError, ValueError):
+        return False
+    return not inspect.isabstract(kind)
+
+
+def check_options(name, value):
+    timeout = value.timeout
+    if timeout is not None:
+        is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+        if not is_number or not 0 < timeout <= 315360000:
+            raise ValueError(
+                "procedure %s: timeout must be a number of seconds, not %r" % (name, timeout)
+            )
+    for option, number in (("uid", value.uid), ("gid", value.gid)):
+        several = number if option == "gid" and isinstance(number, (list, tuple)) else [number]
+        for one in several:
+            is_name = isinstance(one, str) and one
+            is_number = isinstance(one, int) and not isinstance(one, bool) and one >= 0
+            if one is not None and not is_name and not is_number:
+                raise ValueError(
+                    "procedure %s: %s must be a name or a number, not %r" % (name, option, number)
+                )
+
+
+def streams(value):
+    kind = value if isinstance(value, type) else type(value)
+    return issubclass(kind, StreamingProcedure)
+
+
+def described(error):
+    """An exception of the import in one line, with the place in the module if it has
+    one."""
+    text = traceback.format_exception_only(type(error), error)[-1].strip()
+    if isinstance(error, SyntaxError):
+        return "%s (%s, line %s)" % (text, error.filename, error.lineno)
+    places = traceback.extract_tb(error.__traceback__)
+    places = [place for place in places if os.path.isabs(place.filename)]
+    if not places:
+        return text
+    return "%s (%s, line %s)" % (text, places[-1].filename, places[-1].lineno)
+
+
+def serve(control, procedures):
+    while True:
+        space = socket.CMSG_SPACE(3 * array.array("i").itemsize)
+        byte, ancillary, _, _ = control.recvmsg(1, space, socket.MSG_CMSG_CLOEXEC)
+        if not byte:
+            return
+        descriptors = array.array("i")
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        try:
+            number = start(control, procedures, descriptors)
+            answer = {"pid": number}
+        except (OSError, ValueError) as error:
+            answer = {"error": str(error)}
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        control.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def start(control, procedures, descriptors):
+    """Forks twice. Returns the number of the call's process when that is the leader of a
+    session of its own, and a child of harpd."""
+    if len(descriptors) != 3:
+        raise ValueError("%d descriptors came, not 3" % len(descriptors))
+    telling, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            if os.fork() == 0:
+                os.setsid()
+                os.write(told, b"%d" % os.getpid())
+                os.close(told)
+                os.close(telling)
+                control.close()
+                run_call(procedures, *descriptors)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            # Whatever happened: nothing of the server may go on in it.
+            os._exit(status)
+    os.close(told)
+    with open(telling, "rb") as pipe:
+        number = pipe.read()
+    os.waitpid(child, 0)
+    if not number:
+        raise OSError("cannot fork")
+    return int(number)
+
+
+def run_call(procedures, stdin, answer, printed):
+    os.dup2(stdin, 0)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
+    os.close(stdin)
+    os.close(printed)
+    with open(0, "rb", closefd=False) as pipe:
+        request = pipe.read()
+    if not request:
+        # Given up before it began.
+        return
+    # What the import has registered is for the end of the server.
+    atexit._clear()
+    try:
+        Call(json.loads(request), answer).run(procedures)
+        # As at the end of any interpreter: threads are waited for, buffers written.
+        threading._shutdown()
+        atexit._run_exitfuncs()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+
+
+class Call:
+    """One call in its own process."""
+
+    def __init__(self, request, answer):
+        self.request = request
+        self.answer = answer
+
+    def run(self, procedures):
+        name = self.request["procedure"]
+        for variable in ("procedure", "user", "peer"):
+            os.environ["HARP_" + variable.upper()] = self.request[variable]
+        target = procedures.get(name)
+        if target is None:
+            # The module was imported again, after the server had ended.
+            data = {"procedure": name}
+            return self.error("no_such_procedure", "the module has no such procedure now", data)
+        try:
+            drop_privileges(target.uid, target.gid)
+        except (OSError, LookupError, ValueError) as error:
+            message = "cannot run procedure %s as its uid and gid say: %s" % (name, error)
+            return self.error("system_error", message)
+        try:
+            self.answer_of(name, target)
+        except BaseException as error:
+            traceback.print_exc()
+            kind = type(error)
+            data = {"class": kind.__name__, "module": kind.__module__}
+            self.send(
+                {"exception": {"type": kind.__name__, "message": text_of(error), "data": data}}
+            )
+
+    def answer_of(self, name, target):
+        arguments = self.request["arguments"]
+        positional, named = ([], arguments) if isinstance(arguments, dict) else (arguments, {})
+        is_streaming = streams(target)
+        if isinstance(target, type):
+            target = target()
+        signature = inspect.signature(target)
+        try:
+            signature.bind(*positional, **named)
+        except TypeError as error:
+            message = "%s%s: %s" % (name, signature, error)
+            return self.error("invalid_argument_list", message)
+        value = target(*positional, **named)
+        if is_streaming:
+            value = self.stream(target, value)
+        if isinstance(value, Result):
+            value = value.value
+        self.send({"result": value})
+
+    def stream(self, target, packets):
+        """Sends the packets; returns what is the result."""
+        if isinstance(packets, Result):
+            return packets
+        returned = None
+        if packets is not None:
+            iterator = iter(packets)
+            while True:
+                try:
+                    packet = next(iterator)
+                except StopIteration as end:
+                    returned = end.value
+                    break
+                if isinstance(packet, Result):
+                    if hasattr(iterator, "close"):
+                        iterator.close()
+                    return packet
+                self.send({"stream": packet})
+        return target.result() if returned is None else returned
+
+    def error(self, kind, message, data=None):
+        error = {"type": kind, "message": message}
+        if data is not None:
+            error["data"] = data
+        self.send({"harp": 1, "error": error})
+
+    def send(self, message):
+        text = json.dumps(message, allow_nan=False, separators=(",", ":"))
+        rest = memoryview(text.encode() + b"\n")
+        while rest:
+            rest = rest[os.write(self.answer, rest) :]
+
+
+def text_of(error):
+    try:
+        return str(error)
+    except Exception:
+        return "an exception that cannot be shown"
+
+
+def drop_privileges(uid, gid):
+    """Takes on a user with its groups, or a group, or both."""
+    named = list(gid) if isinstance(gid, (list, tuple)) else [gid]
+    groups = [group_number(one) for one in named if one is not None]
+    if uid is None and not groups:
+        return
+    if uid is not None:
+        number, login, own_group = user_entry(uid)
+        if not groups:
+            if own_group is None:
+                raise LookupError("the uid %s is no user's, so it needs a gid" % uid)
+            groups = [own_group]
+        if login is not None:
+            groups += os.getgrouplist(login, groups[0])
+    set_groups(list(dict.fromkeys(groups)), groups[0])
+    if uid is not None and os.getresuid() != (number,) * 3:
+        os.setresuid(number, number, number)
+
+
+def set_groups(groups, first):
+    if os.getresgid() != (first,) * 3 or set(os.getgroups()) | {first} != set(groups):
+        os.setgroups(groups)
+        os.setresgid(first, first, first)
+
+
+def user_entry(uid):
+    """Number, login name and primary group; of a number that is no user's, the number."""
+    if isinstance(uid, str):
+        try:
+            user = pwd.getpwnam(uid)
+            return user.pw_uid, user.pw_name, user.pw_gid
+        except KeyError:
+            if not uid.isdecimal():
+                raise LookupError("there is no user %s" % uid) from None
+            uid = int(uid)
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return uid, None, None
+    return uid, user.pw_name, user.pw_gid
+
+
+def group_number(gid):
+    if isinstance(gid, int):
+        return gid
+    try:
+        return grp.getgrnam(gid).gr_gid
+    except KeyError:
+        if gid.isdecimal():
+            return int(gid)
+        raise LookupError("there is no group %s" % gid) from None
+
+
+def main():
+    control = socket.socket(fileno=os.dup(1))
+    # What is printed from here on is for the log.
+    os.dup2(2, 1)
+    path = sys.argv[1]
+    sys.argv = [path]
+    # Was for the start of the interpreter, is not for what procedures start.
+    os.environ.pop("PYTHONCOERCECLOCALE", None)
+    provide_package()
+    procedures = {}
+    try:
+        procedures = load(path)
+        listed = [
+            {"name": name, "stream": streams(value), "timeout": value.timeout}
+            for name, value in procedures.items()
+        ]
+        hello = {"procedures": listed}
+    except BaseException as error:
+        traceback.print_exc()
+        hello = {"error": described(error)}
+    control.sendall(json.dumps(hello).encode() + b"\n")
+    if "error" in hello:
+        sys.exit(1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # What is there now is shared with all calls, as long as nothing writes to it.
+    gc.collect()
+    gc.freeze()
+    serve(control, procedures)
+
+
+main()
