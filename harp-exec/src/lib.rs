@@ -24,17 +24,18 @@
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::thread::{Gid, Uid};
 
 /// A program with everything that it starts with. Its process will lead a session and a
-/// process group of its own, and has pipes for its standard streams and no other
-/// descriptors.
+/// process group of its own, and has its standard streams and no other descriptors.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// Its file, by a path with a slash in it.
@@ -47,6 +48,22 @@ pub struct Program {
     pub directory: PathBuf,
     /// Whom it runs as, unless as whoever starts it.
     pub ids: Option<Ids>,
+    /// Its standard input; its standard error is a pipe.
+    pub stdin: Stream,
+    /// Its standard output.
+    pub stdout: Stream,
+}
+
+/// One of the standard streams.
+#[derive(Debug, Clone, Default)]
+pub enum Stream {
+    /// A pipe, whose other end the [`Child`] has.
+    #[default]
+    Pipe,
+    /// `/dev/null`.
+    Null,
+    /// This.
+    Given(Arc<OwnedFd>),
 }
 
 /// Whom a process runs as. All of it is set, nothing is kept of the one that starts it.
@@ -113,14 +130,15 @@ impl Program {
     ///
     /// The first step that failed. No process is left then.
     pub fn spawn(&self) -> Result<Child, SpawnError> {
-        let prepared = Prepared::new(self).map_err(|source| SpawnError {
+        let cannot = |source| SpawnError {
             step: Step::Execute,
             source,
-        })?;
+        };
+        let prepared = Prepared::new(self).map_err(cannot)?;
         let mut command = Command::new(&self.file);
         command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdin(self.stdin.stdio().map_err(cannot)?)
+            .stdout(self.stdout.stdio().map_err(cannot)?)
             .stderr(Stdio::piped());
         #[expect(unsafe_code, reason = "see the top of this file")]
         // SAFETY: `enter` and `execute` are async-signal-safe, and the closure does
@@ -132,6 +150,16 @@ impl Program {
             });
         }
         command.spawn().map_err(decode)
+    }
+}
+
+impl Stream {
+    fn stdio(&self) -> io::Result<Stdio> {
+        Ok(match self {
+            Stream::Pipe => Stdio::piped(),
+            Stream::Null => Stdio::null(),
+            Stream::Given(descriptor) => descriptor.try_clone()?.into(),
+        })
     }
 }
 

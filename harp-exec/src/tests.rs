@@ -10,6 +10,8 @@ fn shell(script: &str) -> Program {
         environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
         directory: "/".into(),
         ids: None,
+        stdin: Stream::Pipe,
+        stdout: Stream::Pipe,
     }
 }
 
@@ -151,4 +153,21 @@ fn steps_survive_the_way_back() {
         assert_eq!(error.step, step);
         assert_eq!(error.source.kind(), io::ErrorKind::PermissionDenied);
     }
+}
+
+#[test]
+fn streams_are_those_given() {
+    let (own, given) = std::os::unix::net::UnixStream::pair().unwrap();
+    let program = Program {
+        stdin: Stream::Null,
+        stdout: Stream::Given(Arc::new(given.into())),
+        ..shell("readlink /proc/self/fd/0; test -S /proc/self/fd/1 && echo socket")
+    };
+    let mut child = program.spawn().unwrap();
+    // The other end is the child's alone.
+    drop(program);
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut &own, &mut told).unwrap();
+    assert_eq!(told, "/dev/null\nsocket\n");
+    assert!(child.wait().unwrap().success());
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use harp_exec::Program;
+use harp_exec::{Program, Stream};
 use harp_proto::{Failure, Json};
 use rustix::fs::Access;
 
@@ -100,7 +100,7 @@ impl CommandRunner {
         match self.arguments {
             ArgumentMode::Argv => Ok(Invocation {
                 words: command_line(arguments)?,
-                stdin: Bytes::new(),
+                input: Bytes::new(),
             }),
             ArgumentMode::Stdin => {
                 let mut stdin = BytesMut::with_capacity(arguments.as_bytes().len() + 1);
@@ -108,7 +108,7 @@ impl CommandRunner {
                 stdin.put_u8(b'\n');
                 Ok(Invocation {
                     words: Vec::new(),
-                    stdin: stdin.freeze(),
+                    input: stdin.freeze(),
                 })
             }
         }
@@ -134,8 +134,10 @@ impl CommandRunner {
             environment: self.environment(identity),
             directory: self.directory.clone(),
             ids: account.clone(),
+            stdin: Stream::Pipe,
+            stdout: Stream::Pipe,
         };
-        launch(program, invocation.stdin, reaper).await
+        launch(program, invocation.input, reaper).await
     }
 
     fn words(&self, more: Vec<OsString>) -> Vec<OsString> {
@@ -156,19 +158,7 @@ impl CommandRunner {
 
     /// The program's file.
     fn program(&self) -> Result<PathBuf, CannotStart> {
-        let program = &self.command[0];
-        if program.contains('/') {
-            let program = PathBuf::from(program);
-            check_executable(&program)?;
-            return Ok(program);
-        }
-        std::env::split_paths(&self.path)
-            .map(|directory| directory.join(program))
-            .find(|candidate| check_executable(candidate).is_ok())
-            .ok_or_else(|| CannotStart::NotInPath {
-                program: program.clone(),
-                path: self.path.clone(),
-            })
+        find_program(&self.command[0], &self.path)
     }
 
     fn account(&self) -> Result<&Account, CannotStart> {
@@ -180,7 +170,33 @@ impl CommandRunner {
     }
 }
 
-fn check_executable(program: &Path) -> Result<(), CannotStart> {
+/// The file of a program: a path, or a name that is looked for in the directories of
+/// `path`.
+///
+/// # Errors
+///
+/// If it is missing or may not be executed.
+pub fn find_program(program: &str, path: &str) -> Result<PathBuf, CannotStart> {
+    if program.contains('/') {
+        let program = PathBuf::from(program);
+        check_executable(&program)?;
+        return Ok(program);
+    }
+    std::env::split_paths(path)
+        .map(|directory| directory.join(program))
+        .find(|candidate| check_executable(candidate).is_ok())
+        .ok_or_else(|| CannotStart::NotInPath {
+            program: program.to_owned(),
+            path: path.to_owned(),
+        })
+}
+
+/// Looks whether a program could be executed.
+///
+/// # Errors
+///
+/// If it is missing or may not be.
+pub fn check_executable(program: &Path) -> Result<(), CannotStart> {
     let missing = |why: &dyn std::fmt::Display| {
         Err(CannotStart::Missing(program.to_owned(), why.to_string()))
     };

@@ -7,7 +7,10 @@ use harp_proto::HOST_PORT;
 use harp_service::logging::LogSettings;
 use harp_service::{ListenAddress, Settings, SettingsError, Table, Warning};
 
+use crate::choria::ChoriaSettings;
+use crate::command::DEFAULT_PATH;
 use crate::procedure::{self, Procedures};
+use crate::python::PythonSettings;
 
 /// Everything that the file says.
 #[derive(Debug)]
@@ -24,8 +27,12 @@ pub struct Config {
     pub max_calls: usize,
     /// Between SIGTERM and SIGKILL.
     pub kill_grace: Duration,
-    /// What can be called.
+    /// What can be called, without the procedures of the module and of agents.
     pub procedures: Procedures,
+    /// The Python module.
+    pub python: Option<PythonSettings>,
+    /// Agents of Choria.
+    pub choria: Option<ChoriaSettings>,
     /// The log.
     pub log: LogSettings,
 }
@@ -42,9 +49,9 @@ impl Config {
 
     fn take(settings: &Settings) -> Result<(Config, Vec<Warning>), SettingsError> {
         let root = settings.table();
-        if root.ignore("python") {
-            root.problem("python", "not supported by this version of harpd");
-        }
+        let path = procedure::search_path(&root).unwrap_or_else(|| DEFAULT_PATH.to_owned());
+        let python = root.table("python");
+        let choria = root.table("choria");
         let config = Config {
             listen: listen(&root),
             certificate: required_path(&root, "certificate"),
@@ -57,7 +64,9 @@ impl Config {
             kill_grace: root
                 .seconds("kill_grace", 0)
                 .unwrap_or(Duration::from_secs(5)),
-            procedures: procedure::take_all(&root),
+            procedures: procedure::take_all(&root, &path),
+            python: python.and_then(|table| PythonSettings::take(&table, &path)),
+            choria: choria.and_then(|table| ChoriaSettings::take(&table, &path)),
             log: LogSettings::take(&root),
         };
         let warnings = settings.finish()?;
@@ -99,6 +108,7 @@ mod tests {
     fn command(procedure: &crate::procedure::Procedure) -> &CommandRunner {
         match &procedure.runner {
             Runner::Command(command) => command,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -152,7 +162,8 @@ mod tests {
              [procedure.a]\ncommand = []\nuser = 0\n\
              [procedure.b]\ncommand = ['bin/x']\ngroup = []\ndirectory = 'x'\n\
              [procedure.c]\noutput = 'lines'\nstream = false\n\
-             [python]\nmodule = 'm'\n",
+             [python]\nmodule = 'm'\n\
+             [choria]\nagents = 'a'\nfacts = 'f'\n",
         )
         .unwrap_err()
         .to_string();
@@ -166,11 +177,13 @@ mod tests {
             "f:11: procedure.b.directory: must be an absolute path",
             "f:12: procedure.c.command: missing",
             "f:14: procedure.c.stream: ",
-            "f:15: python: not supported by this version",
+            "f:16: python.module: must be an absolute path",
+            "f:18: choria.agents: must be an absolute path",
+            "f:19: choria.facts: must be an absolute path",
         ]) {
             assert!(line.starts_with(expected), "{line}\n{told}");
         }
-        assert_eq!(lines.len(), 9, "{told}");
+        assert_eq!(lines.len(), 11, "{told}");
     }
 
     #[test]

@@ -203,6 +203,14 @@ async fn authenticate(
 fn accept(request: Request, peer: SocketAddr, state: &State) -> Result<Call, Failure> {
     let Some(procedure) = state.config.procedures.get(&request.procedure) else {
         let procedure = shown(&request.procedure);
+        if let Some(error) = &state.imports.module_failure {
+            // It may be one of the module's.
+            warn!(procedure, user = request.user, %peer, %error, "cannot be started");
+            return Err(Failure::new(
+                error_type::PROCEDURE_LOADING_ERROR,
+                format!("there is no procedure {procedure} as long as this is so: {error}"),
+            ));
+        }
         info!(procedure, user = request.user, %peer, "no such procedure");
         return Err(Failure::new(
             error_type::NO_SUCH_PROCEDURE,

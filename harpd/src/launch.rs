@@ -13,6 +13,8 @@ use harp_proto::{Failure, error_type};
 use rustix::io::Errno;
 use tokio::net::unix::pipe;
 
+use crate::choria::reply::AgentReply;
+use crate::line_log::LineLog;
 use crate::reaper::Reaper;
 use crate::session::Session;
 
@@ -25,15 +27,19 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 pub struct Process {
     /// Its session, led by the process itself.
     pub session: Session,
-    /// Its standard input and what is still to be written to it.
-    pub stdin: (pipe::Sender, Bytes),
+    /// Its standard input and what is still to be written to it; `None` if it has none.
+    pub stdin: Option<(pipe::Sender, Bytes)>,
     /// Its standard output.
     pub stdout: pipe::Receiver,
     /// Its standard error.
     pub stderr: pipe::Receiver,
+    /// Where its standard error goes beside the exception, if anywhere.
+    pub stderr_log: Option<LineLog>,
+    /// If its answer is not what it prints.
+    pub reply: Option<AgentReply>,
 }
 
-/// Starts a process.
+/// Starts a process. `stdin` is for a program whose standard input is a pipe.
 ///
 /// # Errors
 ///
@@ -60,14 +66,17 @@ pub async fn launch(program: Program, stdin: Bytes, reaper: &Reaper) -> Result<P
 impl Process {
     fn new(session: Session, mut child: Child, stdin: Bytes) -> io::Result<Process> {
         let absent = || io::Error::other("a standard stream is not a pipe");
-        let input: OwnedFd = child.stdin.take().ok_or_else(absent)?.into();
+        let input = child.stdin.take().map(OwnedFd::from);
+        let input = input.map(pipe::Sender::from_owned_fd).transpose()?;
         let stdout: OwnedFd = child.stdout.take().ok_or_else(absent)?.into();
         let stderr: OwnedFd = child.stderr.take().ok_or_else(absent)?.into();
         Ok(Process {
             session,
-            stdin: (pipe::Sender::from_owned_fd(input)?, stdin),
+            stdin: input.map(|input| (input, stdin)),
             stdout: pipe::Receiver::from_owned_fd(stdout)?,
             stderr: pipe::Receiver::from_owned_fd(stderr)?,
+            stderr_log: None,
+            reply: None,
         })
     }
 }

@@ -10,6 +10,8 @@ use harp_service::report::with_causes;
 use harp_service::signals::Signals;
 use harp_service::{Pidfile, logging};
 use harpd::config::Config;
+use harpd::imports;
+use harpd::reaper::Reaper;
 use harpd::service::Service;
 use harpd::state::State;
 use tracing::warn;
@@ -63,7 +65,11 @@ fn main() -> ExitCode {
 }
 
 fn list(config_file: &Path) -> Result<()> {
-    let (config, _) = Config::read(config_file)?;
+    let (mut config, _) = Config::read(config_file)?;
+    let imports = with_processes(async |reaper| imports::import(&mut config, &reaper).await)?;
+    for told in imports.problems.iter().chain(&imports.warnings) {
+        eprintln!("{told}");
+    }
     for name in config.procedures.keys() {
         println!("{name}");
     }
@@ -71,16 +77,27 @@ fn list(config_file: &Path) -> Result<()> {
 }
 
 fn test(config_file: &Path) -> Result<()> {
-    let (state, warnings) = State::load(config_file)?;
-    for warning in warnings {
+    let (mut state, warnings) = State::load(config_file)?;
+    with_processes(async |reaper| state.import(&reaper).await)?;
+    for warning in warnings.iter().chain(&state.imports.warnings) {
         eprintln!("{warning}");
     }
-    let broken = state.broken_procedures();
+    let mut broken = state.broken_procedures();
+    broken.append(&mut state.imports.problems);
     if !broken.is_empty() {
         bail!("{}", broken.join("\n"));
     }
     println!("{}: no problems found", config_file.display());
     Ok(())
+}
+
+/// Runs something that starts processes and has them reaped.
+fn with_processes<T>(act: impl AsyncFnOnce(Reaper) -> T) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async { Ok(act(Reaper::start()?).await) })
 }
 
 fn start(config_file: PathBuf, pidfile: Option<&Path>) -> Result<()> {

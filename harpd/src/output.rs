@@ -16,6 +16,9 @@ use document::Document;
 use harp::Harp;
 use lines::Lines;
 
+use crate::choria::reply::AgentReply;
+use crate::reaper::Exit;
+
 /// The `output` key of a procedure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputMode {
@@ -32,6 +35,12 @@ pub enum OutputMode {
         /// Whether the procedure streams.
         stream: bool,
     },
+    /// The same, with error lines: a procedure of a Python module, whose lines harpd's own
+    /// shim writes.
+    Module {
+        /// Whether the procedure streams.
+        stream: bool,
+    },
 }
 
 /// The output of one call, as far as it has come.
@@ -45,6 +54,7 @@ enum Decoder {
     Document(Document),
     Lines(Lines),
     Harp(Harp),
+    Agent(Box<AgentReply>),
 }
 
 impl OutputMode {
@@ -54,7 +64,7 @@ impl OutputMode {
         match self {
             OutputMode::Json | OutputMode::Text => false,
             OutputMode::Lines | OutputMode::JsonLines => true,
-            OutputMode::Harp { stream } => stream,
+            OutputMode::Harp { stream } | OutputMode::Module { stream } => stream,
         }
     }
 
@@ -68,12 +78,21 @@ impl OutputMode {
             OutputMode::Lines => Decoder::Lines(Lines::strings(max_output)),
             OutputMode::JsonLines => Decoder::Lines(Lines::json(max_output)),
             OutputMode::Harp { stream } => Decoder::Harp(Harp::new(stream, max_output)),
+            OutputMode::Module { stream } => Decoder::Harp(Harp::with_errors(stream, max_output)),
         };
         Output { decoder }
     }
 }
 
 impl Output {
+    /// The start of an agent's run, whose answer is in a file.
+    #[must_use]
+    pub fn of_agent(reply: AgentReply) -> Output {
+        Output {
+            decoder: Decoder::Agent(Box::new(reply)),
+        }
+    }
+
     /// Takes bytes in and appends the packets that they complete.
     ///
     /// # Errors
@@ -85,6 +104,10 @@ impl Output {
             Decoder::Document(document) => document.feed(bytes),
             Decoder::Lines(lines) => lines.feed(bytes, packets),
             Decoder::Harp(harp) => harp.feed(bytes, packets),
+            Decoder::Agent(agent) => {
+                agent.log.push(bytes);
+                Ok(())
+            }
         }
     }
 
@@ -100,16 +123,18 @@ impl Output {
             Decoder::Document(document) => document.result().map(Message::Result),
             Decoder::Lines(lines) => Ok(Message::Result(lines.result())),
             Decoder::Harp(harp) => harp.end(),
+            Decoder::Agent(agent) => agent.succeeded(),
         }
     }
 
     /// The command has exited otherwise: the exception that it told of itself, if it did.
     #[must_use]
-    pub fn failed(mut self, packets: &mut Vec<Json>) -> Option<Failure> {
+    pub fn failed(mut self, exit: Exit, packets: &mut Vec<Json>) -> Option<Failure> {
         // A last line cut short is no surprise and not what went wrong.
         let _ = self.last_line(packets);
         match self.decoder {
             Decoder::Harp(harp) => harp.exception(),
+            Decoder::Agent(agent) => Some(agent.failed(exit)),
             Decoder::Document(_) | Decoder::Lines(_) => None,
         }
     }
@@ -117,7 +142,7 @@ impl Output {
     /// The last line counts even without its newline.
     fn last_line(&mut self, packets: &mut Vec<Json>) -> Result<(), Failure> {
         match &mut self.decoder {
-            Decoder::Document(_) => Ok(()),
+            Decoder::Document(_) | Decoder::Agent(_) => Ok(()),
             Decoder::Lines(lines) => lines.last_line(packets),
             Decoder::Harp(harp) => harp.last_line(packets),
         }
@@ -125,7 +150,7 @@ impl Output {
 }
 
 /// Output over the limit.
-fn too_large(limit: usize) -> Failure {
+pub(crate) fn too_large(limit: usize) -> Failure {
     Failure::new(
         "output_too_large",
         format!("a result or packet of the procedure is longer than {limit} bytes, its max_output"),

@@ -10,7 +10,7 @@ use rustix::fs::Access;
 
 use crate::account::{self, Account, NoAccount};
 use crate::arguments::ArgumentMode;
-use crate::command::{CommandRunner, DEFAULT_PATH};
+use crate::command::CommandRunner;
 use crate::output::OutputMode;
 use crate::runner::Runner;
 use crate::slots::Slots;
@@ -95,14 +95,13 @@ impl Procedure {
     }
 }
 
-/// Takes `procedures_dir`, `path` and every `[procedure.NAME]` out of the configuration.
+/// Takes `procedures_dir` and every `[procedure.NAME]` out of the configuration.
 /// What is wrong with them is noted there.
 #[must_use]
-pub fn take_all(root: &Table<'_>) -> Procedures {
-    let path = search_path(root).unwrap_or_else(|| DEFAULT_PATH.to_owned());
+pub fn take_all(root: &Table<'_>, path: &str) -> Procedures {
     let mut procedures = Procedures::new();
     if let Some(directory) = root.path("procedures_dir") {
-        match of_directory(&directory, &path) {
+        match of_directory(&directory, path) {
             Ok(found) => procedures = found,
             Err(error) => root.problem(
                 "procedures_dir",
@@ -114,7 +113,7 @@ pub fn take_all(root: &Table<'_>) -> Procedures {
         if procedures.contains_key(&name) {
             table.warning("command", "is used instead of the file in procedures_dir");
         }
-        if let Some(procedure) = Procedure::take(&name, &table, &path) {
+        if let Some(procedure) = Procedure::take(&name, &table, path) {
             procedures.insert(name, Arc::new(procedure));
         }
     }
@@ -144,17 +143,28 @@ fn of_directory(directory: &Path, path: &str) -> std::io::Result<Procedures> {
 
 fn command(table: &Table<'_>) -> Option<Vec<String>> {
     let command = table.required("command", table.strings("command"))?;
-    let problem = match command.first() {
-        None => "must name a program",
-        Some(program) if program.is_empty() => "must name a program",
-        Some(program) if program.contains('/') && !program.starts_with('/') => {
-            "the program must be an absolute path, or a name that is looked for in path"
+    let mut checked = check_program(command.first().map_or("", String::as_str));
+    if checked.is_ok() && command.iter().any(|word| word.contains('\0')) {
+        checked = Err("there is a zero byte in it");
+    }
+    match checked {
+        Ok(()) => Some(command),
+        Err(problem) => {
+            table.problem("command", problem);
+            None
         }
-        _ if command.iter().any(|word| word.contains('\0')) => "there is a zero byte in it",
-        _ => return Some(command),
-    };
-    table.problem("command", problem);
-    None
+    }
+}
+
+/// Says what is wrong with the name of a program in the configuration.
+pub(crate) fn check_program(program: &str) -> Result<(), &'static str> {
+    if program.is_empty() {
+        Err("must name a program")
+    } else if program.contains('/') && !program.starts_with('/') {
+        Err("the program must be an absolute path, or a name that is looked for in path")
+    } else {
+        Ok(())
+    }
 }
 
 fn output(table: &Table<'_>) -> OutputMode {
@@ -178,14 +188,14 @@ fn output(table: &Table<'_>) -> OutputMode {
     mode
 }
 
-fn max_output(table: &Table<'_>) -> usize {
+pub(crate) fn max_output(table: &Table<'_>) -> usize {
     table
         .size("max_output")
         .and_then(|size| usize::try_from(size).ok())
         .unwrap_or(DEFAULT_MAX_OUTPUT)
 }
 
-fn directory(table: &Table<'_>) -> PathBuf {
+pub(crate) fn directory(table: &Table<'_>) -> PathBuf {
     let directory = table.path("directory").unwrap_or_else(|| "/".into());
     if !directory.is_absolute() {
         table.problem("directory", "must be an absolute path");
@@ -194,7 +204,7 @@ fn directory(table: &Table<'_>) -> PathBuf {
 }
 
 /// Whom to run as. That somebody is not known keeps nothing else from running.
-fn account(table: &Table<'_>) -> Result<Account, NoAccount> {
+pub(crate) fn account(table: &Table<'_>) -> Result<Account, NoAccount> {
     let groups = table.strings("group");
     if groups.as_ref().is_some_and(Vec::is_empty) {
         table.problem("group", "must name at least one group");
@@ -202,7 +212,7 @@ fn account(table: &Table<'_>) -> Result<Account, NoAccount> {
     account::look_up(table.string("user").as_deref(), groups.as_deref())
 }
 
-fn search_path(table: &Table<'_>) -> Option<String> {
+pub(crate) fn search_path(table: &Table<'_>) -> Option<String> {
     let path = table.string("path")?;
     let is_absolute = std::env::split_paths(&path).all(|directory| directory.is_absolute());
     if !is_absolute || path.contains('\0') {
@@ -212,7 +222,7 @@ fn search_path(table: &Table<'_>) -> Option<String> {
     Some(path)
 }
 
-fn environment(table: &Table<'_>) -> BTreeMap<String, String> {
+pub(crate) fn environment(table: &Table<'_>) -> BTreeMap<String, String> {
     let environment = table.string_map("environment").unwrap_or_default();
     for (name, value) in &environment {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {

@@ -14,7 +14,7 @@ use std::sync::{Arc, mpsc};
 
 use harp_exec::{Program, SpawnError, Step};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, test_kill_process};
 use tokio::signal::unix::SignalKind;
 use tokio::sync::oneshot;
 
@@ -32,6 +32,8 @@ pub struct Reaper {
 enum Order {
     /// To start a program.
     Start(Arc<Program>, oneshot::Sender<Result<Started, SpawnError>>),
+    /// To take on a child that something else has started.
+    Adopt(Pid, oneshot::Sender<Option<Session>>),
     /// To reap every child that has ended.
     Reap,
 }
@@ -100,6 +102,15 @@ impl Reaper {
             })
         })
     }
+
+    /// Takes on a process that leads a session and has become a child of harpd, though
+    /// something else has started it. `None` if it has ended by now. Dropped before it is
+    /// through, the process is killed.
+    pub async fn adopt(&self, pid: Pid) -> Option<Session> {
+        let (reply, adopted) = oneshot::channel();
+        self.orders.send(Order::Adopt(pid, reply)).ok()?;
+        adopted.await.ok()?
+    }
 }
 
 /// The thread.
@@ -117,6 +128,15 @@ fn follow(orders: &mpsc::Receiver<Order>) {
                 });
                 // If nobody is there to take it, the session dies with this value.
                 let _ = reply.send(spawned);
+            }
+            Order::Adopt(pid, reply) => {
+                // What has not been reaped by now will be later, by this thread.
+                let session = test_kill_process(pid).is_ok().then(|| {
+                    let (ended, exit) = oneshot::channel();
+                    waiting.insert(pid, ended);
+                    Session::led_by(pid, exit)
+                });
+                let _ = reply.send(session);
             }
             Order::Reap => reap(&mut waiting),
         }

@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use harp_proto::{Failure, Json, error_type};
 
+use crate::choria::agent::AgentRunner;
 use crate::command::{CannotStart, CommandRunner};
 use crate::launch::Process;
+use crate::python::PythonRunner;
 use crate::reaper::Reaper;
 
 /// One way to run a procedure.
@@ -16,6 +18,10 @@ use crate::reaper::Reaper;
 pub enum Runner {
     /// A program for each call.
     Command(CommandRunner),
+    /// A fork, for each call, of an interpreter that has imported a module.
+    Python(PythonRunner),
+    /// The program of an agent for each call.
+    Agent(AgentRunner),
 }
 
 /// What a runner makes of a call's arguments.
@@ -23,8 +29,9 @@ pub enum Runner {
 pub struct Invocation {
     /// More words for the command line.
     pub words: Vec<OsString>,
-    /// What is written to standard input.
-    pub stdin: Bytes,
+    /// The arguments as JSON text, in the form that the runner passes on; empty if they
+    /// are all words.
+    pub input: Bytes,
 }
 
 /// Who calls what; the process gets it in its environment.
@@ -59,6 +66,9 @@ impl Runner {
     pub fn check(&self) -> Result<(), CannotStart> {
         match self {
             Runner::Command(command) => command.check(),
+            // Its state changes by itself.
+            Runner::Python(_) => Ok(()),
+            Runner::Agent(agent) => agent.check(),
         }
     }
 
@@ -71,6 +81,8 @@ impl Runner {
     pub fn check_thoroughly(&self) -> Result<(), CannotStart> {
         match self {
             Runner::Command(command) => command.check_thoroughly(),
+            Runner::Python(_) => Ok(()),
+            Runner::Agent(agent) => agent.check(),
         }
     }
 
@@ -82,6 +94,12 @@ impl Runner {
     pub fn prepare(&self, arguments: &Json) -> Result<Invocation, Failure> {
         match self {
             Runner::Command(command) => command.prepare(arguments),
+            // Whether they fit is known where the function is.
+            Runner::Python(_) => Ok(Invocation {
+                words: Vec::new(),
+                input: arguments.clone().into_bytes(),
+            }),
+            Runner::Agent(agent) => agent.prepare(arguments),
         }
     }
 
@@ -99,6 +117,8 @@ impl Runner {
     ) -> Result<Process, Failure> {
         match self {
             Runner::Command(command) => command.start(invocation, identity, reaper).await,
+            Runner::Python(python) => python.start(&invocation, identity).await,
+            Runner::Agent(agent) => agent.start(&invocation, identity, reaper).await,
         }
     }
 }

@@ -51,19 +51,23 @@ struct Shared {
 }
 
 impl Service {
-    /// Opens the listening sockets and tells the log where they are.
+    /// Asks the Python module and agents for their procedures, opens the listening
+    /// sockets and tells the log where they are.
     ///
     /// # Errors
     ///
     /// If an address cannot be listened on, or the system refuses to make harpd a child
     /// subreaper.
-    pub async fn start(config_file: PathBuf, state: State) -> io::Result<Service> {
+    pub async fn start(config_file: PathBuf, mut state: State) -> io::Result<Service> {
+        let reaper = Reaper::start()?;
+        state.import(&reaper).await;
+        state.imports.log();
         let acceptors = bind(&state.config.listen).await?;
         let max_calls = state.config.max_calls;
         Ok(Service {
             config_file,
             acceptors,
-            reaper: Reaper::start()?,
+            reaper,
             shared: Arc::new(Shared {
                 connections: Connections::new(max_connections(max_calls)),
                 reception: Reception::default(),
@@ -112,7 +116,11 @@ impl Service {
         });
         let loaded: Result<Result<_, LoadError>, _> = loaded.await;
         match loaded {
-            Ok(Ok((state, warnings))) => self.replace_state(state, &warnings),
+            Ok(Ok((mut state, warnings))) => {
+                state.import(&self.reaper).await;
+                state.imports.log();
+                self.replace_state(state, &warnings);
+            }
             Ok(Err(LoadError(problems))) => {
                 for problem in problems {
                     error!("{problem}");

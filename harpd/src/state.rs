@@ -7,6 +7,8 @@ use harp_service::SettingsError;
 use rustls::ServerConfig;
 
 use crate::config::Config;
+use crate::imports::{self, Imports};
+use crate::reaper::Reaper;
 use crate::users::{UsersError, UsersFile};
 use harp_service::tls::{self, TlsError};
 
@@ -19,6 +21,9 @@ pub struct State {
     pub tls: Arc<ServerConfig>,
     /// The users file.
     pub users: UsersFile,
+    /// What came of the Python module and of the agents; nothing before
+    /// [`State::import`].
+    pub imports: Imports,
 }
 
 /// Why harpd cannot run with this configuration; one problem a line.
@@ -61,7 +66,12 @@ impl State {
                         config.users_file.display()
                     ));
                 }
-                let state = State { config, tls, users };
+                let state = State {
+                    config,
+                    tls,
+                    users,
+                    imports: Imports::default(),
+                };
                 Ok((state, warnings))
             }
             (tls, users) => {
@@ -70,6 +80,12 @@ impl State {
                 Err(LoadError(tls.into_iter().chain(users).collect()))
             }
         }
+    }
+
+    /// Adds the procedures of the Python module and of agents to those of the
+    /// configuration. To be done once, before any call.
+    pub async fn import(&mut self, reaper: &Reaper) {
+        self.imports = imports::import(&mut self.config, reaper).await;
     }
 
     /// The procedures that could not be started now, or hardly, each with the cause.

@@ -1,5 +1,6 @@
 //! A call whose command runs: its pipes on one side, its caller on the other.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -12,7 +13,9 @@ use tokio::time::Instant;
 use super::stderr_tail::StderrTail;
 use super::{Interruption, Workplace};
 use crate::caller::{Caller, CallerEvent};
+use crate::choria::workdir::CallFiles;
 use crate::launch::Process;
+use crate::line_log::LineLog;
 use crate::output::Output;
 use crate::procedure::Procedure;
 use crate::reaper::{Exit, signal_name};
@@ -32,21 +35,31 @@ pub(super) struct Running {
     output: Output,
     stderr: Option<pipe::Receiver>,
     tail: StderrTail,
+    stderr_log: Option<LineLog>,
+    files: Option<Arc<CallFiles>>,
     deadline: Option<(Instant, Duration)>,
     chunk: Vec<u8>,
 }
 
 impl Running {
     pub(super) fn new(procedure: &Procedure, process: Process) -> Running {
-        let (stdin, input) = process.stdin;
+        let (stdin, input) = process.stdin.unzip();
+        let input = input.unwrap_or_default();
+        let files = process.reply.as_ref().map(|reply| Arc::clone(&reply.files));
+        let output = match process.reply {
+            Some(reply) => Output::of_agent(reply),
+            None => procedure.output.start(procedure.max_output),
+        };
         Running {
             session: process.session,
-            stdin: Some(stdin).filter(|_| !input.is_empty()),
+            stdin: stdin.filter(|_| !input.is_empty()),
             input,
             stdout: Some(process.stdout),
-            output: procedure.output.start(procedure.max_output),
+            output,
             stderr: Some(process.stderr),
             tail: StderrTail::default(),
+            stderr_log: process.stderr_log,
+            files,
             deadline: procedure
                 .timeout
                 .map(|timeout| (Instant::now() + timeout, timeout)),
@@ -94,7 +107,11 @@ impl Running {
                     fed.map_err(Interruption::Output)?;
                 }
                 count = read(&mut self.stderr, &mut stderr_chunk) => {
-                    self.tail.push(&stderr_chunk[..count]);
+                    let bytes = &stderr_chunk[..count];
+                    self.tail.push(bytes);
+                    if let Some(log) = &mut self.stderr_log {
+                        log.push(bytes);
+                    }
                 }
                 () = write(&mut self.stdin, &mut self.input) => {}
                 event = caller.event() => match event {
@@ -125,6 +142,9 @@ impl Running {
         if let Some(stderr) = &self.stderr {
             read_available(stderr, &mut self.chunk, |bytes| {
                 self.tail.push(bytes);
+                if let Some(log) = &mut self.stderr_log {
+                    log.push(bytes);
+                }
                 true
             });
         }
@@ -132,7 +152,7 @@ impl Running {
             (Err(failure), _) => Err(failure),
             (Ok(()), Exit::Code(0)) => self.output.succeeded(&mut packets),
             (Ok(()), exit) => {
-                let told = self.output.failed(&mut packets);
+                let told = self.output.failed(exit, &mut packets);
                 Err(told.unwrap_or_else(|| exit_failure(exit, &self.tail)))
             }
         };
@@ -140,6 +160,7 @@ impl Running {
         let rest = Rest {
             session: self.session,
             pipes: [self.stdout, self.stderr],
+            _files: self.files,
         };
         (end.unwrap_or_else(Message::Exception), rest)
     }
@@ -148,6 +169,7 @@ impl Running {
         Rest {
             session: self.session,
             pipes: [self.stdout, self.stderr],
+            _files: self.files,
         }
     }
 }
@@ -157,6 +179,8 @@ struct Rest {
     session: Session,
     /// Kept open, and emptied, so that who cleans up after a SIGTERM can talk meanwhile.
     pipes: [Option<pipe::Receiver>; 2],
+    /// Removed when nobody is left to write them.
+    _files: Option<Arc<CallFiles>>,
 }
 
 impl Rest {

@@ -1,6 +1,8 @@
 //! What an agent's reply means to the caller (Choria external agents, sections 4 and 8).
 
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use harp_proto::host::Message;
@@ -8,26 +10,82 @@ use harp_proto::{Failure, Json};
 use serde_json::value::RawValue;
 
 use super::ddl::Action;
+use super::workdir::CallFiles;
 use crate::arguments::Members;
+use crate::line_log::LineLog;
+use crate::output::too_large;
+use crate::reaper::{Exit, signal_name};
+
+/// The run of an agent, as far as its answer is concerned: what it prints is for the log,
+/// what counts is in its reply file when it has exited.
+#[derive(Debug)]
+pub struct AgentReply {
+    /// `AGENT#ACTION`, as Choria names it.
+    pub name: String,
+    /// What the description says of the action.
+    pub action: Arc<Action>,
+    /// The files of the call, which go with the last who has them.
+    pub files: Arc<CallFiles>,
+    /// For what the agent prints.
+    pub log: LineLog,
+    /// Greatest length of the data, in bytes.
+    pub max_output: usize,
+}
+
+impl AgentReply {
+    /// The agent has exited with code 0: the message that ends the call. Blocks for as
+    /// long as it takes to read a file that was just written.
+    ///
+    /// # Errors
+    ///
+    /// The exception that ends it: that of the reply's status code, `rpc_aborted` if
+    /// there is no reply, or `output_too_large`.
+    pub fn succeeded(self) -> Result<Message, Failure> {
+        match self.files.read_reply(self.max_output) {
+            Ok(reply) => message(&reply, &self.name, &self.action, self.max_output),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                Err(too_large(self.max_output))
+            }
+            Err(error) => Err(aborted(
+                &self.name,
+                &format!("cannot read its reply: {error}"),
+            )),
+        }
+    }
+
+    /// The agent has exited otherwise.
+    #[must_use]
+    pub fn failed(&self, exit: Exit) -> Failure {
+        let how = match exit {
+            Exit::Code(code) => format!("exit status {code}"),
+            Exit::Signal(number) => format!("signal {}", signal_name(number)),
+        };
+        let agent = self.name.split('#').next().unwrap_or_default();
+        aborted(&self.name, &format!("executing {agent} failed: {how}"))
+    }
+}
 
 /// The status code of everything that this side finds wrong with an agent's run.
 const ABORTED: i64 = 1;
 
-/// The message that ends the call: the reply's data if its status code is 0, else the
-/// exception of that code.
-#[must_use]
-pub fn message(reply: &Bytes, name: &str, action: &Action) -> Message {
+/// The reply's data if its status code is 0, else the exception of that code.
+fn message(
+    reply: &Bytes,
+    name: &str,
+    action: &Action,
+    max_output: usize,
+) -> Result<Message, Failure> {
     match Reply::read(reply, action) {
-        Ok(reply) if reply.status == 0 => Message::Result(reply.data),
-        Ok(reply) => Message::Exception(reply.failure()),
-        Err(why) => Message::Exception(aborted(name, &why)),
+        Ok(reply) if reply.data.as_bytes().len() > max_output => Err(too_large(max_output)),
+        Ok(reply) if reply.status == 0 => Ok(Message::Result(reply.data)),
+        Ok(reply) => Err(reply.failure()),
+        Err(why) => Err(aborted(name, &why)),
     }
 }
 
 /// The exception of an agent that could not be run to a reply: `rpc_aborted`, status
 /// code 1.
-#[must_use]
-pub fn aborted(name: &str, why: &str) -> Failure {
+fn aborted(name: &str, why: &str) -> Failure {
     let reply = Reply {
         status: ABORTED,
         text: format!("Could not call external agent {name}: {why}"),
@@ -118,16 +176,19 @@ mod tests {
     use super::super::ddl::tests::action;
     use super::*;
 
-    fn reply(text: &'static str) -> Message {
+    fn reply(text: &'static str) -> Result<Message, Failure> {
         let outputs = r#"{"a": {"default": [1, 2]}, "b": {"default": null}, "c": {}}"#;
         let action = action("{}", outputs);
-        message(&Bytes::from_static(text.as_bytes()), "parrot#echo", &action)
+        message(
+            &Bytes::from_static(text.as_bytes()),
+            "parrot#echo",
+            &action,
+            1000,
+        )
     }
 
     fn exception(text: &'static str) -> (String, String, String) {
-        let Message::Exception(failure) = reply(text) else {
-            panic!("{:?}", reply(text));
-        };
+        let failure = reply(text).unwrap_err();
         let data = failure.data.unwrap().as_str().to_owned();
         (failure.error_type, failure.message, data)
     }
@@ -149,11 +210,8 @@ mod tests {
                 r#"{"a":[1,2]}"#,
             ),
         ] {
-            assert_eq!(
-                reply(text),
-                Message::Result(data.parse().unwrap()),
-                "{text}"
-            );
+            let result = Message::Result(data.parse().unwrap());
+            assert_eq!(reply(text).unwrap(), result, "{text}");
         }
     }
 

@@ -16,21 +16,30 @@ pub struct Found {
     pub ddl: Ddl,
 }
 
-/// The agents of a directory, in the order of their names, and what its owner should
-/// know of those that cannot be used and of oddities of those that can. Agents of other
-/// kinds than external are passed over. Blocks.
+/// What is in a directory.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The agents, in the order of their names.
+    pub agents: Vec<Found>,
+    /// Why others cannot be used.
+    pub problems: Vec<String>,
+    /// What is odd about those that can.
+    pub warnings: Vec<String>,
+}
+
+/// Looks for agents in a directory. Those of other kinds than external are passed over.
+/// Blocks.
 #[must_use]
-pub fn scan(directory: &Path) -> (Vec<Found>, Vec<String>) {
-    let mut agents = Vec::new();
-    let mut complaints = Vec::new();
+pub fn scan(directory: &Path) -> Scan {
+    let mut scan = Scan::default();
     let names = match names(directory) {
         Ok(names) => names,
         Err(error) => {
-            complaints.push(format!(
+            scan.problems.push(format!(
                 "agents: cannot read {}: {error}",
                 directory.display()
             ));
-            return (agents, complaints);
+            return scan;
         }
     };
     for name in names {
@@ -40,8 +49,9 @@ pub fn scan(directory: &Path) -> (Vec<Found>, Vec<String>) {
         match Ddl::read(&file, &name) {
             Ok(Reading::External(ddl, oddities)) => {
                 let oddities = oddities.into_iter();
-                complaints.extend(oddities.map(|oddity| format!("{}: {oddity}", file.display())));
-                agents.push(Found {
+                scan.warnings
+                    .extend(oddities.map(|oddity| format!("{}: {oddity}", file.display())));
+                scan.agents.push(Found {
                     program: program(directory, &name),
                     name,
                     ddl,
@@ -50,10 +60,10 @@ pub fn scan(directory: &Path) -> (Vec<Found>, Vec<String>) {
             Ok(Reading::Foreign) => {
                 tracing::debug!(agent = name, "not an external agent, passed over");
             }
-            Err(error) => complaints.push(format!("{}: {error}", file.display())),
+            Err(error) => scan.problems.push(format!("{}: {error}", file.display())),
         }
     }
-    (agents, complaints)
+    scan
 }
 
 /// What may be an agent: `NAME.json`, or a directory `NAME`.
@@ -133,22 +143,21 @@ mod tests {
         write("none/other.json", &ddl("other", "external"));
         write("readme.txt", "");
 
-        let (agents, complaints) = scan(root);
+        let Scan {
+            agents, problems, ..
+        } = scan(root);
         let found: Vec<_> = agents.iter().map(|agent| agent.name.as_str()).collect();
         assert_eq!(found, ["deep", "flat"]);
         assert_eq!(agents[1].program, root.join("flat"));
         let deep = agents[0].program.strip_prefix(root).unwrap();
         let deep = deep.to_str().unwrap();
         assert!(deep.starts_with("deep/deep-linux_"), "{deep}");
-        assert_eq!(complaints.len(), 2, "{complaints:?}");
-        assert!(complaints[0].contains("broken.json"), "{complaints:?}");
-        assert!(
-            complaints[1].contains("scout is reserved"),
-            "{complaints:?}"
-        );
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("broken.json"), "{problems:?}");
+        assert!(problems[1].contains("scout is reserved"), "{problems:?}");
 
-        let (agents, complaints) = scan(&root.join("absent"));
-        assert!(agents.is_empty());
-        assert!(complaints[0].contains("cannot read"), "{complaints:?}");
+        let nothing = scan(&root.join("absent"));
+        assert!(nothing.agents.is_empty());
+        assert!(nothing.problems[0].contains("cannot read"), "{nothing:?}");
     }
 }

@@ -6,12 +6,16 @@
 //! by the next one: it is known by the lock that nobody holds any more.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use bytes::Bytes;
+use harp_proto::LINE_ALLOWANCE;
+use rustix::fs::{FlockOperation, OFlags, flock};
 use tempfile::TempDir;
+
+use super::ChoriaSettings;
 
 const PREFIX: &str = "harpd-agents-";
 const LOCK: &str = "lock";
@@ -20,6 +24,8 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct Workdir {
     directory: TempDir,
+    /// Whom the agents run as, and the files of calls belong to.
+    owner: Option<(u32, u32)>,
     _lock: File,
 }
 
@@ -32,7 +38,7 @@ pub struct CallFiles {
     pub reply: PathBuf,
     /// Facts about the host, JSON; an empty file during an activation check.
     pub facts: PathBuf,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Workdir {
@@ -42,17 +48,20 @@ impl Workdir {
     /// # Errors
     ///
     /// What the system says.
-    pub fn make() -> io::Result<Workdir> {
-        Workdir::make_in(&std::env::temp_dir())
+    pub fn make(settings: &ChoriaSettings) -> io::Result<Workdir> {
+        let account = settings.account.as_ref().ok().and_then(Option::as_ref);
+        let owner = account.map(|ids| (ids.uid, ids.gid));
+        Workdir::make_in(&std::env::temp_dir(), owner)
     }
 
-    fn make_in(place: &Path) -> io::Result<Workdir> {
+    fn make_in(place: &Path, owner: Option<(u32, u32)>) -> io::Result<Workdir> {
         remove_abandoned(place);
-        let directory = private_directory(PREFIX, place)?;
+        let directory = directory(PREFIX, place, if owner.is_some() { 0o711 } else { 0o700 })?;
         let lock = open_lock(directory.path(), true)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Workdir {
             directory,
+            owner,
             _lock: lock,
         })
     }
@@ -63,24 +72,59 @@ impl Workdir {
     ///
     /// What the system says.
     pub fn call_files(&self, request: &[u8], facts: &[u8]) -> io::Result<CallFiles> {
-        let directory = private_directory("call-", self.directory.path())?;
+        let directory = directory("call-", self.directory.path(), 0o700)?;
+        let give = |path: &Path| match self.owner {
+            Some((uid, gid)) => std::os::unix::fs::chown(path, Some(uid), Some(gid)),
+            None => Ok(()),
+        };
         let file = |name: &str, content: &[u8]| {
             let path = directory.path().join(name);
-            std::fs::write(&path, content).map(|()| path)
+            std::fs::write(&path, content)?;
+            give(&path)?;
+            io::Result::Ok(path)
         };
-        Ok(CallFiles {
+        let files = CallFiles {
             request: file("request.json", request)?,
             reply: file("reply.json", b"")?,
             facts: file("facts.json", facts)?,
-            _directory: directory,
-        })
+            directory,
+        };
+        give(files.directory.path())?;
+        Ok(files)
     }
 }
 
-fn private_directory(prefix: &str, place: &Path) -> io::Result<TempDir> {
+impl CallFiles {
+    /// What the agent has written, `limit` bytes and some white space at most. Never
+    /// waits, whatever the agent has made of the file.
+    ///
+    /// # Errors
+    ///
+    /// `FileTooLarge`, or what the system says.
+    pub fn read_reply(&self, limit: usize) -> io::Result<Bytes> {
+        // Whoever runs as somebody else must not have harpd read what only harpd may.
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let file = File::options()
+            .read(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(&self.reply)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no regular file any more"));
+        }
+        let limit = limit.saturating_add(LINE_ALLOWANCE);
+        let mut reply = Vec::new();
+        file.take(limit as u64 + 1).read_to_end(&mut reply)?;
+        if reply.len() > limit {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(reply.into())
+    }
+}
+
+fn directory(prefix: &str, place: &Path, mode: u32) -> io::Result<TempDir> {
     tempfile::Builder::new()
         .prefix(prefix)
-        .permissions(std::fs::Permissions::from_mode(0o700))
+        .permissions(std::fs::Permissions::from_mode(mode))
         .tempdir_in(place)
 }
 
@@ -126,9 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn files_go_with_their_call_and_the_directory_with_harpd() {
+    fn files_go_with_their_call_and_thedirectory_with_harpd() {
         let place = tempfile::tempdir().unwrap();
-        let workdir = Workdir::make_in(place.path()).unwrap();
+        let workdir = Workdir::make_in(place.path(), None).unwrap();
         let files = workdir.call_files(b"{}", b"").unwrap();
         assert_eq!(std::fs::read(&files.request).unwrap(), b"{}");
         assert_eq!(std::fs::read(&files.reply).unwrap(), b"");
@@ -144,16 +188,19 @@ mod tests {
     #[test]
     fn what_a_killed_harpd_has_left_is_removed_and_nothing_else() {
         let place = tempfile::tempdir().unwrap();
-        let Workdir { directory, _lock } = Workdir::make_in(place.path()).unwrap();
+        let workdir = Workdir::make_in(place.path(), None).unwrap();
+        let Workdir {
+            directory, _lock, ..
+        } = workdir;
         // Killed: unlocked, and nothing removed.
         drop(_lock);
         let abandoned = directory.keep();
         let other = place.path().join("harpd-agents-other");
         std::fs::create_dir(&other).unwrap();
 
-        let one = Workdir::make_in(place.path()).unwrap();
+        let one = Workdir::make_in(place.path(), None).unwrap();
         assert!(!abandoned.exists());
-        let two = Workdir::make_in(place.path()).unwrap();
+        let two = Workdir::make_in(place.path(), None).unwrap();
         assert!(one.directory.path().exists() && two.directory.path().exists());
         assert!(other.exists());
     }

@@ -11,6 +11,8 @@ use super::{invalid, too_large, within};
 pub(super) struct Harp {
     buffer: LineBuffer,
     streams: bool,
+    /// Whether the procedure's side may also end the call with an error.
+    may_err: bool,
     limit: usize,
     end: Option<Message>,
 }
@@ -20,8 +22,16 @@ impl Harp {
         Harp {
             buffer: LineBuffer::new(limit.saturating_add(LINE_ALLOWANCE)),
             streams,
+            may_err: false,
             limit,
             end: None,
+        }
+    }
+
+    pub(super) fn with_errors(streams: bool, limit: usize) -> Harp {
+        Harp {
+            may_err: true,
+            ..Harp::new(streams, limit)
         }
     }
 
@@ -69,6 +79,7 @@ impl Harp {
                 self.end = Some(Message::Result(within(self.limit, result)?));
             }
             Message::Exception(failure) => self.end = Some(Message::Exception(failure)),
+            Message::Error(failure) if self.may_err => self.end = Some(Message::Error(failure)),
             Message::Acknowledged { .. } | Message::Error(_) => {
                 return Err(invalid(
                     line,

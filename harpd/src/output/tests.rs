@@ -164,7 +164,10 @@ fn an_exception_line_is_the_end_whatever_the_exit_code() {
 
     let mut output = HARP_ONE.start(1000);
     output.feed(line, &mut Vec::new()).unwrap();
-    assert_eq!(output.failed(&mut Vec::new()), Some(expected));
+    assert_eq!(
+        output.failed(Exit::Code(1), &mut Vec::new()),
+        Some(expected)
+    );
 }
 
 #[test]
@@ -172,6 +175,6 @@ fn a_failed_command_still_has_its_last_line() {
     let mut output = LINES.start(1000);
     let mut packets = Vec::new();
     output.feed(b"one\ntw", &mut packets).unwrap();
-    assert_eq!(output.failed(&mut packets), None);
+    assert_eq!(output.failed(Exit::Code(1), &mut packets), None);
     assert_eq!(packets.len(), 2);
 }

@@ -1,9 +1,12 @@
 //! harpd as its callers and its operator see it: the real binary, real TLS, real scripts.
 
 mod cancel;
+mod choria;
+mod choria_packages;
 mod failures;
 mod host;
 mod operation;
 mod output;
+mod python;
 mod requests;
 mod start;

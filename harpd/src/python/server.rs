@@ -1,0 +1,251 @@
+//! The interpreter that has imported the module and forks for each call: how it is
+//! started, and what is said to it.
+//!
+//! Its standard output is a Unix socket to harpd, over which `shim.py` says what it has
+//! found and is asked for calls, as told there.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use harp_exec::{Program, Stream};
+use harp_proto::LineBuffer;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::Pid;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::task::JoinHandle;
+use tracing::Level;
+
+use super::{ImportError, PythonSettings};
+use crate::command::find_program;
+use crate::line_log::LineLog;
+use crate::reaper::Reaper;
+use crate::session::Session;
+
+const SHIM: &str = include_str!("shim.py");
+/// How long the start of an interpreter with the import of the module may take.
+const IMPORT_TIME: Duration = Duration::from_secs(10);
+/// Greatest length of a line from the interpreter, in bytes.
+const MAX_LINE: usize = 1 << 20;
+/// Between the end of its socket and a SIGTERM.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
+
+/// A fork server that runs. Dropped, it is killed; calls that it has forked live on.
+#[derive(Debug)]
+pub(super) struct Server {
+    session: Session,
+    control: UnixStream,
+    lines: LineBuffer,
+    log: JoinHandle<()>,
+}
+
+/// One procedure, as the module describes it.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) name: String,
+    pub(super) stream: bool,
+    pub(super) timeout: Option<Duration>,
+}
+
+/// The first line.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Hello {
+    Procedures(Vec<RawListed>),
+    Error(String),
+}
+
+#[derive(Deserialize)]
+struct RawListed {
+    name: String,
+    stream: bool,
+    timeout: Option<f64>,
+}
+
+/// The answer to a request for a call.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Forked {
+    Pid(i32),
+    Error(String),
+}
+
+impl Server {
+    /// Starts an interpreter and waits until it has imported the module, 10 s at most.
+    pub(super) async fn start(
+        settings: &PythonSettings,
+        reaper: &Reaper,
+    ) -> Result<(Server, Vec<Listed>), ImportError> {
+        let failed = |why: String| ImportError {
+            module: settings.module.clone(),
+            why,
+        };
+        let mut server = Server::spawn(settings, reaper)
+            .await
+            .map_err(|error| failed(format!("cannot start Python: {error:#}")))?;
+        let hello = tokio::time::timeout(IMPORT_TIME, server.read::<Hello>()).await;
+        let why = match hello {
+            Ok(Ok(Some(Hello::Procedures(listed)))) => {
+                let listed = listed.into_iter().map(Listed::from).collect();
+                return Ok((server, listed));
+            }
+            Ok(Ok(Some(Hello::Error(why)))) => format!("cannot be imported: {why}"),
+            Ok(Ok(None)) => "the interpreter ended while it imported it".to_owned(),
+            Ok(Err(error)) => format!("cannot talk to the interpreter: {error}"),
+            Err(_) => format!("its import took longer than {} s", IMPORT_TIME.as_secs()),
+        };
+        server.session.end(Duration::ZERO).await;
+        Err(failed(why))
+    }
+
+    async fn spawn(settings: &PythonSettings, reaper: &Reaper) -> anyhow::Result<Server> {
+        let interpreter = find_program(&settings.interpreter, &settings.path)?;
+        let account = settings.account.clone()?;
+        let (control, its_control) = std::os::unix::net::UnixStream::pair()?;
+        let mut environment = BTreeMap::from([("PATH", settings.path.as_str())]);
+        let configured = settings.environment.iter();
+        environment.extend(configured.map(|(name, value)| (name.as_str(), value.as_str())));
+        // The interpreter would set LC_CTYPE for everything that procedures start.
+        environment.insert("PYTHONCOERCECLOCALE", "0");
+        // The shim comes on standard input.
+        let words = [&settings.interpreter, "-X", "utf8", "-"].map(OsString::from);
+        let program = Program {
+            file: interpreter,
+            words: words
+                .into_iter()
+                .chain([settings.module.clone().into()])
+                .collect(),
+            environment: environment
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            directory: settings.directory.clone(),
+            ids: account,
+            stdin: Stream::Pipe,
+            stdout: Stream::Given(Arc::new(its_control.into())),
+        };
+        // With the program goes this side's copy of the other end of the socket.
+        let mut started = reaper.spawn(Arc::new(program)).await?;
+        let absent = || io::Error::other("a standard stream is not a pipe");
+        let stdin: OwnedFd = started.child.stdin.take().ok_or_else(absent)?.into();
+        let stderr: OwnedFd = started.child.stderr.take().ok_or_else(absent)?.into();
+        control.set_nonblocking(true)?;
+        let source = settings.module.display().to_string();
+        let server = Server {
+            session: started.session,
+            control: UnixStream::from_std(control)?,
+            lines: LineBuffer::new(MAX_LINE),
+            log: tokio::spawn(log(pipe::Receiver::from_owned_fd(stderr)?, source)),
+        };
+        let mut stdin = pipe::Sender::from_owned_fd(stdin)?;
+        // An interpreter that does not read on is noticed by whoever waits for its word.
+        tokio::spawn(async move { stdin.write_all(SHIM.as_bytes()).await });
+        Ok(server)
+    }
+
+    /// Asks for a call's process and returns its number when it leads a session of its
+    /// own and is a child of harpd. Not cancel safe: the answer would be taken for that
+    /// to the next question.
+    ///
+    /// # Errors
+    ///
+    /// The inner one if the interpreter cannot fork; the outer one if it cannot be
+    /// talked to any more.
+    pub(super) async fn fork(&mut self, pipes: &[OwnedFd; 3]) -> io::Result<Result<Pid, String>> {
+        let pipes = pipes.each_ref().map(AsFd::as_fd);
+        self.control
+            .async_io(Interest::WRITABLE, || {
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+                let mut ancillary = SendAncillaryBuffer::new(&mut space);
+                ancillary.push(SendAncillaryMessage::ScmRights(&pipes));
+                let byte = [IoSlice::new(b"c")];
+                let sent = sendmsg(&self.control, &byte, &mut ancillary, SendFlags::NOSIGNAL);
+                Ok(sent?)
+            })
+            .await?;
+        let answer = self.read::<Forked>().await?;
+        match answer.ok_or(io::ErrorKind::UnexpectedEof)? {
+            Forked::Pid(number) => match Pid::from_raw(number) {
+                Some(pid) => Ok(Ok(pid)),
+                None => Err(io::Error::other("0 is no process's number")),
+            },
+            Forked::Error(why) => Ok(Err(why)),
+        }
+    }
+
+    /// Waits until the interpreter has ended. Cancel safe.
+    pub(super) async fn ended(&mut self) -> String {
+        match self.session.leader_exit().await {
+            crate::reaper::Exit::Code(code) => format!("code {code}"),
+            crate::reaper::Exit::Signal(number) => crate::reaper::signal_name(number),
+        }
+    }
+
+    /// Lets the interpreter end by itself, or makes it.
+    pub(super) async fn leave(mut self) {
+        // The end of the socket is the sign.
+        let _ = self.control.shutdown().await;
+        if tokio::time::timeout(LEAVE_TIME, self.ended())
+            .await
+            .is_err()
+        {
+            tracing::warn!("a Python interpreter does not end by itself and is ended");
+        }
+        self.session.end(LEAVE_TIME).await;
+    }
+
+    /// Kills it, since it is not what it should be.
+    pub(super) async fn kill(mut self) {
+        self.session.end(Duration::ZERO).await;
+    }
+
+    /// The next line; `None` at the end.
+    async fn read<T: for<'de> Deserialize<'de>>(&mut self) -> io::Result<Option<T>> {
+        let line: Bytes = loop {
+            match self.lines.next_line() {
+                Ok(Some(line)) => break line,
+                Ok(None) => {}
+                Err(error) => return Err(io::Error::other(error.to_string())),
+            }
+            if self.control.read_buf(self.lines.space(4096)).await? == 0 {
+                return Ok(None);
+            }
+        };
+        Ok(Some(serde_json::from_slice(&line)?))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.log.abort();
+    }
+}
+
+impl From<RawListed> for Listed {
+    fn from(raw: RawListed) -> Listed {
+        Listed {
+            name: raw.name,
+            stream: raw.stream,
+            timeout: raw
+                .timeout
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        }
+    }
+}
+
+/// What the module prints while it is imported, and whatever it lets speak later.
+async fn log(mut pipe: pipe::Receiver, source: String) {
+    let mut log = LineLog::new(&source, Level::INFO);
+    let mut chunk = [0; 1024];
+    while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
+        log.push(&chunk[..count]);
+    }
+}
