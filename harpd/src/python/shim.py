@@ -252,7 +252,14 @@ def run_call(procedures, stdin, answer, printed):
     # What the import has registered is for the end of the server.
     atexit._clear()
     try:
-        Call(json.loads(request), answer).run(procedures)
+        call = Call(answer)
+        try:
+            request = json.loads(request)
+        except (ValueError, RecursionError) as error:
+            # JSON it is; but Python has limits of its own, as for the length of numbers.
+            call.error("invalid_argument_list", "Python cannot read the arguments: %s" % error)
+            return
+        call.run(request, procedures)
         # As at the end of any interpreter: threads are waited for, buffers written.
         threading._shutdown()
         atexit._run_exitfuncs()
@@ -264,14 +271,13 @@ def run_call(procedures, stdin, answer, printed):
 class Call:
     """One call in its own process."""
 
-    def __init__(self, request, answer):
-        self.request = request
+    def __init__(self, answer):
         self.answer = answer
 
-    def run(self, procedures):
-        name = self.request["procedure"]
+    def run(self, request, procedures):
+        name = request["procedure"]
         for variable in ("procedure", "user", "peer"):
-            os.environ["HARP_" + variable.upper()] = self.request[variable]
+            os.environ["HARP_" + variable.upper()] = request[variable]
         target = procedures.get(name)
         if target is None:
             # The module was imported again, after the server had ended.
@@ -283,7 +289,7 @@ class Call:
             message = "cannot run procedure %s as its uid and gid say: %s" % (name, error)
             return self.error("system_error", message)
         try:
-            self.answer_of(name, target)
+            self.answer_of(name, target, request["arguments"])
         except BaseException as error:
             traceback.print_exc()
             kind = type(error)
@@ -292,8 +298,7 @@ class Call:
                 {"exception": {"type": kind.__name__, "message": text_of(error), "data": data}}
             )
 
-    def answer_of(self, name, target):
-        arguments = self.request["arguments"]
+    def answer_of(self, name, target, arguments):
         positional, named = ([], arguments) if isinstance(arguments, dict) else (arguments, {})
         is_streaming = streams(target)
         if isinstance(target, type):

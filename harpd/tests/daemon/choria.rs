@@ -295,7 +295,7 @@ async fn the_descriptions_timeout_ends_the_agent_with_its_grandchild() {
 
 #[tokio::test]
 async fn a_cancel_is_proved_and_leaves_no_files() {
-    let harpd = host().start();
+    let mut harpd = host().start();
     let mut caller = harpd.call("deep.sleep", json!({})).await;
     caller.acknowledged(false).await;
     harpd.logged("grandchild").await;
@@ -307,6 +307,10 @@ async fn a_cancel_is_proved_and_leaves_no_files() {
         call_directories(&harpd.host).is_empty()
     })
     .await;
+    harpd.signal(Signal::TERM);
+    assert_eq!(harpd.exit_code().await, Some(0));
+    let left = std::fs::read_dir(harpd.host.path("tmp")).unwrap();
+    assert_eq!(left.count(), 0);
 }
 
 #[tokio::test]

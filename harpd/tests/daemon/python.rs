@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
-use crate::host::{Harpd, Host, is_gone, wait_for};
+use crate::host::{Harpd, Host, is_gone, request, wait_for};
 
 const PROCEDURES: &str = include_str!("../fixtures/python/procedures.py");
 
@@ -112,6 +112,14 @@ async fn arguments_that_do_not_fit_are_told_before_the_call() {
             "{message}"
         );
     }
+    // A number that JSON allows and Python does not.
+    let mut caller = harpd.connect().await;
+    let line = request("add", &json!(["number"])).replace("\"number\"", &"9".repeat(5000));
+    caller.send_line(&line).await;
+    let end = caller.rest().await.pop().unwrap();
+    let is_refused = end["error"]["type"] == "invalid_argument_list";
+    // Before 3.11 Python had no such limit.
+    assert!(is_refused || end["result"].is_number(), "{end}");
     // A TypeError of the procedure itself is its own.
     let end = harpd.end("add", json!([1, "x"])).await;
     assert_eq!(end["exception"]["type"], "TypeError");
@@ -342,6 +350,49 @@ async fn a_fork_server_that_dies_is_replaced_and_calls_go_on() {
     }
     std::fs::write(go_on, "").unwrap();
     assert_eq!(held.rest().await, [json!({"result": "went on"})]);
+}
+
+#[tokio::test]
+async fn an_import_that_hangs_and_a_fork_server_that_does_are_given_up() {
+    let Some(hanging) = host("import time\ntime.sleep(1000)\n") else {
+        return;
+    };
+    let Some(host) = host(PROCEDURES) else { return };
+    let tested = tokio::task::spawn_blocking(move || hanging.harpd(&["--test"]));
+    let harpd = host.start();
+    let server = fork_server(&harpd, &[]);
+    rustix::process::kill_process(server, Signal::STOP).unwrap();
+    let error = harpd.end("add", json!([1])).await["error"].take();
+    assert_eq!(error["type"], "system_error", "{error}");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("did not fork within 10 s"), "{message}");
+    harpd.logged("Python module imported again").await;
+    assert_eq!(harpd.end("add", json!([1])).await, json!({"result": 3}));
+    assert!(is_gone(server));
+
+    let tested = tested.await.unwrap();
+    assert!(!tested.status.success());
+    let stderr = String::from_utf8(tested.stderr).unwrap();
+    assert!(
+        stderr.contains("its import took longer than 10 s"),
+        "{stderr}"
+    );
+}
+
+#[tokio::test]
+async fn results_and_packets_are_limited() {
+    let Some(mut host) = host(PROCEDURES) else {
+        return;
+    };
+    host.procedures.push_str("max_output = '1K'\n");
+    let harpd = host.start();
+    let text = |length| json!(["x".repeat(length)]);
+    let end = harpd.end("Upper", text(1000)).await;
+    assert!(end["result"].is_string(), "{end}");
+    for length in [1023, 200_000] {
+        let end = harpd.end("Upper", text(length)).await;
+        assert_eq!(end["exception"]["type"], "output_too_large", "{end}");
+    }
 }
 
 #[tokio::test]
