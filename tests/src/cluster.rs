@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use harp_client::HarpCaller;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -214,8 +216,40 @@ impl Cluster {
         String::from_utf8_lossy(&started.stderr).into_owned()
     }
 
+    /// Stops the dispatcher's process where it is, by SIGSTOP.
+    pub fn freeze_dispatcher(&self) {
+        self.signal_dispatcher(Signal::STOP);
+    }
+
+    /// Lets a frozen dispatcher go on.
+    pub fn thaw_dispatcher(&self) {
+        self.signal_dispatcher(Signal::CONT);
+    }
+
+    fn signal_dispatcher(&self, signal: Signal) {
+        let id = Pid::from_raw(self.dispatcher_id().cast_signed()).expect("a process id");
+        kill_process(id, signal).expect("a process of our own");
+    }
+
+    /// Starts the dispatcher that was stopped or killed, and ends it as a crash would
+    /// after this time, however far it has come.
+    pub fn start_and_kill_dispatcher(&mut self, after: Duration) {
+        let mut dispatcher = self.spawn_dispatcher();
+        thread::sleep(after);
+        dispatcher.kill();
+    }
+
     /// Starts the dispatcher that was stopped or killed.
     pub fn start_dispatcher(&mut self) {
+        let mut dispatcher = self.spawn_dispatcher();
+        self.address = dispatcher.listening();
+        // The port that the first start was given stays its own.
+        self.settings
+            .set("listen", &json!([self.address]).to_string());
+        self.dispatcher = Some(dispatcher);
+    }
+
+    fn spawn_dispatcher(&self) -> Daemon {
         self.write_config();
         // A file that grows beyond a limit is then an error, as on a full disk, and not
         // the end of the process. What a process ignores, its successor does, too.
@@ -226,12 +260,7 @@ impl Cluster {
             .args(["start", "--config"])
             .arg(self.config())
             .envs(self.environment.iter().cloned());
-        let mut dispatcher = Daemon::start(command, &self.dispatcher_log);
-        self.address = dispatcher.listening();
-        // The port that the first start was given stays its own.
-        self.settings
-            .set("listen", &json!([self.address]).to_string());
-        self.dispatcher = Some(dispatcher);
+        Daemon::start(command, &self.dispatcher_log)
     }
 
     /// The process id of the dispatcher.

@@ -5,6 +5,7 @@
 //! - [`Caller`] and [`RawClient`]: a client that speaks plain lines, so that a test sees
 //!   every byte;
 //! - [`FakeHost`]: a host that misbehaves by a script;
+//! - [`crash`]: a dispatcher that is killed again and again, under load;
 //! - [`certificates`]: good certificates and bad ones.
 //!
 //! This is a test harness: whatever fails, panics with what was being done. Waits are
@@ -14,6 +15,7 @@ mod binaries;
 mod caller;
 pub mod certificates;
 mod cluster;
+pub mod crash;
 mod daemon;
 mod fake_host;
 mod feed;

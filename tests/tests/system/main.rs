@@ -13,6 +13,7 @@ mod client_crate;
 mod clock_jump;
 mod configuration;
 mod confirm;
+mod crash;
 mod errors;
 mod faithful;
 mod followers;

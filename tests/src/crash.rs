@@ -1,0 +1,247 @@
+//! Killing the dispatcher again and again, and checking from the client's side that it
+//! keeps its promises (ARCHITECTURE.md, "What is promised").
+//!
+//! Clients submit calls to queues and beside them, with keys and with `start_by`, follow
+//! jobs, ask, cancel, and submit again; they go on as soon as a dispatcher is there. Each
+//! round waits for one [`Moment`] of a job's life, kills the dispatcher with SIGKILL
+//! there, starts it again, and checks:
+//!
+//! - every job id that a client was told names its job;
+//! - an end that anybody was shown is still the same, and so is every packet: same
+//!   number, same bytes;
+//! - a job that ran when the dispatcher died has ended, the others are queued or running,
+//!   and all of them come to an end;
+//! - a key has one job, and the job that a client was told;
+//! - no call was run twice, none that was not started, none out of its queue's order, and
+//!   never more of a queue at once than its concurrency: the hosts count, over crashes too;
+//! - nothing of a call is left when its cancel was confirmed.
+//!
+//! Steps on the wire are reached by hosts that stop there; steps of the store by clients
+//! that have just sent a request or read its answer, since a write lies between the two.
+
+mod check;
+mod host;
+mod ledger;
+mod link;
+mod load;
+mod moment;
+mod plan;
+mod random;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use moment::Moment;
+
+use crate::cluster::Cluster;
+use host::CountingHost;
+use ledger::Ledger;
+use load::Load;
+use moment::Signal;
+use random::Random;
+
+/// How long the load may take to come to a moment. Most come within milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long all jobs that live may take to end when no new ones come.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// Rounds between two times when all jobs come to an end.
+const DRAIN_EVERY: u64 = 12;
+
+/// How long to go on. Whatever comes first ends it.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// At most so many crashes.
+    pub rounds: u64,
+    /// No new round after this time.
+    pub time: Duration,
+    /// The same seed gives the same calls; what meets what is up to the machine.
+    pub seed: u64,
+}
+
+/// What has been done, and what was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Crashes.
+    pub rounds: u64,
+    /// Jobs that clients were told of.
+    pub jobs: usize,
+    /// Calls that a host has run.
+    pub runs: usize,
+    /// How often the dispatcher was killed at which moment.
+    pub moments: BTreeMap<Moment, u64>,
+    /// Rounds whose moment did not come in time, so that it was any other.
+    pub missed: u64,
+    /// Promises that were broken, each in words.
+    pub broken: Vec<String>,
+}
+
+/// Crashes dispatchers until the options say that it is enough.
+///
+/// # Panics
+///
+/// If a dispatcher does not start, which is a broken promise too.
+#[must_use]
+pub fn run(options: Options) -> Report {
+    let mut random = Random::new(options.seed);
+    let ledger = Arc::new(Ledger::default());
+    let signal = Arc::new(Signal::default());
+    let host = CountingHost::start(Arc::clone(&ledger), Arc::clone(&signal));
+    let cluster = Cluster::builder()
+        .set("slot_grace", "2")
+        .set("stop_grace", "1")
+        .other_host("counting", host.address)
+        .start();
+    let load = Arc::new(Load {
+        address: cluster.address(),
+        ledger,
+        host,
+        signal,
+        trace: cluster.path("trace"),
+        paused: AtomicBool::new(false),
+        finished: AtomicBool::new(false),
+    });
+    let clients = load.start(&mut random);
+    let mut crashes = Crashes {
+        cluster,
+        load,
+        random,
+        report: Report::default(),
+    };
+    let begun = Instant::now();
+    while crashes.report.rounds < options.rounds && begun.elapsed() < options.time {
+        crashes.round();
+    }
+    crashes.finish();
+    for client in clients {
+        client.join().expect("a client that does not panic");
+    }
+    crashes.report
+}
+
+struct Crashes {
+    cluster: Cluster,
+    load: Arc<Load>,
+    random: Random,
+    report: Report,
+}
+
+impl Crashes {
+    fn round(&mut self) {
+        let round = self.report.rounds;
+        thread::sleep(Duration::from_millis(100) + self.random.up_to(1500));
+        // Each in its turn.
+        let moment = Moment::ALL[round as usize % Moment::ALL.len()];
+        self.crash(moment);
+        self.report.rounds += 1;
+        let started = self.start(moment);
+        let ids = self.load.ledger.to_check(Some(100), &mut self.random);
+        self.check(&ids, started);
+        if (round + 1).is_multiple_of(DRAIN_EVERY) {
+            self.drain();
+        }
+    }
+
+    /// Kills the dispatcher at a moment.
+    fn crash(&mut self, moment: Moment) {
+        let came = match moment {
+            Moment::Random | Moment::Starting => true,
+            Moment::Frozen => {
+                self.cluster.freeze_dispatcher();
+                thread::sleep(self.random.up_to(300));
+                if self.random.one_in(2) {
+                    self.cluster.thaw_dispatcher();
+                    thread::sleep(self.random.up_to(5));
+                }
+                true
+            }
+            Moment::Stopping => {
+                self.cluster.ask_dispatcher_to_stop();
+                thread::sleep(self.random.up_to(1500));
+                true
+            }
+            moment => self.load.signal.wait(moment, PATIENCE),
+        };
+        match moment {
+            Moment::StartByOver => {
+                // The shortest is a second, and most jobs have been told a little before.
+                self.load.signal.release();
+                thread::sleep(Duration::from_millis(980) + self.random.up_to(40));
+            }
+            // Half of the time at once, half of the time a little later.
+            _ if self.random.one_in(2) => thread::sleep(self.random.up_to(6)),
+            _ => {}
+        }
+        self.cluster.kill_dispatcher();
+        self.load.signal.release();
+        match came {
+            true => *self.report.moments.entry(moment).or_default() += 1,
+            false => self.report.missed += 1,
+        }
+    }
+
+    /// Starts the dispatcher; the second in which that began.
+    fn start(&mut self, moment: Moment) -> u64 {
+        if moment == Moment::Starting {
+            for _ in 0..3 {
+                let after = self.random.up_to(120);
+                self.cluster.start_and_kill_dispatcher(after);
+            }
+        }
+        let started = check::now();
+        self.cluster.start_dispatcher();
+        started
+    }
+
+    fn check(&self, ids: &[String], started: u64) {
+        if let Err(error) = self.load.check(ids, started) {
+            let broken = format!("the dispatcher does not answer after a crash: {error}");
+            self.load.ledger.broken(broken);
+        }
+        self.load.check_trace();
+    }
+
+    /// Lets all jobs come to their ends.
+    fn drain(&self) {
+        self.load.paused.store(true, Ordering::Relaxed);
+        self.load.drain(DRAIN);
+        self.load.paused.store(false, Ordering::Relaxed);
+    }
+
+    /// A last crash with nothing left to do, and a look at everything there was.
+    fn finish(&mut self) {
+        self.load.paused.store(true, Ordering::Relaxed);
+        self.load.drain(DRAIN);
+        self.load.finished.store(true, Ordering::Relaxed);
+        self.cluster.kill_dispatcher();
+        let started = self.start(Moment::Random);
+        let ids = self.load.ledger.to_check(None, &mut self.random);
+        self.check(&ids, started);
+        self.report.jobs = self.load.ledger.count();
+        self.report.runs = self.load.host.total();
+        self.report.broken = self.load.ledger.all_broken();
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} crashes, {} jobs, {} runs on the counting host, {} moments missed",
+            self.rounds, self.jobs, self.runs, self.missed
+        )?;
+        for (moment, count) in &self.moments {
+            writeln!(f, "  {count:6}  {moment:?}")?;
+        }
+        writeln!(f, "{} promises broken", self.broken.len())?;
+        for broken in self.broken.iter().take(50) {
+            writeln!(f, "  {broken}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! What a job is to do, and what follows from that for everybody who watches.
+
+use serde_json::{Value, json};
+
+use super::random::Random;
+
+/// A queue that jobs are submitted to, each queue by one client, one call after the
+/// other: so the order of its jobs is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lane {
+    /// Its concurrency; `None` for calls without a queue.
+    pub(super) concurrency: Option<u64>,
+    /// Whether its jobs go to a real harpd.
+    pub(super) harpd: bool,
+}
+
+pub(super) const LANES: [Lane; 6] = [
+    Lane {
+        concurrency: Some(1),
+        harpd: false,
+    },
+    Lane {
+        concurrency: Some(1),
+        harpd: false,
+    },
+    Lane {
+        concurrency: Some(3),
+        harpd: false,
+    },
+    Lane {
+        concurrency: None,
+        harpd: false,
+    },
+    Lane {
+        concurrency: None,
+        harpd: false,
+    },
+    Lane {
+        concurrency: Some(1),
+        harpd: true,
+    },
+];
+
+/// One call.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) lane: usize,
+    /// The call's number in its lane, counted up.
+    pub(super) tag: u64,
+    /// How many packets the host sends.
+    pub(super) packets: u64,
+    /// How much text is in each of them, in bytes.
+    pub(super) padding: u64,
+    /// How long the host takes for each packet, in milliseconds.
+    pub(super) pause: u64,
+    /// How long the host takes to be done with a call that was given up.
+    pub(super) linger: u64,
+    /// Whether it ends with an exception.
+    pub(super) fails: bool,
+    pub(super) key: Option<String>,
+    pub(super) start_by: Option<u64>,
+}
+
+impl Plan {
+    pub(super) fn random(lane: usize, tag: u64, random: &mut Random) -> Plan {
+        Plan {
+            lane,
+            tag,
+            packets: random.below(12),
+            padding: match random.below(10) {
+                0 => 20_000,
+                1 => 3_000,
+                _ => random.below(100),
+            },
+            pause: random.below(25),
+            linger: random.below(500),
+            fails: random.one_in(6),
+            key: random.one_in(2).then(|| format!("{lane}-{tag}")),
+            start_by: random.one_in(8).then(|| 1 + random.below(2)),
+        }
+    }
+
+    /// The request's line.
+    pub(super) fn request(&self, trace: &str) -> String {
+        let lane = LANES[self.lane];
+        let mut request = json!({"harpcaller": 1, "info": self.tag});
+        if lane.harpd {
+            request["host"] = json!("web01");
+            request["procedure"] = json!("trace");
+            request["arguments"] = json!([trace, self.tag.to_string()]);
+        } else {
+            request["host"] = json!("counting");
+            request["procedure"] = json!("work");
+            request["arguments"] = json!({
+                "lane": self.lane, "tag": self.tag, "packets": self.packets,
+                "padding": self.padding, "pause": self.pause, "linger": self.linger,
+                "fails": self.fails,
+            });
+        }
+        if let Some(concurrency) = lane.concurrency {
+            request["queue"] = json!({"name": {"lane": self.lane}, "concurrency": concurrency});
+        }
+        if let Some(key) = &self.key {
+            request["key"] = json!(key);
+        }
+        if let Some(start_by) = self.start_by {
+            request["start_by"] = json!(start_by);
+        }
+        request.to_string()
+    }
+
+    /// What a host has been asked, from the arguments it got.
+    pub(super) fn asked(arguments: &Value) -> Option<Plan> {
+        let number = |key: &str| arguments[key].as_u64();
+        Some(Plan {
+            lane: usize::try_from(number("lane")?).ok()?,
+            tag: number("tag")?,
+            packets: number("packets")?,
+            padding: number("padding")?,
+            pause: number("pause")?,
+            linger: number("linger")?,
+            fails: arguments["fails"].as_bool()?,
+            key: None,
+            start_by: None,
+        })
+    }
+
+    /// How many packets a job has that came to its end.
+    pub(super) fn all_packets(&self) -> u64 {
+        match LANES[self.lane].harpd {
+            true => 0,
+            false => self.packets,
+        }
+    }
+
+    /// The text of a packet's data.
+    pub(super) fn packet(&self, number: u64) -> String {
+        let padding = "x".repeat(usize::try_from(self.padding).unwrap_or_default());
+        format!(
+            r#"{{"lane":{},"tag":{},"packet":{number},"padding":"{padding}"}}"#,
+            self.lane, self.tag
+        )
+    }
+
+    /// The outcome of a call that nobody disturbs, as text.
+    pub(super) fn outcome(&self) -> String {
+        if LANES[self.lane].harpd {
+            return r#"{"result":null}"#.to_owned();
+        }
+        match self.fails {
+            true => format!(
+                r#"{{"exception":{{"type":"work","message":"{}"}}}}"#,
+                self.tag
+            ),
+            false => format!(r#"{{"result":{}}}"#, self.tag),
+        }
+    }
+}

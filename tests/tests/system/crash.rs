@@ -1,0 +1,22 @@
+//! What is promised, held against crashes at every named step of a job's life. For as
+//! long as wanted: `cargo run -p harp-tests --example crash`.
+
+use std::time::Duration;
+
+use harp_tests::crash::{Moment, Options, run};
+
+#[test]
+fn no_crash_breaks_a_promise() {
+    let report = run(Options {
+        rounds: Moment::ALL.len() as u64,
+        time: Duration::from_secs(60),
+        seed: u64::from(std::process::id()),
+    });
+    eprintln!("seed {}: {report}", std::process::id());
+    assert!(report.broken.is_empty());
+    assert!(report.jobs > 50 && report.runs > 20, "there was a load");
+    assert!(
+        report.moments.len() * 2 > Moment::ALL.len(),
+        "most moments came"
+    );
+}
