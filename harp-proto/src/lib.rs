@@ -45,7 +45,7 @@ pub use json::{Json, JsonError, MAX_DEPTH};
 pub use line::{LineBuffer, LineTooLong};
 pub use outcome::Outcome;
 pub use password::Password;
-pub use queue_name::{MAX_QUEUE_NAME, QueueName};
+pub use queue_name::{MAX_QUEUE_NAME, NotAQueueName, QueueName};
 
 /// TCP port on which `harpcallerd` listens for clients unless told otherwise
 /// (client protocol, section 1).

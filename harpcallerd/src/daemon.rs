@@ -1,62 +1,112 @@
 //! Start order and stop order. Owns every task that lives as long as the daemon.
 
-use std::path::Path;
+mod events;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use harp_client::tls::Trust;
 use harp_service::pidfile::Pidfile;
-use harp_service::signals::{ServiceSignal, Signals};
-use tokio::sync::watch;
+use harp_service::systemd::Notifier;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use crate::admin::{self, AdminDesk, AdminSocket, Office};
 use crate::config::Config;
 use crate::dispatcher::Dispatcher;
-use crate::hosts::{self, Hosts, Refresher};
-use crate::identity::tokens::TokensFile;
-use crate::listener::{Hall, Listener, Places};
+use crate::hosts::{self, Hosts};
+use crate::listener::{Hall, Listeners, Opened, Places};
 use crate::recovery;
+use crate::reload::{InForce, Refused, Reloaded};
 use crate::session::Desk;
 use crate::store::{Store, StoreOptions};
+use events::{Event, Events};
 
 /// How long, at a stop, clients may take to read their last lines, and the store to
 /// answer, beyond the limits of the jobs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs the daemon until a signal stops it and everything is written down. The process
-/// id is in `pidfile` as long as it is the one that has the store.
+/// What a start is given.
+#[derive(Debug)]
+pub struct Setup {
+    /// The configuration file, to be read again at a reload.
+    pub config_file: PathBuf,
+    /// What it says.
+    pub config: Config,
+    /// The administrative socket.
+    pub socket: PathBuf,
+    /// Where the process id is written, as long as this is the process that has the
+    /// store.
+    pub pidfile: Option<PathBuf>,
+    /// Listening sockets of the service manager, in the place of the configured ones.
+    pub handed_over: Option<Vec<std::net::TcpListener>>,
+    /// To the service manager.
+    pub notifier: Notifier,
+}
+
+/// Runs the daemon until a signal or an administrator ends it and everything is written
+/// down.
 ///
 /// # Errors
 ///
 /// Whatever keeps it from starting.
-pub async fn run(config: Config, pidfile: Option<&Path>) -> anyhow::Result<()> {
-    let mut signals = Signals::catch().context("cannot listen for signals")?;
-    let daemon = tokio::select! {
-        started = Daemon::start(config, pidfile) => started?,
+pub async fn run(setup: Setup) -> anyhow::Result<()> {
+    let (orders, inbox) = mpsc::channel(16);
+    let mut events = Events::catch(inbox).context("cannot listen for signals")?;
+    // Before everything else: what takes its time can be waited for and stopped.
+    let (_socket, listener) = AdminSocket::open(&setup.socket)?;
+    let (office, offices) = watch::channel(None);
+    let desk = AdminDesk {
+        office: offices,
+        orders,
+    };
+    let notifier = Arc::new(setup.notifier);
+    // Ends with the process, so that an administrator can see the end of a stop.
+    tokio::spawn(admin::serve(listener, desk));
+    let feeding = Arc::clone(&notifier);
+    tokio::spawn(async move { feeding.keep_alive().await });
+
+    let start = Start {
+        config_file: setup.config_file,
+        config: setup.config,
+        pidfile: setup.pidfile,
+        handed_over: setup.handed_over,
+    };
+    let mut daemon = tokio::select! {
+        started = Daemon::start(start) => started?,
         // Whatever had been begun is as safe as after a crash.
-        () = stop_signal(&mut signals) => {
+        () = events.end_of_start() => {
             info!("stopped before the start was complete");
             return Ok(());
         }
     };
-    stop_signal(&mut signals).await;
-    daemon.stop().await;
+    office.send_replace(Some(Arc::clone(&daemon.office)));
+    notifier.ready();
+    info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    daemon.serve(&mut events, &notifier).await;
+    daemon.stop(&notifier).await;
     Ok(())
+}
+
+struct Start {
+    config_file: PathBuf,
+    config: Config,
+    pidfile: Option<PathBuf>,
+    handed_over: Option<Vec<std::net::TcpListener>>,
 }
 
 /// A daemon that serves its clients.
 struct Daemon {
-    config: Config,
+    in_force: InForce,
     store: Store,
-    dispatcher: Arc<Dispatcher>,
-    /// Keeps the registry's keeper going.
-    _refresher: Refresher,
-    /// Accepting, and keeping the registry fresh.
+    office: Arc<Office>,
+    listeners: Listeners,
+    /// Keeping the registry fresh.
     background: JoinSet<()>,
     sessions: TaskTracker,
     /// Tells sessions that nobody may wait any more.
@@ -65,35 +115,13 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(config: Config, pidfile: Option<&Path>) -> anyhow::Result<Daemon> {
-        let trust = Trust::new(config.trust.clone())?;
-        if trust.accepts_anything() {
-            warn!(
-                "neither ca_file nor known_certs_file is set: any host's certificate is accepted"
-            );
-        }
-        // Addresses first: the cheapest check, and the one that fails most often.
-        let mut listeners = Vec::new();
-        for address in &config.listen {
-            listeners.extend(Listener::plain(address).await?);
-        }
-        for settings in &config.listeners {
-            listeners.extend(Listener::open(settings).await?);
-        }
-        for listener in listeners
-            .iter()
-            .filter(|listener| listener.is_open_to_all())
-        {
-            warn!(
-                address = listener.name(),
-                "whoever can connect here can make every call: nobody has to authenticate, and \
-                 there are no [[allow]] rules"
-            );
-        }
-        let tokens = config.tokens_file.as_deref().map(TokensFile::read);
-        let tokens = tokens.transpose()?.map(Arc::new);
-        let store = open_store(&config).await?;
-        let pidfile = pidfile.map(Pidfile::write).transpose()?;
+    async fn start(start: Start) -> anyhow::Result<Daemon> {
+        // The cheapest checks first, and those that fail most often.
+        let in_force = InForce::new(start.config_file, start.config)?;
+        let config = &in_force.config;
+        let opened = Opened::at_start(config, start.handed_over).await?;
+        let store = open_store(config).await?;
+        let pidfile = start.pidfile.as_deref().map(Pidfile::write).transpose()?;
         let unfinished = store.live().await?;
         let hosts = Arc::new(Hosts::default());
         let registry = config.registry.clone();
@@ -103,10 +131,9 @@ impl Daemon {
 
         let dispatcher = Dispatcher::new(
             store.clone(),
-            hosts,
-            trust,
-            config.execution.clone(),
-            config.clients.max_live_jobs,
+            Arc::clone(&hosts),
+            in_force.rules.subscribe(),
+            in_force.clients.subscribe(),
             recovery::last_sequence(&unfinished) + 1,
         );
         let slot_grace = config.execution.slot_grace;
@@ -116,8 +143,8 @@ impl Daemon {
         let closing = CancellationToken::new();
         let desk = Desk {
             dispatcher: Arc::clone(&dispatcher),
-            limits: watch::channel(config.clients).1,
-            tokens,
+            limits: in_force.clients.subscribe(),
+            tokens: in_force.tokens.subscribe(),
             closing: closing.clone(),
         };
         let sessions = TaskTracker::new();
@@ -126,16 +153,17 @@ impl Daemon {
             places: Arc::new(Places::default()),
             sessions: sessions.clone(),
         };
-        for listener in listeners {
-            info!(address = listener.name(), "listening");
-            background.spawn(listener.accept(hall.clone()));
-        }
-        info!(version = env!("CARGO_PKG_VERSION"), "ready");
-        Ok(Daemon {
-            config,
-            store,
+        let listeners = Listeners::start(opened, hall);
+        let office = Office {
             dispatcher,
-            _refresher: refresher,
+            hosts,
+            refresher,
+        };
+        Ok(Daemon {
+            in_force,
+            store,
+            office: Arc::new(office),
+            listeners,
             background,
             sessions,
             closing,
@@ -143,23 +171,82 @@ impl Daemon {
         })
     }
 
-    async fn stop(mut self) {
+    /// Reloads when asked, until it is time to stop: at once, or when nothing runs after
+    /// a drain was asked for.
+    async fn serve(&mut self, events: &mut Events, notifier: &Notifier) {
+        let dispatcher = Arc::clone(&self.office.dispatcher);
+        let mut draining = false;
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = events.next() => event,
+                () = dispatcher.idle(), if draining => Event::Stop,
+            };
+            match event {
+                Event::Stop => return,
+                Event::Drain if draining => {}
+                Event::Drain => {
+                    info!("draining: no new calls, and the end when the running ones have ended");
+                    notifier.status("Draining");
+                    dispatcher.close();
+                    draining = true;
+                }
+                Event::Reload(reply) => {
+                    notifier.reloading();
+                    let outcome = self.reload().await;
+                    notifier.ready();
+                    if let Some(reply) = reply {
+                        // Whoever does not wait any more does not need the answer.
+                        let _ = reply.send(outcome);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn reload(&mut self) -> Result<Reloaded, Refused> {
+        let refresher = &self.office.refresher;
+        let outcome = self.in_force.reload(&mut self.listeners, refresher).await;
+        match &outcome {
+            Ok(_) => {}
+            Err(Refused::File(why)) => {
+                error!("{why}");
+                error!("configuration not reloaded, the one in force stays");
+            }
+            Err(Refused::Parts(parts)) => {
+                for (part, why) in parts {
+                    error!(part, "{why}");
+                }
+                error!("configuration not reloaded, the one in force stays");
+            }
+        }
+        outcome
+    }
+
+    async fn stop(mut self, notifier: &Notifier) {
         // New calls are refused from now on; everything else is still answered.
-        let limits = &self.config.execution;
-        let stop_grace = self.config.stop_grace;
+        let limits = &self.in_force.config.execution;
+        let stop_grace = self.in_force.config.stop_grace;
+        // A host that takes the rest of its request, and the wait for it to be done.
+        let longest = limits.connect_timeout + limits.slot_grace + PATIENCE;
+        let dispatcher = &self.office.dispatcher;
         info!(stop_grace = stop_grace.as_secs(), "stopping");
-        self.dispatcher.close();
-        if timeout(stop_grace, self.dispatcher.idle()).await.is_err() {
+        notifier.stopping();
+        notifier.extend_stop(stop_grace + longest + 2 * PATIENCE);
+        dispatcher.close();
+        let mut listeners = Some(self.listeners);
+        // Whoever comes now waits at the service manager's socket for the next start.
+        listeners.take_if(|listeners| listeners.are_handed_over());
+        if timeout(stop_grace, dispatcher.idle()).await.is_err() {
             warn!("calls still running after stop_grace are ended with missing_result");
-            self.dispatcher.interrupt();
-            // A host that takes the rest of its request, and the wait for it to be done.
-            let longest = limits.connect_timeout + limits.slot_grace + PATIENCE;
-            if timeout(longest, self.dispatcher.idle()).await.is_err() {
+            dispatcher.interrupt();
+            if timeout(longest, dispatcher.idle()).await.is_err() {
                 error!("the job store does not answer; what it has not taken is lost");
             }
         }
         // Who waits now waits for jobs that stay queued; who is writing may finish.
         self.closing.cancel();
+        drop(listeners);
         self.background.shutdown().await;
         self.sessions.close();
         if timeout(PATIENCE, self.sessions.wait()).await.is_err() {
@@ -171,13 +258,6 @@ impl Daemon {
         }
         self.store.close().await;
         info!("stopped");
-    }
-}
-
-/// Waits for a signal to stop.
-async fn stop_signal(signals: &mut Signals) {
-    while signals.next().await != ServiceSignal::Stop {
-        warn!("reloading the configuration is not in force in this version");
     }
 }
 

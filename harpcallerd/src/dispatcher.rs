@@ -6,24 +6,25 @@
 //! and, if it has a place, started. Its place is given back when `job::run` returns.
 
 mod overdue;
+mod queues;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use harp_client::direct::Cancel;
-use harp_client::tls::Trust;
 use harp_proto::client::Call;
 use harp_proto::{Fault, JobId, Outcome};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::clock;
+use crate::config::ClientLimits;
 use crate::deadlines::Deadlines;
 use crate::hosts::Hosts;
-use crate::job::{self, ExecutionLimits, Start};
+use crate::job::{self, Rules, Start};
 use crate::jobs::{Jobs, LiveJob};
 use crate::queue::Queues;
 use crate::record::{CallRecord, LiveRecord, QueueRecord};
@@ -38,7 +39,7 @@ pub struct Dispatcher {
     /// Told when a job has to start before all others that wait.
     new_first_deadline: Notify,
     runner: job::Runner,
-    max_live_jobs: usize,
+    clients: watch::Receiver<ClientLimits>,
     /// Submissions and jobs under way.
     tasks: TaskTracker,
     /// Cancelled when no new calls are taken.
@@ -82,14 +83,13 @@ impl Dispatcher {
     pub fn new(
         store: Store,
         hosts: Arc<Hosts>,
-        trust: Trust,
-        limits: ExecutionLimits,
-        max_live_jobs: usize,
+        rules: watch::Receiver<Arc<Rules>>,
+        clients: watch::Receiver<ClientLimits>,
         next_sequence: u64,
     ) -> Arc<Dispatcher> {
         let interrupt = CancellationToken::new();
         Arc::new(Dispatcher {
-            runner: job::Runner::new(store.clone(), hosts, trust, limits, interrupt.clone()),
+            runner: job::Runner::new(store.clone(), hosts, rules, interrupt.clone()),
             store,
             jobs: Jobs::default(),
             lineup: Mutex::new(Lineup {
@@ -99,7 +99,7 @@ impl Dispatcher {
                 closed: false,
             }),
             new_first_deadline: Notify::new(),
-            max_live_jobs,
+            clients,
             tasks: TaskTracker::new(),
             closed: CancellationToken::new(),
             interrupt,
@@ -155,10 +155,10 @@ impl Dispatcher {
         if lineup.closed {
             return Err(Fault::shutdown());
         }
-        if self.jobs.count() >= self.max_live_jobs {
+        let max_live_jobs = self.clients.borrow().max_live_jobs;
+        if self.jobs.count() >= max_live_jobs {
             return Err(Fault::overloaded(format_args!(
-                "{} jobs are queued or running, which is the limit (max_live_jobs)",
-                self.max_live_jobs
+                "{max_live_jobs} jobs are queued or running, which is the limit (max_live_jobs)"
             )));
         }
         let sequence = lineup.next_sequence;

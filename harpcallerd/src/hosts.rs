@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-pub use refresh::{RefreshError, Refresher, RegistryConfig, start};
+pub use refresh::{RefreshError, Refresher, RegistryConfig, ask_script, start};
 
 /// The registry as it is now. Replaced whole by each refresh that succeeds.
 #[derive(Debug, Default)]
@@ -44,6 +44,13 @@ impl Hosts {
     pub fn get(&self, name: &str) -> Option<Arc<Host>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries.get(name).cloned()
+    }
+
+    /// All hosts at this moment.
+    #[must_use]
+    pub fn all(&self) -> Arc<Registry> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&entries)
     }
 
     /// How many hosts there are.

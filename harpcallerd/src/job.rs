@@ -17,6 +17,7 @@ use futures_util::FutureExt;
 use harp_client::direct::{Cancel, Connection, Event, HostCall, HostError, HostErrorKind, Limits};
 use harp_client::tls::Trust;
 use harp_proto::{Failure, Json, Outcome, host};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -46,13 +47,22 @@ pub struct ExecutionLimits {
     pub max_packet_size: usize,
 }
 
+/// What executions go by. A job keeps to the rules of the moment in which it started; a
+/// reload replaces them for those that start after it.
+#[derive(Debug)]
+pub struct Rules {
+    /// The limits.
+    pub limits: ExecutionLimits,
+    /// How hosts' certificates are judged.
+    pub trust: Trust,
+}
+
 /// What a job needs to run.
 #[derive(Debug)]
 pub struct Runner {
     store: Store,
     hosts: Arc<Hosts>,
-    trust: Trust,
-    limits: ExecutionLimits,
+    rules: watch::Receiver<Arc<Rules>>,
     interrupt: CancellationToken,
 }
 
@@ -84,6 +94,7 @@ pub struct End {
 /// A job under way.
 struct Execution<'r> {
     runner: &'r Runner,
+    rules: Arc<Rules>,
     live: &'r LiveJob,
     call: CallRecord,
     /// When the job left its queue, in milliseconds since 1970.
@@ -102,15 +113,13 @@ impl Runner {
     pub fn new(
         store: Store,
         hosts: Arc<Hosts>,
-        trust: Trust,
-        limits: ExecutionLimits,
+        rules: watch::Receiver<Arc<Rules>>,
         interrupt: CancellationToken,
     ) -> Runner {
         Runner {
             store,
             hosts,
-            trust,
-            limits,
+            rules,
             interrupt,
         }
     }
@@ -175,10 +184,12 @@ impl Runner {
         };
         // Nobody asks a running job for it, and it can be large.
         call.info = Json::NULL;
+        let rules = Arc::clone(&self.rules.borrow());
         Ok(Execution {
             runner: self,
             live,
-            bounds: Bounds::new(live, &self.interrupt, begun, &call, &self.limits),
+            bounds: Bounds::new(live, &self.interrupt, begun, &call, &rules.limits),
+            rules,
             packets: Recording::new(self.store.clone(), live.id),
             call,
             started,
@@ -210,7 +221,7 @@ impl Runner {
         };
         // The host is told at once. What it goes on sending is read only when the end is
         // recorded, so that a flood does not delay that.
-        let done_by = Instant::now() + self.limits.slot_grace;
+        let done_by = Instant::now() + execution.rules.limits.slot_grace;
         let told = async {
             if let Some(call) = &mut connection {
                 let _ = timeout_at(done_by, call.tell_cancel()).await;
@@ -350,16 +361,16 @@ impl Execution<'_> {
     /// Connects while the start is being recorded, then sends the request.
     async fn send(&mut self, begun: Instant, host: &Host) -> Result<HostCall, Unsent> {
         let limits = Limits {
-            max_packet_size: self.runner.limits.max_packet_size,
+            max_packet_size: self.rules.limits.max_packet_size,
         };
-        let by = begun + self.runner.limits.connect_timeout;
+        let by = begun + self.rules.limits.connect_timeout;
         let record = async {
             match self.is_recorded {
                 true => Ok(()),
                 false => self.runner.store.start(self.live.id, self.started).await,
             }
         };
-        let connect = Connection::open(&host.endpoint, &self.runner.trust, limits, by);
+        let connect = Connection::open(&host.endpoint, &self.rules.trust, limits, by);
         let (recorded, connected) = tokio::select! {
             biased;
             outcome = self.bounds.cut_short(Some(begun)) => return Err(Unsent::For(outcome)),
@@ -395,7 +406,7 @@ impl Execution<'_> {
     }
 
     async fn acknowledged(&self, begun: Instant, call: &mut HostCall) -> Result<(), Ending> {
-        let by = begun + self.runner.limits.connect_timeout;
+        let by = begun + self.rules.limits.connect_timeout;
         tokio::select! {
             biased;
             outcome = self.bounds.cut_short(Some(begun)) => Err(Ending::ByUs(outcome)),

@@ -47,6 +47,14 @@ impl Jobs {
         self.live.remove(&id);
     }
 
+    /// The ids of all of them at this moment, in the order of their sequence numbers.
+    #[must_use]
+    pub fn ids(&self) -> Vec<JobId> {
+        let mut jobs: Vec<_> = self.live.iter().map(|job| (job.sequence, job.id)).collect();
+        jobs.sort_unstable();
+        jobs.into_iter().map(|(_, id)| id).collect()
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {

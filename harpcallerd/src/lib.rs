@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md at the top of the repository describes the house and one call's path
 //! through it.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod daemon;
@@ -16,6 +17,7 @@ pub mod listener;
 pub mod queue;
 pub mod record;
 pub mod recovery;
+pub mod reload;
 pub mod segment;
 pub mod session;
 pub mod store;

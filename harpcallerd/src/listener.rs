@@ -1,31 +1,33 @@
 //! Where clients come in: listening sockets of every kind, and what is done with a
 //! connection before it has a session.
 
+mod change;
 mod places;
 mod settings;
 mod tls;
 mod unix;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use harp_proto::Fault;
-use harp_service::ListenAddress;
 use harp_service::accept::Acceptor;
 use socket2::SockRef;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::debug;
+use tracing::{Instrument, debug, info_span};
 
 use crate::config::ClientLimits;
 use crate::identity::{Client, Identity, Peer};
 use crate::session::{Connection, Desk, Socket, serve};
 
+pub use change::{Listeners, Opened};
 pub use places::{Full, Place, Places};
 pub use settings::{ListenerPlace, ListenerSettings};
 pub use tls::{Tls, TlsFiles};
@@ -62,20 +64,6 @@ pub struct Hall {
 }
 
 impl Listener {
-    /// Opens the sockets of an address of `listen`: plain TCP, for everybody.
-    ///
-    /// # Errors
-    ///
-    /// What the system says, with the address in the message. Then none is left open.
-    pub async fn plain(address: &ListenAddress) -> io::Result<Vec<Listener>> {
-        let sockets = address.bind().await?;
-        let listener = |socket| Listener {
-            socket: ListeningSocket::Network(Acceptor::new(socket), None),
-            requires_authentication: false,
-        };
-        Ok(sockets.into_iter().map(listener).collect())
-    }
-
     /// Opens the sockets of a `[[listener]]`.
     ///
     /// # Errors
@@ -135,16 +123,15 @@ impl Listener {
         !is_local && !self.requires_authentication
     }
 
-    /// Accepts, a session for each connection, for ever: to be dropped when no more
-    /// clients are wanted here. Sessions go on then.
-    pub async fn accept(self, hall: Hall) {
+    /// Accepts, a session for each connection, until `closing` is cancelled and the
+    /// backlog is empty. Sessions go on then.
+    pub async fn accept(self, hall: Hall, closing: CancellationToken) {
         let refusals = Arc::new(Semaphore::new(REFUSALS));
         let must_authenticate = self.requires_authentication;
         match self.socket {
             ListeningSocket::Network(mut acceptor, tls) => {
                 let tls = tls.map(Arc::new);
-                loop {
-                    let (socket, peer) = acceptor.accept().await;
+                while let Some((socket, peer)) = until(&closing, acceptor.accept()).await {
                     let client = Client {
                         peer: Peer::Network(peer),
                         identity: None,
@@ -153,19 +140,30 @@ impl Listener {
                     hall.receive(&refusals, Arrival::Network(socket, tls.clone()), client);
                 }
             }
-            ListeningSocket::Local(mut acceptor, _file) => loop {
-                let socket = acceptor.accept().await;
-                let Ok(peer) = unix::peer(&socket) else {
-                    continue;
-                };
-                let client = Client {
-                    peer,
-                    identity: None,
-                    must_authenticate,
-                };
-                hall.receive(&refusals, Arrival::Local(socket), client);
-            },
+            ListeningSocket::Local(mut acceptor, _file) => {
+                while let Some(socket) = until(&closing, acceptor.accept()).await {
+                    let Ok(peer) = unix::peer(&socket) else {
+                        continue;
+                    };
+                    let client = Client {
+                        peer,
+                        identity: None,
+                        must_authenticate,
+                    };
+                    hall.receive(&refusals, Arrival::Local(socket), client);
+                }
+            }
         }
+    }
+}
+
+/// The next connection; once `closing` is cancelled, only one that is there already.
+async fn until<T>(closing: &CancellationToken, accept: impl Future<Output = T>) -> Option<T> {
+    let mut accept = std::pin::pin!(accept);
+    tokio::select! {
+        biased;
+        () = closing.cancelled() => accept.as_mut().now_or_never(),
+        accepted = &mut accept => Some(accepted),
     }
 }
 
@@ -181,10 +179,12 @@ impl Hall {
         match self.places.take(client.peer.group(), &limits) {
             Ok(place) => {
                 let hall = self.clone();
-                self.sessions.spawn(async move {
+                let span = info_span!(parent: None, "client", peer = %client.peer);
+                let session = async move {
                     hall.admit(arrival, client, &limits).await;
                     drop(place);
-                });
+                };
+                self.sessions.spawn(session.instrument(span));
             }
             // Bounded too; one that comes when these places are taken as well is closed
             // without a word.

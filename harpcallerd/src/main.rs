@@ -1,31 +1,42 @@
-//! The `harpcallerd` command.
+//! The `harpcallerd` command: reads the command line, and nothing else.
 
-use std::path::{Path, PathBuf};
+mod commands;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use harp_service::logging;
 use harp_service::report::with_causes;
-use harpcallerd::config::{Config, DEFAULT_PATH};
-use harpcallerd::daemon;
-use harpcallerd::identity::tokens::NewToken;
-use tracing::level_filters::LevelFilter;
-use tracing::warn;
+use harpcallerd::admin::DEFAULT_SOCKET;
+use harpcallerd::config::DEFAULT_PATH;
 
 /// Dispatches procedure calls to hosts and keeps their results.
-#[derive(Parser)]
-#[command(version, about)]
+///
+/// `harpcallerd start` runs the daemon. All other commands but check-config,
+/// new-token and completions speak to the running daemon through its administrative socket, which its
+/// own user and root may use.
+#[derive(Debug, Parser)]
+#[command(
+    name = "harpcallerd",
+    version,
+    max_term_width = 100,
+    after_help = "Exit status: 0 done, 1 not done (standard error says why), 2 wrong command line.\n\
+                  See harpcallerd(8) and harpcaller.toml(5)."
+)]
 struct Arguments {
+    /// The administrative socket.
+    #[arg(long, value_name = "PATH", global = true, default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
+
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon in the foreground until SIGTERM or SIGINT.
+    /// Run the daemon in the foreground until `stop`, SIGTERM or SIGINT.
     Start {
-        /// Configuration file.
+        /// The configuration file.
         #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
         config: PathBuf,
         /// Log debugging messages too, whatever log_level says.
@@ -35,71 +46,133 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         pidfile: Option<PathBuf>,
     },
+    /// Say whether the daemon runs; exit status 1 if it does not.
+    Status {
+        /// Wait until it has started and serves clients.
+        #[arg(long)]
+        wait: bool,
+        /// Wait at most this long; for ever without it.
+        #[arg(long, value_name = "SECONDS", requires = "wait")]
+        timeout: Option<u64>,
+    },
+    /// Stop the daemon and wait for its end. Running calls have stop_grace to end.
+    Stop {
+        /// Wait at most this long for the end; for ever without it.
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u64>,
+        /// Print the process id of the daemon that was asked.
+        #[arg(long)]
+        print_pid: bool,
+    },
+    /// Take no new calls, let the running ones end however long they take, keep the queued
+    /// ones for the next start, then stop. Waits for the end.
+    Drain,
+    /// Read the configuration file again and apply what can change while running.
+    Reload,
+    /// List jobs, one JSON object a line.
+    List {
+        /// Jobs that have ended too.
+        #[arg(long)]
+        all: bool,
+        /// The queue of each job too.
+        #[arg(long)]
+        queue: bool,
+    },
+    /// Show one job as `list` does.
+    Info {
+        /// The job's id.
+        #[arg(value_name = "JOB")]
+        job: String,
+    },
+    /// Cancel a queued or running job.
+    Cancel {
+        /// The job's id.
+        #[arg(value_name = "JOB")]
+        job: String,
+    },
+    /// List the names of the queues that have jobs, or the jobs of one queue.
+    QueueList {
+        /// The queue's name, a JSON object.
+        #[arg(value_name = "QUEUE-NAME-JSON")]
+        queue: Option<String>,
+    },
+    /// Cancel all jobs of a queue; none of those that wait starts in between.
+    QueueCancel {
+        /// The queue's name, a JSON object.
+        #[arg(value_name = "QUEUE-NAME-JSON")]
+        queue: String,
+    },
+    /// List the hosts that can be called, without their credentials.
+    HostsList,
+    /// Run the script of the hosts registry now, and wait for it.
+    HostsRefresh,
+    /// Delete jobs that have ended, with their packets and results.
+    PruneJobs {
+        /// Those that were submitted longer ago than this.
+        #[arg(long, value_name = "DAYS", default_value_t = 30)]
+        age: u64,
+    },
+    /// Open the log file anew, after it has been moved away.
+    ReopenLogs,
+    /// Of the Erlang daemon; not supported here.
+    DistErlStart,
+    /// Of the Erlang daemon; not supported here.
+    DistErlStop,
+    /// Check a configuration file and say what is wrong with it.
+    CheckConfig {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+        config: PathBuf,
+        /// Run the script of the hosts registry, connect to each host, and say which would
+        /// fail and why. Nothing is called.
+        #[arg(long)]
+        hosts: bool,
+    },
     /// Make a token for a client, and print it with its line for the tokens file.
     NewToken {
         /// The client's name: letters, digits and the characters . _ - @
         name: String,
     },
-    /// Check a configuration file and print what is wrong with it.
-    CheckConfig {
-        /// Configuration file.
-        #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
-        config: PathBuf,
+    /// Print the completions of this command line for a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
     },
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let Arguments { socket, command } = Arguments::parse();
+    let done = match command {
         Command::Start {
             config,
             debug,
             pidfile,
-        } => start(&config, debug, pidfile.as_deref()),
-        Command::NewToken { name } => new_token(&name),
-        Command::CheckConfig { config } => check_config(&config),
+        } => commands::start::run(config, debug, pidfile, socket),
+        Command::Status { wait, timeout } => commands::status::run(&socket, wait, timeout),
+        Command::Stop { timeout, print_pid } => commands::stop::run(&socket, timeout, print_pid),
+        Command::Drain => commands::stop::drain(&socket),
+        Command::Reload => commands::reload::run(&socket),
+        Command::List { all, queue } => commands::list::run(&socket, all, queue),
+        Command::Info { job } => commands::job::info(&socket, &job),
+        Command::Cancel { job } => commands::job::cancel(&socket, &job),
+        Command::QueueList { queue: None } => commands::queue::names(&socket),
+        Command::QueueList { queue: Some(queue) } => commands::queue::list(&socket, &queue),
+        Command::QueueCancel { queue } => commands::queue::cancel(&socket, &queue),
+        Command::HostsList => commands::hosts::list(&socket),
+        Command::HostsRefresh => commands::hosts::refresh(&socket),
+        Command::PruneJobs { age } => commands::prune::run(&socket, age),
+        Command::ReopenLogs => commands::logs::reopen(&socket),
+        Command::DistErlStart | Command::DistErlStop => commands::erlang::run(),
+        Command::CheckConfig { config, hosts } => commands::check_config::run(&config, hosts),
+        Command::NewToken { name } => commands::token::run(&name),
+        Command::Completions { shell } => commands::completions::run::<Arguments>(shell),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    match done {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("harpcallerd: {}", with_causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }
-}
-
-fn start(config: &Path, debug: bool, pidfile: Option<&Path>) -> anyhow::Result<()> {
-    let (mut config, warnings) = Config::read(config)?;
-    if debug {
-        config.log.level = LevelFilter::DEBUG;
-    }
-    logging::init(&config.log)?;
-    for warning in warnings {
-        warn!("{warning}");
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    let ended = runtime.block_on(daemon::run(config, pidfile));
-    // What blocks in a thread of its own by now is a read that nobody waits for.
-    runtime.shutdown_background();
-    ended
-}
-
-fn new_token(name: &str) -> anyhow::Result<()> {
-    let made = NewToken::make(name)?;
-    println!("token, for the client alone:");
-    println!("{}", made.token.reveal());
-    println!("line, for the tokens file:");
-    println!("{}", made.line);
-    Ok(())
-}
-
-fn check_config(path: &Path) -> anyhow::Result<()> {
-    let (_, warnings) = Config::read(path)?;
-    for warning in warnings {
-        println!("warning: {warning}");
-    }
-    println!("{}: good", path.display());
-    Ok(())
 }

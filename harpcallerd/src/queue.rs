@@ -49,6 +49,16 @@ pub struct Joined {
     pub runs: bool,
 }
 
+/// The jobs of one queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Members {
+    /// Those that hold a place. One of them may have ended already, while its host is not
+    /// done with it.
+    pub running: Vec<JobId>,
+    /// Those that wait, in the order in which they will start.
+    pub waiting: Vec<JobId>,
+}
+
 impl Queues {
     /// Enters a job behind all others of its queue. `sequence` must be greater than
     /// that of every job before. A job that has to wait does not start before
@@ -147,6 +157,44 @@ impl Queues {
         started
     }
 
+    /// Takes out all jobs that wait and are ready, in their order. Those that are not on
+    /// disk yet stay. To be followed by [`Queues::advance`].
+    pub fn withdraw_all(&mut self, name: &QueueName) -> Vec<JobId> {
+        let Some(queue) = self.queues.get_mut(name) else {
+            return Vec::new();
+        };
+        let (ready, rest) = std::mem::take(&mut queue.waiting)
+            .into_iter()
+            .partition(|(_, waiting)| waiting.ready);
+        queue.waiting = rest;
+        let ready: BTreeMap<u64, Waiting> = ready;
+        ready.into_values().map(|waiting| waiting.id).collect()
+    }
+
+    /// The names of all queues that have a job, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<QueueName> {
+        let mut names: Vec<_> = self.queues.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The jobs of a queue: first those that hold a place, by id, then those that wait,
+    /// in their order. Jobs that are not on disk yet are left out.
+    #[must_use]
+    pub fn members(&self, name: &QueueName) -> Members {
+        let Some(queue) = self.queues.get(name) else {
+            return Members::default();
+        };
+        let mut running: Vec<_> = queue.running.iter().copied().collect();
+        running.sort_unstable();
+        let ready = queue.waiting.values().filter(|waiting| waiting.ready);
+        Members {
+            running,
+            waiting: ready.map(|waiting| waiting.id).collect(),
+        }
+    }
+
     /// From now on no job starts; those that wait stay.
     pub fn close(&mut self) {
         self.closed = true;
@@ -243,6 +291,33 @@ mod tests {
         assert!(queues.ready(&q, 2).is_empty());
         assert!(queues.leave(&q, id(1)).is_empty());
         assert!(!queues.join(&name("{\"other\":1}"), 1, id(3), 3).runs);
+    }
+
+    #[test]
+    fn all_that_waits_is_withdrawn_at_once_but_for_what_is_not_on_disk() {
+        let mut queues = Queues::default();
+        let q = name("{}");
+        assert!(queues.join(&q, 1, id(1), 1).runs);
+        for number in 2..=4 {
+            assert!(!queues.join(&q, 1, id(number), number).runs);
+        }
+        for number in [2, 3] {
+            assert!(queues.ready(&q, number).is_empty());
+        }
+        let members = |running: &[u64], waiting: &[u64]| Members {
+            running: running.iter().copied().map(id).collect(),
+            waiting: waiting.iter().copied().map(id).collect(),
+        };
+        assert_eq!(queues.names(), std::slice::from_ref(&q));
+        assert_eq!(queues.members(&q), members(&[1], &[2, 3]));
+        assert_eq!(queues.withdraw_all(&q), [id(2), id(3)]);
+        assert!(queues.advance(&q).is_empty());
+        assert_eq!(queues.members(&q), members(&[1], &[]));
+        assert!(queues.leave(&q, id(1)).is_empty());
+        assert_eq!(queues.ready(&q, 4), [id(4)]);
+        assert!(queues.leave(&q, id(4)).is_empty());
+        assert_eq!(queues.members(&q), Members::default());
+        assert!(queues.withdraw_all(&q).is_empty() && queues.names().is_empty());
     }
 
     #[derive(Debug, Clone)]

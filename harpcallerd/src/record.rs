@@ -114,11 +114,11 @@ pub enum Stage {
 }
 
 /// A queue's name is JSON already, and is stored as what it is.
-mod queue_name {
+pub(crate) mod queue_name {
     use harp_proto::{Json, QueueName};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         name: &QueueName,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -128,7 +128,7 @@ mod queue_name {
             .serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<QueueName, D::Error> {
         QueueName::from_json(&Json::deserialize(deserializer)?).map_err(serde::de::Error::custom)

@@ -51,8 +51,8 @@ pub struct Desk {
     pub dispatcher: Arc<Dispatcher>,
     /// The limits of clients; those of its beginning hold for a session.
     pub limits: watch::Receiver<ClientLimits>,
-    /// The tokens that clients may authenticate with.
-    pub tokens: Option<Arc<TokensFile>>,
+    /// The tokens that clients may authenticate with, those of the moment.
+    pub tokens: watch::Receiver<Option<Arc<TokensFile>>>,
     /// Cancelled when waiting sessions have to close.
     pub closing: CancellationToken,
 }
@@ -259,7 +259,8 @@ impl<S: Socket> Session<S> {
 
     async fn greet(&mut self, hello: &Hello) -> Result<HelloReply, Fault> {
         // Without a tokens file there is nothing that a token could prove.
-        if let (Some(token), Some(tokens)) = (&hello.token, &self.desk.tokens) {
+        let tokens = self.desk.tokens.borrow().clone();
+        if let (Some(token), Some(tokens)) = (&hello.token, tokens) {
             let Some(identity) = tokens.identify(token) else {
                 warn!(peer = %self.client.peer, client = hello.client, "wrong token");
                 tokio::time::sleep(WRONG_TOKEN_DELAY).await;

@@ -8,7 +8,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Output};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -98,6 +98,52 @@ impl Cluster {
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.path("harpcaller.toml")
+    }
+
+    /// The dispatcher's administrative socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.path("control")
+    }
+
+    /// A command of `harpcallerd` for this cluster's dispatcher, to be completed with its
+    /// arguments.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(binary("harpcallerd"));
+        command.arg("--socket").arg(self.socket());
+        command
+    }
+
+    /// Runs a command of `harpcallerd` and returns what came of it.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be run.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.command().args(arguments).output();
+        output.expect("a command that can be run")
+    }
+
+    /// The same, for a command that has to succeed: its lines.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[must_use]
+    pub fn lines(&self, arguments: &[&str]) -> Vec<String> {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Writes the configuration anew, with what has been [`set`](Cluster::set) since, and
+    /// asks the running dispatcher to reload it.
+    pub fn reload(&self) -> Output {
+        self.write_config();
+        self.run(&["reload"])
     }
 
     /// A feed for the procedures `feed` and `gate`.
@@ -257,6 +303,8 @@ impl Cluster {
         command
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
             .arg(binary("harpcallerd"))
+            .arg("--socket")
+            .arg(self.socket())
             .args(["start", "--config"])
             .arg(self.config())
             .envs(self.environment.iter().cloned());

@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use harp_service::systemd;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
@@ -13,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
-use super::{Hosts, parse};
+use super::{Hosts, Registry, parse};
 
 /// Bytes that the script may print: room for some hundred thousand hosts.
 const MAX_OUTPUT: u64 = 64 * 1024 * 1024;
@@ -88,7 +89,12 @@ pub struct Refresher {
     requests: mpsc::Sender<Request>,
 }
 
-type Request = oneshot::Sender<Result<usize, Arc<RefreshError>>>;
+type Answer = oneshot::Sender<Result<usize, Arc<RefreshError>>>;
+
+enum Request {
+    Refresh(Answer),
+    Configure(RegistryConfig),
+}
 
 impl Refresher {
     /// Runs the script now, or right after the run that is under way, and waits for it.
@@ -99,12 +105,18 @@ impl Refresher {
     /// [`RefreshError`]; the registry is then as it was.
     pub async fn refresh(&self) -> Result<usize, Arc<RefreshError>> {
         let (reply, answer) = oneshot::channel();
-        if self.requests.send(reply).await.is_err() {
+        if self.requests.send(Request::Refresh(reply)).await.is_err() {
             return Err(Arc::new(RefreshError::Stopping));
         }
         answer
             .await
             .unwrap_or_else(|_| Err(Arc::new(RefreshError::Stopping)))
+    }
+
+    /// Changes where the registry comes from. The script is run soon, not waited for.
+    pub async fn configure(&self, config: RegistryConfig) {
+        // Without a keeper the daemon is stopping, and needs no registry.
+        let _ = self.requests.send(Request::Configure(config)).await;
     }
 }
 
@@ -135,22 +147,26 @@ pub async fn start(
 
 async fn keep_fresh(
     hosts: Arc<Hosts>,
-    config: RegistryConfig,
+    mut config: RegistryConfig,
     mut inbox: mpsc::Receiver<Request>,
     mut due: Instant,
 ) {
     loop {
-        let mut waiting = Vec::new();
+        let mut first = None;
         tokio::select! {
             () = sleep_until(due) => {}
             request = inbox.recv() => match request {
-                Some(request) => waiting.push(request),
+                Some(request) => first = Some(request),
                 None => return,
             }
         }
         // Whoever asked before this run starts is answered by it.
-        while let Ok(request) = inbox.try_recv() {
-            waiting.push(request);
+        let mut waiting = Vec::new();
+        while let Some(request) = first.take().or_else(|| inbox.try_recv().ok()) {
+            match request {
+                Request::Refresh(answer) => waiting.push(answer),
+                Request::Configure(new) => config = new,
+            }
         }
         let outcome = refresh(&hosts, &config).await.map_err(Arc::new);
         report(&hosts, &outcome);
@@ -201,7 +217,36 @@ async fn load_cache(hosts: &Hosts, cache: &Path) -> Option<Duration> {
     SystemTime::now().duration_since(written).ok()
 }
 
+/// Runs the script and returns what it says, with the registry and its cache left as they
+/// are.
+///
+/// # Errors
+///
+/// [`RefreshError`], as for a refresh.
+pub async fn ask_script(config: &RegistryConfig) -> Result<Registry, RefreshError> {
+    read_script(config).await.map(|(registry, _)| registry)
+}
+
 async fn refresh(hosts: &Hosts, config: &RegistryConfig) -> Result<usize, RefreshError> {
+    let (registry, text) = read_script(config).await?;
+    let count = registry.len();
+    hosts.replace(registry);
+
+    let cache = config.cache.clone();
+    let written =
+        tokio::task::spawn_blocking(move || harp_service::private_file::write(&cache, &text));
+    match written.await.map_err(io::Error::other).flatten() {
+        Ok(()) => {}
+        Err(error) => warn!(
+            file = %config.cache.display(), %error,
+            "cannot write the cache of the hosts registry; the registry itself is in force"
+        ),
+    }
+    Ok(count)
+}
+
+/// What the script says, and the text that it is said in.
+async fn read_script(config: &RegistryConfig) -> Result<(Registry, Vec<u8>), RefreshError> {
     let text = run_script(&config.script, config.script_timeout).await?;
     // A registry can be long enough to keep a worker from its other tasks.
     let parsing = tokio::task::spawn_blocking(move || (parse(&text), text));
@@ -223,25 +268,16 @@ async fn refresh(hosts: &Hosts, config: &RegistryConfig) -> Result<usize, Refres
             "host names repeated in the hosts registry, the last line of each counts"
         );
     }
-    let count = parsed.registry.len();
-    hosts.replace(parsed.registry);
-
-    let cache = config.cache.clone();
-    let written =
-        tokio::task::spawn_blocking(move || harp_service::private_file::write(&cache, &text));
-    match written.await.map_err(io::Error::other).flatten() {
-        Ok(()) => {}
-        Err(error) => warn!(
-            file = %config.cache.display(), %error,
-            "cannot write the cache of the hosts registry; the registry itself is in force"
-        ),
-    }
-    Ok(count)
+    Ok((parsed.registry, text))
 }
 
 /// Runs the script in a process group of its own and returns what it prints.
 async fn run_script(script: &Path, limit: Duration) -> Result<Vec<u8>, RefreshError> {
-    let mut child = Command::new(script)
+    let mut command = Command::new(script);
+    for variable in systemd::VARIABLES {
+        command.env_remove(variable);
+    }
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -13,6 +13,8 @@ fn run(verb: &str, text: &str) -> (Output, String, TempDir) {
     let config = directory.path().join("test.toml");
     fs::write(&config, text).unwrap();
     let output = Command::new(binary("harpcallerd"))
+        .arg("--socket")
+        .arg(directory.path().join("control"))
         .arg(verb)
         .arg("--config")
         .arg(config)

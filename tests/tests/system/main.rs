@@ -4,6 +4,7 @@
 //! modules name are those of the client protocol.
 
 mod access;
+mod administration;
 mod assertions;
 mod bad_hosts;
 mod bad_requests;

@@ -5,11 +5,11 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use harp_tests::{Cluster, Daemon, Log, binary, until};
+use harp_tests::{Cluster, Daemon, Log, until};
 
 /// Starts a dispatcher with a pidfile, as a service manager would.
 fn command(cluster: &Cluster) -> Command {
-    let mut command = Command::new(binary("harpcallerd"));
+    let mut command = cluster.command();
     command
         .arg("start")
         .arg("--config")

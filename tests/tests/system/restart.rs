@@ -396,6 +396,8 @@ fn one_store_serves_one_dispatcher() {
     let config = cluster.path("second.toml");
     std::fs::write(&config, text).unwrap();
     let output = std::process::Command::new(harp_tests::binary("harpcallerd"))
+        .arg("--socket")
+        .arg(cluster.path("second"))
         .arg("start")
         .arg("--config")
         .arg(config)

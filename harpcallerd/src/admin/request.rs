@@ -1,0 +1,258 @@
+//! The requests of the administrative socket, as our own commands write them and as the
+//! daemon reads them, whoever has written them.
+
+use harp_proto::{JobId, Json, QueueName};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::record::queue_name;
+
+/// What an administrator asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum AdminRequest {
+    /// Whether the daemon runs.
+    Status {
+        /// Whether to wait for the start to be complete.
+        wait: bool,
+    },
+    /// To end.
+    Stop,
+    /// To end when the last running call has.
+    Drain,
+    /// To read the configuration again.
+    ReloadConfig,
+    /// The jobs.
+    ListJobs {
+        /// Those that have ended too.
+        list_all: bool,
+        /// One a line.
+        stream: bool,
+    },
+    /// One job.
+    JobInfo {
+        /// Which.
+        job: JobId,
+    },
+    /// To cancel a job.
+    CancelJob {
+        /// Which.
+        job: JobId,
+    },
+    /// The queues' names.
+    ListQueues,
+    /// A queue's jobs.
+    ListQueue {
+        /// Which.
+        #[serde(with = "queue_name")]
+        queue: QueueName,
+    },
+    /// To cancel all jobs of a queue.
+    CancelQueue {
+        /// Which.
+        #[serde(with = "queue_name")]
+        queue: QueueName,
+    },
+    /// The hosts registry.
+    ListHosts,
+    /// To run the registry's script.
+    RefreshHosts,
+    /// To delete jobs that have ended.
+    PruneJobs {
+        /// Those submitted longer ago than this, in seconds.
+        max_age: u64,
+    },
+    /// To open the log file anew.
+    ReopenLogs,
+}
+
+/// Why a line is no request.
+#[derive(Debug, thiserror::Error)]
+pub enum NotARequest {
+    /// It is no object with the key `command`, or a key has a wrong type.
+    #[error("not a request: {0}")]
+    Form(#[from] serde_json::Error),
+    /// There is no such command.
+    #[error("unknown command {0:?}")]
+    Command(String),
+    /// It lacks something.
+    #[error("the command {command} needs the key {key:?}")]
+    Missing {
+        /// The command.
+        command: String,
+        /// What it lacks.
+        key: &'static str,
+    },
+    /// A queue cannot have this name.
+    #[error("the queue's name {0}")]
+    Queue(harp_proto::NotAQueueName),
+}
+
+/// Every key that a request can have. Others are passed over.
+#[derive(Deserialize)]
+struct Keys<'a> {
+    command: String,
+    #[serde(default)]
+    wait: bool,
+    #[serde(default)]
+    list_all: bool,
+    #[serde(default)]
+    stream: bool,
+    job: Option<String>,
+    #[serde(borrow)]
+    queue: Option<&'a RawValue>,
+    max_age: Option<u64>,
+}
+
+impl AdminRequest {
+    /// Reads a line. A job id of a wrong form is one that names no job.
+    ///
+    /// # Errors
+    ///
+    /// [`NotARequest`], to be told to whoever sent it.
+    pub fn decode(line: &[u8]) -> Result<AdminRequest, NotARequest> {
+        let keys: Keys<'_> = serde_json::from_slice(line)?;
+        let missing = |key| NotARequest::Missing {
+            command: keys.command.clone(),
+            key,
+        };
+        let job = || {
+            let job = keys.job.as_deref().ok_or_else(|| missing("job"))?;
+            Ok::<_, NotARequest>(job.parse().unwrap_or(JobId::NONE))
+        };
+        let queue = || {
+            let queue = keys.queue.ok_or_else(|| missing("queue"))?;
+            let name = queue.get().parse::<Json>();
+            name.map_err(harp_proto::NotAQueueName::Json)
+                .and_then(|name| QueueName::from_json(&name))
+                .map_err(NotARequest::Queue)
+        };
+        Ok(match keys.command.as_str() {
+            "status" => AdminRequest::Status { wait: keys.wait },
+            "stop" => AdminRequest::Stop,
+            "drain" => AdminRequest::Drain,
+            "reload_config" => AdminRequest::ReloadConfig,
+            "list_jobs" => AdminRequest::ListJobs {
+                list_all: keys.list_all,
+                stream: keys.stream,
+            },
+            "job_info" => AdminRequest::JobInfo { job: job()? },
+            "cancel_job" => AdminRequest::CancelJob { job: job()? },
+            "list_queues" => AdminRequest::ListQueues,
+            "list_queue" => AdminRequest::ListQueue { queue: queue()? },
+            "cancel_queue" => AdminRequest::CancelQueue { queue: queue()? },
+            "list_hosts" => AdminRequest::ListHosts,
+            "refresh_hosts" => AdminRequest::RefreshHosts,
+            "prune_jobs" => AdminRequest::PruneJobs {
+                max_age: keys.max_age.ok_or_else(|| missing("max_age"))?,
+            },
+            "reopen_logs" => AdminRequest::ReopenLogs,
+            _ => return Err(NotARequest::Command(keys.command)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_has_the_form_of_the_specification() {
+        let job = JobId::submitted_at(1_700_000_000_000);
+        let queue: QueueName = r#"{"name":"backup","n":1.0}"#.parse().unwrap();
+        for (request, expected) in [
+            (
+                AdminRequest::Status { wait: true },
+                r#"{"command":"status","wait":true}"#.to_owned(),
+            ),
+            (AdminRequest::Stop, r#"{"command":"stop"}"#.to_owned()),
+            (AdminRequest::Drain, r#"{"command":"drain"}"#.to_owned()),
+            (
+                AdminRequest::ReloadConfig,
+                r#"{"command":"reload_config"}"#.to_owned(),
+            ),
+            (
+                AdminRequest::ListJobs {
+                    list_all: true,
+                    stream: false,
+                },
+                r#"{"command":"list_jobs","list_all":true,"stream":false}"#.to_owned(),
+            ),
+            (
+                AdminRequest::JobInfo { job },
+                format!(r#"{{"command":"job_info","job":"{job}"}}"#),
+            ),
+            (
+                AdminRequest::CancelJob { job },
+                format!(r#"{{"command":"cancel_job","job":"{job}"}}"#),
+            ),
+            (
+                AdminRequest::ListQueues,
+                r#"{"command":"list_queues"}"#.to_owned(),
+            ),
+            (
+                AdminRequest::ListQueue {
+                    queue: queue.clone(),
+                },
+                r#"{"command":"list_queue","queue":{"n":1.0,"name":"backup"}}"#.to_owned(),
+            ),
+            (
+                AdminRequest::CancelQueue { queue },
+                r#"{"command":"cancel_queue","queue":{"n":1.0,"name":"backup"}}"#.to_owned(),
+            ),
+            (
+                AdminRequest::ListHosts,
+                r#"{"command":"list_hosts"}"#.to_owned(),
+            ),
+            (
+                AdminRequest::RefreshHosts,
+                r#"{"command":"refresh_hosts"}"#.to_owned(),
+            ),
+            (
+                AdminRequest::PruneJobs { max_age: 7 },
+                r#"{"command":"prune_jobs","max_age":7}"#.to_owned(),
+            ),
+            (
+                AdminRequest::ReopenLogs,
+                r#"{"command":"reopen_logs"}"#.to_owned(),
+            ),
+        ] {
+            let written = serde_json::to_string(&request).unwrap();
+            assert_eq!(written, expected);
+            assert_eq!(
+                AdminRequest::decode(written.as_bytes()).unwrap(),
+                request,
+                "{written}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_so() {
+        for (line, expected) in [
+            ("", "not a request"),
+            ("[]", "not a request"),
+            (r#"{"wait":true}"#, "command"),
+            (r#"{"command":"dance"}"#, "unknown command \"dance\""),
+            (
+                r#"{"command":"job_info"}"#,
+                "job_info needs the key \"job\"",
+            ),
+            (r#"{"command":"list_queue"}"#, "needs the key \"queue\""),
+            (
+                r#"{"command":"list_queue","queue":"x"}"#,
+                "must be a JSON object",
+            ),
+            (r#"{"command":"prune_jobs","max_age":-1}"#, "not a request"),
+        ] {
+            let error = AdminRequest::decode(line.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_a_wrong_form_names_no_job() {
+        let request = AdminRequest::decode(br#"{"command":"job_info","job":"x"}"#).unwrap();
+        assert_eq!(request, AdminRequest::JobInfo { job: JobId::NONE });
+    }
+}

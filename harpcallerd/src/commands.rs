@@ -1,0 +1,24 @@
+//! The commands, one file each. Those of a running daemon send one request to its
+//! administrative socket and print what it replies.
+
+pub(crate) mod check_config;
+pub(crate) mod completions;
+mod control;
+pub(crate) mod erlang;
+pub(crate) mod hosts;
+pub(crate) mod job;
+pub(crate) mod list;
+pub(crate) mod logs;
+mod output;
+pub(crate) mod prune;
+pub(crate) mod queue;
+pub(crate) mod reload;
+pub(crate) mod start;
+pub(crate) mod status;
+pub(crate) mod stop;
+pub(crate) mod token;
+
+use std::process::ExitCode;
+
+/// What a command comes to; an error is printed to standard error, for exit status 1.
+type Done = anyhow::Result<ExitCode>;

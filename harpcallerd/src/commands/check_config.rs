@@ -1,0 +1,79 @@
+//! `check-config`: the file, and if asked the hosts.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::{StreamExt, stream};
+use harp_client::direct::{Connection, Limits};
+use harp_client::tls::Trust;
+use harpcallerd::config::Config;
+use harpcallerd::hosts::{self, Host};
+use tokio::time::Instant;
+
+use super::Done;
+
+/// Hosts that are connected to at once.
+const AT_ONCE: usize = 64;
+
+pub(crate) fn run(file: &Path, with_hosts: bool) -> Done {
+    let (config, warnings) = Config::read(file)?;
+    for warning in warnings {
+        println!("warning: {warning}");
+    }
+    println!("{}: good", file.display());
+    if !with_hosts {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(check_hosts(&config))
+}
+
+/// Connects to each host as a call would, up to the end of the TLS handshake.
+async fn check_hosts(config: &Config) -> Done {
+    let trust = Trust::new(config.trust.clone())?;
+    if trust.accepts_anything() {
+        println!(
+            "warning: neither ca_file nor known_certs_file is set: \
+             any host's certificate is accepted"
+        );
+    }
+    let registry = hosts::ask_script(&config.registry).await?;
+    let mut hosts: Vec<_> = registry.into_iter().collect();
+    hosts.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    let time = config.execution.connect_timeout;
+    let all = hosts.len();
+    let checks = hosts
+        .into_iter()
+        .map(|(name, host)| check(name, host, &trust, time));
+    // In the order of their names, whoever answers first.
+    let mut failures = stream::iter(checks).buffered(AT_ONCE);
+    let mut failed = 0;
+    while let Some(outcome) = failures.next().await {
+        if let Err(complaint) = outcome {
+            println!("{complaint}");
+            failed += 1;
+        }
+    }
+    println!(
+        "{} of {all} hosts can be reached and are trusted",
+        all - failed
+    );
+    Ok(match failed {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+async fn check(name: String, host: Arc<Host>, trust: &Trust, time: Duration) -> Result<(), String> {
+    let by = Instant::now() + time;
+    match Connection::open(&host.endpoint, trust, Limits::default(), by).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{name}: {error}")),
+    }
+}

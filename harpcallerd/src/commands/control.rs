@@ -1,0 +1,140 @@
+//! A connection to the administrative socket of a running daemon.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use harpcallerd::admin::request::AdminRequest;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+/// The connection.
+pub(super) struct Control {
+    socket: BufReader<UnixStream>,
+}
+
+/// A reply, with the keys that any reply may have.
+#[derive(Debug, Deserialize)]
+pub(super) struct Reply {
+    pub(super) result: String,
+    message: Option<String>,
+    #[serde(default)]
+    errors: std::collections::BTreeMap<String, String>,
+    pub(super) pid: Option<String>,
+    pub(super) cancelled: Option<bool>,
+    #[serde(default)]
+    pub(super) restart_needed: Vec<String>,
+    pub(super) info: Option<Box<RawValue>>,
+    #[serde(default)]
+    pub(super) jobs: Vec<Box<RawValue>>,
+    #[serde(default)]
+    pub(super) queues: Vec<Box<RawValue>>,
+    #[serde(default)]
+    pub(super) hosts: Vec<Box<RawValue>>,
+}
+
+impl Control {
+    /// Connects; `None` if no daemon listens there.
+    pub(super) fn find(path: &Path) -> anyhow::Result<Option<Control>> {
+        match UnixStream::connect(path) {
+            Ok(socket) => Ok(Some(Control {
+                socket: BufReader::new(socket),
+            })),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) => {
+                let hint = match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "; the socket is for the daemon's own user and root"
+                    }
+                    _ => "",
+                };
+                Err(anyhow!(
+                    "cannot connect to {}: {error}{hint}",
+                    path.display()
+                ))
+            }
+        }
+    }
+
+    /// Connects.
+    pub(super) fn connect(path: &Path) -> anyhow::Result<Control> {
+        Control::find(path)?.with_context(|| {
+            format!(
+                "harpcallerd is not running: no daemon answers at {} (--socket)",
+                path.display()
+            )
+        })
+    }
+
+    /// Sends a request.
+    pub(super) fn send(&mut self, request: &AdminRequest) -> anyhow::Result<()> {
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        let socket = self.socket.get_mut();
+        socket
+            .write_all(&line)
+            .context("cannot speak to the daemon")
+    }
+
+    /// Bounds the wait for each reply; a wait that takes longer is an `io::Error` of the
+    /// kind `WouldBlock`.
+    pub(super) fn wait_at_most(&mut self, time: Duration) -> io::Result<()> {
+        let least = Duration::from_millis(1);
+        self.socket
+            .get_mut()
+            .set_read_timeout(Some(time.max(least)))
+    }
+
+    /// The next line; `None` if the daemon has closed the connection.
+    pub(super) fn line(&mut self) -> io::Result<Option<String>> {
+        let mut line = String::new();
+        Ok((self.socket.read_line(&mut line)? > 0 && line.ends_with('\n')).then_some(line))
+    }
+
+    /// Sends a request and waits for its reply, whatever that is.
+    pub(super) fn ask(&mut self, request: &AdminRequest) -> anyhow::Result<Reply> {
+        self.send(request)?;
+        let line = self.line().context("cannot hear the daemon")?;
+        read(&line.context("the daemon ended before it answered")?)
+    }
+
+    /// The same, with every result but `ok` as an error.
+    pub(super) fn ask_for(&mut self, request: &AdminRequest) -> anyhow::Result<Reply> {
+        self.ask(request)?.ok()
+    }
+}
+
+impl Reply {
+    /// Everything but `ok` becomes the error that it stands for.
+    pub(super) fn ok(self) -> anyhow::Result<Reply> {
+        match self.result.as_str() {
+            "ok" => Ok(self),
+            "no_such_job" => bail!("no such job"),
+            _ => {
+                let parts = self.errors.iter();
+                let mut problems: Vec<_> =
+                    parts.map(|(part, why)| format!("{part}: {why}")).collect();
+                problems.extend(self.message);
+                if problems.is_empty() {
+                    problems.push(format!("the daemon answered {:?}", self.result));
+                }
+                bail!("{}", problems.join("\n"))
+            }
+        }
+    }
+}
+
+/// A line of the daemon's.
+pub(super) fn read<T: DeserializeOwned>(line: &str) -> anyhow::Result<T> {
+    serde_json::from_str(line).context("the daemon's answer is not understood")
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
+}

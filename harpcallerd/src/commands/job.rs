@@ -1,0 +1,31 @@
+//! `info` and `cancel`: one job.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use harp_proto::JobId;
+use harpcallerd::admin::request::AdminRequest;
+
+use super::Done;
+use super::control::Control;
+use super::output::{Columns, Job, print};
+
+pub(crate) fn info(socket: &Path, job: &str) -> Done {
+    let reply = Control::connect(socket)?.ask_for(&AdminRequest::JobInfo { job: id(job) })?;
+    let info = reply.info.context("the daemon's answer has no job")?;
+    print(&[Job::line(info.get(), Columns::Client)?])
+}
+
+pub(crate) fn cancel(socket: &Path, job: &str) -> Done {
+    let reply = Control::connect(socket)?.ask_for(&AdminRequest::CancelJob { job: id(job) })?;
+    if reply.cancelled == Some(false) {
+        eprintln!("harpcallerd: the job had ended before");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A text of a wrong form names no job.
+fn id(text: &str) -> JobId {
+    text.parse().unwrap_or(JobId::NONE)
+}

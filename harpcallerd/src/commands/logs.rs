@@ -1,0 +1,14 @@
+//! `reopen-logs`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use harpcallerd::admin::request::AdminRequest;
+
+use super::Done;
+use super::control::Control;
+
+pub(crate) fn reopen(socket: &Path) -> Done {
+    Control::connect(socket)?.ask_for(&AdminRequest::ReopenLogs)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,93 @@
+//! Printing lists.
+
+use std::io::{self, BufWriter, StdoutLock, Write};
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Done;
+use super::control::read;
+
+/// Lines on their way to standard output.
+pub(super) struct Output(BufWriter<StdoutLock<'static>>);
+
+/// A job as the daemon lists it. What is not printed is left out; the rest is copied.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Job {
+    job: Box<RawValue>,
+    call: Box<RawValue>,
+    time: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    queue: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    running: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    client: Option<Box<RawValue>>,
+}
+
+/// What a job's line has beside its call and times.
+#[derive(Clone, Copy)]
+pub(super) enum Columns {
+    Plain,
+    Queue,
+    Running,
+    Client,
+}
+
+impl Job {
+    /// The line to print.
+    pub(super) fn line(text: &str, columns: Columns) -> anyhow::Result<String> {
+        let mut job: Job = read(text)?;
+        match columns {
+            // A job without a queue says so.
+            Columns::Queue => job.queue = Some(job.queue.map_or_else(null, Ok)?),
+            _ => job.queue = None,
+        }
+        if !matches!(columns, Columns::Running) {
+            job.running = None;
+        }
+        if !matches!(columns, Columns::Client) {
+            job.client = None;
+        }
+        Ok(serde_json::to_string(&job)?)
+    }
+}
+
+fn null() -> serde_json::Result<Box<RawValue>> {
+    RawValue::from_string("null".to_owned())
+}
+
+impl Output {
+    pub(super) fn new() -> Output {
+        Output(BufWriter::new(io::stdout().lock()))
+    }
+
+    /// Prints a line.
+    pub(super) fn line(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.0, "{line}")
+    }
+
+    /// Shows what has been printed so far.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Prints these lines.
+pub(super) fn print(lines: &[impl AsRef<str>]) -> Done {
+    let mut output = Output::new();
+    let printed = lines
+        .iter()
+        .try_for_each(|line| output.line(line.as_ref()))
+        .and_then(|()| output.flush());
+    finished(printed)
+}
+
+/// A reader that has seen enough, such as head(1), is no failure.
+pub(super) fn finished(printed: io::Result<()>) -> Done {
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

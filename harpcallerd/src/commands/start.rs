@@ -1,0 +1,48 @@
+//! `start`: the daemon itself.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use harp_service::logging;
+use harp_service::systemd::{self, Notifier};
+use harpcallerd::config::Config;
+use harpcallerd::daemon::{self, Setup};
+use tracing::level_filters::LevelFilter;
+use tracing::warn;
+
+use super::Done;
+
+pub(crate) fn run(
+    config_file: PathBuf,
+    debug: bool,
+    pidfile: Option<PathBuf>,
+    socket: PathBuf,
+) -> Done {
+    // Before there is any other thread.
+    let handed_over = systemd::listening_sockets()?;
+    let notifier = Notifier::from_environment().context("NOTIFY_SOCKET cannot be used")?;
+    let (mut config, warnings) = Config::read(&config_file)?;
+    if debug {
+        config.log.level = LevelFilter::DEBUG;
+    }
+    logging::init(&config.log)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let ended = runtime.block_on(daemon::run(Setup {
+        config_file,
+        config,
+        socket,
+        pidfile,
+        handed_over,
+        notifier,
+    }));
+    // What blocks in a thread of its own by now is a read that nobody waits for.
+    runtime.shutdown_background();
+    ended.map(|()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,69 @@
+//! What is asked of the daemon as a whole, by signals and by administrators.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use harp_service::signals::{ServiceSignal, Signals};
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use crate::admin::Order;
+use crate::reload::{Refused, Reloaded};
+
+/// Something to do.
+pub(super) enum Event {
+    /// End, running calls within `stop_grace`.
+    Stop,
+    /// End when nothing runs any more.
+    Drain,
+    /// Read the configuration again, and say what came of it if somebody waits for that.
+    Reload(Option<oneshot::Sender<Result<Reloaded, Refused>>>),
+}
+
+/// Where events come from.
+pub(super) struct Events {
+    signals: Signals,
+    orders: mpsc::Receiver<Order>,
+}
+
+impl Events {
+    /// Catches the signals from now on.
+    pub(super) fn catch(orders: mpsc::Receiver<Order>) -> io::Result<Events> {
+        Ok(Events {
+            signals: Signals::catch()?,
+            orders,
+        })
+    }
+
+    /// The next event. Cancel safe.
+    pub(super) async fn next(&mut self) -> Event {
+        tokio::select! {
+            biased;
+            signal = self.signals.next() => match signal {
+                ServiceSignal::Stop => Event::Stop,
+                ServiceSignal::Reload => Event::Reload(None),
+            },
+            Some(order) = self.orders.recv() => match order {
+                Order::Stop => Event::Stop,
+                Order::Drain => Event::Drain,
+                Order::Reload(reply) => Event::Reload(Some(reply)),
+            },
+        }
+    }
+
+    /// Completes when a start that is under way has to be given up.
+    pub(super) async fn end_of_start(&mut self) {
+        loop {
+            match self.next().await {
+                Event::Stop | Event::Drain => return,
+                Event::Reload(None) => warn!("not reloaded, the start is not complete"),
+                Event::Reload(Some(reply)) => {
+                    let why = "harpcallerd is starting; status --wait waits for it";
+                    let refused = Refused::Parts(BTreeMap::from([("start", why.to_owned())]));
+                    // Whoever does not wait any more does not need the answer.
+                    let _ = reply.send(Err(refused));
+                }
+            }
+        }
+    }
+}

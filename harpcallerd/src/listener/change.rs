@@ -1,0 +1,202 @@
+//! Which listeners are open, and how that changes while the daemon runs: what is new is
+//! opened before what is not wanted any more is closed.
+
+use std::io;
+
+use harp_service::accept::Acceptor;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Hall, Listener, ListenerPlace, ListenerSettings, ListeningSocket};
+use crate::config::Config;
+
+/// What the configuration, or the service manager, wants to be listened on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    /// A `[[listener]]`, or an address of `listen` as one: plain, for everybody.
+    Configured(ListenerSettings),
+    /// From the service manager, which decides about the address, in the place of the
+    /// addresses of `listen`.
+    HandedOver,
+}
+
+/// Listening sockets that are not accepted from yet: clients that connect wait.
+#[derive(Debug, Default)]
+pub struct Opened(Vec<(Origin, Vec<Listener>)>);
+
+/// The open listeners. Dropping it closes them, with whoever is in their backlogs, unless
+/// somebody else has them open too; sessions go on then.
+#[derive(Debug)]
+pub struct Listeners {
+    hall: Hall,
+    open: Vec<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    origin: Origin,
+    name: String,
+    /// Cancelled to close the sockets once everybody in the backlog has been accepted.
+    closing: CancellationToken,
+    /// Dropping it closes the sockets at once.
+    accepting: JoinSet<()>,
+}
+
+impl Origin {
+    fn place(&self) -> Option<&ListenerPlace> {
+        match self {
+            Origin::Configured(settings) => Some(&settings.place),
+            Origin::HandedOver => None,
+        }
+    }
+}
+
+impl Opened {
+    /// Opens everything that the configuration asks for, or nothing. Sockets that were
+    /// handed over stand for the addresses of `listen`.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be opened, with its name in the message.
+    pub async fn at_start(
+        config: &Config,
+        handed_over: Option<Vec<std::net::TcpListener>>,
+    ) -> anyhow::Result<Opened> {
+        let is_handed_over = handed_over.is_some();
+        let mut opened = Opened::missing(&[], &wanted(config, is_handed_over)).await?;
+        if let Some(sockets) = handed_over {
+            info!("listening on sockets that were handed over; the key listen is not used");
+            let listeners = sockets
+                .into_iter()
+                .map(|socket| {
+                    let socket = TcpListener::from_std(socket)?;
+                    Ok(Listener {
+                        socket: ListeningSocket::Network(Acceptor::new(socket), None),
+                        requires_authentication: false,
+                    })
+                })
+                .collect::<io::Result<_>>()?;
+            opened.0.push((Origin::HandedOver, listeners));
+        }
+        Ok(opened)
+    }
+
+    /// Opens what is wanted and not there.
+    async fn missing(there: &[&Origin], wanted: &[Origin]) -> anyhow::Result<Opened> {
+        let mut opened = Opened::default();
+        for origin in wanted {
+            let Origin::Configured(settings) = origin else {
+                continue;
+            };
+            // One at the same place keeps its settings until a restart.
+            let is_there = |other: &&Origin| other.place() == origin.place();
+            if !there.iter().any(is_there) {
+                let listeners = Listener::open(settings).await?;
+                opened.0.push((origin.clone(), listeners));
+            }
+        }
+        Ok(opened)
+    }
+}
+
+impl Listeners {
+    /// Accepts from these sockets, a session for each connection.
+    #[must_use]
+    pub fn start(opened: Opened, hall: Hall) -> Listeners {
+        let mut listeners = Listeners {
+            hall,
+            open: Vec::new(),
+        };
+        listeners.accept_from(opened);
+        listeners
+    }
+
+    /// Opens what another configuration asks for and is not open yet, to be given to
+    /// [`Listeners::change`].
+    ///
+    /// # Errors
+    ///
+    /// What cannot be opened, with its name in the message. Then nothing has been.
+    pub async fn open_missing(&self, config: &Config) -> anyhow::Result<Opened> {
+        let there: Vec<_> = self.open.iter().map(|open| &open.origin).collect();
+        Opened::missing(&there, &wanted(config, self.are_handed_over())).await
+    }
+
+    /// Accepts from what has been opened, then closes what the configuration does not
+    /// want any more: whoever is in a backlog is still served. Returns the keys whose
+    /// change needs a restart.
+    pub fn change(&mut self, opened: Opened, config: &Config) -> Vec<&'static str> {
+        self.accept_from(opened);
+        let wanted = wanted(config, self.are_handed_over());
+        let is_wanted = |open: &Open| {
+            let place = open.origin.place();
+            place.is_none() || wanted.iter().any(|wanted| wanted.place() == place)
+        };
+        for open in self.open.extract_if(.., |open| !is_wanted(open)) {
+            info!(address = open.name, "no longer listening");
+            open.closing.cancel();
+            let mut accepting = open.accepting;
+            accepting.detach_all();
+        }
+        let is_changed = |open: &Open| {
+            matches!(open.origin, Origin::Configured(_)) && !wanted.contains(&open.origin)
+        };
+        match self.open.iter().any(is_changed) {
+            true => vec!["listener"],
+            false => Vec::new(),
+        }
+    }
+
+    /// True if the service manager decides about the addresses of `listen`.
+    #[must_use]
+    pub fn are_handed_over(&self) -> bool {
+        self.open
+            .iter()
+            .any(|open| open.origin == Origin::HandedOver)
+    }
+
+    fn accept_from(&mut self, opened: Opened) {
+        for (origin, listeners) in opened.0 {
+            let closing = CancellationToken::new();
+            let mut accepting = JoinSet::new();
+            let names: Vec<_> = listeners.iter().map(Listener::name).collect();
+            for listener in listeners {
+                if listener.is_open_to_all() {
+                    warn!(
+                        address = listener.name(),
+                        "whoever can connect here can make every call: nobody has to \
+                         authenticate, and there are no [[allow]] rules"
+                    );
+                }
+                info!(address = listener.name(), "listening");
+                accepting.spawn(listener.accept(self.hall.clone(), closing.clone()));
+            }
+            self.open.push(Open {
+                origin,
+                name: names.join(", "),
+                closing,
+                accepting,
+            });
+        }
+    }
+}
+
+/// What a configuration asks for, each place once.
+fn wanted(config: &Config, is_handed_over: bool) -> Vec<Origin> {
+    let plain = config.listen.iter().map(|address| ListenerSettings {
+        place: ListenerPlace::Address(address.clone()),
+        tls: None,
+        requires_authentication: false,
+    });
+    let plain = plain.filter(|_| !is_handed_over);
+    let mut wanted: Vec<Origin> = Vec::new();
+    for settings in plain.chain(config.listeners.iter().cloned()) {
+        let origin = Origin::Configured(settings);
+        if !wanted.contains(&origin) {
+            wanted.push(origin);
+        }
+    }
+    wanted
+}

@@ -1,0 +1,179 @@
+//! From the configuration in force to another one: what changes live, what needs a
+//! restart. Everything that can fail is done before anything changes, so that a bad file
+//! leaves all as it was.
+//!
+//! What is in force reaches the parts of the daemon as values: [`InForce`] has one
+//! channel for each kind, and each part has the receiver of what it uses.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use harp_client::tls::Trust;
+use harp_service::report::with_causes;
+use harp_service::settings::Warning;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::config::{ClientLimits, Config};
+use crate::hosts::Refresher;
+use crate::identity::tokens::TokensFile;
+use crate::job::Rules;
+use crate::listener::Listeners;
+
+/// The configuration has been applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Keys whose new values are in force after the next start only.
+    pub restart_needed: Vec<&'static str>,
+}
+
+/// The configuration has not been applied; the one in force stays, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// The file is wrong: every problem with its line, key and what was expected.
+    File(String),
+    /// The file is right, but what it asks for cannot be had, by the part of the daemon
+    /// that it is for.
+    Parts(BTreeMap<&'static str, String>),
+}
+
+/// What the parts of the daemon go by at the moment.
+#[derive(Debug)]
+pub struct InForce {
+    /// The file that it comes from.
+    pub file: PathBuf,
+    /// All of it. Keys that need a restart have the values of the start.
+    pub config: Config,
+    /// To whatever runs jobs.
+    pub rules: watch::Sender<Arc<Rules>>,
+    /// To whatever serves clients.
+    pub clients: watch::Sender<ClientLimits>,
+    /// To whatever asks clients who they are.
+    pub tokens: watch::Sender<Option<Arc<TokensFile>>>,
+}
+
+impl InForce {
+    /// What is in force from a start on.
+    ///
+    /// # Errors
+    ///
+    /// If a file that the configuration names cannot be used.
+    pub fn new(file: PathBuf, config: Config) -> anyhow::Result<InForce> {
+        let trust = Trust::new(config.trust.clone())?;
+        warn_of_any_certificate(&trust);
+        let tokens = config.tokens_file.as_deref().map(TokensFile::read);
+        let rules = Rules {
+            limits: config.execution.clone(),
+            trust,
+        };
+        Ok(InForce {
+            file,
+            tokens: watch::Sender::new(tokens.transpose()?.map(Arc::new)),
+            rules: watch::Sender::new(Arc::new(rules)),
+            clients: watch::Sender::new(config.clients),
+            config,
+        })
+    }
+
+    /// Reads the file again and applies it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]; nothing has changed then.
+    pub async fn reload(
+        &mut self,
+        listeners: &mut Listeners,
+        refresher: &Refresher,
+    ) -> Result<Reloaded, Refused> {
+        let Read {
+            mut config,
+            warnings,
+            trust,
+            tokens,
+        } = read(&self.file).await?;
+        let opened = listeners.open_missing(&config).await;
+        let opened = opened.map_err(|error| refused("listen", with_causes(error.as_ref())))?;
+
+        // Nothing below is refused.
+        for warning in warnings {
+            warn!("{warning}");
+        }
+        let mut restart_needed = needs_restart(&self.config, &config);
+        if listeners.are_handed_over() && config.listen != self.config.listen {
+            restart_needed.push("listen");
+        }
+        config.stream_directory = self.config.stream_directory.clone();
+        config.cache_size = self.config.cache_size;
+        restart_needed.extend(listeners.change(opened, &config));
+        warn_of_any_certificate(&trust);
+        self.rules.send_replace(Arc::new(Rules {
+            limits: config.execution.clone(),
+            trust,
+        }));
+        self.clients.send_replace(config.clients);
+        self.tokens.send_replace(tokens);
+        refresher.configure(config.registry.clone()).await;
+        self.config = config;
+        info!(
+            restart_needed = restart_needed.join(", "),
+            "configuration reloaded"
+        );
+        Ok(Reloaded { restart_needed })
+    }
+}
+
+/// What a reload has read, checked.
+struct Read {
+    config: Config,
+    warnings: Vec<Warning>,
+    trust: Trust,
+    tokens: Option<Arc<TokensFile>>,
+}
+
+/// Says so if the configuration lets every host through.
+fn warn_of_any_certificate(trust: &Trust) {
+    if trust.accepts_anything() {
+        warn!("neither ca_file nor known_certs_file is set: any host's certificate is accepted");
+    }
+}
+
+/// The file, checked, with the files that it names.
+async fn read(file: &Path) -> Result<Read, Refused> {
+    let file = file.to_owned();
+    let reading = tokio::task::spawn_blocking(move || {
+        let (config, warnings) =
+            Config::read(&file).map_err(|error| Refused::File(with_causes(&error)))?;
+        let trust = Trust::new(config.trust.clone())
+            .map_err(|error| refused("trust", with_causes(&error)))?;
+        let tokens = config.tokens_file.as_deref().map(TokensFile::read);
+        let tokens = tokens
+            .transpose()
+            .map_err(|error| refused("tokens_file", with_causes(&error)))?;
+        Ok(Read {
+            config,
+            warnings,
+            trust,
+            tokens: tokens.map(Arc::new),
+        })
+    });
+    // The panic itself is in the log.
+    let panicked = |_| Refused::File("reading it met a fault of this program".to_owned());
+    reading.await.map_err(panicked)?
+}
+
+fn refused(part: &'static str, why: String) -> Refused {
+    Refused::Parts(BTreeMap::from([(part, why)]))
+}
+
+/// Keys that are different and cannot change while the daemon runs.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    if old.stream_directory != new.stream_directory {
+        keys.push("stream_directory");
+    }
+    if old.cache_size != new.cache_size {
+        keys.push("cache_size");
+    }
+    keys
+}
