@@ -27,8 +27,8 @@ pub(super) async fn answer(
 ) -> io::Result<()> {
     let reply = match request {
         AdminRequest::Status { wait } => status(desk, wait).await,
-        AdminRequest::Stop => end(desk, Order::Stop).await,
-        AdminRequest::Drain => end(desk, Order::Drain).await,
+        AdminRequest::Stop => return end(desk, Order::Stop, administrator).await,
+        AdminRequest::Drain => return end(desk, Order::Drain, administrator).await,
         AdminRequest::ReloadConfig => reload(desk).await,
         request => {
             let office = desk.office.borrow().clone();
@@ -108,11 +108,14 @@ async fn status(desk: &AdminDesk, wait: bool) -> Vec<u8> {
     line(&json!({"result": if runs { "running" } else { "stopped" }}))
 }
 
-async fn end(desk: &AdminDesk, order: Order) -> Vec<u8> {
+/// Answers first: the daemon may have ended a moment after it has the order.
+async fn end(desk: &AdminDesk, order: Order, administrator: &mut Administrator) -> io::Result<()> {
     info!(?order, "an administrator asked");
+    let reply = line(&json!({"result": "ok", "pid": std::process::id().to_string()}));
+    let answered = administrator.write(&reply).await;
     // If nobody takes it, the daemon is stopping as it is.
     let _ = desk.orders.send(order).await;
-    line(&json!({"result": "ok", "pid": std::process::id().to_string()}))
+    answered
 }
 
 async fn reload(desk: &AdminDesk) -> Vec<u8> {

@@ -89,7 +89,7 @@ fn a_start_can_be_waited_for_and_stopped() {
         let told = complaint(&cluster.run(arguments), 1);
         assert!(told.contains("starting"), "{told}");
     }
-    let patient = waiting(&["status", "--wait"]);
+    let patient = waiting(&["status", "--wait", "--timeout", "60"]);
     assert!(cluster.run(&["stop"]).status.success());
     assert!(daemon.wait().success());
 
