@@ -253,7 +253,8 @@ impl Cluster {
     #[must_use]
     pub fn fail_to_start(&self) -> String {
         self.write_config();
-        let started = Command::new(binary("harpcallerd"))
+        let started = self
+            .command()
             .args(["start", "--config"])
             .arg(self.config())
             .output()

@@ -78,7 +78,9 @@ fn following_goes_on_where_it_was_after_a_restart_of_the_dispatcher() {
     let mut line = vec!["web01", "blob"];
     line.resize(2 + PACKETS, &size);
     let job = detached(&cluster, &line);
-    Harp::of(&cluster, &["result", "--wait", &job]).run().expect(0);
+    Harp::of(&cluster, &["result", "--wait", &job])
+        .run()
+        .expect(0);
 
     // More than the pipes and sockets on the way hold, so the dispatcher has to stop in
     // the middle of it.

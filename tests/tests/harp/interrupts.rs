@@ -134,11 +134,7 @@ fn hosts_that_were_not_called_are_not_called_any_more() {
         "--parallel",
         "1",
     ];
-    let line = [
-        &line[..],
-        &["--on-interrupt", "cancel", "feed", &path],
-    ]
-    .concat();
+    let line = [&line[..], &["--on-interrupt", "cancel", "feed", &path]].concat();
     let mut running = Harp::of(&cluster, &line).start();
     feed.send("1");
     until("the packet is there", || {
