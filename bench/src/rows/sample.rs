@@ -1,0 +1,38 @@
+//! The job that all rows use, as the store keeps it.
+
+use harp_proto::JobId;
+use harpcallerd::clock;
+use harpcallerd::record::{CallRecord, LiveRecord, QueueRecord};
+
+/// What [`CALL`](super::submits::CALL) comes to in the store, in its queue if `waits`,
+/// else started.
+pub(crate) fn job(sequence: u64, waits: bool) -> anyhow::Result<(JobId, CallRecord, LiveRecord)> {
+    let submitted = clock::now();
+    let queue = match waits {
+        false => None,
+        true => Some(QueueRecord {
+            name: "{\"bench\":1}".parse()?,
+            concurrency: 1,
+        }),
+    };
+    let call = CallRecord {
+        host: "bench".to_owned(),
+        procedure: "hold".to_owned(),
+        arguments: "[]".parse()?,
+        info: "null".parse()?,
+        timeout: None,
+        max_exec_time: None,
+        queue: queue.clone(),
+        submitted,
+        client: None,
+        key: None,
+    };
+    let live = LiveRecord {
+        sequence,
+        queue,
+        started: (!waits).then_some(submitted),
+        start_by: None,
+        submitted,
+    };
+    Ok((JobId::submitted_at(submitted), call, live))
+}

@@ -1,0 +1,143 @@
+//! A store with a million ended jobs: what it costs on disk, in memory, at a start, and
+//! for one more job.
+
+use std::process::Command;
+use std::time::Instant;
+
+use futures_util::future::try_join_all;
+use harp_proto::Outcome;
+use harpcallerd::clock;
+use harpcallerd::record::EndRecord;
+use harpcallerd::segment::SegmentBuilder;
+use harpcallerd::store::{Place, Store, StoreOptions};
+
+use super::Plan;
+use super::sample::job;
+use crate::load::Client;
+use crate::report::{Figure, Wanted};
+use crate::site::Site;
+
+/// Jobs that are written at the same time.
+const AT_ONCE: u64 = 256;
+
+/// Jobs whose cost is compared.
+const COMPARED: u64 = 1024;
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+pub(super) async fn measure(plan: Plan) -> anyhow::Result<Vec<Figure>> {
+    let site = Site::new()?;
+    let directory = site.path("jobs");
+    let store = Store::open(&directory, StoreOptions::default())?;
+    // What is cold at the very first is no matter of the number of jobs.
+    fill(&store, COMPARED).await?;
+    let start = Instant::now();
+    fill(&store, COMPARED).await?;
+    let first = start.elapsed().as_secs_f64() / COMPARED as f64;
+    fill(&store, plan.ended_jobs.saturating_sub(2 * COMPARED)).await?;
+    let start = Instant::now();
+    fill(&store, COMPARED).await?;
+    let last = start.elapsed().as_secs_f64() / COMPARED as f64;
+    store.close().await;
+    let disk = disk_usage(&site)? / plan.ended_jobs as f64;
+
+    let store = Store::open(&directory, StoreOptions::default())?;
+    for sequence in 0..plan.queued_jobs {
+        let (id, call, live) = job(sequence, true)?;
+        store.submit(id, &call, &live).await?;
+    }
+    store.close().await;
+
+    let host = site.reference(&["host"])?;
+    let start = Instant::now();
+    let dispatcher = site.harpcallerd(&[("bench", host.address)])?;
+    // The address is bound before the store is open; what answers is ready.
+    let mut client = Client::persistent(dispatcher.address).await?;
+    let ready = start.elapsed().as_secs_f64();
+    client.ask(super::submits::CALL).await?;
+    let resident = dispatcher.resident()?;
+
+    let figure = |name, unit, value, reference, wanted| Figure {
+        name,
+        unit,
+        value,
+        reference,
+        wanted,
+    };
+    Ok(vec![
+        figure(
+            "disk for each ended job with ten 120-byte packets",
+            "bytes",
+            disk,
+            None,
+            Wanted::AtMost(3072.0),
+        ),
+        figure(
+            "start with many ended and 10,000 queued jobs",
+            "s",
+            ready,
+            None,
+            Wanted::AtMost(2.0),
+        ),
+        figure(
+            "memory with many ended jobs in the store",
+            "MiB",
+            resident / MIB,
+            None,
+            Wanted::AtMost(200.0),
+        ),
+        figure(
+            "cost of one more job when many are stored, against the first thousand",
+            "times",
+            last / first,
+            None,
+            Wanted::AtMost(1.2),
+        ),
+    ])
+}
+
+/// Writes jobs from their submission to their end, ten packets of 120 bytes each.
+pub(super) async fn fill(store: &Store, jobs: u64) -> anyhow::Result<()> {
+    let each = jobs.div_ceil(AT_ONCE);
+    let tasks = (0..AT_ONCE.min(jobs)).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for sequence in 0..each {
+                run(&store, sequence).await?;
+            }
+            anyhow::Ok(())
+        })
+    });
+    for done in try_join_all(tasks).await? {
+        done?;
+    }
+    Ok(())
+}
+
+async fn run(store: &Store, sequence: u64) -> anyhow::Result<()> {
+    let (id, call, live) = job(sequence, false)?;
+    store.submit(id, &call, &live).await?;
+    let mut segment = SegmentBuilder::new(0);
+    for number in 0..10 {
+        let text = format!("\"{number:>0$}\"", 118);
+        segment.push(live.submitted, &text.parse()?);
+    }
+    store.append(id, vec![segment.finish()]).await?.await?;
+    let end = EndRecord {
+        started: live.started,
+        ended: clock::now(),
+        outcome: Outcome::Returned("null".parse()?),
+        packets: 10,
+    };
+    store.finish(id, &end, Place::Free).await?;
+    Ok(())
+}
+
+fn disk_usage(site: &Site) -> anyhow::Result<f64> {
+    let output = Command::new("du")
+        .args(["-s", "-B1"])
+        .arg(site.path("jobs"))
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.split_whitespace().next().unwrap_or_default().parse()?)
+}

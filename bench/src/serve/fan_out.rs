@@ -1,0 +1,47 @@
+//! Writes the same lines to many sockets at once.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use harp_proto::client::Packet;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
+/// How much is written at once.
+const CHUNK: usize = 64 * 1024;
+
+pub(super) async fn serve(
+    listener: TcpListener,
+    followers: usize,
+    packets: u64,
+) -> anyhow::Result<()> {
+    let mut lines = BytesMut::new();
+    for number in 0..packets {
+        let data = super::host::small_packet(number);
+        Packet::encode_parts(&mut lines, number, data.as_bytes(), None);
+    }
+    let lines: Arc<[u8]> = lines.as_ref().into();
+    loop {
+        let mut sockets = Vec::with_capacity(followers);
+        while sockets.len() < followers {
+            let (socket, _) = listener.accept().await?;
+            // The first connection of all only asks whether somebody listens.
+            if socket.peer_addr().is_ok() {
+                let mut byte = [0];
+                if socket.peek(&mut byte).await.is_ok_and(|length| length > 0) {
+                    sockets.push(socket);
+                }
+            }
+        }
+        for mut socket in sockets {
+            let lines = Arc::clone(&lines);
+            tokio::spawn(async move {
+                for chunk in lines.chunks(CHUNK) {
+                    if socket.write_all(chunk).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! A host that streams as fast as TLS allows: what a dispatcher is to be fed with.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use bytes::BytesMut;
+use harp_proto::Json;
+use harp_proto::host::Request;
+use rustls::ServerConfig;
+use rustls::crypto::ring::default_provider;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// How much is written at once.
+const CHUNK: usize = 16 * 1024;
+
+/// The data of a small packet, JSON text.
+pub(super) fn small_packet(number: u64) -> String {
+    format!("\"line {number} of the output\"")
+}
+
+pub(super) async fn serve(listener: TcpListener, directory: &Path) -> anyhow::Result<()> {
+    let certificate = CertificateDer::from_pem_file(directory.join("host.cert.pem"))?;
+    let key = PrivateKeyDer::from_pem_file(directory.join("host.key.pem"))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)?;
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    loop {
+        let (socket, _) = listener.accept().await?;
+        let acceptor = acceptor.clone();
+        // A caller that is gone is none of the host's business.
+        tokio::spawn(async move { call(socket, acceptor).await.ok() });
+    }
+}
+
+async fn call(socket: TcpStream, acceptor: TlsAcceptor) -> anyhow::Result<()> {
+    socket.set_nodelay(true)?;
+    let mut stream = BufReader::new(acceptor.accept(socket).await?);
+    let mut line = Vec::new();
+    stream.read_until(b'\n', &mut line).await?;
+    line.pop();
+    let request = Request::decode(&line.into())
+        .map_err(|failure| anyhow::anyhow!("no request: {failure}"))?;
+    stream
+        .write_all(b"{\"harp\":1,\"stream_result\":true}\n")
+        .await?;
+    stream.flush().await?;
+    let numbers = numbers(&request.arguments)?;
+    let number = |index: usize| numbers.get(index).copied().context("too few arguments");
+    match request.procedure.as_str() {
+        // N small packets, as fast as they go.
+        "stream" => {
+            let mut lines = String::new();
+            for number in 0..number(0)? {
+                // Writing to a string cannot fail.
+                let _ = writeln!(lines, "{{\"stream\":{}}}", small_packet(number));
+                if lines.len() >= CHUNK {
+                    stream.write_all(lines.as_bytes()).await?;
+                    lines.clear();
+                }
+            }
+            stream.write_all(lines.as_bytes()).await?;
+        }
+        // N packets with the time of each in nanoseconds since 1970, some milliseconds
+        // apart.
+        "paced" => {
+            let mut beat = tokio::time::interval(Duration::from_millis(number(1)?));
+            for _ in 0..number(0)? {
+                beat.tick().await;
+                let line = format!("{{\"stream\":{}}}\n", nanoseconds());
+                stream.write_all(line.as_bytes()).await?;
+                stream.flush().await?;
+            }
+        }
+        // Nothing, until the caller closes.
+        _ => {
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await?;
+            return Ok(());
+        }
+    }
+    stream.write_all(b"{\"result\":null}\n").await?;
+    stream.shutdown().await?;
+    Ok(())
+}
+
+/// The time in nanoseconds since 1970.
+pub(crate) fn nanoseconds() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn numbers(arguments: &Json) -> anyhow::Result<Vec<u64>> {
+    serde_json::from_slice(arguments.as_bytes()).context("arguments are whole numbers")
+}
+
+/// The request for such a procedure, as a line.
+pub(super) fn request(procedure: &str, arguments: Json) -> BytesMut {
+    let mut line = BytesMut::new();
+    Request {
+        procedure: procedure.to_owned(),
+        arguments,
+        user: "relay".to_owned(),
+        password: "none".into(),
+    }
+    .encode(&mut line);
+    line
+}
