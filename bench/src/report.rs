@@ -38,7 +38,7 @@ pub(crate) enum Wanted {
 pub(crate) struct Report {
     quick: bool,
     repeat: usize,
-    figures: Vec<(Figure, Vec<(f64, Option<f64>)>)>,
+    figures: Vec<(Figure, Vec<Measured>)>,
 }
 
 impl Report {
@@ -137,6 +137,9 @@ impl Report {
     }
 }
 
+/// A value and that of its reference.
+type Measured = (f64, Option<f64>);
+
 /// One line of the table.
 struct Row {
     value: f64,
@@ -148,7 +151,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(figure: &Figure, all: &[(f64, Option<f64>)]) -> Row {
+    fn of(figure: &Figure, all: &[Measured]) -> Row {
         let value = median(all.iter().map(|measured| measured.0));
         let references: Vec<f64> = all.iter().filter_map(|measured| measured.1).collect();
         let reference = (!references.is_empty()).then(|| median(references.into_iter()));
@@ -167,7 +170,7 @@ impl Row {
             Wanted::ShareAndAtLeast(wanted, floor) => {
                 (format!("{share:.2}"), share >= wanted && value >= floor)
             }
-            Wanted::Above(wanted) => (format!("+{above:.2}"), above <= wanted),
+            Wanted::Above(wanted) => (format!("{above:+.2}"), above <= wanted),
         };
         Row {
             value,

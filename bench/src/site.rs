@@ -115,8 +115,6 @@ impl Site {
         )?;
         let mut command = Command::new(binary("harpcallerd"));
         command
-            .arg("--socket")
-            .arg(self.path("control"))
             .arg("start")
             .arg("--config")
             .arg(self.path("harpcaller.toml"));

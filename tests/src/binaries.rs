@@ -21,14 +21,15 @@ pub fn binary(name: &str) -> PathBuf {
 }
 
 fn build() -> PathBuf {
-    // TARGET/PROFILE/deps/system-HASH, or TARGET/PROFILE/examples/demo; between the
-    // first two stands the platform if `--target` was given.
+    // TARGET/PROFILE/deps/system-HASH, TARGET/PROFILE/examples/demo, or a binary in
+    // TARGET/PROFILE itself; between the first two stands the platform if `--target` was
+    // given.
     let executable = env::current_exe().expect("the path of this program");
-    let folder = executable
-        .ancestors()
-        .nth(2)
-        .expect("a target folder")
-        .to_owned();
+    let mut folder = executable.parent().expect("a target folder");
+    if folder.ends_with("deps") || folder.ends_with("examples") {
+        folder = folder.parent().expect("a target folder");
+    }
+    let folder = folder.to_owned();
     let mut target = folder.parent().expect("a target folder");
 
     let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use harp_proto::client::Packet;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// How much is written at once.
@@ -24,13 +24,11 @@ pub(super) async fn serve(
     loop {
         let mut sockets = Vec::with_capacity(followers);
         while sockets.len() < followers {
-            let (socket, _) = listener.accept().await?;
+            let (mut socket, _) = listener.accept().await?;
             // The first connection of all only asks whether somebody listens.
-            if socket.peer_addr().is_ok() {
-                let mut byte = [0];
-                if socket.peek(&mut byte).await.is_ok_and(|length| length > 0) {
-                    sockets.push(socket);
-                }
+            let mut line = [0; "go\n".len()];
+            if socket.read_exact(&mut line).await.is_ok() {
+                sockets.push(socket);
             }
         }
         for mut socket in sockets {

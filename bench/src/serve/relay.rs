@@ -9,7 +9,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
@@ -54,14 +54,20 @@ async fn relay(client: TcpStream, host: SocketAddr, connector: TlsConnector) -> 
     let mut stream = connector.connect(name, socket).await?;
     stream.write_all(&request).await?;
     stream.flush().await?;
-    let mut buffer = Vec::with_capacity(2 * READ);
-    while stream.read_buf(&mut buffer).await? > 0 {
-        if let Some(end) = memchr::memrchr(b'\n', &buffer) {
-            client.write_all(&buffer[..=end]).await?;
-            buffer.drain(..=end);
+    let mut lines = BufReader::with_capacity(READ, stream);
+    let mut out = Vec::with_capacity(READ);
+    loop {
+        // Line by line, as whoever numbers packets has to; written when nothing more has
+        // come.
+        if lines.read_until(b'\n', &mut out).await? == 0 {
+            break;
         }
-        buffer.reserve(READ);
+        if lines.buffer().is_empty() || out.len() >= READ {
+            client.write_all(&out).await?;
+            out.clear();
+        }
     }
+    client.write_all(&out).await?;
     client.shutdown().await?;
     Ok(())
 }
