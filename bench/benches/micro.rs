@@ -92,16 +92,15 @@ mod queue {
 mod segments {
     use bytes::Bytes;
     use divan::Bencher;
-    use harp_proto::Json;
     use harpcallerd::segment::{Segment, SegmentBuilder};
 
     const PACKETS: u64 = 100;
 
     fn segment() -> Segment {
-        let data: Json = "\"line 123456 of the output\"".parse().expect("JSON");
+        let data = b"\"line 123456 of the output\"";
         let mut segment = SegmentBuilder::new(0);
         for _ in 0..PACKETS {
-            segment.push(1_700_000_000_000, &data);
+            segment.push(1_700_000_000_000, data);
         }
         segment.finish()
     }
@@ -120,13 +119,17 @@ mod segments {
     #[divan::bench]
     fn scan_100_packets(bencher: Bencher<'_, '_>) {
         let segment = segment();
-        bencher.bench_local(|| segment.iter_from(0).map(|packet| packet.2.len()).sum::<usize>());
+        bencher.bench_local(|| {
+            segment
+                .iter_from(0)
+                .map(|packet| packet.2.len())
+                .sum::<usize>()
+        });
     }
 }
 
 /// The store itself, with its syncs.
 mod store {
-    use bytes::Bytes;
     use divan::Bencher;
     use harp_proto::{JobId, Json};
     use harpcallerd::record::{CallRecord, LiveRecord};
@@ -178,11 +181,11 @@ mod store {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let store = Store::open(directory.path(), StoreOptions::default()).expect("a new store");
         let id = submit(&store, &runtime);
-        let data = Json::from_trusted(Bytes::from_static(b"\"line 123456 of the output\""));
+        let data = b"\"line 123456 of the output\"";
         for first in (0..100_000).step_by(100) {
             let mut segment = SegmentBuilder::new(first);
             for _ in 0..100 {
-                segment.push(1_700_000_000_000, &data);
+                segment.push(1_700_000_000_000, data);
             }
             let appending = runtime.block_on(store.append(id, vec![segment.finish()]));
             runtime

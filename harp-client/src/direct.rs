@@ -45,7 +45,7 @@ mod call;
 mod connection;
 mod error;
 
-pub use call::{Cancel, Event, HostCall};
+pub use call::{Cancel, Event, HostCall, Wanted};
 pub use connection::Connection;
 pub use error::{HostError, HostErrorKind, Phase};
 

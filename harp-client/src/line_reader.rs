@@ -126,6 +126,13 @@ impl<S: Source> LineReader<S> {
         }
     }
 
+    /// Lets `look` see the lines that have been read already, one after the other, and
+    /// removes each for which it is true, up to the first for which it is not.
+    pub(crate) fn take_read(&mut self, mut look: impl FnMut(&[u8]) -> bool) {
+        // A line over the limit is found again by `next`.
+        while let Ok(Some(())) = self.lines.next_line_if(|line| look(line).then_some(())) {}
+    }
+
     pub(crate) fn poll_next(
         &mut self,
         context: &mut Context<'_>,

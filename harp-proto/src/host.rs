@@ -185,6 +185,15 @@ impl Message {
         })
     }
 
+    /// The data of a packet's line in the form that has nothing beside it, which is the
+    /// one that hosts send: `{"stream":DATA}` without white space. `None` for any other
+    /// line; [`Message::decode`] knows what that is.
+    #[must_use]
+    pub fn plain_packet(line: &[u8]) -> Option<&[u8]> {
+        let data = line.strip_prefix(b"{\"stream\":")?.strip_suffix(b"}")?;
+        Json::is_compact(data).then_some(data)
+    }
+
     /// True for our harpd's proof that a cancelled call has left nothing behind (host
     /// protocol, "Proof of a cancel").
     #[must_use]

@@ -44,6 +44,13 @@ impl Json {
         Json::slice(text, raw)
     }
 
+    /// True if these bytes are one JSON value as [`Json`] keeps it: not too deep, and
+    /// without white space.
+    pub(crate) fn is_compact(text: &[u8]) -> bool {
+        serde_json::from_slice::<&RawValue>(text)
+            .is_ok_and(|raw| raw.get().len() == text.len() && matches!(compact(text), Ok(None)))
+    }
+
     /// Takes over a part of a line that has been checked already: shared if it has no
     /// white space, else copied without it.
     pub(crate) fn slice(line: &Bytes, raw: &RawValue) -> Result<Json, JsonError> {

@@ -1,6 +1,6 @@
 //! Cutting lines out of what a socket delivers.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// Collects bytes and gives out whole lines, each at most a fixed number of bytes long.
 ///
@@ -32,6 +32,14 @@ pub struct LineBuffer {
 pub struct LineTooLong {
     /// The greatest length of a line, its end not counted.
     pub limit: usize,
+}
+
+/// A whole line at the front of the buffer.
+struct Found {
+    /// The place of its `\n`.
+    end: usize,
+    /// Its length without the line's end.
+    length: usize,
 }
 
 impl LineBuffer {
@@ -75,20 +83,9 @@ impl LineBuffer {
     /// [`LineTooLong`] as soon as the line is known to be over the limit, finished or
     /// not. It is repeated on every later call.
     pub fn next_line(&mut self) -> Result<Option<Bytes>, LineTooLong> {
-        let too_long = LineTooLong { limit: self.limit };
-        let Some(found) = memchr::memchr(b'\n', &self.buffer[self.searched..]) else {
-            self.searched = self.buffer.len();
-            return if self.length_up_to(self.buffer.len()) > self.limit {
-                Err(too_long)
-            } else {
-                Ok(None)
-            };
+        let Some(Found { end, length }) = self.find()? else {
+            return Ok(None);
         };
-        let end = self.searched + found;
-        let length = self.length_up_to(end);
-        if length > self.limit {
-            return Err(too_long);
-        }
         self.searched = 0;
         if end + 1 < self.buffer.len() {
             let mut line = self.buffer.split_to(end + 1).freeze();
@@ -103,6 +100,54 @@ impl LineBuffer {
         }
         last.truncate(length);
         Ok(Some(last.freeze()))
+    }
+
+    /// Lets `look` see the next whole line, if there is one, and removes the line if
+    /// that returns something. For many short lines of which nothing is kept: they cost
+    /// no memory of their own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`LineBuffer::next_line`].
+    pub fn next_line_if<T>(
+        &mut self,
+        look: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, LineTooLong> {
+        let Some(Found { end, length }) = self.find()? else {
+            return Ok(None);
+        };
+        let seen = look(&self.buffer[..length]);
+        if seen.is_some() {
+            self.searched = 0;
+            if end + 1 < self.buffer.len() {
+                self.buffer.advance(end + 1);
+            } else {
+                self.buffer = BytesMut::new();
+            }
+        } else {
+            // Found again at once.
+            self.searched = end;
+        }
+        Ok(seen)
+    }
+
+    /// Where the next whole line ends, if it is here.
+    fn find(&mut self) -> Result<Option<Found>, LineTooLong> {
+        let too_long = LineTooLong { limit: self.limit };
+        let Some(found) = memchr::memchr(b'\n', &self.buffer[self.searched..]) else {
+            self.searched = self.buffer.len();
+            return if self.length_up_to(self.buffer.len()) > self.limit {
+                Err(too_long)
+            } else {
+                Ok(None)
+            };
+        };
+        let end = self.searched + found;
+        let length = self.length_up_to(end);
+        match length > self.limit {
+            true => Err(too_long),
+            false => Ok(Some(Found { end, length })),
+        }
     }
 
     /// The length of a line that ends at this place. A `\r` there belongs to the line's

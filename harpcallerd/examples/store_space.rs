@@ -85,7 +85,10 @@ async fn job(store: &Store) -> anyhow::Result<()> {
     store.submit(id, &call, &live).await?;
     let mut packets = SegmentBuilder::new(0);
     for _ in 0..10 {
-        packets.push(submitted, &Json::encode(&"a line of output ".repeat(8))?);
+        packets.push(
+            submitted,
+            Json::encode(&"a line of output ".repeat(8))?.as_bytes(),
+        );
     }
     store.append(id, vec![packets.finish()]).await?.await?;
     let end = EndRecord {

@@ -11,12 +11,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use dashmap::DashMap;
 use harp_client::direct::Cancel;
-use harp_proto::client::Packet;
 use harp_proto::{JobId, Outcome, QueueName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::packet_lines;
 use crate::record::LiveRecord;
 use crate::segment::Segment;
 
@@ -264,9 +264,13 @@ impl TailSegment {
     pub fn lines(&self) -> &Bytes {
         self.lines.get_or_init(|| {
             let mut lines = BytesMut::new();
-            for (number, _, data) in self.segment.iter_from(self.segment.first()) {
-                Packet::encode_parts(&mut lines, number, data, None);
-            }
+            packet_lines::write(
+                &mut lines,
+                &self.segment,
+                self.segment.first(),
+                u64::MAX,
+                false,
+            );
             lines.freeze()
         })
     }

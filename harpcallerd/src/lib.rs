@@ -14,6 +14,7 @@ pub mod identity;
 pub mod job;
 pub mod jobs;
 pub mod listener;
+pub mod packet_lines;
 pub mod queue;
 pub mod record;
 pub mod recovery;

@@ -12,7 +12,6 @@
 //! Times are milliseconds since 1970; the data is the packet's JSON text, byte for byte.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use harp_proto::Json;
 
 use crate::store::varint;
 
@@ -102,7 +101,7 @@ impl Segment {
         }
         let mut part = SegmentBuilder::new(from.clamp(self.first(), self.end()));
         for (_, time, data) in self.iter_from(from).take_while(|packet| packet.0 < end) {
-            part.push_text(time, data);
+            part.push(time, data);
         }
         part.finish()
     }
@@ -195,6 +194,8 @@ pub struct SegmentBuilder {
     last_time: u64,
     /// Room for the header, then the packets.
     bytes: BytesMut,
+    /// How long the segment will be, as far as the one before tells.
+    likely: usize,
 }
 
 impl SegmentBuilder {
@@ -207,12 +208,24 @@ impl SegmentBuilder {
             first_time: 0,
             last_time: 0,
             bytes: BytesMut::new(),
+            likely: 0,
         }
     }
 
-    /// Adds the next packet, received at `time` (milliseconds since 1970).
-    pub fn push(&mut self, time: u64, packet: &Json) {
-        self.push_text(time, packet.as_bytes());
+    /// Adds the next packet, JSON text, received at `time` (milliseconds since 1970).
+    pub fn push(&mut self, time: u64, text: &[u8]) {
+        if self.count == 0 {
+            let least = HEADER + 2 * varint::MAX_LEN + text.len();
+            self.bytes.reserve(least.max(self.likely));
+            self.bytes.put_bytes(0, HEADER);
+            (self.first_time, self.last_time) = (time, time);
+        }
+        // A clock can be set back; the difference is taken and added modulo 2^64.
+        varint::put_signed(&mut self.bytes, time.wrapping_sub(self.last_time) as i64);
+        varint::put(&mut self.bytes, text.len() as u64);
+        self.bytes.put_slice(text);
+        self.last_time = time;
+        self.count += 1;
     }
 
     /// Number that the next packet will get.
@@ -236,8 +249,8 @@ impl SegmentBuilder {
     /// Whether a packet of this length can be added without growing over
     /// [`SEGMENT_SIZE`].
     #[must_use]
-    pub fn has_room_for(&self, packet: &Json) -> bool {
-        self.len_bytes() + 2 * varint::MAX_LEN + packet.as_bytes().len() <= SEGMENT_SIZE
+    pub fn has_room_for(&self, text: &[u8]) -> bool {
+        self.len_bytes() + 2 * varint::MAX_LEN + text.len() <= SEGMENT_SIZE
     }
 
     /// Takes what has been pushed as a segment. The builder goes on behind it.
@@ -264,23 +277,11 @@ impl SegmentBuilder {
                 len: header.len(),
             },
         };
-        *self = SegmentBuilder::new(segment.end());
+        *self = SegmentBuilder {
+            likely: segment.len_bytes().min(SEGMENT_SIZE),
+            ..SegmentBuilder::new(segment.end())
+        };
         segment
-    }
-
-    fn push_text(&mut self, time: u64, text: &[u8]) {
-        if self.count == 0 {
-            self.bytes
-                .reserve(HEADER + 2 * varint::MAX_LEN + text.len());
-            self.bytes.put_bytes(0, HEADER);
-            (self.first_time, self.last_time) = (time, time);
-        }
-        // A clock can be set back; the difference is taken and added modulo 2^64.
-        varint::put_signed(&mut self.bytes, time.wrapping_sub(self.last_time) as i64);
-        varint::put(&mut self.bytes, text.len() as u64);
-        self.bytes.put_slice(text);
-        self.last_time = time;
-        self.count += 1;
     }
 }
 
@@ -293,7 +294,7 @@ mod tests {
     fn segment(first: u64, packets: &[(u64, Vec<u8>)]) -> Segment {
         let mut builder = SegmentBuilder::new(first);
         for (time, data) in packets {
-            builder.push_text(*time, data);
+            builder.push(*time, data);
         }
         assert_eq!(builder.next(), first + packets.len() as u64);
         let len = builder.len_bytes();
@@ -311,9 +312,9 @@ mod tests {
     #[test]
     fn a_packet_costs_two_bytes_beside_its_data() {
         let mut builder = SegmentBuilder::new(0);
-        let packet: Json = r#"{"line":"hello"}"#.parse().unwrap();
-        while builder.has_room_for(&packet) {
-            builder.push(1_700_000_000_000, &packet);
+        let packet = br#"{"line":"hello"}"#;
+        while builder.has_room_for(packet) {
+            builder.push(1_700_000_000_000, packet);
         }
         let segment = builder.finish();
         assert!(segment.len_bytes() <= SEGMENT_SIZE);
@@ -323,10 +324,10 @@ mod tests {
     #[test]
     fn a_builder_goes_on_behind_the_finished_segment() {
         let mut builder = SegmentBuilder::new(5);
-        builder.push(1, &Json::NULL);
-        builder.push(2, &Json::NULL);
+        builder.push(1, b"null");
+        builder.push(2, b"null");
         assert_eq!(builder.finish().end(), 7);
-        builder.push(3, &Json::NULL);
+        builder.push(3, b"null");
         let segment = builder.finish();
         assert_eq!(numbered(&segment, 0), [(7, 3, b"null".to_vec())]);
         assert!(builder.finish().is_empty());

@@ -120,7 +120,7 @@ async fn run(store: &Store, sequence: u64) -> anyhow::Result<()> {
     let mut segment = SegmentBuilder::new(0);
     for number in 0..10 {
         let text = format!("\"{number:>0$}\"", 118);
-        segment.push(live.submitted, &text.parse()?);
+        segment.push(live.submitted, text.as_bytes());
     }
     store.append(id, vec![segment.finish()]).await?.await?;
     let end = EndRecord {

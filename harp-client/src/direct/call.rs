@@ -42,6 +42,15 @@ pub enum Cancel {
     Unconfirmed,
 }
 
+/// Whether more packets are wanted at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Yes.
+    More,
+    /// The one just given is the last.
+    Enough,
+}
+
 impl HostCall {
     pub(super) fn new(endpoint: Endpoint, limits: Limits, lines: HostLines) -> HostCall {
         HostCall {
@@ -93,6 +102,28 @@ impl HostCall {
             Poll::Ready(event) => Some(event),
             Poll::Pending => None,
         }
+    }
+
+    /// Gives `take` the packets that have been read already, as JSON text, as long as it
+    /// wants more. Other events, and packets in an unusual form, stop it and are left to
+    /// [`next`](HostCall::next) and [`next_buffered`](HostCall::next_buffered). For many
+    /// small packets: they cost no memory of their own.
+    pub fn take_packets(&mut self, mut take: impl FnMut(&[u8]) -> Wanted) {
+        if !self.streams {
+            return;
+        }
+        let limit = self.limits.max_packet_size;
+        let mut wanted = Wanted::More;
+        self.lines.take_read(|line| {
+            let packet = Message::plain_packet(line).filter(|data| data.len() <= limit);
+            match (wanted, packet) {
+                (Wanted::More, Some(data)) => {
+                    wanted = take(data);
+                    true
+                }
+                _ => false,
+            }
+        });
     }
 
     /// Tells the host that the call is no longer wanted. A host that does not read can

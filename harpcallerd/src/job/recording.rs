@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use harp_client::direct::{Event, HostCall, HostError};
-use harp_proto::{JobId, Json, Outcome};
+use harp_client::direct::{Event, HostCall, HostError, Wanted};
+use harp_proto::{JobId, Outcome};
 
 use crate::clock;
 use crate::jobs::LiveJob;
@@ -86,7 +86,13 @@ impl Recording {
         let mut end = Ok(None);
         while let Some(event) = message {
             match event {
-                Ok(Event::Packet(data)) => batch.push(now, &data),
+                Ok(Event::Packet(data)) => {
+                    batch.push(now, data.as_bytes());
+                    call.take_packets(|data| {
+                        batch.push(now, data);
+                        batch.wanted()
+                    });
+                }
                 Ok(Event::End(outcome)) => {
                     end = Ok(Some(outcome));
                     break;
@@ -96,7 +102,7 @@ impl Recording {
                     break;
                 }
             }
-            if batch.bytes >= BATCH {
+            if batch.wanted() == Wanted::Enough {
                 break;
             }
             message = call.next_buffered();
@@ -246,12 +252,20 @@ impl Batch {
         }
     }
 
-    fn push(&mut self, time: u64, data: &Json) {
+    /// Adds a packet, JSON text.
+    fn push(&mut self, time: u64, data: &[u8]) {
         if !self.open.is_empty() && !self.open.has_room_for(data) {
             self.full.push(self.open.finish());
         }
         self.open.push(time, data);
-        self.bytes += data.as_bytes().len() + PACKET_COST;
+        self.bytes += data.len() + PACKET_COST;
+    }
+
+    fn wanted(&self) -> Wanted {
+        match self.bytes < BATCH {
+            true => Wanted::More,
+            false => Wanted::Enough,
+        }
     }
 
     fn finish(mut self) -> Vec<Segment> {

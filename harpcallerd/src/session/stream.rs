@@ -3,20 +3,21 @@
 //! A reader owns nothing of the job: it has the number of the next packet it wants and,
 //! while the job lives, a watch of how far that has come. Replay and live are one path:
 //! what is there from the next number on, from the tail in memory or the store behind
-//! it; then the end; else wait. A slow reader delays nobody and costs one batch.
+//! it; then the end; else wait. A slow reader delays nobody and costs two batches.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use harp_proto::client::{Packet, Reply, StreamReply, StreamStart};
+use harp_proto::client::{Reply, StreamReply, StreamStart};
 use harp_proto::{Fault, JobId};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::Dispatcher;
 use crate::jobs::{LiveJob, Progress, TailSegment};
-use crate::segment::Segment;
-use crate::store::Store;
+use crate::packet_lines;
+use crate::store::{Store, StoreError};
 
 /// Bytes of lines that are written at once, unless one packet is longer.
 const BATCH: usize = 64 * 1024;
@@ -32,6 +33,15 @@ pub struct PacketStream {
     /// Where a page ends and with which line; `None` follows to the end of the job.
     page: Option<Page>,
     finished: bool,
+    /// Lines that are being made ready.
+    ahead: Option<Ahead>,
+}
+
+/// Lines from a packet on, on their way out of the store: at most one batch.
+#[derive(Debug)]
+struct Ahead {
+    from: u64,
+    read: JoinHandle<Result<(Bytes, u64), StoreError>>,
 }
 
 /// What comes next of a stream.
@@ -103,6 +113,7 @@ impl PacketStream {
             timestamps,
             page: None,
             finished: false,
+            ahead: None,
         })
     }
 
@@ -172,32 +183,12 @@ impl PacketStream {
         }
     }
 
-    /// Some packets from the next one on, all of numbers below `end`.
+    /// Some packets from the next one on, all of numbers below `end`. Cancel safe.
     async fn packets(&mut self, end: u64) -> Result<Bytes, Fault> {
-        let mut lines = BytesMut::new();
-        let mut next = self.next;
-        match self.source.tail(next) {
-            Some(tail) => {
-                for held in tail {
-                    if next >= end || lines.len() >= BATCH {
-                        break;
-                    }
-                    let whole = held.segment.first() == next && held.segment.end() <= end;
-                    if whole && !self.timestamps {
-                        lines.extend_from_slice(held.lines());
-                        next = held.segment.end();
-                    } else {
-                        next = self.write(&mut lines, &held.segment, next, end);
-                    }
-                }
-            }
-            None => {
-                let stored = self.store.segments(self.id, next, BATCH).await;
-                for segment in stored.map_err(Fault::unreadable)? {
-                    next = self.write(&mut lines, &segment, next, end);
-                }
-            }
-        }
+        let (lines, next) = match self.from_tail(end) {
+            Some(found) => found,
+            None => self.from_store(end).await?,
+        };
         if next == self.next {
             return Err(Fault::unreadable(format_args!(
                 "packet {next} of job {} is not there; see the dispatcher's log and check the store",
@@ -205,20 +196,58 @@ impl PacketStream {
             )));
         }
         self.next = next;
-        Ok(lines.freeze())
+        Ok(lines)
     }
 
-    /// Writes a segment's packets from `next` up to `end`; returns the number after the
-    /// last written.
-    fn write(&self, lines: &mut BytesMut, segment: &Segment, mut next: u64, end: u64) -> u64 {
-        for (number, time, data) in segment.iter_from(next) {
-            if number >= end {
+    /// Lines from the newest packets in memory, if the next one is among them, and the
+    /// number after the last.
+    fn from_tail(&self, end: u64) -> Option<(Bytes, u64)> {
+        let mut lines = BytesMut::new();
+        let mut next = self.next;
+        for held in self.source.tail(next)? {
+            if next >= end || lines.len() >= BATCH {
                 break;
             }
-            Packet::encode_parts(lines, number, data, self.timestamps.then_some(time));
-            next = number + 1;
+            let whole = held.segment.first() == next && held.segment.end() <= end;
+            if whole && !self.timestamps {
+                lines.extend_from_slice(held.lines());
+                next = held.segment.end();
+            } else {
+                next = packet_lines::write(&mut lines, &held.segment, next, end, self.timestamps);
+            }
         }
-        next
+        Some((lines.freeze(), next))
+    }
+
+    /// The same from the store. While the reader takes them, the next are made ready.
+    async fn from_store(&mut self, end: u64) -> Result<(Bytes, u64), Fault> {
+        let read = match self.ahead.take() {
+            Some(ahead) if ahead.from == self.next => self.ahead.insert(ahead),
+            _ => self.ahead.insert(self.read_ahead(self.next, end)),
+        };
+        let read = (&mut read.read).await;
+        self.ahead = None;
+        let (lines, next) = read
+            .map_err(Fault::unreadable)?
+            .map_err(Fault::unreadable)?;
+        if self.next < next && next < end {
+            self.ahead = Some(self.read_ahead(next, end));
+        }
+        Ok((lines, next))
+    }
+
+    fn read_ahead(&self, from: u64, end: u64) -> Ahead {
+        let (store, id, timestamps) = (self.store.clone(), self.id, self.timestamps);
+        let read = tokio::spawn(async move {
+            let segments = store.segments(id, from, BATCH).await?;
+            let mut lines = BytesMut::new();
+            let mut next = from;
+            for segment in segments {
+                next = packet_lines::write(&mut lines, &segment, next, end, timestamps);
+            }
+            Ok((lines.freeze(), next))
+        });
+        Ahead { from, read }
     }
 }
 

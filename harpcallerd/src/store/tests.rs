@@ -76,7 +76,7 @@ fn returned(value: Json, packets: u64) -> EndRecord {
 fn segment(first: u64, packets: &[Json]) -> Segment {
     let mut builder = SegmentBuilder::new(first);
     for packet in packets {
-        builder.push(1_700_000_000_000, packet);
+        builder.push(1_700_000_000_000, packet.as_bytes());
     }
     builder.finish()
 }
