@@ -42,8 +42,8 @@ impl Plan {
     /// What the figures in PERFORMANCE.md are made with.
     pub(crate) const FULL: Plan = Plan {
         time: Duration::from_secs(5),
-        packets: 5_000_000,
-        shared_packets: 1000,
+        packets: 1_000_000,
+        shared_packets: 1_000_000,
         followers: 100,
         paced_packets: 1000,
         ended_jobs: 1_000_000,

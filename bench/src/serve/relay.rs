@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use harp_proto::Json;
+use bytes::BytesMut;
+use harp_proto::{Json, LineBuffer};
 use rustls::crypto::ring::default_provider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
@@ -17,6 +18,9 @@ use super::host;
 
 /// How much is read at once.
 const READ: usize = 64 * 1024;
+
+/// The longest line.
+const LONGEST: usize = 16 * 1024 * 1024;
 
 pub(super) async fn serve(
     listener: TcpListener,
@@ -54,20 +58,19 @@ async fn relay(client: TcpStream, host: SocketAddr, connector: TlsConnector) -> 
     let mut stream = connector.connect(name, socket).await?;
     stream.write_all(&request).await?;
     stream.flush().await?;
-    let mut lines = BufReader::with_capacity(READ, stream);
-    let mut out = Vec::with_capacity(READ);
-    loop {
-        // Line by line, as whoever numbers packets has to; written when nothing more has
-        // come.
-        if lines.read_until(b'\n', &mut out).await? == 0 {
-            break;
-        }
-        if lines.buffer().is_empty() || out.len() >= READ {
-            client.write_all(&out).await?;
-            out.clear();
-        }
+    // Line by line, as whoever numbers packets has to; written when nothing more has
+    // come.
+    let mut lines = LineBuffer::new(LONGEST);
+    let mut out = BytesMut::new();
+    while stream.read_buf(lines.space(READ)).await? > 0 {
+        while let Some(()) = lines.next_line_if(|line| {
+            out.extend_from_slice(line);
+            out.extend_from_slice(b"\n");
+            Some(())
+        })? {}
+        client.write_all(&out).await?;
+        out.clear();
     }
-    client.write_all(&out).await?;
     client.shutdown().await?;
     Ok(())
 }
