@@ -185,9 +185,9 @@ impl PacketStream {
 
     /// Some packets from the next one on, all of numbers below `end`. Cancel safe.
     async fn packets(&mut self, end: u64) -> Result<Bytes, Fault> {
-        let (lines, next) = match self.from_tail(end) {
+        let (lines, next) = match self.in_tail(end) {
             Some(found) => found,
-            None => self.from_store(end).await?,
+            None => self.in_store(end).await?,
         };
         if next == self.next {
             return Err(Fault::unreadable(format_args!(
@@ -201,7 +201,7 @@ impl PacketStream {
 
     /// Lines from the newest packets in memory, if the next one is among them, and the
     /// number after the last.
-    fn from_tail(&self, end: u64) -> Option<(Bytes, u64)> {
+    fn in_tail(&self, end: u64) -> Option<(Bytes, u64)> {
         let mut lines = BytesMut::new();
         let mut next = self.next;
         for held in self.source.tail(next)? {
@@ -220,7 +220,7 @@ impl PacketStream {
     }
 
     /// The same from the store. While the reader takes them, the next are made ready.
-    async fn from_store(&mut self, end: u64) -> Result<(Bytes, u64), Fault> {
+    async fn in_store(&mut self, end: u64) -> Result<(Bytes, u64), Fault> {
         let read = match self.ahead.take() {
             Some(ahead) if ahead.from == self.next => self.ahead.insert(ahead),
             _ => self.ahead.insert(self.read_ahead(self.next, end)),
