@@ -1,6 +1,7 @@
 //! Running an agent's program, for a call or to ask whether it wants to be active (Choria
 //! external agents, sections 2 to 4).
 
+use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
@@ -117,8 +118,9 @@ impl Agent {
             let complained = listen(process.stderr, LineLog::new(&name, Level::WARN));
             tokio::select! {
                 exit = process.session.leader_exit() => Some(exit),
-                () = async { tokio::join!(said, complained, std::future::pending::<()>()); } => None,
                 () = tokio::time::sleep(ACTIVATION_TIME) => None,
+                never = said => match never {},
+                never = complained => match never {},
             }
         };
         process.session.end(kill_grace).await;
@@ -304,9 +306,11 @@ fn request_id() -> io::Result<String> {
     Ok(format!("{:032x}", u128::from_be_bytes(random)))
 }
 
-async fn listen(mut pipe: pipe::Receiver, mut log: LineLog) {
+/// Goes on until it is dropped, though there be nothing more to hear.
+async fn listen(mut pipe: pipe::Receiver, mut log: LineLog) -> Infallible {
     let mut chunk = [0; 1024];
     while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
         log.push(&chunk[..count]);
     }
+    std::future::pending().await
 }

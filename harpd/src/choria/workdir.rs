@@ -26,7 +26,7 @@ pub struct Workdir {
     directory: TempDir,
     /// Whom the agents run as, and the files of calls belong to.
     owner: Option<(u32, u32)>,
-    _lock: File,
+    _locks: [File; 2],
 }
 
 /// The files of one call; removed when dropped.
@@ -59,10 +59,13 @@ impl Workdir {
         let directory = directory(PREFIX, place, if owner.is_some() { 0o711 } else { 0o700 })?;
         let lock = open_lock(directory.path(), true)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        // A directory that is locked itself is left alone by systemd-tmpfiles(8).
+        let held = File::open(directory.path())?;
+        flock(&held, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Workdir {
             directory,
             owner,
-            _lock: lock,
+            _locks: [lock, held],
         })
     }
 
@@ -190,10 +193,10 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let workdir = Workdir::make_in(place.path(), None).unwrap();
         let Workdir {
-            directory, _lock, ..
+            directory, _locks, ..
         } = workdir;
         // Killed: unlocked, and nothing removed.
-        drop(_lock);
+        drop(_locks);
         let abandoned = directory.keep();
         let other = place.path().join("harpd-agents-other");
         std::fs::create_dir(&other).unwrap();

@@ -265,7 +265,11 @@ def run_call(procedures, stdin, answer, printed):
         atexit._run_exitfuncs()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            try:
+                stream.flush()
+            except (AttributeError, OSError, ValueError):
+                # The procedure has closed it, or put something else in its place.
+                pass
 
 
 class Call:

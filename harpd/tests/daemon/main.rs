@@ -8,5 +8,6 @@ mod host;
 mod operation;
 mod output;
 mod python;
+mod python_server;
 mod requests;
 mod start;
