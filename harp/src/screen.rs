@@ -25,6 +25,8 @@ pub(crate) struct Screen {
     quiet: bool,
     /// With several hosts: the length of the longest name. Lines then begin with a name.
     names: Option<usize>,
+    /// What the summary says of hosts where all went well.
+    good: &'static str,
     /// Hidden where there is no terminal, or one host.
     bar: ProgressBar,
 }
@@ -35,12 +37,16 @@ impl Screen {
             json: shared.json,
             quiet: shared.quiet,
             names: None,
+            good: Exit::Returned.word(),
             bar: ProgressBar::hidden(),
         }
     }
 
-    /// Sets it up for several hosts.
-    pub(crate) fn for_hosts(mut self, hosts: &[String]) -> Screen {
+    /// Sets it up for several hosts; `left` if their jobs are left to themselves.
+    pub(crate) fn for_hosts(mut self, hosts: &[String], left: bool) -> Screen {
+        if left {
+            self.good = "submitted";
+        }
         self.names = hosts.iter().map(|host| host.chars().count()).max();
         if !self.quiet {
             self.bar = ProgressBar::with_draw_target(
@@ -233,7 +239,7 @@ impl Screen {
         if self.json {
             let ends = by_exit
                 .iter()
-                .map(|(exit, hosts)| (exit.word(), hosts.len()));
+                .map(|(exit, hosts)| (self.word(*exit), hosts.len()));
             return self.event(&Event::Summary {
                 hosts: by_exit.values().map(Vec::len).sum(),
                 ends: ends.collect(),
@@ -244,13 +250,14 @@ impl Screen {
         }
         let mut parts = Vec::new();
         for (exit, hosts) in &by_exit {
-            let word = style(*exit).apply_to(exit.word().replace('_', " "));
+            let word = style(*exit).apply_to(self.word(*exit).replace('_', " "));
             parts.push(match exit {
                 Exit::Returned => format!("{} {word}", hosts.len()),
                 _ => format!("{} {word} ({})", hosts.len(), hosts.join(", ")),
             });
         }
-        self.say(&format!("{} hosts: {}", ends.len(), parts.join(", ")));
+        let hosts = if ends.len() == 1 { "host" } else { "hosts" };
+        self.say(&format!("{} {hosts}: {}", ends.len(), parts.join(", ")));
         Ok(())
     }
 
@@ -326,6 +333,13 @@ impl Screen {
         self.bar.suspend(|| {
             let _ = writeln!(io::stderr().lock(), "{lines}");
         });
+    }
+
+    fn word(&self, exit: Exit) -> &'static str {
+        match exit {
+            Exit::Returned => self.good,
+            _ => exit.word(),
+        }
     }
 
     fn problem_line(&self, subject: &Subject, message: &str) {

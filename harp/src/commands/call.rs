@@ -29,7 +29,7 @@ pub(super) async fn run(
     let dispatcher = Dispatcher::new(&call.dispatcher, settings, &screen)?;
     let several = !call.hosts.hosts.is_empty();
     let screen = match several {
-        true => screen.for_hosts(&target.hosts),
+        true => screen.for_hosts(&target.hosts, call.detach),
         false => screen,
     };
     let parallel = call.hosts.parallel.or(settings.parallel);

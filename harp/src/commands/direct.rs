@@ -55,7 +55,7 @@ pub(super) async fn run(
     let servers: Vec<HarpServer> = servers.collect::<Result<_, _>>()?;
     let screen = match direct.hosts.hosts.is_empty() {
         true => screen,
-        false => screen.for_hosts(&target.hosts),
+        false => screen.for_hosts(&target.hosts, false),
     };
     let parallel = direct.hosts.parallel.or(settings.parallel);
     let start = async |name: &str| {

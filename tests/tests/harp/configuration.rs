@@ -90,15 +90,14 @@ fn a_file_that_cannot_be_used_is_told_with_line_and_key() {
 }
 
 #[test]
-fn a_token_is_read_from_a_file_and_warned_of_if_others_can_read_it() {
+fn a_token_file_that_others_can_read_is_warned_of() {
     let cluster = Cluster::start();
     let token = cluster.path("token");
     fs::write(&token, "secret\n").unwrap();
     let (directory, _) = configured(&format!("token_file = '{}'\n", token.display()));
-    // A client that shows a token speaks to nobody who does not look at it.
     let done = with(Harp::of(&cluster, &STATUS), &directory)
         .run()
         .expect(7);
-    let done = done.says(&["can be read by others", "token"]);
+    let done = done.says(&["token can be read by others", "chmod 600"]);
     assert!(!done.err.contains("secret"), "{done:#?}");
 }

@@ -60,6 +60,7 @@ fn the_hosts_may_stand_in_a_file() {
     let piped = Harp::of(&cluster, &["call", "--hosts", "@-", "--detach", "echo"]);
     let done = piped.input("web02\n").run().expect(0);
     assert!(done.out.starts_with("web02: "), "{done:#?}");
+    done.says(&["1 host: 1 submitted"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod direct;
 mod exit_codes;
 mod following;
 mod hosts;
+mod identity;
 mod interrupts;
 mod json;
 mod manual;

@@ -1,0 +1,108 @@
+//! A dispatcher that speaks TLS and wants to know who calls.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use harp_tests::certificates::Authority;
+use harp_tests::{Cluster, binary};
+
+use crate::command::{Done, Harp};
+
+/// A cluster with a TLS listener beside its plain one, and the listener's address. The
+/// directory has a token and a client's certificate.
+fn with_tls(directory: &Path) -> (Cluster, String) {
+    let write = |name: &str, text: &str| {
+        fs::write(directory.join(name), text).unwrap();
+        fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let server = Authority::shared().issue(&["127.0.0.1"]);
+    write("cert.pem", &server.pem);
+    write("key.pem", &server.key_pem);
+    let clients = Authority::new("clients");
+    let client = clients.issue_to("operator");
+    write("clients.pem", &clients.pem());
+    write("client.pem", &client.pem);
+    write("client.key", &client.key_pem);
+    let made = Command::new(binary("harpcallerd"))
+        .args(["new-token", "operator"])
+        .output()
+        .unwrap();
+    let made = String::from_utf8(made.stdout).unwrap();
+    let lines: Vec<&str> = made.lines().collect();
+    write("token", lines[1]);
+    write("tokens", lines[3]);
+    let path = |name: &str| directory.join(name);
+    let cluster = Cluster::builder()
+        .set("tokens_file", &format!("{:?}", path("tokens")))
+        .tables(&format!(
+            "[[listener]]\naddress = '127.0.0.1:0'\ncertificate = {:?}\nprivate_key = {:?}\n\
+             client_ca_file = {:?}\n",
+            path("cert.pem"),
+            path("key.pem"),
+            path("clients.pem")
+        ))
+        .start();
+    let listening = cluster.log().all("listening");
+    let address = listening[1]["address"].as_str().unwrap().to_owned();
+    (cluster, address)
+}
+
+#[test]
+fn a_token_or_a_certificate_says_who_calls() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cluster, address) = with_tls(directory.path());
+    let path = |name: &str| -> PathBuf { directory.path().join(name) };
+    let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+    let (ca, token) = (text(cluster.path("ca.pem")), text(path("token")));
+    let (certificate, key) = (text(path("client.pem")), text(path("client.key")));
+    let call = |options: &[&str]| -> Done {
+        let line = [
+            &["call", "--dispatcher", &address],
+            options,
+            &["web01", "echo", "7"],
+        ];
+        Harp::new(&line.concat()).run()
+    };
+
+    assert_eq!(
+        call(&["--ca-file", &ca, "--token-file", &token])
+            .expect(0)
+            .out,
+        "[7]\n"
+    );
+    let shown = ["--client-certificate", &certificate, "--client-key", &key];
+    call(&[&["--ca-file", &ca], &shown[..]].concat()).expect(0);
+    let fingerprint = ["--fingerprint", &"0".repeat(64)];
+    call(&fingerprint).expect(6).says(&[&address, "phase tls"]);
+    call(&["--ca-file", &ca])
+        .expect(7)
+        .says(&["unauthorized", "token"]);
+    call(&["--insecure", "--tls-name", "x", "--token-file", &token]).expect(0);
+    // Plain TCP to a port that speaks TLS.
+    call(&[]).expect(6).says(&[&address]);
+
+    // The same out of a configuration, with paths beside it; options go before.
+    fs::copy(cluster.path("ca.pem"), path("ca.pem")).unwrap();
+    let config = "ca_file = 'ca.pem'\ntoken_file = 'token'\n";
+    fs::write(path("harp.toml"), config).unwrap();
+    let config = text(path("harp.toml"));
+    call(&["--config", &config]).expect(0);
+    call(&["--config", &config, "--no-tls"]).expect(6);
+    // A token is not sent to another machine without TLS.
+    let line = [
+        "call",
+        "--config",
+        &config,
+        "--no-tls",
+        "-d",
+        "192.0.2.1",
+        "web01",
+        "p",
+    ];
+    Harp::new(&line)
+        .run()
+        .expect(2)
+        .says(&["token", "TLS", "--ca-file"]);
+}
