@@ -56,7 +56,7 @@ pub(crate) async fn call(
         policy,
         || under_way.borrow().question(hosts.len()),
         async |orders| {
-            if let [host] = hosts {
+            if let ([host], false) = (hosts, screen.has_summary()) {
                 return one(host, &orders).await;
             }
             let mut ends = Vec::with_capacity(hosts.len());

@@ -228,6 +228,11 @@ impl Screen {
         }
     }
 
+    /// True if several hosts are called, or a list of one: then a summary is due.
+    pub(crate) fn has_summary(&self) -> bool {
+        self.names.is_some()
+    }
+
     /// How many of several hosts came to which end, with their names where that is not
     /// the good one.
     pub(crate) fn summary(&self, ends: &[(String, Exit)]) -> Result<(), Problem> {

@@ -30,7 +30,7 @@ use crate::identity::Client;
 use crate::identity::tokens::TokensFile;
 use stream::{Lines, PacketStream};
 
-/// The extensions in force (client protocol, section 8).
+/// The extensions that are always in force (client protocol, section 8).
 const FEATURES: [&str; 7] = [
     "keep_alive",
     "timestamps",
@@ -276,9 +276,12 @@ impl<S: Socket> Session<S> {
             peer = %self.client.peer, identity = self.client.name(), client = hello.client,
             "hello"
         );
+        // In force only where there are tokens to be known.
+        let token = self.desk.tokens.as_ref().map(|_| "token");
+        let features = FEATURES.into_iter().chain(token);
         Ok(HelloReply {
             server: concat!("harpcallerd/", env!("CARGO_PKG_VERSION")).to_owned(),
-            features: FEATURES.map(str::to_owned).to_vec(),
+            features: features.map(str::to_owned).collect(),
         })
     }
 }

@@ -82,6 +82,13 @@ fn a_token_or_a_certificate_says_who_calls() {
     call(&["--insecure", "--tls-name", "x", "--token-file", &token]).expect(0);
     // Plain TCP to a port that speaks TLS.
     call(&[]).expect(6).says(&[&address]);
+    // A dispatcher that has no tokens is not shown one.
+    let plain = Cluster::builder().hosts(0).start();
+    let line = ["call", "--token-file", &token, "web01", "p"];
+    Harp::of(&plain, &line)
+        .run()
+        .expect(7)
+        .says(&["does not know `token`"]);
 
     // The same out of a configuration, with paths beside it; options go before.
     fs::copy(cluster.path("ca.pem"), path("ca.pem")).unwrap();
