@@ -16,7 +16,7 @@ pub(crate) struct Problem {
     /// How far a request had come.
     pub(crate) phase: Option<&'static str>,
     /// The error as it came over the wire.
-    pub(crate) failure: Option<harp_client::Failure>,
+    pub(crate) failure: Option<Box<harp_client::Failure>>,
     broken_pipe: bool,
 }
 
@@ -131,7 +131,7 @@ impl From<&Error> for Problem {
             message: with_causes(error),
             advice: None,
             phase: error.phase(),
-            failure: error.failure().cloned(),
+            failure: error.failure().cloned().map(Box::new),
             broken_pipe: false,
         }
     }

@@ -192,7 +192,7 @@ impl Screen {
                 reason: problem.exit.word(),
                 message: &problem.message,
                 phase: problem.phase,
-                error: problem.failure.as_ref().map(Into::into),
+                error: problem.failure.as_deref().map(Into::into),
             });
         }
         if self.names.is_some() && subject.host.is_some() && !self.json {
