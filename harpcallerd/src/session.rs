@@ -277,7 +277,7 @@ impl<S: Socket> Session<S> {
             "hello"
         );
         // In force only where there are tokens to be known.
-        let token = self.desk.tokens.as_ref().map(|_| "token");
+        let token = self.desk.tokens.borrow().is_some().then_some("token");
         let features = FEATURES.into_iter().chain(token);
         Ok(HelloReply {
             server: concat!("harpcallerd/", env!("CARGO_PKG_VERSION")).to_owned(),
