@@ -74,6 +74,14 @@ fn call_directories(host: &Host) -> Vec<PathBuf> {
     all.filter(|path| path.is_dir()).collect()
 }
 
+/// Waits until `deep.sleep` has told of it.
+async fn grandchild(harpd: &Harpd) -> Pid {
+    let line = harpd.logged("grandchild").await.to_string();
+    let number = line.split("grandchild ").nth(1).unwrap();
+    let number: String = number.chars().take_while(char::is_ascii_digit).collect();
+    Pid::from_raw(number.parse().unwrap()).unwrap()
+}
+
 async fn exception(harpd: &Harpd, procedure: &str, arguments: Value) -> Value {
     let mut end = harpd.end(procedure, arguments).await;
     assert!(end["exception"].is_object(), "{end}");
@@ -286,10 +294,7 @@ async fn the_descriptions_timeout_ends_the_agent_with_its_grandchild() {
     assert_eq!(end["error"]["type"], "timeout");
     assert_eq!(end["error"]["data"]["seconds"], 2);
     assert!(began.elapsed() >= Duration::from_secs(2));
-    let grandchild = harpd.logged("grandchild").await.to_string();
-    let number = grandchild.split("grandchild ").nth(1).unwrap();
-    let number: String = number.chars().take_while(char::is_ascii_digit).collect();
-    assert!(is_gone(Pid::from_raw(number.parse().unwrap()).unwrap()));
+    assert!(is_gone(grandchild(&harpd).await));
     assert!(call_directories(&harpd.host).is_empty());
 }
 
@@ -422,7 +427,7 @@ async fn the_files_of_a_harpd_that_was_killed_are_removed_by_the_next() {
     let mut first = host.start();
     let mut caller = first.call("deep.sleep", json!({})).await;
     caller.acknowledged(false).await;
-    first.logged("grandchild").await;
+    let grandchild = grandchild(&first).await;
     let left = call_directories(&first.host);
     assert_eq!(left.len(), 1);
     first.signal(Signal::KILL);
@@ -438,4 +443,7 @@ async fn the_files_of_a_harpd_that_was_killed_are_removed_by_the_next() {
         .unwrap();
     assert!(listed.status.success());
     assert!(!left[0].exists());
+    // As the unit of a harpd that was killed would see to.
+    let group = rustix::process::getpgid(Some(grandchild)).unwrap();
+    rustix::process::kill_process_group(group, Signal::KILL).unwrap();
 }
