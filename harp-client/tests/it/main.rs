@@ -12,6 +12,7 @@ mod encrypted;
 mod harp_server;
 mod packets;
 mod promises;
+mod public_api;
 mod scripted_dispatcher;
 mod scripted_host;
 mod trust;
