@@ -11,6 +11,7 @@ mod bad_requests;
 mod call;
 mod cancel;
 mod client_crate;
+mod client_promises;
 mod clock_jump;
 mod configuration;
 mod confirm;
