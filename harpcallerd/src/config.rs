@@ -14,6 +14,7 @@ use harp_service::settings::{Settings, SettingsError, Table, Warning};
 use crate::hosts::RegistryConfig;
 use crate::job::ExecutionLimits;
 use crate::listener::ListenerSettings;
+use crate::retention::Retention;
 
 pub use clients::ClientLimits;
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub registry: RegistryConfig,
     /// Limits of clients.
     pub clients: ClientLimits,
+    /// Which ended jobs are kept.
+    pub retention: Retention,
     /// Whether jobs that waited at the last stop run after the next start.
     pub resume_queued: bool,
     /// How long running calls may go on after a stop.
@@ -74,11 +77,6 @@ impl Config {
     fn take(table: &Table<'_>) -> Config {
         if table.ignore("erlang") {
             table.warning("erlang", "is for the Erlang daemon and is not looked at");
-        }
-        for key in ["max_age", "max_jobs", "max_store_size"] {
-            if table.ignore(key) {
-                table.warning(key, "is not in force in this version: ended jobs are kept");
-            }
         }
         const MIB: usize = 1024 * 1024;
         let seconds = |key, default| seconds(table, key, Duration::from_secs(default));
@@ -141,6 +139,7 @@ impl Config {
                 interval,
             },
             clients: ClientLimits::take(table),
+            retention: Retention::take(table),
             resume_queued,
             stop_grace,
             log,

@@ -23,6 +23,7 @@ use crate::hosts::{self, Hosts};
 use crate::listener::{Hall, Listeners, Opened, Places};
 use crate::recovery;
 use crate::reload::{InForce, Refused, Reloaded};
+use crate::retention;
 use crate::session::Desk;
 use crate::store::{Store, StoreOptions};
 use events::{Event, Events};
@@ -138,6 +139,8 @@ impl Daemon {
         );
         let slot_grace = config.execution.slot_grace;
         background.spawn(Arc::clone(&dispatcher).end_overdue());
+        let limits = in_force.retention.subscribe();
+        background.spawn(retention::keep(store.clone(), limits));
         recovery::recover(&dispatcher, unfinished, config.resume_queued, slot_grace).await?;
 
         let closing = CancellationToken::new();

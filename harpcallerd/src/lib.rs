@@ -19,6 +19,7 @@ pub mod queue;
 pub mod record;
 pub mod recovery;
 pub mod reload;
+pub mod retention;
 pub mod segment;
 pub mod session;
 pub mod store;

@@ -20,6 +20,7 @@ use crate::hosts::Refresher;
 use crate::identity::tokens::TokensFile;
 use crate::job::Rules;
 use crate::listener::Listeners;
+use crate::retention::Retention;
 
 /// The configuration has been applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct InForce {
     pub rules: watch::Sender<Arc<Rules>>,
     /// To whatever serves clients.
     pub clients: watch::Sender<ClientLimits>,
+    /// To whatever prunes ended jobs.
+    pub retention: watch::Sender<Retention>,
     /// To whatever asks clients who they are.
     pub tokens: watch::Sender<Option<Arc<TokensFile>>>,
 }
@@ -72,6 +75,7 @@ impl InForce {
             tokens: watch::Sender::new(tokens.transpose()?.map(Arc::new)),
             rules: watch::Sender::new(Arc::new(rules)),
             clients: watch::Sender::new(config.clients),
+            retention: watch::Sender::new(config.retention),
             config,
         })
     }
@@ -105,6 +109,7 @@ impl InForce {
         }
         config.stream_directory = self.config.stream_directory.clone();
         config.cache_size = self.config.cache_size;
+        config.log = self.config.log.clone();
         restart_needed.extend(listeners.change(opened, &config));
         warn_of_any_certificate(&trust);
         self.rules.send_replace(Arc::new(Rules {
@@ -112,6 +117,7 @@ impl InForce {
             trust,
         }));
         self.clients.send_replace(config.clients);
+        self.retention.send_replace(config.retention);
         self.tokens.send_replace(tokens);
         refresher.configure(config.registry.clone()).await;
         self.config = config;
@@ -174,6 +180,15 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     }
     if old.cache_size != new.cache_size {
         keys.push("cache_size");
+    }
+    if old.log.handlers != new.log.handlers {
+        keys.push("log_handlers");
+    }
+    if old.log.format != new.log.format {
+        keys.push("log_format");
+    }
+    if old.log.level != new.log.level {
+        keys.push("log_level");
     }
     keys
 }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use harp_proto::{Fault, JobId};
 use serde::Serialize;
@@ -14,6 +15,7 @@ use super::administrator::Administrator;
 use super::request::AdminRequest;
 use super::{AdminDesk, Office, Order, jobs};
 use crate::reload::{Refused, Reloaded};
+use crate::retention;
 
 /// Answers one request.
 ///
@@ -87,7 +89,15 @@ async fn of_office(
             info!("hosts registry to be refreshed, as an administrator asked");
             done(office.refresher.refresh().await.map(drop))
         }
-        AdminRequest::PruneJobs { .. } => error("pruning is not in force in this version"),
+        AdminRequest::PruneJobs { max_age } => {
+            let age = Duration::from_secs(max_age);
+            done(
+                retention::prune_older(dispatcher.store(), age)
+                    .await
+                    .map(drop),
+            )
+        }
+        // The handlers of this version have no file.
         AdminRequest::ReopenLogs => ok(),
         // Those that do not need one.
         AdminRequest::Status { .. }

@@ -28,6 +28,7 @@ mod process;
 mod python_client;
 mod queue;
 mod registry;
+mod reload;
 mod restart;
 mod result;
 mod scarcity;
