@@ -3,9 +3,9 @@
 //!
 //! Everything here blocks; in a task it belongs on the blocking pool.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 /// Replaces a file's content in one step: at any moment, a power cut included, the file
@@ -18,7 +18,25 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     try_write(path, content).map_err(|error| named(path, "write", &error))
 }
 
+/// The same, but a file that exists keeps its owner, its group and its mode.
+///
+/// # Errors
+///
+/// What the system says, with the path in the message; the old file is still there.
+pub fn rewrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    let before = match std::fs::metadata(path) {
+        Ok(before) => Some(before),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(named(path, "write", &error)),
+    };
+    replace(path, content, before.as_ref()).map_err(|error| named(path, "write", &error))
+}
+
 fn try_write(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace(path, content, None)
+}
+
+fn replace(path: &Path, content: &[u8], like: Option<&Metadata>) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -26,6 +44,15 @@ fn try_write(path: &Path, content: &[u8]) -> io::Result<()> {
     // Made with mode 0600, and removed again should anything fail before it is renamed.
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(content)?;
+    if let Some(like) = like {
+        // The owner first: to change it afterwards could take away special modes, and
+        // until then nobody else can read the file.
+        let own = file.as_file().metadata()?;
+        if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+            std::os::unix::fs::fchown(file.as_file(), Some(like.uid()), Some(like.gid()))?;
+        }
+        file.as_file().set_permissions(like.permissions())?;
+    }
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(directory)?.sync_all()
@@ -76,6 +103,28 @@ mod tests {
         assert_eq!(mode(&file), 0o600);
         let left = std::fs::read_dir(&directory).unwrap().count();
         assert_eq!(left, 1, "a temporary file was left behind");
+    }
+
+    #[test]
+    fn a_file_that_is_rewritten_keeps_its_owner_and_mode() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("users");
+        rewrite(&file, b"one").unwrap();
+        assert_eq!(mode(&file), 0o600);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            std::os::unix::fs::chown(&file, Some(12), Some(34)).unwrap();
+        } else {
+            println!("the owner was not looked at: only root may change it");
+        }
+        rewrite(&file, b"two").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"two");
+        assert_eq!(mode(&file), 0o640);
+        if is_root {
+            let found = std::fs::metadata(&file).unwrap();
+            assert_eq!((found.uid(), found.gid()), (12, 34));
+        }
     }
 
     #[test]

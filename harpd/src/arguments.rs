@@ -17,6 +17,17 @@ pub enum ArgumentMode {
     Argv,
 }
 
+impl ArgumentMode {
+    /// The value of the `arguments` key.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ArgumentMode::Stdin => "stdin",
+            ArgumentMode::Argv => "argv",
+        }
+    }
+}
+
 /// The arguments for a command line: positional ones as they are if they are strings,
 /// else as JSON; named ones as `--name=value`, in the order in which they came.
 ///

@@ -52,6 +52,7 @@ pub struct Workplace {
 enum Interruption {
     CallerClosed,
     CallerSpokeOn,
+    CallerStalled,
     TimedOut(Duration),
     Stopping,
     /// The output is wrong.
@@ -104,14 +105,14 @@ impl Call {
 impl Interruption {
     fn message(self) -> Message {
         match self {
-            Interruption::CallerClosed => Message::Error(
-                Failure::new(
-                    error_type::CANCELLED,
-                    "the call was cancelled and no process of it is left",
-                )
-                .with_data(&serde_json::json!({ "processes": 0 })),
-            ),
+            Interruption::CallerClosed => {
+                cancelled("the call was cancelled and no process of it is left")
+            }
             Interruption::CallerSpokeOn => Message::Error(spoke_on()),
+            Interruption::CallerStalled => cancelled(
+                "the caller took nothing of the output for too long; \
+                 the call was cancelled and no process of it is left",
+            ),
             Interruption::TimedOut(limit) => Message::Error(
                 Failure::new(
                     error_type::TIMEOUT,
@@ -129,6 +130,11 @@ impl Interruption {
             Interruption::Output(failure) => Message::Exception(failure),
         }
     }
+}
+
+fn cancelled(message: &str) -> Message {
+    let failure = Failure::new(error_type::CANCELLED, message);
+    Message::Error(failure.with_data(&serde_json::json!({ "processes": 0 })))
 }
 
 /// Something came after the request's line.
@@ -151,6 +157,7 @@ where
                 CallerEvent::Sent => {}
                 CallerEvent::Closed => return Interruption::CallerClosed,
                 CallerEvent::SpokeOn => return Interruption::CallerSpokeOn,
+                CallerEvent::Stalled => return Interruption::CallerStalled,
             },
             () = workplace.stopping.cancelled() => return Interruption::Stopping,
         }

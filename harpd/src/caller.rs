@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use harp_proto::host::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Messages may be added as long as fewer bytes than this wait to be sent.
@@ -30,6 +31,9 @@ pub struct Caller<S> {
     unsent: BytesMut,
     unflushed: bool,
     closed: bool,
+    /// How long the caller may take nothing of what is to be sent, and since when it has.
+    stall_timeout: Duration,
+    stalled_since: Instant,
 }
 
 /// What happened on the connection.
@@ -42,21 +46,29 @@ pub enum CallerEvent {
     Closed,
     /// The caller sent something after its request's line, which it must not.
     SpokeOn,
+    /// The caller has taken nothing for too long of what waits to be sent.
+    Stalled,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
-    /// Takes over a connection on which a request's line, and nothing more, was read.
-    pub fn new(stream: S) -> Caller<S> {
+    /// Takes over a connection on which a request's line, and nothing more, was read. Who
+    /// takes nothing for `stall_timeout` of what waits to be sent has stalled.
+    pub fn new(stream: S, stall_timeout: Duration) -> Caller<S> {
         Caller {
             stream,
             unsent: BytesMut::new(),
             unflushed: false,
             closed: false,
+            stall_timeout,
+            stalled_since: Instant::now(),
         }
     }
 
     /// Puts a message behind those that are still to be sent.
     pub fn send(&mut self, message: &Message) {
+        if !self.unflushed {
+            self.stalled_since = Instant::now();
+        }
         message.encode(&mut self.unsent);
         self.unflushed = true;
     }
@@ -70,7 +82,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     ///
     /// Cancel safe: what has been sent is known, nothing is sent twice.
     pub async fn event(&mut self) -> CallerEvent {
-        poll_fn(|context| self.poll_event(context)).await
+        if !self.unflushed || self.closed {
+            return poll_fn(|context| self.poll_event(context)).await;
+        }
+        let until = self.stalled_since + self.stall_timeout;
+        let event = poll_fn(|context| self.poll_event(context));
+        match tokio::time::timeout_at(until, event).await {
+            Ok(event) => event,
+            Err(_) => CallerEvent::Stalled,
+        }
     }
 
     /// Sends what is left, then closes. Returns when the caller has closed too, or has
@@ -151,6 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
                 Err(error) => Err(error),
             }
         };
+        self.stalled_since = Instant::now();
         if step.is_err() {
             self.unsent.clear();
             self.unflushed = false;
@@ -170,6 +191,8 @@ mod tests {
 
     use super::*;
 
+    const STALL_TIMEOUT: Duration = Duration::from_secs(600);
+
     fn result() -> Message {
         Message::Result("1".parse().unwrap())
     }
@@ -177,7 +200,7 @@ mod tests {
     #[tokio::test]
     async fn a_close_is_told_once_and_sending_goes_on() {
         let (mut far, near) = duplex(1000);
-        let mut caller = Caller::new(near);
+        let mut caller = Caller::new(near, STALL_TIMEOUT);
         far.shutdown().await.unwrap();
         assert_eq!(caller.event().await, CallerEvent::Closed);
         caller.send(&result());
@@ -191,7 +214,7 @@ mod tests {
     #[tokio::test]
     async fn what_follows_the_request_is_noticed() {
         let (mut far, near) = duplex(1000);
-        let mut caller = Caller::new(near);
+        let mut caller = Caller::new(near, STALL_TIMEOUT);
         far.write_all(b"more").await.unwrap();
         assert_eq!(caller.event().await, CallerEvent::SpokeOn);
     }
@@ -199,7 +222,7 @@ mod tests {
     #[tokio::test]
     async fn a_line_half_sent_is_finished_before_the_next() {
         let (mut far, near) = duplex(4);
-        let mut caller = Caller::new(near);
+        let mut caller = Caller::new(near, STALL_TIMEOUT);
         caller.send(&result());
         assert_eq!(caller.event().await, CallerEvent::Sent);
         caller.send(&result());
@@ -213,24 +236,51 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_caller_that_takes_nothing_has_stalled_and_one_that_is_slow_has_not() {
+        let (mut far, near) = duplex(4);
+        let mut caller = Caller::new(near, STALL_TIMEOUT);
+        tokio::time::sleep(2 * STALL_TIMEOUT).await;
+        caller.send(&result());
+        for _ in 0..3 {
+            assert_eq!(caller.event().await, CallerEvent::Sent);
+            let early = tokio::time::timeout(STALL_TIMEOUT / 2, caller.event()).await;
+            assert!(early.is_err());
+            far.read_exact(&mut [0; 4]).await.unwrap();
+        }
+        assert_eq!(caller.event().await, CallerEvent::Sent);
+        while caller.unflushed {
+            assert_eq!(caller.event().await, CallerEvent::Sent);
+        }
+        // With nothing to be sent, nobody stalls.
+        let early = tokio::time::timeout(2 * STALL_TIMEOUT, caller.event()).await;
+        assert!(early.is_err());
+
+        caller.send(&result());
+        let began = Instant::now();
+        while caller.event().await != CallerEvent::Stalled {}
+        assert_eq!(began.elapsed(), STALL_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_caller_that_takes_nothing_is_given_up_in_the_end() {
         let (_far, near) = duplex(4);
-        let mut caller = Caller::new(near);
+        let mut caller = Caller::new(near, STALL_TIMEOUT);
         caller.send(&result());
         caller.finish(&CancellationToken::new()).await;
     }
+
     #[tokio::test(start_paused = true)]
     async fn a_stop_leaves_a_slow_caller_two_seconds() {
         let stopping = CancellationToken::new();
         let (_far, near) = duplex(4);
-        let mut caller = Caller::new(near);
+        let mut caller = Caller::new(near, STALL_TIMEOUT);
         caller.send(&result());
         let finished = caller.finish(&stopping);
         tokio::pin!(finished);
         let early = tokio::time::timeout(Duration::from_secs(10), &mut finished).await;
         assert!(early.is_err());
         stopping.cancel();
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         finished.await;
         assert_eq!(began.elapsed(), STOP_TIME);
     }

@@ -9,6 +9,7 @@ use harp_service::{ListenAddress, Settings, SettingsError, Table, Warning};
 
 use crate::choria::ChoriaSettings;
 use crate::command::DEFAULT_PATH;
+use crate::permissions::Permissions;
 use crate::procedure::{self, Procedures};
 use crate::python::PythonSettings;
 
@@ -33,6 +34,12 @@ pub struct Config {
     pub python: Option<PythonSettings>,
     /// Agents of Choria.
     pub choria: Option<ChoriaSettings>,
+    /// Authorities that callers must have a certificate of, if any.
+    pub client_ca_file: Option<PathBuf>,
+    /// How long a caller may take nothing of what is to be sent to it.
+    pub stall_timeout: Duration,
+    /// Who may call what.
+    pub permissions: Permissions,
     /// The log.
     pub log: LogSettings,
 }
@@ -64,6 +71,11 @@ impl Config {
             kill_grace: root
                 .seconds("kill_grace", 0)
                 .unwrap_or(Duration::from_secs(5)),
+            client_ca_file: root.path("client_ca_file"),
+            stall_timeout: root
+                .seconds("stall_timeout", 1)
+                .unwrap_or(Duration::from_secs(600)),
+            permissions: Permissions::take(&root),
             procedures: procedure::take_all(&root, &path),
             python: python.and_then(|table| PythonSettings::take(&table, &path)),
             choria: choria.and_then(|table| ChoriaSettings::take(&table, &path)),
@@ -119,6 +131,9 @@ mod tests {
         assert_eq!(config.listen[0].to_string(), "*:4306");
         assert_eq!(config.max_calls, 64);
         assert_eq!(config.kill_grace, Duration::from_secs(5));
+        assert_eq!(config.stall_timeout, Duration::from_secs(600));
+        assert_eq!(config.client_ca_file, None);
+        assert!(config.permissions.allow("anybody", "p"));
         let procedure = &config.procedures["p"];
         assert_eq!(procedure.output, OutputMode::Json);
         assert_eq!(procedure.max_output, 16 << 20);

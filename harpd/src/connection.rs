@@ -10,7 +10,6 @@ use harp_proto::host::{Message, Request};
 use harp_proto::{Failure, LINE_ALLOWANCE, LineBuffer, error_type};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -19,6 +18,7 @@ use tracing::{debug, info, warn};
 use crate::call::{Call, Workplace, spoke_on};
 use crate::caller::Caller;
 use crate::connections::Place;
+use crate::large_requests::{LargePlace, LargeRequests};
 use crate::runner::loading_error;
 use crate::state::State;
 use crate::users::Users;
@@ -30,7 +30,7 @@ const MAX_REQUEST: usize = 16 << 20;
 /// Only so many bytes are read of a request before it must wait for one of
 /// [`LARGE_REQUESTS`].
 const LARGE_REQUEST: usize = 64 << 10;
-/// Large requests of callers whose password has not been judged, held at once: what
+/// Large requests held at once of callers whose password has not been judged: what
 /// strangers can make harpd hold in memory is bounded by it.
 const LARGE_REQUESTS: usize = 16;
 /// A failed authentication is answered this long after it began.
@@ -41,13 +41,13 @@ const SHOWN: usize = 64;
 /// What all connections share.
 #[derive(Debug)]
 pub struct Reception {
-    large_requests: Semaphore,
+    large_requests: Arc<LargeRequests>,
 }
 
 impl Default for Reception {
     fn default() -> Reception {
         Reception {
-            large_requests: Semaphore::new(LARGE_REQUESTS),
+            large_requests: LargeRequests::new(LARGE_REQUESTS),
         }
     }
 }
@@ -125,6 +125,16 @@ async fn receive(
     let deadline = Instant::now() + REQUEST_TIME;
     let acceptor = TlsAcceptor::from(Arc::clone(&state.tls));
     let mut stream = tokio::time::timeout_at(deadline, acceptor.accept(stream)).await??;
+    let stall_timeout = state.config.stall_timeout;
+    let has_certificate = stream.get_ref().1.peer_certificates().is_some();
+    if state.config.client_ca_file.is_some() && !has_certificate {
+        warn!(%peer, "authentication failed, no certificate was shown");
+        let failure = Failure::new(
+            error_type::AUTH_ERROR,
+            "callers must show a certificate of an authority in client_ca_file",
+        );
+        return Ok((Caller::new(stream, stall_timeout), Err(failure)));
+    }
 
     let line = read_request(&mut stream, &reception.large_requests);
     let line = match tokio::time::timeout_at(deadline, line).await {
@@ -146,24 +156,40 @@ async fn receive(
         }
         Err(failure) => Err(failure),
     };
-    Ok((Caller::new(stream), call))
+    Ok((Caller::new(stream, stall_timeout), call))
 }
 
 /// Reads the request's line, and nothing may follow it. With a large one comes its
-/// permit, to be held as long as a stranger's request is.
-async fn read_request<'a, S: AsyncRead + Unpin>(
+/// place, to be held as long as a stranger's request is.
+async fn read_request<S: AsyncRead + Unpin>(
     stream: &mut S,
-    large_requests: &'a Semaphore,
-) -> io::Result<Result<(Bytes, Option<SemaphorePermit<'a>>), Failure>> {
+    large_requests: &Arc<LargeRequests>,
+) -> io::Result<Result<(Bytes, Option<LargePlace>), Failure>> {
     let mut lines = LineBuffer::new(MAX_REQUEST + LINE_ALLOWANCE);
     let mut received = 0;
-    let mut large = None;
+    let mut large: Option<LargePlace> = None;
     loop {
-        let count = stream.read_buf(lines.space(4096)).await?;
+        let lost = async {
+            match &large {
+                Some(place) => place.lost().await,
+                None => std::future::pending().await,
+            }
+        };
+        let count = tokio::select! {
+            count = stream.read_buf(lines.space(4096)) => count?,
+            () = lost => return Ok(Err(invalid_request(
+                "the request came too slowly while others waited".to_owned(),
+            ))),
+        };
         received += count;
         match lines.next_line() {
             Ok(Some(_)) if lines.has_partial_line() => return Ok(Err(spoke_on())),
-            Ok(Some(line)) => return Ok(Ok((line, large))),
+            Ok(Some(line)) => {
+                if let Some(place) = &large {
+                    place.is_whole();
+                }
+                return Ok(Ok((line, large)));
+            }
             Ok(None) if count == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(None) => {}
             Err(error) => {
@@ -171,7 +197,7 @@ async fn read_request<'a, S: AsyncRead + Unpin>(
             }
         }
         if received > LARGE_REQUEST && large.is_none() {
-            large = large_requests.acquire().await.ok();
+            large = Some(large_requests.take().await);
         }
     }
 }
@@ -180,7 +206,7 @@ async fn read_request<'a, S: AsyncRead + Unpin>(
 /// kept while its sender waits for the answer.
 async fn authenticate(
     request: Request,
-    large: Option<SemaphorePermit<'_>>,
+    large: Option<LargePlace>,
     peer: SocketAddr,
     users: &Arc<Users>,
 ) -> Result<Request, Failure> {
@@ -199,8 +225,18 @@ async fn authenticate(
 }
 
 /// Makes a call of a request; authentication comes first, so that a stranger learns
-/// nothing else.
+/// nothing else, and what the user may call second, so that nobody learns what else there
+/// is.
 fn accept(request: Request, peer: SocketAddr, state: &State) -> Result<Call, Failure> {
+    if !(state.config.permissions).allow(&request.user, &request.procedure) {
+        let procedure = shown(&request.procedure);
+        warn!(procedure, user = request.user, %peer, "the user may not call the procedure");
+        return Err(Failure::new(
+            error_type::AUTH_ERROR,
+            format!("user {} may not call {procedure}", shown(&request.user)),
+        )
+        .with_data(&serde_json::json!({ "procedure": request.procedure })));
+    }
     let Some(procedure) = state.config.procedures.get(&request.procedure) else {
         let procedure = shown(&request.procedure);
         if let Some(error) = &state.imports.module_failure {
@@ -258,19 +294,44 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_large_request_keeps_its_permit() {
-        let permits = Semaphore::new(1);
-        for (length, left) in [(10, 1), (2 * LARGE_REQUEST, 0)] {
+    async fn a_large_request_keeps_its_place() {
+        let places = LargeRequests::new(1);
+        for (length, is_large) in [(10, false), (2 * LARGE_REQUEST, true)] {
             let (mut far, mut near) = duplex(1000);
             let sending = tokio::spawn(async move {
                 far.write_all(&vec![b'x'; length]).await.unwrap();
                 far.write_all(b"\n").await.unwrap();
             });
-            let read = read_request(&mut near, &permits).await.unwrap().unwrap();
+            let read = read_request(&mut near, &places).await.unwrap().unwrap();
             sending.await.unwrap();
-            assert_eq!((read.0.len(), permits.available_permits()), (length, left));
+            assert_eq!((read.0.len(), read.1.is_some()), (length, is_large));
+            assert_eq!(has_room(&places).await, !is_large);
         }
-        assert_eq!(permits.available_permits(), 1);
+        assert!(has_room(&places).await);
+    }
+
+    async fn has_room(places: &Arc<LargeRequests>) -> bool {
+        let soon = Duration::from_millis(10);
+        tokio::time::timeout(soon, places.take()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_request_that_stalls_ends_when_another_comes() {
+        let places = LargeRequests::new(1);
+        let (mut far, mut near) = duplex(4 * LARGE_REQUEST);
+        far.write_all(&vec![b'x'; 2 * LARGE_REQUEST]).await.unwrap();
+        let stalled = read_request(&mut near, &places);
+        tokio::pin!(stalled);
+        let alone = tokio::time::timeout(Duration::from_secs(5), &mut stalled).await;
+        assert!(alone.is_err(), "nobody else waits");
+        let (refused, _place) = tokio::join!(stalled, places.take());
+        let failure = refused.unwrap().unwrap_err();
+        assert_eq!(failure.error_type, "invalid_request");
+        assert!(
+            failure.message.contains("too slowly"),
+            "{}",
+            failure.message
+        );
     }
 
     /// Bytes that show when nobody has them any more.
@@ -286,7 +347,7 @@ mod tests {
     async fn nothing_of_a_refused_request_is_held_while_its_sender_waits() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let users = Arc::new(Users::read(file.path()).unwrap());
-        let permits = Semaphore::new(1);
+        let places = LargeRequests::new(1);
         let mark: Arc<[u8]> = Arc::from(*b"[]");
         let arguments = Bytes::from_owner(Watched(Arc::clone(&mark)));
         let request = Request {
@@ -296,13 +357,14 @@ mod tests {
             // Wrong unseen, so that no time goes by.
             password: "x".repeat(1000).into(),
         };
-        let permit = permits.acquire().await.ok();
+        let place = places.take().await;
+        place.is_whole();
         let peer = "127.0.0.1:1".parse().unwrap();
-        let answer = authenticate(request, permit, peer, &users);
+        let answer = authenticate(request, Some(place), peer, &users);
         tokio::pin!(answer);
         let early = tokio::time::timeout(FAILURE_DELAY / 2, &mut answer).await;
         assert!(early.is_err());
-        assert_eq!(permits.available_permits(), 1);
+        assert!(has_room(&places).await);
         assert_eq!(Arc::strong_count(&mark), 1);
         assert_eq!(answer.await.unwrap_err().error_type, "auth_error");
     }

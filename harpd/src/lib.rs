@@ -18,6 +18,7 @@
 //! subreaper, so what a call's commands leave behind falls to it.
 
 pub mod account;
+pub mod add_user;
 pub mod arguments;
 pub mod call;
 pub mod caller;
@@ -27,9 +28,11 @@ pub mod config;
 pub mod connection;
 pub mod connections;
 pub mod imports;
+pub mod large_requests;
 pub mod launch;
 pub mod line_log;
 pub mod output;
+pub mod permissions;
 pub mod procedure;
 pub mod python;
 pub mod reaper;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use harp_service::report::with_causes;
 use harp_service::signals::Signals;
+use harp_service::systemd::{self, Notifier};
 use harp_service::{Pidfile, logging};
 use harpd::config::Config;
 use harpd::imports;
@@ -15,6 +16,13 @@ use harpd::reaper::Reaper;
 use harpd::service::Service;
 use harpd::state::State;
 use tracing::warn;
+
+/// Threads that serve connections. What harpd does itself is little, and each thread has
+/// memory of its own.
+const WORKERS: usize = 2;
+/// Threads for what blocks: passwords, files, looking for processes. What comes when all
+/// are busy waits for a moment.
+const BLOCKING_THREADS: usize = 8;
 
 /// Runs procedures on this host for authenticated callers.
 #[derive(Debug, Parser)]
@@ -44,14 +52,21 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print the names of the procedures that this configuration exposes.
+    /// Print the procedures that this configuration exposes, one a line: name, output
+    /// and arguments, with tabs between them.
     List,
+    /// Give a user of the users file a password, and add the user if there is none.
+    AddUser {
+        /// The user.
+        name: String,
+    },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Some(Command::List) => list(&arguments.config),
+        Some(Command::AddUser { name }) => add_user(&arguments.config, &name),
         None if arguments.test => test(&arguments.config),
         None => start(arguments.config, arguments.pidfile.as_deref()),
     };
@@ -70,9 +85,21 @@ fn list(config_file: &Path) -> Result<()> {
     for told in imports.problems.iter().chain(&imports.warnings) {
         eprintln!("{told}");
     }
-    for name in config.procedures.keys() {
-        println!("{name}");
+    for (name, procedure) in &config.procedures {
+        let output = procedure.output.name();
+        println!("{name}\t{output}\t{}", procedure.runner.arguments());
     }
+    Ok(())
+}
+
+fn add_user(config_file: &Path, name: &str) -> Result<()> {
+    let (config, _) = Config::read(config_file)?;
+    let file = &config.users_file;
+    let done = match harpd::add_user::add_user(file, name)? {
+        true => "added to",
+        false => "has a new password in",
+    };
+    println!("{name}: {done} {}", file.display());
     Ok(())
 }
 
@@ -106,17 +133,21 @@ fn start(config_file: PathBuf, pidfile: Option<&Path>) -> Result<()> {
     for warning in warnings.into_iter().chain(state.broken_procedures()) {
         warn!("{warning}");
     }
+    let sockets = systemd::listening_sockets()?;
+    let notifier = Notifier::from_environment()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let served = runtime.block_on(async {
         // Caught from here on, so a stop during the start is not lost.
         let signals = Signals::catch().context("cannot catch signals")?;
-        let service = Service::start(config_file, state).await?;
+        let service = Service::start(config_file, state, sockets).await?;
         // Only now: a start that fails must not touch the file of a harpd that runs.
         let _pidfile = pidfile.map(Pidfile::write).transpose()?;
-        service.run(signals).await;
+        service.run(signals, &notifier).await;
         Ok(())
     });
     // Whatever has not ended by now is ended: tasks are dropped, and groups with them.

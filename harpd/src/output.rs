@@ -68,6 +68,19 @@ impl OutputMode {
         }
     }
 
+    /// The value of the `output` key.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            OutputMode::Json => "json",
+            OutputMode::Text => "text",
+            OutputMode::Lines => "lines",
+            OutputMode::JsonLines => "json-lines",
+            OutputMode::Harp { .. } => "harp",
+            OutputMode::Module { .. } => "module",
+        }
+    }
+
     /// The start of a call's output. One result, or one packet, may be `max_output`
     /// bytes long: as it is written, and as JSON text.
     #[must_use]

@@ -58,6 +58,16 @@ impl Identity<'_> {
 }
 
 impl Runner {
+    /// How arguments reach the process, for `harpd list`.
+    #[must_use]
+    pub fn arguments(&self) -> &'static str {
+        match self {
+            Runner::Command(command) => command.arguments.name(),
+            Runner::Python(_) => "python",
+            Runner::Agent(_) => "choria",
+        }
+    }
+
     /// Looks whether the procedure could be started now. Quick enough for every call.
     ///
     /// # Errors

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harp_service::signals::{ServiceSignal, Signals};
+use harp_service::systemd::Notifier;
 use harp_service::{Acceptor, ListenAddress};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -52,17 +53,28 @@ struct Shared {
 
 impl Service {
     /// Asks the Python module and agents for their procedures, opens the listening
-    /// sockets and tells the log where they are.
+    /// sockets, unless some were handed over, and tells the log where they are.
     ///
     /// # Errors
     ///
     /// If an address cannot be listened on, or the system refuses to make harpd a child
     /// subreaper.
-    pub async fn start(config_file: PathBuf, mut state: State) -> io::Result<Service> {
+    pub async fn start(
+        config_file: PathBuf,
+        mut state: State,
+        handed_over: Option<Vec<std::net::TcpListener>>,
+    ) -> io::Result<Service> {
         let reaper = Reaper::start()?;
         state.import(&reaper).await;
         state.imports.log();
-        let acceptors = bind(&state.config.listen).await?;
+        let listeners = match handed_over {
+            Some(sockets) => take_over(sockets)?,
+            None => bind(&state.config.listen).await?,
+        };
+        let acceptors: Vec<_> = listeners.into_iter().map(Acceptor::new).collect();
+        for acceptor in &acceptors {
+            info!(address = %acceptor.local_addr()?, "listening");
+        }
         let max_calls = state.config.max_calls;
         Ok(Service {
             config_file,
@@ -81,22 +93,35 @@ impl Service {
 
     /// Serves until told to stop, and returns when every call has been ended and told
     /// so, or has been waited for long enough.
-    pub async fn run(mut self, mut signals: Signals) {
+    pub async fn run(mut self, mut signals: Signals, notifier: &Notifier) {
         for acceptor in std::mem::take(&mut self.acceptors) {
             let shared = Arc::clone(&self.shared);
             let reaper = self.reaper.clone();
             self.shared.tasks.spawn(listen(acceptor, shared, reaper));
         }
+        notifier.ready();
+        let keep_alive = notifier.keep_alive();
+        tokio::pin!(keep_alive);
         loop {
-            match signals.next().await {
+            let signal = tokio::select! {
+                signal = signals.next() => signal,
+                () = &mut keep_alive => continue,
+            };
+            match signal {
                 ServiceSignal::Stop => break,
-                ServiceSignal::Reload => self.reload().await,
+                ServiceSignal::Reload => {
+                    notifier.reloading();
+                    self.reload().await;
+                    notifier.ready();
+                }
             }
         }
         info!("stopping");
+        notifier.stopping();
         self.shared.stopping.cancel();
         self.shared.tasks.close();
         let patience = self.shared.state().config.kill_grace + STOP_TIME;
+        notifier.extend_stop(patience + STOP_TIME);
         if tokio::time::timeout(patience, self.shared.tasks.wait())
             .await
             .is_err()
@@ -154,16 +179,17 @@ impl Shared {
     }
 }
 
-/// Opens every address, or none, and tells the log where.
-async fn bind(addresses: &[ListenAddress]) -> io::Result<Vec<Acceptor>> {
-    let mut acceptors = Vec::new();
+/// Opens every address, or none.
+async fn bind(addresses: &[ListenAddress]) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
     for address in addresses {
-        acceptors.extend(address.bind().await?.into_iter().map(Acceptor::new));
+        listeners.extend(address.bind().await?);
     }
-    for acceptor in &acceptors {
-        info!(address = %acceptor.local_addr()?, "listening");
-    }
-    Ok(acceptors)
+    Ok(listeners)
+}
+
+fn take_over(sockets: Vec<std::net::TcpListener>) -> io::Result<Vec<TcpListener>> {
+    sockets.into_iter().map(TcpListener::from_std).collect()
 }
 
 async fn listen(mut acceptor: Acceptor, shared: Arc<Shared>, reaper: Reaper) {

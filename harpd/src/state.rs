@@ -56,7 +56,11 @@ impl State {
         let (config, warnings) =
             Config::read(path).map_err(|error| LoadError(vec![error.into()]))?;
         let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
-        let tls = tls::load(&config.certificate, &config.private_key, None);
+        let tls = tls::load(
+            &config.certificate,
+            &config.private_key,
+            config.client_ca_file.as_deref(),
+        );
         let users = UsersFile::read(&config.users_file);
         match (tls, users) {
             (Ok(tls), Ok(users)) => {
@@ -66,6 +70,13 @@ impl State {
                         config.users_file.display()
                     ));
                 }
+                let unknown = config.permissions.users();
+                warnings.extend(unknown.filter(|user| !users.users().has(user)).map(|user| {
+                    format!(
+                        "user.{user}: no such user in {}",
+                        config.users_file.display()
+                    )
+                }));
                 let state = State {
                     config,
                     tls,

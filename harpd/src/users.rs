@@ -130,6 +130,12 @@ impl Users {
         self.hashes.len()
     }
 
+    /// True if there is this user.
+    #[must_use]
+    pub fn has(&self, user: &str) -> bool {
+        self.hashes.contains_key(user)
+    }
+
     /// True if both readings have the same users with the same hashes.
     #[must_use]
     pub fn are_those_of(&self, other: &Users) -> bool {

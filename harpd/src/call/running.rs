@@ -118,6 +118,7 @@ impl Running {
                     CallerEvent::Sent => {}
                     CallerEvent::Closed => return Err(Interruption::CallerClosed),
                     CallerEvent::SpokeOn => return Err(Interruption::CallerSpokeOn),
+                    CallerEvent::Stalled => return Err(Interruption::CallerStalled),
                 },
                 timeout = passed(deadline) => return Err(Interruption::TimedOut(timeout)),
                 () = workplace.stopping.cancelled() => return Err(Interruption::Stopping),

@@ -152,6 +152,89 @@ async fn a_call_that_waits_for_a_slot_is_cancelled_at_once() {
 }
 
 #[tokio::test]
+async fn before_the_request_is_whole_there_is_nothing_to_cancel() {
+    let host = Host::new();
+    let here = host.here();
+    let harpd = host
+        .script("mark", &here, "echo started >> marks; echo 1")
+        .start();
+    let line = crate::host::request("mark", &json!([]));
+    for sent in [0, 1, line.len()] {
+        let mut caller = harpd.connect().await;
+        caller.send(&line.as_bytes()[..sent]).await;
+        caller.close().await;
+        // Nothing is said to who did not ask, not even good-bye.
+        let mut answer = Vec::new();
+        let _ = tokio::io::AsyncReadExt::read_to_end(&mut caller.stream, &mut answer).await;
+        assert_eq!(answer, b"");
+    }
+    assert_eq!(harpd.end("mark", json!([])).await, json!({"result": 1}));
+    let marks = std::fs::read_to_string(harpd.host.path("marks")).unwrap();
+    assert_eq!(marks, "started\n");
+}
+
+#[tokio::test]
+async fn after_the_command_has_exited_what_it_left_is_killed_and_proved() {
+    let host = Host::new();
+    let here = format!("output = 'lines'\n{}", host.here());
+    let harpd = host
+        .script(
+            "leaves",
+            &here,
+            "sh -c 'trap \"\" TERM; echo $$; touch ready; while :; do sleep 1000; done' & \
+             while [ ! -e ready ]; do sleep 0.01; done",
+        )
+        .start();
+    let mut caller = harpd.call("leaves", json!([])).await;
+    caller.acknowledged(true).await;
+    let left = caller.pid().await;
+    caller.close().await;
+    let rest = caller.rest().await;
+    assert_eq!(
+        rest[0]["error"]["data"],
+        json!({"processes": 0}),
+        "{rest:?}"
+    );
+    assert!(is_gone(left));
+}
+
+#[tokio::test]
+async fn a_result_that_is_being_sent_is_sent_whole() {
+    let harpd = Host::new()
+        .script(
+            "large",
+            "output = 'text'",
+            "head -c 8M /dev/zero | tr '\\0' x",
+        )
+        .start();
+    let mut caller = harpd.call("large", json!([])).await;
+    harpd.logged("call ended").await;
+    caller.close().await;
+    let answers = caller.rest().await;
+    assert_eq!(answers[1]["result"].as_str().unwrap().len(), 8 << 20);
+}
+
+#[tokio::test]
+async fn a_caller_that_takes_nothing_does_not_keep_its_slot() {
+    let harpd = Host::new()
+        .set("stall_timeout = 1\nmax_calls = 1")
+        .script("flood", "output = 'lines'", "echo $$; yes")
+        .script("one", "", "echo 1")
+        .start();
+    let mut caller = harpd.call("flood", json!([])).await;
+    caller.acknowledged(true).await;
+    let pid = caller.pid().await;
+    assert_eq!(harpd.end("one", json!([])).await, json!({"result": 1}));
+    assert!(is_gone(pid));
+    // It learns why when it reads at last.
+    let rest = caller.rest().await;
+    let end = rest.last().unwrap();
+    assert_eq!(end["error"]["type"], PROOF);
+    let message = end["error"]["message"].as_str().unwrap();
+    assert!(message.contains("took nothing"), "{message}");
+}
+
+#[tokio::test]
 async fn a_caller_that_vanishes_while_it_reads_nothing_cancels_too() {
     let harpd = Host::new()
         .script("flood", "output = 'lines'", "echo $$; yes")

@@ -14,6 +14,7 @@ async fn an_exit_code_or_signal_is_an_exception_with_stderr() {
         )
         .script("silent", "", "exit 4")
         .script("signal", "output = 'lines'", "echo half; kill -TERM $$")
+        .script("killed", "", "kill -KILL $$")
         .script("talkative", "", "seq 1 100000 >&2; exit 1")
         .start();
     assert_eq!(
@@ -42,6 +43,8 @@ async fn an_exit_code_or_signal_is_an_exception_with_stderr() {
             "data": {"signal": "SIGTERM", "stderr": ""},
         })
     );
+    let end = harpd.end("killed", json!([])).await;
+    assert_eq!(end["exception"]["data"]["signal"], "SIGKILL");
     let end = harpd.end("talkative", json!([])).await;
     assert_eq!(end["exception"]["message"], "100000");
     let stderr = end["exception"]["data"]["stderr"].as_str().unwrap().len();

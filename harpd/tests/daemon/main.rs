@@ -11,3 +11,4 @@ mod python;
 mod python_server;
 mod requests;
 mod start;
+mod users;

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use rustls::client::Resumption;
 use rustls::{ClientConfig, HandshakeKind};
 use serde_json::json;
+use tokio::net::UnixDatagram;
 
 use crate::host::{Host, connect, is_gone, request, wait_for};
 
@@ -221,11 +222,18 @@ fn a_test_tells_everything_that_is_wrong() {
 }
 
 #[test]
-fn the_list_names_the_procedures() {
-    let host = Host::new().script("b", "", "").script("a", "", "");
+fn the_list_names_the_procedures_and_their_modes() {
+    let host = Host::new().script("b", "", "").script(
+        "a",
+        "output = 'json-lines'\narguments = 'argv'",
+        "",
+    );
     let output = host.harpd(&["list"]);
     assert!(output.status.success());
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "a\nb\n");
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "a\tjson-lines\targv\nb\tjson\tstdin\n"
+    );
 }
 
 #[tokio::test]
@@ -275,6 +283,42 @@ async fn sessions_are_resumed_under_both_versions() {
         assert_eq!(kinds[0], Some(HandshakeKind::Full));
         assert_eq!(kinds[1], Some(HandshakeKind::Resumed), "{version:?}");
     }
+}
+
+#[tokio::test]
+async fn systemd_is_told_how_it_is() {
+    let host = Host::new().script("one", "", "echo 1");
+    let manager = UnixDatagram::bind(host.path("notify")).unwrap();
+    let received = async || {
+        let mut message = [0; 512];
+        let received = tokio::time::timeout(crate::host::PATIENCE, manager.recv(&mut message));
+        let length = received.await.expect("no message").unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    };
+    let variable = format!("export NOTIFY_SOCKET='{}'", host.path("notify").display());
+    let harpd = host.before_start(&variable).start();
+    assert!(received().await.starts_with("READY=1\n"));
+    harpd.signal(Signal::HUP);
+    assert!(received().await.starts_with("RELOADING=1\n"));
+    assert!(received().await.starts_with("READY=1\n"));
+    harpd.signal(Signal::TERM);
+    assert!(received().await.starts_with("STOPPING=1\n"));
+}
+
+#[tokio::test]
+async fn sockets_that_are_handed_over_are_used_instead_of_listen() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::empty()).unwrap();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&socket);
+    // Not every shell knows numbers of two digits.
+    let script = format!("exec 3<&{number}; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"");
+    let harpd = Host::new()
+        .script("one", "", "echo 1")
+        .before_start(&format!("exec bash -c '{script}' bash \"$@\""))
+        .start();
+    assert_eq!(harpd.address, address);
+    assert_eq!(harpd.end("one", json!([])).await, json!({"result": 1}));
 }
 
 fn certificate(caller: &crate::host::Caller) -> Vec<u8> {

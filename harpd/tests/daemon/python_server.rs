@@ -185,7 +185,10 @@ fn list_and_test_know_the_procedures() {
     let names = String::from_utf8(listed.stdout).unwrap();
     for name in ["add", "Ticker", "hello", "count"] {
         assert_eq!(
-            names.lines().filter(|line| *line == name).count(),
+            names
+                .lines()
+                .filter(|line| line.split('\t').next() == Some(name))
+                .count(),
             1,
             "{names}"
         );

@@ -96,6 +96,26 @@ async fn a_request_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn large_requests_that_stall_keep_no_other_waiting_for_long() {
+    let harpd = Host::new().script("count", "", "wc -c").start();
+    let mut stalled = Vec::new();
+    for _ in 0..16 {
+        let mut caller = harpd.connect().await;
+        caller.send(&vec![b'x'; 1 << 20]).await;
+        stalled.push(caller);
+    }
+    let began = Instant::now();
+    let large = json!(["x".repeat(4 << 20)]);
+    let expected = large.to_string().len() + 1;
+    assert_eq!(harpd.end("count", large).await, json!({"result": expected}));
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    // One of those that stalled had to go.
+    let answer = stalled[0].rest().await;
+    assert_eq!(answer[0]["error"]["type"], "invalid_request", "{answer:?}");
+}
+
+#[tokio::test]
 async fn who_says_nothing_is_told_the_time_is_up() {
     let harpd = host().start();
     let mut mute = TcpStream::connect(harpd.address).await.unwrap();
