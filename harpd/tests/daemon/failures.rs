@@ -237,8 +237,9 @@ async fn a_zombie_that_nobody_reaps_keeps_no_call_from_ending() {
         .script(
             "careless",
             &here,
-            "sh -c 'sleep 1000 & echo $!; exec setsid sh -c \"echo \\$\\$; touch ready; exec sleep 1000\"' &\n\
-             while [ ! -e ready ]; do sleep 0.01; done",
+            // It is waited for until it is a program that waits for nobody.
+            "sh -c 'sleep 1000 & echo $!; exec setsid sh -c \"echo \\$\\$; exec sleep 1000\"' &\n\
+             while ! grep -q sleep /proc/$!/comm; do sleep 0.01; done",
         )
         .start();
     let mut caller = harpd.call("careless", json!([])).await;
