@@ -16,6 +16,7 @@ pub(crate) mod reload;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod store;
 pub(crate) mod token;
 
 use std::process::ExitCode;

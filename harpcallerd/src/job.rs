@@ -30,7 +30,7 @@ use crate::store::{Finished, Place, Store, StoreError};
 use bounds::Bounds;
 use recording::Recording;
 
-pub(crate) use failures::{missing_result, not_started};
+pub(crate) use failures::{missing_result, not_started, storage as storage_failure};
 
 /// The limits of every execution (daemon specification, configuration).
 #[derive(Debug, Clone)]

@@ -23,3 +23,4 @@ pub mod retention;
 pub mod segment;
 pub mod session;
 pub mod store;
+pub mod transfer;

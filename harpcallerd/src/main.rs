@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use commands::store::Which;
 use harp_service::report::with_causes;
 use harpcallerd::admin::DEFAULT_SOCKET;
 use harpcallerd::config::DEFAULT_PATH;
@@ -13,7 +14,7 @@ use harpcallerd::config::DEFAULT_PATH;
 /// Dispatches procedure calls to hosts and keeps their results.
 ///
 /// `harpcallerd start` runs the daemon. All other commands but check-config,
-/// new-token and completions speak to the running daemon through its administrative socket, which its
+/// check-store, export, import, new-token and completions speak to the running daemon through its administrative socket, which its
 /// own user and root may use.
 #[derive(Debug, Parser)]
 #[command(
@@ -128,6 +129,30 @@ enum Command {
         #[arg(long)]
         hosts: bool,
     },
+    /// Read the whole job store, while no daemon has it open, and say what is wrong with it.
+    CheckStore {
+        #[command(flatten)]
+        which: Which,
+        /// Repair what can be repaired.
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Write all jobs of the store into a file, while no daemon has it open.
+    Export {
+        #[command(flatten)]
+        which: Which,
+        /// The file; `-` for standard output.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Take the jobs of an exported file into the store, while no daemon has it open.
+    Import {
+        #[command(flatten)]
+        which: Which,
+        /// The file; `-` for standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Make a token for a client, and print it with its line for the tokens file.
     NewToken {
         /// The client's name: letters, digits and the characters . _ - @
@@ -165,6 +190,9 @@ fn main() -> ExitCode {
         Command::ReopenLogs => commands::logs::reopen(&socket),
         Command::DistErlStart | Command::DistErlStop => commands::erlang::run(),
         Command::CheckConfig { config, hosts } => commands::check_config::run(&config, hosts),
+        Command::CheckStore { which, repair } => commands::store::check(which, repair),
+        Command::Export { which, file } => commands::store::export(which, &file),
+        Command::Import { which, file } => commands::store::import(which, &file),
         Command::NewToken { name } => commands::token::run(&name),
         Command::Completions { shell } => commands::completions::run::<Arguments>(shell),
     };

@@ -12,7 +12,7 @@ use harp_proto::{JobId, Json, Outcome, QueueName};
 use serde::{Deserialize, Serialize};
 
 /// A call as it was submitted. It never changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallRecord {
     /// Name of the host, as the client gave it.
     pub host: String,
@@ -65,6 +65,17 @@ pub struct LiveRecord {
     pub start_by: Option<u64>,
     /// When it was submitted, in milliseconds since 1970.
     pub submitted: u64,
+}
+
+impl LiveRecord {
+    /// Of a live job of which nothing else is known.
+    pub const UNKNOWN: LiveRecord = LiveRecord {
+        sequence: 0,
+        queue: None,
+        started: None,
+        start_by: None,
+        submitted: 0,
+    };
 }
 
 /// How a job ended.

@@ -10,11 +10,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use harp_proto::{JobId, Outcome};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::dispatcher::Dispatcher;
-use crate::job::missing_result;
+use crate::job::{missing_result, storage_failure};
 use crate::record::{EndRecord, LiveRecord};
 use crate::store::{Place, Store, StoreError};
 
@@ -72,6 +72,9 @@ pub async fn recover(
             "jobs that had not ended are ended with missing_result"
         );
     }
+    for id in dispatcher.store().damaged_live().await? {
+        end_damaged(dispatcher.store(), id).await?;
+    }
     // Those of just now, and those of jobs that had ended before a crash.
     let until = Instant::now() + slot_grace;
     for (id, job) in dispatcher.store().kept_places().await? {
@@ -92,7 +95,7 @@ async fn end(store: &Store, id: JobId, job: &LiveRecord) -> Result<(), StoreErro
     let record = EndRecord {
         started: job.started,
         ended: clock::now().max(job.started.unwrap_or(job.submitted)),
-        packets: store.packet_count(id).await?,
+        packets: packets(store, id).await?,
         outcome: Outcome::Error(missing_result()),
     };
     let place = match job.started {
@@ -100,6 +103,30 @@ async fn end(store: &Store, id: JobId, job: &LiveRecord) -> Result<(), StoreErro
         None => Place::Free,
     };
     store.finish(id, &record, place).await.map(drop)
+}
+
+/// Ends a job of which it cannot be read any more whether it waited or ran.
+async fn end_damaged(store: &Store, id: JobId) -> Result<(), StoreError> {
+    let why = "the record of where the job stood is damaged";
+    error!(job = %id, "{why}; the job is ended with storage_error");
+    let record = EndRecord {
+        started: None,
+        ended: clock::now(),
+        packets: packets(store, id).await?,
+        outcome: Outcome::Error(storage_failure(&why)),
+    };
+    store.finish(id, &record, Place::Free).await.map(drop)
+}
+
+/// How many packets a job has; of damaged ones those that can be read.
+async fn packets(store: &Store, id: JobId) -> Result<u64, StoreError> {
+    match store.packet_count(id).await {
+        Err(error @ StoreError::Corrupt { .. }) => {
+            error!("{error}");
+            store.readable_packets(id).await
+        }
+        count => count,
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@
 //! removes what is too old or too much, `layout` and `codec` say what the bytes mean,
 //! `sled` is the engine with its guards, `directory` the directory and its lock.
 
+mod adopt;
+mod check;
 mod codec;
 mod contents;
 mod directory;
@@ -40,6 +42,9 @@ use std::task::{Context, Poll};
 use harp_proto::JobId;
 use tokio::sync::{Semaphore, oneshot};
 
+pub use self::adopt::Adopted;
+use self::adopt::AdoptedBytes;
+pub use self::check::{Checked, Problem};
 pub use self::contents::Contents;
 pub use self::error::{OpenError, StoreError};
 use self::keys::Claim;
@@ -115,6 +120,12 @@ pub enum Finished {
 #[derive(Debug)]
 pub struct Appending(oneshot::Receiver<Result<Done, StoreError>>);
 
+/// A job of another store on its way to the disk: a future of whether it is new here.
+///
+/// Dropping it does not call the job back.
+#[derive(Debug)]
+pub struct Adopting(oneshot::Receiver<Result<Done, StoreError>>);
+
 impl Store {
     /// Opens the store in a directory, or makes one. Blocks, for a fraction of a second
     /// as a rule.
@@ -125,6 +136,22 @@ impl Store {
     /// empty one.
     pub fn open(directory: &Path, options: StoreOptions) -> Result<Store, OpenError> {
         open::open(directory, options)
+    }
+
+    /// Reads all of a store that nobody has open, tells `report` what is wrong with it,
+    /// and repairs what can be repaired if `repair` says so. Blocks, for as long as
+    /// reading everything takes.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if it cannot even be opened.
+    pub fn check(
+        directory: &Path,
+        options: StoreOptions,
+        repair: bool,
+        report: &mut dyn FnMut(Problem),
+    ) -> Result<Checked, OpenError> {
+        check::check(directory, options, repair, report)
     }
 
     /// Records a job that has been submitted and, if `live` says so, started in the same
@@ -246,6 +273,44 @@ impl Store {
         }
     }
 
+    /// Adds packets of a job that comes from another store and is to be adopted next.
+    ///
+    /// # Errors
+    ///
+    /// As for all writes.
+    pub async fn adopt_packets(
+        &self,
+        id: JobId,
+        segments: Vec<Segment>,
+    ) -> Result<Appending, StoreError> {
+        let size = segments.iter().map(Segment::len_bytes).sum();
+        let change = Change::AdoptPackets { segments };
+        Ok(Appending(self.hand_over(id, size, change).await?))
+    }
+
+    /// Records a job of another store as it stands there, all in one step. A job that
+    /// exists stays as it is. The packets that it counts have been added before.
+    ///
+    /// Waits until there is room in memory; what is returned then waits until the job is
+    /// on disk.
+    ///
+    /// # Errors
+    ///
+    /// As for all writes.
+    pub async fn adopt(
+        &self,
+        id: JobId,
+        call: &CallRecord,
+        state: &Adopted,
+    ) -> Result<Adopting, StoreError> {
+        let claim = Claim::of(call, None);
+        let call = codec::encode_call(call).map_err(refused(id))?;
+        let state = AdoptedBytes::encode(state).map_err(refused(id))?;
+        let size = call.len() + state.len();
+        let change = Change::Adopt { call, claim, state };
+        Ok(Adopting(self.hand_over(id, size, change).await?))
+    }
+
     /// Frees the place in its queue that an ended job has kept.
     ///
     /// # Errors
@@ -356,13 +421,34 @@ impl Store {
     }
 
     /// All live jobs, in the order of their sequence numbers: what recovery needs when
-    /// the store has been opened. How long it takes depends on their number alone.
+    /// the store has been opened. How long it takes depends on their number alone. One
+    /// whose record is damaged is logged and left out.
     ///
     /// # Errors
     ///
     /// As for [`Store::job`].
     pub async fn live(&self) -> Result<Vec<(JobId, LiveRecord)>, StoreError> {
-        self.blocking(|engine| read::standing(engine, Table::Live))
+        Ok(self.standing(Table::Live).await?.jobs)
+    }
+
+    /// The live jobs whose records are damaged, so that it is not known where they stand.
+    /// They can be finished.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::job`].
+    pub async fn damaged_live(&self) -> Result<Vec<JobId>, StoreError> {
+        Ok(self.standing(Table::Live).await?.damaged)
+    }
+
+    /// How many packets of the job can be read, from the first on: all of them, unless
+    /// some are damaged.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::job`].
+    pub async fn readable_packets(&self, id: JobId) -> Result<u64, StoreError> {
+        self.blocking(move |engine| read::readable_packets(engine, id))
             .await
     }
 
@@ -372,8 +458,7 @@ impl Store {
     ///
     /// As for [`Store::job`].
     pub async fn kept_places(&self) -> Result<Vec<(JobId, LiveRecord)>, StoreError> {
-        self.blocking(|engine| read::standing(engine, Table::Places))
-            .await
+        Ok(self.standing(Table::Places).await?.jobs)
     }
 
     /// Ended jobs in the order of their ids, at most `limit` of them, from the one after
@@ -493,6 +578,11 @@ impl Store {
         Ok(receiver)
     }
 
+    async fn standing(&self, table: Table) -> Result<read::Standing, StoreError> {
+        self.blocking(move |engine| read::standing(engine, table))
+            .await
+    }
+
     /// Reads, and reads again if the engine was opened anew meanwhile: what was read
     /// before may not be there any more.
     async fn read<T, F>(&self, read: impl Fn() -> F) -> Result<T, StoreError>
@@ -546,6 +636,15 @@ impl Future for Appending {
                 _ => 0,
             })
         })
+    }
+}
+
+impl Future for Adopting {
+    type Output = Result<bool, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = Pin::new(&mut self.0).poll(context);
+        answer.map(|answer| answered(answer).map(|done| done == Done::Recorded))
     }
 }
 

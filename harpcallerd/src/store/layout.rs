@@ -92,6 +92,19 @@ pub(crate) fn claim_key(digest: &[u8; 32]) -> Key {
     Key::new(Table::Keys as u8).with(digest)
 }
 
+/// The key of the entry that makes this further piece known; `None` if this is no key of
+/// a piece.
+pub(crate) fn entry_of_piece(key: &[u8]) -> Option<Vec<u8>> {
+    let len = match key.first()? {
+        b'C' | b'E' => 1 + 16,
+        b'P' => 1 + 16 + 8,
+        _ => return None,
+    };
+    let mut entry = key.get(..len).filter(|_| key.len() == len + 4)?.to_vec();
+    entry[0] = entry[0].to_ascii_lowercase();
+    Some(entry)
+}
+
 /// The job that a key is about.
 pub(crate) fn job_of(key: &[u8]) -> Option<JobId> {
     let id: &[u8; 16] = key.get(1..)?.first_chunk()?;

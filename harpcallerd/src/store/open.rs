@@ -65,6 +65,18 @@ pub(crate) fn engine(
     })
 }
 
+/// Opens the engine of a directory whose note does not fit, if it holds a job store.
+pub(crate) fn engine_despite(
+    directory: &Directory,
+    options: StoreOptions,
+) -> Result<Opened, OpenError> {
+    let length = std::fs::metadata(directory.data_file()).map(|metadata| metadata.len());
+    if length.map_err(directory.io_error("look at the file db"))? == 0 {
+        return Err(directory.damaged("its file db is empty"));
+    }
+    engine(directory, options, Some(0))
+}
+
 /// Makes sure that the engine holds a job store that this release knows, or nothing at
 /// all if there was no store.
 fn check_layout(directory: &Directory, engine: &Engine, exists: bool) -> Result<(), OpenError> {
@@ -102,8 +114,9 @@ fn check_mark(directory: &Directory, engine: &Engine, expected: u64) -> Result<u
     let mark = mark.as_deref().map_or(Some(0), decimal);
     match mark {
         Some(mark) if mark >= expected => Ok(mark),
-        Some(_) => Err(directory
-            .damaged("what was written last is gone; remove store.json to accept the loss")),
+        Some(_) => Err(directory.damaged(
+            "what was written last is gone; \"harpcallerd check-store --repair\" accepts the loss",
+        )),
         None => Err(directory.damaged("its mark is not readable")),
     }
 }

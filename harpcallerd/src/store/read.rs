@@ -55,6 +55,11 @@ impl Long {
         &self.beginning.first
     }
 
+    /// The entry of a job's end, which has been read.
+    pub(crate) fn of_end(id: JobId, entry: Bytes) -> Result<Long, StoreError> {
+        Long::decode(id, name(Table::Ends), Table::Ends.key(id), entry)
+    }
+
     /// Whether there is nothing more to read.
     pub(crate) fn is_whole(&self) -> bool {
         self.beginning.is_whole()
@@ -190,30 +195,54 @@ pub(crate) fn segments(
     }
 }
 
-/// All jobs of a table that tells where they stand, in the order of their sequence
-/// numbers.
-pub(crate) fn standing(
-    engine: &Engine,
-    table: Table,
-) -> Result<Vec<(JobId, LiveRecord)>, StoreError> {
+/// What a table holds that tells where jobs stand.
+pub(crate) struct Standing {
+    /// In the order of their sequence numbers.
+    pub(crate) jobs: Vec<(JobId, LiveRecord)>,
+    /// Those whose records cannot be read.
+    pub(crate) damaged: Vec<JobId>,
+}
+
+/// All jobs of a table that tells where they stand.
+pub(crate) fn standing(engine: &Engine, table: Table) -> Result<Standing, StoreError> {
     let (from, to) = table.bounds();
-    let mut jobs = Vec::new();
-    let mut failure = None;
+    let (mut jobs, mut damaged) = (Vec::new(), Vec::new());
     engine.scan(&from, &to, |key, record| {
         let id = layout::job_of(key).unwrap_or(JobId::NONE);
         match decode_live(id, record) {
-            Ok(live) => {
-                jobs.push((id, live));
-                ControlFlow::Continue(())
-            }
+            Ok(live) => jobs.push((id, live)),
             Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
+                tracing::error!(job = %id, "{error}");
+                damaged.push(id);
             }
         }
+        ControlFlow::Continue(())
     })?;
     jobs.sort_by_key(|(_, live)| live.sequence);
-    failure.map_or(Ok(jobs), Err)
+    Ok(Standing { jobs, damaged })
+}
+
+/// How many packets from the first on can be read, where some are damaged.
+pub(crate) fn readable_packets(engine: &Engine, id: JobId) -> Result<u64, StoreError> {
+    let mut next = 0;
+    loop {
+        match segments(engine, id, next, PAGE_SIZE) {
+            Ok(segments) => {
+                let before = next;
+                for segment in segments.iter().filter(|segment| segment.end() > before) {
+                    if segment.first() > next {
+                        return Ok(next);
+                    }
+                    next = segment.end();
+                }
+                if next == before {
+                    return Ok(next);
+                }
+            }
+            Err(StoreError::Corrupt { .. }) => return Ok(next),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Jobs that have ended, by id, from the one behind `after`.
@@ -258,7 +287,7 @@ fn ended(
     id: JobId,
     entry: Bytes,
 ) -> Result<Option<(JobRecord, usize)>, StoreError> {
-    let end = Long::decode(id, name(Table::Ends), Table::Ends.key(id), entry)?;
+    let end = Long::of_end(id, entry)?;
     let end = end_fields(&end)?;
     let Some(call) = Long::read(engine, Table::Calls, id)? else {
         return Ok(None);

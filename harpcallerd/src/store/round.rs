@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use harp_proto::JobId;
 
+use super::adopt::AdoptedBytes;
 use super::codec;
 use super::contents::{Contents, entry_size};
 use super::error::StoreError;
@@ -41,6 +42,14 @@ pub(crate) enum Change {
         place: Place,
     },
     ReleasePlace,
+    AdoptPackets {
+        segments: Vec<Segment>,
+    },
+    Adopt {
+        call: Vec<u8>,
+        claim: Option<Claim>,
+        state: AdoptedBytes,
+    },
     Prune {
         jobs: Vec<JobId>,
         keep: Keep,
@@ -91,7 +100,7 @@ impl From<StoreError> for Trouble {
 /// The changes of one round on their way into the engine.
 pub(crate) struct Round<'a> {
     pub(super) engine: &'a Engine,
-    shared: &'a Shared,
+    pub(super) shared: &'a Shared,
     next_packet: &'a mut HashMap<JobId, u64>,
     /// What there is with all changes up to now.
     pub(super) contents: &'a mut Contents,
@@ -139,6 +148,8 @@ impl<'a> Round<'a> {
                 self.apply_if_full()?;
                 Ok(Done::Recorded)
             }
+            Change::AdoptPackets { segments } => self.adopt_packets(id, &segments),
+            Change::Adopt { call, claim, state } => self.adopt(id, &call, claim, state),
             Change::Prune { jobs, keep } => self.prune(&jobs, &keep),
         }
     }
@@ -248,7 +259,12 @@ impl<'a> Round<'a> {
         packets: u64,
         place: Place,
     ) -> Result<Done, Trouble> {
-        let Some(live) = self.live(id)? else {
+        let live = match self.live(id) {
+            // Where it stands is not known, but it can end.
+            Err(StoreError::Corrupt { .. }) => Some(LiveRecord::UNKNOWN),
+            live => live?,
+        };
+        let Some(live) = live else {
             // Ended in the batch that is not applied yet, or earlier.
             let ended = self.states.contains_key(&id) || self.contains(&Table::Ends.key(id))?;
             return if ended {
@@ -260,7 +276,11 @@ impl<'a> Round<'a> {
         if packets > 0 {
             let stored = match self.next_packet.get(&id) {
                 Some(next) => *next,
-                None => read::packets_end(self.engine, id)?,
+                None => match read::packets_end(self.engine, id) {
+                    // They are there, but cannot be counted.
+                    Err(StoreError::Corrupt { .. }) => packets,
+                    stored => stored?,
+                },
             };
             if packets > stored {
                 let why = format!("its end counts {packets} packets, {stored} are stored");
@@ -287,7 +307,7 @@ impl<'a> Round<'a> {
 
     /// Writes the further pieces of a long value and returns the entry that makes them
     /// known.
-    fn pieces(&mut self, key: &Key, value: &[u8]) -> Result<Vec<u8>, Trouble> {
+    pub(super) fn pieces(&mut self, key: &Key, value: &[u8]) -> Result<Vec<u8>, Trouble> {
         let (entry, pieces) = layout::cut(value);
         for (n, piece) in (0..).zip(pieces) {
             self.insert(&layout::piece_key(key, n), piece);
@@ -297,12 +317,12 @@ impl<'a> Round<'a> {
     }
 
     /// Adds an entry of a table that counts as content.
-    fn insert(&mut self, key: &[u8], value: &[u8]) {
+    pub(super) fn insert(&mut self, key: &[u8], value: &[u8]) {
         self.contents.bytes += entry_size(key, value.len());
         self.batch.insert(key, value);
     }
 
-    fn apply_if_full(&mut self) -> Result<(), Trouble> {
+    pub(super) fn apply_if_full(&mut self) -> Result<(), Trouble> {
         if self.batch.len() >= BATCH {
             self.apply().map_err(Trouble::Failed)?;
         }
@@ -320,7 +340,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    fn contains(&self, key: &Key) -> Result<bool, StoreError> {
+    pub(super) fn contains(&self, key: &Key) -> Result<bool, StoreError> {
         Ok(self.engine.contains(key)?)
     }
 }

@@ -1,5 +1,6 @@
 //! The store from outside: what is written comes back, from a copy of the files too.
 
+mod check;
 mod directories;
 mod jobs;
 mod keys;

@@ -36,6 +36,7 @@ mod start_by;
 mod status;
 mod stop;
 mod storage_faults;
+mod store_commands;
 mod stream;
 mod time_limits;
 mod tls;

@@ -182,7 +182,7 @@ async fn a_loss_can_be_accepted() {
     filled(directory.path()).await;
     let about = directory.path().join("store.json");
     fs::write(&about, br#"{"layout":1,"mark":1000}"#).unwrap();
-    assert!(damaged(directory.path()).contains("remove store.json"));
+    assert!(damaged(directory.path()).contains("check-store --repair"));
     fs::remove_file(&about).unwrap();
     open(directory.path()).close().await;
 }

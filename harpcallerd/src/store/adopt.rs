@@ -1,0 +1,119 @@
+//! Taking in jobs of another store, as an import does.
+//!
+//! A job's packets come first, while there is no such job: should the import break off,
+//! they are passed over when it is made again. Then the job appears in one step, with its
+//! end if it has one; so a job that has ended is never taken for one to be run.
+
+use super::codec;
+use super::error::StoreError;
+use super::keys::Claim;
+use super::layout::{self, Table};
+use super::round::{Done, Round, Trouble};
+use crate::record::{EndRecord, LiveRecord};
+use crate::segment::Segment;
+use harp_proto::JobId;
+
+/// Where a job stands in the store that it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adopted {
+    /// It has not ended.
+    Live(LiveRecord),
+    /// It has.
+    Ended {
+        /// How.
+        end: EndRecord,
+        /// Where it stood, if its place in its queue is kept.
+        place: Option<LiveRecord>,
+    },
+}
+
+/// The same as it is written.
+pub(crate) enum AdoptedBytes {
+    Live(Vec<u8>),
+    Ended {
+        end: Vec<u8>,
+        place: Option<Vec<u8>>,
+    },
+}
+
+impl AdoptedBytes {
+    pub(crate) fn encode(state: &Adopted) -> Result<AdoptedBytes, serde_json::Error> {
+        Ok(match state {
+            Adopted::Live(live) => AdoptedBytes::Live(codec::encode_live(live)?),
+            Adopted::Ended { end, place } => AdoptedBytes::Ended {
+                end: codec::encode_end(end)?,
+                place: place.as_ref().map(codec::encode_live).transpose()?,
+            },
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            AdoptedBytes::Live(live) => live.len(),
+            AdoptedBytes::Ended { end, .. } => end.len(),
+        }
+    }
+}
+
+impl Round<'_> {
+    pub(super) fn adopt_packets(
+        &mut self,
+        id: JobId,
+        segments: &[Segment],
+    ) -> Result<Done, Trouble> {
+        if self.contains(&Table::Calls.key(id))? {
+            return Ok(Done::Already);
+        }
+        for segment in segments {
+            let key = layout::packets_key(id, segment.first());
+            if !self.contains(&key)? {
+                let entry = self.pieces(&key, segment.as_bytes())?;
+                self.insert(&key, &entry);
+                self.apply_if_full()?;
+            }
+        }
+        Ok(Done::Recorded)
+    }
+
+    pub(super) fn adopt(
+        &mut self,
+        id: JobId,
+        call: &[u8],
+        claim: Option<Claim>,
+        state: AdoptedBytes,
+    ) -> Result<Done, Trouble> {
+        // So that the engine shows what came before.
+        self.apply().map_err(Trouble::Failed)?;
+        if self.contains(&Table::Calls.key(id))? {
+            return Ok(Done::Already);
+        }
+        self.shared.unsynced.state_changes(id);
+        let entry = self.pieces(&Table::Calls.key(id), call)?;
+        let state = match state {
+            AdoptedBytes::Live(live) => AdoptedBytes::Live(live),
+            AdoptedBytes::Ended { end, place } => AdoptedBytes::Ended {
+                end: self.pieces(&Table::Ends.key(id), &end)?,
+                place,
+            },
+        };
+        self.insert(&Table::Calls.key(id), &entry);
+        match state {
+            AdoptedBytes::Live(live) => self.batch.insert(&Table::Live.key(id), &live),
+            AdoptedBytes::Ended { end, place } => {
+                self.insert(&Table::Ends.key(id), &end);
+                self.contents.ended += 1;
+                if let Some(place) = place {
+                    self.batch.insert(&Table::Places.key(id), &place);
+                }
+            }
+        }
+        if let Some(claim) = claim {
+            let holder = self.engine.get(&claim.key).map_err(StoreError::from)?;
+            // A key names the job that was submitted last.
+            if holder.is_none_or(|holder| holder[..] < id.as_bytes()[..]) {
+                self.batch.insert(&claim.key, id.as_bytes());
+            }
+        }
+        Ok(Done::Recorded)
+    }
+}

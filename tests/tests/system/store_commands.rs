@@ -1,0 +1,108 @@
+//! `check-store`, `export` and `import`: what they do to a store, and what they print.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use harp_tests::{Cluster, binary};
+use serde_json::json;
+
+fn run(cluster: &Cluster, arguments: &[&str]) -> Output {
+    Command::new(binary("harpcallerd"))
+        .args(arguments)
+        .arg("--config")
+        .arg(cluster.config())
+        .output()
+        .expect("a program that was built")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a path of UTF-8")
+}
+
+#[test]
+fn an_export_imported_into_a_new_store_is_that_store() {
+    let mut cluster = Cluster::start();
+    let caller = cluster.caller();
+    let ended = caller.call("web01", "count", "[2000]");
+    assert_eq!(caller.result(&ended), json!({"result": null}));
+    let mut first = cluster.feed("first");
+    let queue = r#""queue": {"name": {"q": 1}}"#;
+    let running = caller.call_with("web01", "gate", &first.arguments(), queue);
+    first.wait_read();
+    let waiting = caller.call_with("web01", "echo", "[1.0]", queue);
+    let file = cluster.path("jobs.export");
+
+    // Not while a dispatcher has it.
+    let refused = run(&cluster, &["export", path(&file)]);
+    assert!(!refused.status.success());
+    assert!(
+        text(&refused.stderr).contains("stop it first"),
+        "{refused:?}"
+    );
+    cluster.kill_dispatcher();
+
+    let checked = run(&cluster, &["check-store"]);
+    assert!(checked.status.success(), "{checked:?}");
+    let told = text(&checked.stdout);
+    assert!(
+        told.contains("3 jobs, 2 of them live, 2000 packets, 0 problems"),
+        "{told}"
+    );
+    let exported = run(&cluster, &["export", path(&file)]);
+    assert!(exported.status.success(), "{exported:?}");
+    assert_eq!(text(&exported.stderr), "3 jobs exported\n");
+
+    let fresh = cluster.path("fresh");
+    cluster.set("stream_directory", &json!(fresh).to_string());
+    let none = Command::new(binary("harpcallerd"))
+        .args(["check-store", "--store", path(&fresh)])
+        .output()
+        .expect("a program that was built");
+    assert!(!none.status.success() && !fresh.exists(), "{none:?}");
+    for told in [
+        "3 jobs imported, 0 were there already\n",
+        "0 jobs imported, 3 were there already\n",
+    ] {
+        let imported = Command::new(binary("harpcallerd"))
+            .args(["import", "--store", path(&fresh), path(&file)])
+            .output()
+            .expect("a program that was built");
+        assert!(imported.status.success(), "{imported:?}");
+        assert_eq!(text(&imported.stderr), told);
+    }
+    cluster.start_dispatcher();
+    assert_eq!(caller.result_now(&ended), json!({"result": null}));
+    assert_eq!(caller.read(&ended, "").packets.len(), 2000);
+    // As after a crash: what ran has no result, what waited runs.
+    assert_eq!(caller.result(&running)["error"]["type"], "missing_result");
+    assert_eq!(caller.result(&waiting), json!({"result": [1.0]}));
+}
+
+#[test]
+fn the_loss_of_a_store_s_tail_is_told_and_can_be_accepted() {
+    let mut cluster = Cluster::start();
+    let caller = cluster.caller();
+    let kept = caller.call("web01", "count", "[10]");
+    assert_eq!(caller.result(&kept), json!({"result": null}));
+    cluster.kill_dispatcher();
+    // As if the last writes were gone.
+    let about = cluster.path("jobs/store.json");
+    std::fs::write(&about, r#"{"layout":1,"mark":1000000}"#).unwrap();
+    let refused = cluster.fail_to_start();
+    assert!(refused.contains("check-store --repair"), "{refused}");
+    let checked = run(&cluster, &["check-store"]);
+    assert!(!checked.status.success());
+    assert!(text(&checked.stdout).contains("what was written last is gone"));
+    let repaired = run(&cluster, &["check-store", "--repair"]);
+    assert!(repaired.status.success(), "{repaired:?}");
+    assert!(
+        text(&repaired.stdout).contains("repaired: "),
+        "{repaired:?}"
+    );
+    cluster.start_dispatcher();
+    assert_eq!(caller.read(&kept, "").packets.len(), 10);
+}
