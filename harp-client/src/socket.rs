@@ -7,6 +7,8 @@ use std::time::Duration;
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, getaddrinfo};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use crate::io_code;
@@ -20,6 +22,11 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Questions without an answer that make a connection dead.
 const KEEPALIVE_PROBES: u32 = 3;
+
+/// Names that are looked up at once. A name service that does not answer holds a thread
+/// for each, and the threads are those that everything else which blocks runs on, reading
+/// from a store for one. So this is for the whole process, as they are.
+static LOOKUPS: Semaphore = Semaphore::const_new(64);
 
 /// Every address of a name, in the order to try them.
 ///
@@ -37,9 +44,9 @@ pub(crate) async fn resolve(
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let name = name.to_owned();
-    let lookup = tokio::task::spawn_blocking(move || lookup(&name, port));
+    let lookup = bounded(&LOOKUPS, move || lookup(&name, port));
     match timeout_at(deadline, lookup).await {
-        Ok(found) => found.map_err(io::Error::other)?,
+        Ok(found) => found,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
@@ -90,6 +97,21 @@ fn unresolved(error: LookupError) -> io::Error {
     io::Error::other(Unresolved { code, message })
 }
 
+/// Runs what blocks, when there is a place for it. The place is given back when it has
+/// run: whoever waits may give up before, the thread cannot.
+async fn bounded<T: Send + 'static>(
+    places: &'static Semaphore,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let place: SemaphorePermit<'static> = places.acquire().await.map_err(io::Error::other)?;
+    let running = spawn_blocking(move || {
+        let result = work();
+        drop(place);
+        result
+    });
+    running.await.map_err(io::Error::other)?
+}
+
 /// Connects to the first address that answers. The time until the deadline is shared
 /// among the addresses that are left, so that one that swallows packets does not use it
 /// all up.
@@ -138,6 +160,8 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
     #[test]
@@ -162,5 +186,20 @@ mod tests {
         let found = lookup("localhost", 7).unwrap();
         assert!(found.iter().all(|address| address.port() == 7));
         assert!(found.iter().any(|address| address.ip().is_loopback()));
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_leaves_the_place_to_the_thread_that_has_it() {
+        static PLACES: Semaphore = Semaphore::const_new(1);
+        let (answer, question) = mpsc::channel::<()>();
+        let hanging = bounded(&PLACES, move || question.recv().map_err(io::Error::other));
+        let short = Duration::from_millis(50);
+        assert!(tokio::time::timeout(short, hanging).await.is_err());
+        // The next has to wait for the thread, not for whoever gave up.
+        let next = bounded(&PLACES, || Ok(1));
+        tokio::pin!(next);
+        assert!(tokio::time::timeout(short, &mut next).await.is_err());
+        answer.send(()).unwrap();
+        assert_eq!(next.await.unwrap(), 1);
     }
 }

@@ -11,8 +11,10 @@ use harp_service::address::ListenAddress;
 use harp_service::logging::LogSettings;
 use harp_service::settings::{Settings, SettingsError, Table, Warning};
 
+use crate::access::AccessRules;
+use crate::audit::AuditSettings;
 use crate::hosts::RegistryConfig;
-use crate::job::ExecutionLimits;
+use crate::job::{ExecutionLimits, OutputLimits};
 use crate::listener::ListenerSettings;
 use crate::retention::Retention;
 
@@ -34,6 +36,10 @@ pub struct Config {
     pub listeners: Vec<ListenerSettings>,
     /// The tokens that clients may authenticate with.
     pub tokens_file: Option<PathBuf>,
+    /// What they may do.
+    pub access: AccessRules,
+    /// Where it is written down what they did.
+    pub audit: Option<AuditSettings>,
     /// Where jobs are stored.
     pub stream_directory: PathBuf,
     /// Memory of the store's cache in bytes.
@@ -89,6 +95,7 @@ impl Config {
                 .seconds("slot_grace", 0)
                 .unwrap_or(Duration::from_secs(10)),
             max_packet_size: size(table, "max_packet_size", 16 * MIB),
+            output: OutputLimits::take(table),
         };
         let trust = TrustFiles {
             ca_file: table.path("ca_file"),
@@ -128,6 +135,8 @@ impl Config {
             listen,
             listeners,
             tokens_file,
+            access: AccessRules::take(table),
+            audit: AuditSettings::take(table),
             stream_directory: required_path("stream_directory"),
             cache_size,
             execution,

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, AdminDesk, AdminSocket, Office};
+use crate::audit::Audit;
 use crate::config::Config;
 use crate::dispatcher::Dispatcher;
 use crate::hosts::{self, Hosts};
@@ -104,6 +105,7 @@ struct Start {
 /// A daemon that serves its clients.
 struct Daemon {
     in_force: InForce,
+    audit: Audit,
     store: Store,
     office: Arc<Office>,
     listeners: Listeners,
@@ -130,11 +132,16 @@ impl Daemon {
         let mut background = JoinSet::new();
         background.spawn(keep_fresh);
 
+        let audit = match &config.audit {
+            Some(settings) => Audit::start(settings, store.clone())?,
+            None => Audit::default(),
+        };
         let dispatcher = Dispatcher::new(
             store.clone(),
             Arc::clone(&hosts),
             in_force.rules.subscribe(),
             in_force.clients.subscribe(),
+            audit.clone(),
             recovery::last_sequence(&unfinished) + 1,
         );
         let slot_grace = config.execution.slot_grace;
@@ -148,6 +155,8 @@ impl Daemon {
             dispatcher: Arc::clone(&dispatcher),
             limits: in_force.clients.subscribe(),
             tokens: in_force.tokens.subscribe(),
+            access: in_force.access.subscribe(),
+            audit: audit.clone(),
             closing: closing.clone(),
         };
         let sessions = TaskTracker::new();
@@ -164,6 +173,7 @@ impl Daemon {
         };
         Ok(Daemon {
             in_force,
+            audit,
             store,
             office: Arc::new(office),
             listeners,
@@ -258,6 +268,9 @@ impl Daemon {
                 sessions,
                 "connections closed while a client was still reading"
             );
+        }
+        if timeout(PATIENCE, self.audit.finish()).await.is_err() {
+            error!("the audit log cannot be written; its last lines are lost");
         }
         self.store.close().await;
         info!("stopped");

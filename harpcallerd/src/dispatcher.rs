@@ -20,10 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
 
+use crate::audit::Audit;
 use crate::clock;
 use crate::config::ClientLimits;
 use crate::deadlines::Deadlines;
 use crate::hosts::Hosts;
+use crate::identity::Identity;
 use crate::job::{self, Rules, Start};
 use crate::jobs::{Jobs, LiveJob};
 use crate::queue::Queues;
@@ -85,11 +87,12 @@ impl Dispatcher {
         hosts: Arc<Hosts>,
         rules: watch::Receiver<Arc<Rules>>,
         clients: watch::Receiver<ClientLimits>,
+        audit: Audit,
         next_sequence: u64,
     ) -> Arc<Dispatcher> {
         let interrupt = CancellationToken::new();
         Arc::new(Dispatcher {
-            runner: job::Runner::new(store.clone(), hosts, rules, interrupt.clone()),
+            runner: job::Runner::new(store.clone(), hosts, rules, audit, interrupt.clone()),
             store,
             jobs: Jobs::default(),
             lineup: Mutex::new(Lineup {
@@ -128,10 +131,14 @@ impl Dispatcher {
     ///
     /// `shutdown`, `overloaded`, `invalid_request` for a key that stands for another
     /// call, or `storage_error` with what is known of the job.
-    pub async fn submit(self: &Arc<Self>, call: Call) -> Result<Accepted, Fault> {
+    pub async fn submit(
+        self: &Arc<Self>,
+        call: Call,
+        client: Option<&Identity>,
+    ) -> Result<Accepted, Fault> {
         // Counted from before the check, so that a stop waits for it.
         let counted = self.tasks.token();
-        let admitted = self.admit(call)?;
+        let admitted = self.admit(call, client)?;
         let live = Arc::clone(&admitted.live);
         let dispatcher = Arc::clone(self);
         let recording = tokio::spawn(async move {
@@ -148,7 +155,7 @@ impl Dispatcher {
         }
     }
 
-    fn admit(&self, call: Call) -> Result<Admitted, Fault> {
+    fn admit(&self, call: Call, client: Option<&Identity>) -> Result<Admitted, Fault> {
         let submitted = clock::now();
         let id = JobId::submitted_at(submitted);
         let mut lineup = self.lineup();
@@ -159,6 +166,14 @@ impl Dispatcher {
         if self.jobs.count() >= max_live_jobs {
             return Err(Fault::overloaded(format_args!(
                 "{max_live_jobs} jobs are queued or running, which is the limit (max_live_jobs)"
+            )));
+        }
+        let max_queue_length = self.clients.borrow().max_queue_length;
+        if let Some(queue) = &call.queue
+            && lineup.queues.waiting(&queue.name) >= max_queue_length
+        {
+            return Err(Fault::overloaded(format_args!(
+                "{max_queue_length} jobs wait in this queue, which is the limit (max_queue_length)"
             )));
         }
         let sequence = lineup.next_sequence;
@@ -196,7 +211,7 @@ impl Dispatcher {
                 timeout: call.timeout,
                 max_exec_time: call.max_exec_time,
                 queue,
-                client: None,
+                client: client.map(|client| client.as_str().to_owned()),
                 key: call.key,
                 submitted,
             },

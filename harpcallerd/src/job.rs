@@ -7,6 +7,7 @@
 
 mod bounds;
 mod failures;
+mod output;
 mod recording;
 
 use std::panic::AssertUnwindSafe;
@@ -22,15 +23,18 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::audit::Audit;
 use crate::clock;
 use crate::hosts::{Host, Hosts};
 use crate::jobs::{Jobs, LiveJob};
 use crate::record::{CallRecord, EndRecord};
 use crate::store::{Finished, Place, Store, StoreError};
 use bounds::Bounds;
+use output::Output;
 use recording::Recording;
 
 pub(crate) use failures::{missing_result, not_started, storage as storage_failure};
+pub use output::{OutputLimits, OutputPolicy};
 
 /// The limits of every execution (daemon specification, configuration).
 #[derive(Debug, Clone)]
@@ -45,6 +49,8 @@ pub struct ExecutionLimits {
     pub slot_grace: Duration,
     /// Greatest JSON text of one packet or result in bytes.
     pub max_packet_size: usize,
+    /// How much all packets of a job may be.
+    pub output: OutputLimits,
 }
 
 /// What executions go by. A job keeps to the rules of the moment in which it started; a
@@ -63,6 +69,7 @@ pub struct Runner {
     store: Store,
     hosts: Arc<Hosts>,
     rules: watch::Receiver<Arc<Rules>>,
+    audit: Audit,
     interrupt: CancellationToken,
 }
 
@@ -114,12 +121,14 @@ impl Runner {
         store: Store,
         hosts: Arc<Hosts>,
         rules: watch::Receiver<Arc<Rules>>,
+        audit: Audit,
         interrupt: CancellationToken,
     ) -> Runner {
         Runner {
             store,
             hosts,
             rules,
+            audit,
             interrupt,
         }
     }
@@ -189,8 +198,12 @@ impl Runner {
             runner: self,
             live,
             bounds: Bounds::new(live, &self.interrupt, begun, &call, &rules.limits),
+            packets: Recording::new(
+                self.store.clone(),
+                live.id,
+                Output::new(rules.limits.output),
+            ),
             rules,
-            packets: Recording::new(self.store.clone(), live.id),
             call,
             started,
             is_recorded,
@@ -230,7 +243,7 @@ impl Runner {
         let recorded = async {
             let packets = &mut execution.packets;
             let outcome = self.record(live, end, place, packets).await;
-            show(live, outcome, jobs);
+            self.show(live, outcome, jobs);
         };
         tokio::join!(told, recorded);
         let Some(call) = connection else {
@@ -253,9 +266,9 @@ impl Runner {
 
     /// Records how a job ended, shows it, and takes the job out of the live ones.
     pub async fn end(&self, live: &LiveJob, end: End, jobs: &Jobs) {
-        let mut packets = Recording::new(self.store.clone(), live.id);
+        let mut packets = self.recording(live);
         let outcome = self.record(live, end, Place::Free, &mut packets).await;
-        show(live, outcome, jobs);
+        self.show(live, outcome, jobs);
     }
 
     /// The same for a job that its host was never asked for: nothing can be left there.
@@ -314,13 +327,19 @@ impl Runner {
             pause = (pause * 2).min(Duration::from_secs(5));
         }
     }
-}
 
-/// Shows an end that is on disk.
-fn show(live: &LiveJob, outcome: Option<Outcome>, jobs: &Jobs) {
-    if let Some(outcome) = outcome {
-        live.announce_end(Arc::new(outcome));
-        jobs.remove(live.id);
+    /// The packets of a job that has none yet.
+    fn recording(&self, live: &LiveJob) -> Recording {
+        Recording::new(self.store.clone(), live.id, Output::new(self.rules.borrow().limits.output))
+    }
+
+    /// Shows an end that is on disk.
+    fn show(&self, live: &LiveJob, outcome: Option<Outcome>, jobs: &Jobs) {
+        if let Some(outcome) = outcome {
+            self.audit.ended(live.id, outcome.name());
+            live.announce_end(Arc::new(outcome));
+            jobs.remove(live.id);
+        }
     }
 }
 
@@ -453,6 +472,10 @@ impl Execution<'_> {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Err(recording::Fault::Host(error)) => return Err(Ending::of_fault(error)),
                 Err(recording::Fault::Store(error)) => return Err(Ending::of_store(&error)),
+                Err(recording::Fault::TooMuch(failure)) => {
+                    warn!(error = %failure, "the host is told to stop");
+                    return Err(Ending::ByUs(Outcome::Error(failure)));
+                }
             }
         }
     }

@@ -3,7 +3,9 @@
 //! ARCHITECTURE.md at the top of the repository describes the house and one call's path
 //! through it.
 
+pub mod access;
 pub mod admin;
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod daemon;

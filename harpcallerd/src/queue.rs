@@ -81,6 +81,12 @@ impl Queues {
         }
     }
 
+    /// How many jobs wait in a queue.
+    #[must_use]
+    pub fn waiting(&self, name: &QueueName) -> usize {
+        self.queues.get(name).map_or(0, |queue| queue.waiting.len())
+    }
+
     /// Takes a place for a job whatever the queue's concurrency: one that ran before the
     /// dispatcher was started, and may still be running on its host.
     pub fn hold(&mut self, name: &QueueName, concurrency: u64, id: JobId) {
@@ -227,6 +233,21 @@ mod tests {
 
     fn name(text: &str) -> QueueName {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_million_queues_leave_nothing_behind() {
+        let mut queues = Queues::default();
+        for number in 0..1_000_000 {
+            let queue = name(&format!("{{\"q\":{number}}}"));
+            assert!(queues.join(&queue, 1, id(number), number).runs);
+            // So many jobs are live at once at most.
+            if let Some(ended) = number.checked_sub(1000) {
+                let queue = name(&format!("{{\"q\":{ended}}}"));
+                assert!(queues.leave(&queue, id(ended)).is_empty());
+            }
+            assert!(queues.queues.len() <= 1000);
+        }
     }
 
     #[test]

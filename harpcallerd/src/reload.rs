@@ -15,6 +15,7 @@ use harp_service::settings::Warning;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::access::AccessRules;
 use crate::config::{ClientLimits, Config};
 use crate::hosts::Refresher;
 use crate::identity::tokens::TokensFile;
@@ -52,6 +53,8 @@ pub struct InForce {
     pub clients: watch::Sender<ClientLimits>,
     /// To whatever prunes ended jobs.
     pub retention: watch::Sender<Retention>,
+    /// To whatever asks what they may do.
+    pub access: watch::Sender<Arc<AccessRules>>,
     /// To whatever asks clients who they are.
     pub tokens: watch::Sender<Option<Arc<TokensFile>>>,
 }
@@ -76,6 +79,7 @@ impl InForce {
             rules: watch::Sender::new(Arc::new(rules)),
             clients: watch::Sender::new(config.clients),
             retention: watch::Sender::new(config.retention),
+            access: watch::Sender::new(Arc::new(config.access.clone())),
             config,
         })
     }
@@ -110,6 +114,7 @@ impl InForce {
         config.stream_directory = self.config.stream_directory.clone();
         config.cache_size = self.config.cache_size;
         config.log = self.config.log.clone();
+        config.audit = self.config.audit.clone();
         restart_needed.extend(listeners.change(opened, &config));
         warn_of_any_certificate(&trust);
         self.rules.send_replace(Arc::new(Rules {
@@ -118,6 +123,7 @@ impl InForce {
         }));
         self.clients.send_replace(config.clients);
         self.retention.send_replace(config.retention);
+        self.access.send_replace(Arc::new(config.access.clone()));
         self.tokens.send_replace(tokens);
         refresher.configure(config.registry.clone()).await;
         self.config = config;
@@ -177,6 +183,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut keys = Vec::new();
     if old.stream_directory != new.stream_directory {
         keys.push("stream_directory");
+    }
+    if old.audit != new.audit {
+        keys.push("audit_file");
     }
     if old.cache_size != new.cache_size {
         keys.push("cache_size");

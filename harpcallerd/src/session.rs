@@ -15,15 +15,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use harp_proto::client::{Hello, HelloReply, Reply, Request};
+use harp_proto::client::{Call, CallReply, Hello, HelloReply, Reply, Request};
 use harp_proto::{Fault, LINE_ALLOWANCE};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 use zeroize::Zeroize;
 
 pub use connection::{Connection, Patience, ReadError, Socket};
 
+use crate::access::{AccessRules, Operation, Verdict};
+use crate::audit::Audit;
 use crate::config::ClientLimits;
 use crate::dispatcher::Dispatcher;
 use crate::identity::Client;
@@ -53,6 +55,10 @@ pub struct Desk {
     pub limits: watch::Receiver<ClientLimits>,
     /// The tokens that clients may authenticate with, those of the moment.
     pub tokens: watch::Receiver<Option<Arc<TokensFile>>>,
+    /// What clients may do; asked anew for each request.
+    pub access: watch::Receiver<Arc<AccessRules>>,
+    /// Where it is written down what they did.
+    pub audit: Audit,
     /// Cancelled when waiting sessions have to close.
     pub closing: CancellationToken,
 }
@@ -158,22 +164,24 @@ impl<S: Socket> Session<S> {
     }
 
     async fn answer(&mut self, request: Request) -> io::Result<Result<Next, Fault>> {
-        if self.is_stranger() && !matches!(request, Request::Hello(_)) {
-            return Ok(Err(Fault::unauthorized(AUTHENTICATE)));
+        if let Err(fault) = self.authorize(&request).await {
+            return Ok(Err(fault));
         }
         let desk = self.desk.clone();
         let dispatcher = &desk.dispatcher;
         match request {
             Request::Call(call) => {
-                let limit = self.limits.max_request_size;
-                self.reply(submit::submit(dispatcher, *call, limit).await)
-                    .await
+                let submitted = self.submit(*call).await;
+                self.reply(submitted).await
             }
             Request::Cancel { job, confirm } => {
                 let cancelled = tokio::select! {
                     cancelled = cancel::cancel(dispatcher, job, confirm) => cancelled,
                     () = self.connection.broken() => return Ok(Ok(Next::Close)),
                 };
+                if cancelled.as_ref().is_ok_and(|reply| reply.cancelled) {
+                    desk.audit.cancelled(&self.client, job);
+                }
                 self.reply(cancelled).await
             }
             Request::GetStatus { job } => self.reply(query::status(dispatcher, job).await).await,
@@ -212,6 +220,85 @@ impl<S: Socket> Session<S> {
                 self.reply(greeting).await
             }
         }
+    }
+
+    /// Lets nothing through that the client may not do: the one place where that is asked.
+    async fn authorize(&self, request: &Request) -> Result<(), Fault> {
+        let judged = match request {
+            Request::Hello(_) => Ok(()),
+            _ if self.is_stranger() => Err(Fault::unauthorized(AUTHENTICATE)),
+            Request::Call(call) => match self.desk.access.borrow().allow_call(&self.client, call) {
+                true => Ok(()),
+                false => Err(Fault::forbidden()),
+            },
+            _ => self.may_act_on_job(request).await,
+        };
+        let Err(fault) = judged else {
+            return Ok(());
+        };
+        let about_job = Operation::about_job(request);
+        match request {
+            Request::Call(call) => {
+                let Call {
+                    host, procedure, ..
+                } = &**call;
+                let queue = call.queue.as_ref().map(|queue| queue.name.as_str());
+                info!(
+                    peer = %self.client.peer, client = self.client.name(), operation = "call",
+                    host, procedure, queue, refusal = fault.0.error_type, "request refused"
+                );
+                let asked = self.desk.audit.asked(&self.client, call);
+                self.desk.audit.call_refused(asked, &fault.0.error_type);
+            }
+            _ => {
+                let operation = about_job.map_or("hello", |(operation, _)| operation.name());
+                let job = about_job.map(|(_, job)| job);
+                info!(
+                    peer = %self.client.peer, client = self.client.name(), operation,
+                    job = job.map(tracing::field::display), refusal = fault.0.error_type,
+                    "request refused"
+                );
+                let error_type = &fault.0.error_type;
+                self.desk
+                    .audit
+                    .refused(&self.client, operation, job, error_type);
+            }
+        }
+        Err(fault)
+    }
+
+    /// Judges a request about a job. A job that does not exist may be asked for by whoever
+    /// may ask for any: that there is none is no secret, since ids cannot be guessed.
+    async fn may_act_on_job(&self, request: &Request) -> Result<(), Fault> {
+        let Some((operation, job)) = Operation::about_job(request) else {
+            return Ok(());
+        };
+        let access = Arc::clone(&self.desk.access.borrow());
+        match access.judge(&self.client, operation) {
+            Verdict::Allowed => return Ok(()),
+            Verdict::Forbidden => return Err(Fault::forbidden()),
+            Verdict::DependsOnJob => {}
+        }
+        let store = self.desk.dispatcher.store();
+        match store.job(job).await.map_err(Fault::unreadable)? {
+            Some(record) if !access.allow_job(&self.client, operation, &record.call) => {
+                Err(Fault::forbidden())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn submit(&self, call: Call) -> Result<CallReply, Fault> {
+        let desk = &self.desk;
+        let asked = desk.audit.asked(&self.client, &call);
+        let identity = self.client.identity.as_ref();
+        let limit = self.limits.max_request_size;
+        let submitted = submit::submit(&desk.dispatcher, call, identity, limit).await;
+        match &submitted {
+            Ok(reply) => desk.audit.accepted(asked, reply.job_id),
+            Err(fault) => desk.audit.call_refused(asked, &fault.0.error_type),
+        }
+        submitted
     }
 
     async fn reply<R: Reply>(
@@ -263,8 +350,13 @@ impl<S: Socket> Session<S> {
         if let (Some(token), Some(tokens)) = (&hello.token, tokens) {
             let Some(identity) = tokens.identify(token) else {
                 warn!(peer = %self.client.peer, client = hello.client, "wrong token");
+                let fault = Fault::unauthorized("the token is not known");
+                let error_type = &fault.0.error_type;
+                self.desk
+                    .audit
+                    .refused(&self.client, "hello", None, error_type);
                 tokio::time::sleep(WRONG_TOKEN_DELAY).await;
-                return Err(Fault::unauthorized("the token is not known"));
+                return Err(fault);
             };
             self.client.identity = Some(identity);
         }

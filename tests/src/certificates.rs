@@ -3,8 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CustomExtension, DistinguishedName, DnType,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -56,6 +56,16 @@ impl Authority {
     #[must_use]
     pub fn issue(&self, names: &[&str]) -> HostCertificate {
         self.sign(params(names))
+    }
+
+    /// A certificate for 127.0.0.1 that is so many bytes long, by an extension that means
+    /// nothing.
+    #[must_use]
+    pub fn issue_huge(&self, bytes: usize) -> HostCertificate {
+        let mut params = params(&["127.0.0.1"]);
+        let nothing = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999], vec![0; bytes]);
+        params.custom_extensions.push(nothing);
+        self.sign(params)
     }
 
     /// The certificate of a client, whose subject has this common name.

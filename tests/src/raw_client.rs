@@ -123,6 +123,17 @@ impl RawClient {
         std::iter::from_fn(|| self.next_line()).collect()
     }
 
+    /// How many whole lines still come, to whatever end the connection comes.
+    pub fn count_lines(&mut self) -> usize {
+        let mut count = 0;
+        let mut line = Vec::new();
+        while let Ok(1..) = self.stream.read_until(b'\n', &mut line) {
+            count += usize::from(line.ends_with(b"\n"));
+            line.clear();
+        }
+        count
+    }
+
     /// True if the dispatcher closed the connection, false if it sends something more.
     ///
     /// # Panics

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use zeroize::Zeroize;
 
 use super::{Endpoint, HostCall, HostError, Limits, Phase};
 use crate::line_reader::LineReader;
@@ -119,9 +120,8 @@ impl Connection {
         request: &Request,
         deadline: Instant,
     ) -> Result<HostCall, HostError> {
-        let mut line = BytesMut::new();
-        request.encode(&mut line);
-        let sent = timeout_at(deadline, self.write(&line)).await;
+        let line = SecretLine::of(request);
+        let sent = timeout_at(deadline, self.write(&line.text)).await;
         let mut call = HostCall::new(self.endpoint, self.limits, self.lines);
         match sent {
             Ok(Ok(())) => Ok(call),
@@ -140,6 +140,33 @@ impl Connection {
         let stream = self.lines.source_mut();
         stream.write_all(line).await?;
         stream.flush().await
+    }
+}
+
+/// A request's line. Its end, where the password is, is overwritten when it is dropped.
+struct SecretLine {
+    text: BytesMut,
+    /// How long the end is at most.
+    end: usize,
+}
+
+impl SecretLine {
+    fn of(request: &Request) -> SecretLine {
+        // Escaped, a byte takes six; the keys beside it fewer than this.
+        const KEYS: usize = 256;
+        let end = KEYS + 6 * (request.user.len() + request.password.reveal().len());
+        let beginning = KEYS + 6 * request.procedure.len() + request.arguments.as_bytes().len();
+        // All of it at once: growing would leave copies behind.
+        let mut text = BytesMut::with_capacity(beginning + end);
+        request.encode(&mut text);
+        SecretLine { text, end }
+    }
+}
+
+impl Drop for SecretLine {
+    fn drop(&mut self) {
+        let beginning = self.text.len().saturating_sub(self.end);
+        self.text[beginning..].zeroize();
     }
 }
 

@@ -130,6 +130,16 @@ impl<'s> Table<'s> {
         self.parsed_strings(key)
     }
 
+    /// A string, or an array of strings.
+    #[must_use]
+    pub fn one_or_more_strings(&self, key: &str) -> Option<Vec<String>> {
+        match self.take(key)? {
+            Value::String(text) => Some(vec![text.clone()]),
+            Value::Array(_) => self.strings(key),
+            other => self.wrong(key, "must be a string or an array of strings", other),
+        }
+    }
+
     /// A string that a type can be made of; the type's own error says what is wrong.
     #[must_use]
     pub fn parsed<T: FromStr<Err: Display>>(&self, key: &str) -> Option<T> {

@@ -8,6 +8,7 @@ use harp_service::logging;
 use harp_service::systemd::{self, Notifier};
 use harpcallerd::config::Config;
 use harpcallerd::daemon::{self, Setup};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tracing::level_filters::LevelFilter;
 use tracing::warn;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(
         config.log.level = LevelFilter::DEBUG;
     }
     logging::init(&config.log)?;
+    refuse_core_dumps();
     for warning in warnings {
         warn!("{warning}");
     }
@@ -45,4 +47,15 @@ pub(crate) fn run(
     // What blocks in a thread of its own by now is a read that nobody waits for.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// A dump of this process would hold every host's password.
+fn refuse_core_dumps() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        warn!(%error, "core dumps cannot be turned off; one would hold the hosts' passwords");
+    }
 }

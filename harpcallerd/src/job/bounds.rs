@@ -123,6 +123,7 @@ mod tests {
             connect_timeout: Duration::from_secs(10),
             slot_grace: Duration::from_secs(10),
             max_packet_size: 1000,
+            output: super::super::OutputLimits::default(),
         }
     }
 

@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 
 use harp_client::direct::{Event, HostCall, HostError, Wanted};
-use harp_proto::{JobId, Outcome};
+use harp_proto::{Failure, JobId, Outcome};
 
+use super::output::{Output, Room};
 use crate::clock;
 use crate::jobs::LiveJob;
 use crate::segment::{Segment, SegmentBuilder};
@@ -31,6 +32,7 @@ pub(super) struct Recording {
     shown: u64,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
+    output: Output,
 }
 
 struct Pending {
@@ -45,10 +47,12 @@ struct Pending {
 pub(super) enum Fault {
     Host(HostError),
     Store(StoreError),
+    /// The job has more packets than it may.
+    TooMuch(Failure),
 }
 
 impl Recording {
-    pub(super) fn new(store: Store, id: JobId) -> Recording {
+    pub(super) fn new(store: Store, id: JobId, output: Output) -> Recording {
         Recording {
             store,
             id,
@@ -56,6 +60,7 @@ impl Recording {
             shown: 0,
             pending: VecDeque::new(),
             pending_bytes: 0,
+            output,
         }
     }
 
@@ -87,11 +92,21 @@ impl Recording {
         while let Some(event) = message {
             match event {
                 Ok(Event::Packet(data)) => {
-                    batch.push(now, data.as_bytes());
-                    call.take_packets(|data| {
-                        batch.push(now, data);
-                        batch.wanted()
-                    });
+                    let output = &mut self.output;
+                    let mut too_much = batch.take(output, now, data.as_bytes());
+                    if too_much.is_none() {
+                        call.take_packets(|data| {
+                            too_much = batch.take(output, now, data);
+                            match too_much {
+                                None => batch.wanted(),
+                                Some(_) => Wanted::Enough,
+                            }
+                        });
+                    }
+                    if let Some(failure) = too_much {
+                        end = Err(Fault::TooMuch(failure));
+                        break;
+                    }
                 }
                 Ok(Event::End(outcome)) => {
                     end = Ok(Some(outcome));
@@ -258,6 +273,24 @@ impl Batch {
             self.full.push(self.open.finish());
         }
         self.open.push(time, data);
+        self.skip(data);
+    }
+
+    /// Takes a packet as far as there is room for it in what its job may leave behind;
+    /// the job ends with what is returned.
+    fn take(&mut self, output: &mut Output, time: u64, data: &[u8]) -> Option<Failure> {
+        match output.take(data) {
+            Room::Fits => self.push(time, data),
+            Room::Marker(marker) => self.push(time, marker.as_bytes()),
+            Room::Over => self.skip(data),
+            Room::End(failure) => return Some(failure),
+        }
+        None
+    }
+
+    /// Counts a packet that is not kept, so that a host which sends without end does not
+    /// keep its job from everything else.
+    fn skip(&mut self, data: &[u8]) {
         self.bytes += data.len() + PACKET_COST;
     }
 

@@ -158,12 +158,13 @@ impl Listeners {
     }
 
     fn accept_from(&mut self, opened: Opened) {
+        let has_no_rules = self.hall.desk.access.borrow().is_empty();
         for (origin, listeners) in opened.0 {
             let closing = CancellationToken::new();
             let mut accepting = JoinSet::new();
             let names: Vec<_> = listeners.iter().map(Listener::name).collect();
             for listener in listeners {
-                if listener.is_open_to_all() {
+                if has_no_rules && listener.is_open_to_all() {
                     warn!(
                         address = listener.name(),
                         "whoever can connect here can make every call: nobody has to \

@@ -7,8 +7,9 @@ use harp_proto::client::{Call, CallReply};
 use harp_proto::{Fault, Json};
 
 use crate::dispatcher::Dispatcher;
+use crate::identity::Identity;
 
-/// Accepts a call; its job is on disk when this returns.
+/// Accepts a call of a client; its job is on disk when this returns.
 ///
 /// # Errors
 ///
@@ -17,6 +18,7 @@ use crate::dispatcher::Dispatcher;
 pub async fn submit(
     dispatcher: &Arc<Dispatcher>,
     mut call: Call,
+    client: Option<&Identity>,
     max_request_size: usize,
 ) -> Result<CallReply, Fault> {
     // The line may be longer than its JSON text; the text itself may not.
@@ -33,7 +35,7 @@ pub async fn submit(
         let arguments = Bytes::copy_from_slice(call.arguments.as_bytes());
         call.arguments = Json::from_trusted(arguments);
     }
-    let accepted = dispatcher.submit(call).await?;
+    let accepted = dispatcher.submit(call, client).await?;
     Ok(CallReply {
         job_id: accepted.job,
         existing: accepted.existing,

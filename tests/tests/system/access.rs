@@ -1,4 +1,6 @@
 //! Who may connect, who they are, and what they may do.
 
+mod audit;
 mod client_crate;
 mod identity;
+mod rules;

@@ -3,6 +3,7 @@
 //! Each test has a cluster of its own and runs beside the others. The sections that the
 //! modules name are those of the client protocol.
 
+mod abuse;
 mod access;
 mod administration;
 mod assertions;

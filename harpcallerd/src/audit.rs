@@ -1,0 +1,416 @@
+//! The audit log: who did what, as JSON lines that are only ever appended.
+//!
+//! Nothing waits for it. Events go through a bounded buffer to one task, which looks up
+//! what it has to know of a job, and writes. What the buffer cannot take, or the disk does
+//! not, is lost: that is logged, and a line says how many lines are missing as soon as one
+//! can be written again.
+
+mod file;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use harp_proto::client::Call;
+use harp_proto::{JobId, Json};
+use harp_service::Table;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tracing::error;
+
+use crate::clock;
+use crate::identity::Client;
+use crate::record::CallRecord;
+use crate::store::Store;
+use file::AuditFile;
+
+/// Events that wait to be written.
+const MAX_EVENTS: usize = 10_000;
+
+/// Bytes of arguments that wait to be written.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Lines that are written at once.
+const BATCH: usize = 64 * 1024;
+
+/// The keys `audit_file` and `audit_arguments`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// Where the lines go.
+    pub file: PathBuf,
+    /// Whether the arguments of calls are in them.
+    pub arguments: bool,
+}
+
+impl AuditSettings {
+    /// Takes the keys out of the configuration; `None` without a file.
+    pub(crate) fn take(table: &Table<'_>) -> Option<AuditSettings> {
+        let arguments = table.boolean("audit_arguments").unwrap_or(false);
+        Some(AuditSettings {
+            file: table.path("audit_file")?,
+            arguments,
+        })
+    }
+}
+
+/// Writes down what is done and refused. Cheap to clone; without a file it does nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Audit(Option<Arc<Sender>>);
+
+#[derive(Debug)]
+struct Sender {
+    events: mpsc::Sender<Event>,
+    arguments: bool,
+    waiting: Arc<Waiting>,
+}
+
+/// What the buffer holds, and what it could not take.
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: AtomicUsize,
+    lost: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Event {
+    Line(Box<Line>),
+    /// A line that lacks what the store knows of its job.
+    AboutJob(JobId, Box<Line>),
+    Reopen(oneshot::Sender<std::io::Result<()>>),
+    Finish(oneshot::Sender<()>),
+}
+
+/// One line. A key without a value is left out.
+#[derive(Debug, Default, Serialize)]
+struct Line {
+    /// Milliseconds since 1970.
+    time: u64,
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    procedure: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<Json>,
+    /// Of the event `lost`: how many lines are missing here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lines: Option<u64>,
+}
+
+/// A call as it was asked for, kept until it is known what came of it.
+#[derive(Debug)]
+pub struct AskedCall(Box<Line>);
+
+impl Audit {
+    /// Opens the file and starts writing. Blocks while the file is opened.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened, with its name.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn start(settings: &AuditSettings, store: Store) -> std::io::Result<Audit> {
+        let file = AuditFile::open(&settings.file)?;
+        let (events, inbox) = mpsc::channel(MAX_EVENTS);
+        let waiting = Arc::new(Waiting::default());
+        tokio::spawn(write_down(file, inbox, store, Arc::clone(&waiting)));
+        Ok(Audit(Some(Arc::new(Sender {
+            events,
+            arguments: settings.arguments,
+            waiting,
+        }))))
+    }
+
+    /// True if anything is written down.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Notes a call before it is made or refused.
+    #[must_use]
+    pub fn asked(&self, client: &Client, call: &Call) -> Option<AskedCall> {
+        let sender = self.0.as_ref()?;
+        let queue = call.queue.as_ref();
+        Some(AskedCall(Box::new(Line {
+            operation: Some("call"),
+            host: Some(call.host.clone()),
+            procedure: Some(call.procedure.clone()),
+            queue: queue.and_then(|queue| queue.name.as_str().parse().ok()),
+            arguments: sender.arguments.then(|| call.arguments.clone()),
+            ..Line::by("", client)
+        })))
+    }
+
+    /// A call became a job, or was found to be one.
+    pub fn accepted(&self, asked: Option<AskedCall>, job: JobId) {
+        if let (Some(sender), Some(AskedCall(mut line))) = (&self.0, asked) {
+            line.event = "accepted";
+            line.operation = None;
+            line.job = Some(job.to_string());
+            sender.send(Event::Line(line));
+        }
+    }
+
+    /// A call was refused.
+    pub fn call_refused(&self, asked: Option<AskedCall>, error_type: &str) {
+        if let (Some(sender), Some(AskedCall(mut line))) = (&self.0, asked) {
+            line.event = "refused";
+            line.error = Some(error_type.to_owned());
+            sender.send(Event::Line(line));
+        }
+    }
+
+    /// Another request was refused: one about a job, or `hello`.
+    pub fn refused(
+        &self,
+        client: &Client,
+        operation: &'static str,
+        job: Option<JobId>,
+        error_type: &str,
+    ) {
+        let Some(sender) = &self.0 else {
+            return;
+        };
+        let line = Box::new(Line {
+            operation: Some(operation),
+            error: Some(error_type.to_owned()),
+            job: job.map(|job| job.to_string()),
+            ..Line::by("refused", client)
+        });
+        sender.send(match job {
+            Some(job) => Event::AboutJob(job, line),
+            None => Event::Line(line),
+        });
+    }
+
+    /// A client's cancel ended a job.
+    pub fn cancelled(&self, client: &Client, job: JobId) {
+        if let Some(sender) = &self.0 {
+            let line = Line {
+                job: Some(job.to_string()),
+                ..Line::by("cancelled", client)
+            };
+            sender.send(Event::AboutJob(job, Box::new(line)));
+        }
+    }
+
+    /// A job ended. Whose it was, the store knows.
+    pub fn ended(&self, job: JobId, outcome: &str) {
+        if let Some(sender) = &self.0 {
+            let line = Line {
+                time: clock::now(),
+                event: "ended",
+                job: Some(job.to_string()),
+                outcome: Some(outcome.to_owned()),
+                ..Line::default()
+            };
+            sender.send(Event::AboutJob(job, Box::new(line)));
+        }
+    }
+
+    /// Opens the file anew, after it was renamed: what comes later is in the new one.
+    ///
+    /// # Errors
+    ///
+    /// If that fails; the old one stays in use.
+    pub async fn reopen(&self) -> std::io::Result<()> {
+        let Some(sender) = &self.0 else {
+            return Ok(());
+        };
+        let (reply, answer) = oneshot::channel();
+        let stopped = || std::io::Error::other("the audit log has ended");
+        let sent = sender.events.send(Event::Reopen(reply)).await;
+        sent.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Waits until everything noted so far is written, or known to be lost.
+    pub async fn finish(&self) {
+        if let Some(sender) = &self.0 {
+            let (reply, answer) = oneshot::channel();
+            if sender.events.send(Event::Finish(reply)).await.is_ok() {
+                let _ = answer.await;
+            }
+        }
+    }
+}
+
+impl Sender {
+    fn send(&self, event: Event) {
+        let bytes = event.bytes();
+        let waiting = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if waiting + bytes <= MAX_BYTES && self.events.try_send(event).is_ok() {
+            return;
+        }
+        self.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if self.waiting.lost.fetch_add(1, Ordering::Relaxed) == 0 {
+            error!("the audit log cannot be written as fast as it grows; lines are lost");
+        }
+    }
+}
+
+impl Event {
+    /// What it counts against [`MAX_BYTES`].
+    fn bytes(&self) -> usize {
+        match self {
+            Event::Line(line) | Event::AboutJob(_, line) => {
+                let arguments = line.arguments.as_ref();
+                arguments.map_or(0, |arguments| arguments.as_bytes().len())
+            }
+            Event::Reopen(_) | Event::Finish(_) => 0,
+        }
+    }
+}
+
+impl Line {
+    fn by(event: &'static str, client: &Client) -> Line {
+        Line {
+            time: clock::now(),
+            event,
+            client: Some(client.name().to_owned()),
+            peer: Some(client.peer.to_string()),
+            ..Line::default()
+        }
+    }
+
+    /// Adds what is known of the job. Whoever acts is there already; of an end it is who
+    /// submitted the job.
+    fn add(&mut self, call: CallRecord) {
+        let client = call.client;
+        self.client.get_or_insert_with(|| {
+            client.unwrap_or_else(|| crate::identity::Identity::ANONYMOUS.to_owned())
+        });
+        self.host = Some(call.host);
+        self.procedure = Some(call.procedure);
+        let queue = call.queue.as_ref();
+        self.queue = queue.and_then(|queue| queue.name.as_str().parse().ok());
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let before = out.len();
+        // Texts and numbers always can be.
+        if serde_json::to_writer(&mut *out, self).is_err() {
+            out.truncate(before);
+            return;
+        }
+        out.push(b'\n');
+    }
+}
+
+/// Writes what comes in, in batches, until every [`Audit`] is gone.
+async fn write_down(
+    mut file: AuditFile,
+    mut inbox: mpsc::Receiver<Event>,
+    store: Store,
+    waiting: Arc<Waiting>,
+) {
+    let mut text = Vec::new();
+    let mut lines = 0;
+    while let Some(event) = inbox.recv().await {
+        waiting.bytes.fetch_sub(event.bytes(), Ordering::Relaxed);
+        match event {
+            Event::Line(line) => {
+                line.write(&mut text);
+                lines += 1;
+            }
+            Event::AboutJob(job, mut line) => {
+                // Of what cannot be read the id has to do.
+                if let Ok(Some(record)) = store.job(job).await {
+                    line.add(record.call);
+                }
+                line.write(&mut text);
+                lines += 1;
+            }
+            Event::Reopen(reply) => {
+                file = flush(file, &mut text, &mut lines, &waiting).await;
+                let (reopened, result) = file.reopen().await;
+                file = reopened;
+                let _ = reply.send(result);
+            }
+            Event::Finish(reply) => {
+                file = flush(file, &mut text, &mut lines, &waiting).await;
+                let _ = reply.send(());
+            }
+        }
+        if inbox.is_empty() || text.len() >= BATCH {
+            file = flush(file, &mut text, &mut lines, &waiting).await;
+        }
+    }
+}
+
+async fn flush(
+    file: AuditFile,
+    text: &mut Vec<u8>,
+    lines: &mut u64,
+    waiting: &Waiting,
+) -> AuditFile {
+    if text.is_empty() {
+        return file;
+    }
+    let lost = waiting.lost.swap(0, Ordering::Relaxed);
+    let mut batch = Vec::new();
+    if lost > 0 {
+        Line {
+            time: clock::now(),
+            event: "lost",
+            lines: Some(lost),
+            ..Line::default()
+        }
+        .write(&mut batch);
+    }
+    batch.append(text);
+    let (file, result) = file.append(batch).await;
+    if let Err(error) = result {
+        // Told at once for the first line of a row of losses, not for each.
+        if lost == 0 {
+            error!(%error, "the audit log cannot be written; lines are lost");
+        }
+        waiting.lost.fetch_add(lost + *lines, Ordering::Relaxed);
+    }
+    *lines = 0;
+    file
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Identity, Peer};
+
+    #[test]
+    fn a_line_has_what_is_known_and_no_more() {
+        let client = Client {
+            peer: Peer::Network("192.0.2.1:5".parse().unwrap()),
+            identity: Some(Identity::of_token("shop")),
+            must_authenticate: true,
+        };
+        let mut text = Vec::new();
+        Line {
+            time: 5,
+            job: Some("j".to_owned()),
+            ..Line::by("cancelled", &client)
+        }
+        .write(&mut text);
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "{\"time\":5,\"event\":\"cancelled\",\"client\":\"token:shop\",\
+             \"peer\":\"192.0.2.1:5\",\"job\":\"j\"}\n"
+        );
+    }
+}
