@@ -330,7 +330,11 @@ impl Runner {
 
     /// The packets of a job that has none yet.
     fn recording(&self, live: &LiveJob) -> Recording {
-        Recording::new(self.store.clone(), live.id, Output::new(self.rules.borrow().limits.output))
+        Recording::new(
+            self.store.clone(),
+            live.id,
+            Output::new(self.rules.borrow().limits.output),
+        )
     }
 
     /// Shows an end that is on disk.

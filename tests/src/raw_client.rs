@@ -146,6 +146,24 @@ impl RawClient {
             .is_empty()
     }
 
+    /// True if something has come that was not read; nothing is taken of it.
+    ///
+    /// # Panics
+    ///
+    /// If the socket has no modes.
+    #[must_use]
+    pub fn has_answer(&self) -> bool {
+        let socket = self.stream.get_ref();
+        socket
+            .set_nonblocking(true)
+            .expect("a mode of every socket");
+        let peeked = socket.peek(&mut [0; 1]);
+        socket
+            .set_nonblocking(false)
+            .expect("a mode of every socket");
+        !self.stream.buffer().is_empty() || peeked.is_ok()
+    }
+
     /// True if nothing has come that was not read, and the connection is open, as far as
     /// can be seen from here and now.
     ///

@@ -142,8 +142,7 @@ fn each_client_may_do_what_the_rules_say_and_no_more() {
 fn what_was_refused_is_in_the_log() {
     let clients = Clients::start();
     assert_forbidden(&clients.ask(&clients.shop, &call("db01", "drop_tables")));
-    let entries = clients.cluster.log().all("request refused");
-    let entry = entries.last().expect("a line of the log");
+    let entry = clients.cluster.log().wait_for("request refused");
     assert_eq!(entry["client"], "token:shop");
     assert_eq!(entry["host"], "db01");
     assert_eq!(entry["procedure"], "drop_tables");
