@@ -44,8 +44,11 @@ impl TlsCluster {
             builder = builder.set(key, value);
         }
         let cluster = builder.start();
-        let entries = cluster.log().all("listening");
-        let address = entries[1]["address"].as_str().unwrap().parse().unwrap();
+        // The log is read beside the test.
+        let address = until("the listener is in the log", || {
+            let entry = cluster.log().all("listening").into_iter().nth(1)?;
+            entry["address"].as_str()?.parse().ok()
+        });
         TlsCluster {
             cluster,
             address,

@@ -82,12 +82,14 @@ pub(super) fn with_tokens(files: &Files) -> ClusterBuilder {
 
 /// The addresses of the listeners behind `listen`, in their order.
 pub(super) fn listeners(cluster: &Cluster) -> Vec<SocketAddr> {
-    let entries = cluster.log().all("listening");
-    let addresses = entries.iter().filter_map(|entry| entry["address"].as_str());
-    addresses
-        .filter_map(|text| text.parse().ok())
-        .skip(1)
-        .collect()
+    // The log is read beside the test.
+    until("the listeners are in the log", || {
+        let entries = cluster.log().all("listening");
+        let addresses = entries.iter().filter_map(|entry| entry["address"].as_str());
+        let addresses = addresses.filter_map(|text| text.parse().ok());
+        let behind: Vec<SocketAddr> = addresses.skip(1).collect();
+        (!behind.is_empty()).then_some(behind)
+    })
 }
 
 pub(super) fn hello(token: &str) -> Value {
