@@ -26,6 +26,7 @@ mod keys;
 mod leftovers;
 mod limits;
 mod process;
+mod packages;
 mod python_client;
 mod queue;
 mod registry;

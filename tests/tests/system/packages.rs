@@ -1,0 +1,200 @@
+//! Units and Debian packages, as an administrator would have them.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use harp_tests::binary;
+
+/// The top of the repository.
+fn repository() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("a member of the workspace").to_owned()
+}
+
+/// True if a program can be run; else the test says that it is skipped.
+fn have(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok();
+    if !found {
+        eprintln!("skipped: {program} is not installed");
+    }
+    found
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?} ended with {}:\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// The units, with a program that is on every machine in the place of ours.
+fn units(directory: &Path) -> Vec<PathBuf> {
+    let mut units = Vec::new();
+    for name in ["harpcallerd.service", "harpcallerd.socket", "harpd.service"] {
+        let text = fs::read_to_string(repository().join("dist/systemd").join(name))
+            .expect("a unit of this repository");
+        let text = text
+            .replace("/usr/sbin/harpcallerd", "/bin/true")
+            .replace("/usr/sbin/harpd", "/bin/true");
+        let unit = directory.join(name);
+        fs::write(&unit, text).expect("a writable directory");
+        units.push(unit);
+    }
+    units
+}
+
+#[test]
+fn systemd_takes_the_units_and_finds_the_dispatcher_confined() {
+    if !have("systemd-analyze") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let units = units(directory.path());
+    let verified = run(Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .args(&units));
+    assert_eq!(String::from_utf8_lossy(&verified.stderr), "");
+
+    let security = run(Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=29"])
+        .arg(&units[0]));
+    let text = String::from_utf8_lossy(&security.stdout);
+    let exposure = text
+        .lines()
+        .find_map(|line| line.split_once("Overall exposure level for harpcallerd.service: "))
+        .and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<f64>().ok());
+    assert!(exposure.is_some_and(|exposure| exposure < 3.0), "{text}");
+}
+
+/// A root directory with nothing in it but dpkg's own records and two files of accounts.
+struct Root(tempfile::TempDir);
+
+impl Root {
+    fn new() -> Root {
+        let root = Root(tempfile::tempdir().expect("a temporary directory"));
+        for directory in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "etc"] {
+            fs::create_dir_all(root.path(directory)).expect("a writable directory");
+        }
+        for (file, text) in [
+            ("var/lib/dpkg/status", ""),
+            ("var/lib/dpkg/available", ""),
+            ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+            ("etc/group", "root:x:0:\n"),
+        ] {
+            fs::write(root.path(file), text).expect("a writable directory");
+        }
+        root
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs dpkg on it. Its scripts find it in `DPKG_ROOT`; what the packages depend on
+    /// is on this machine, not in there.
+    fn dpkg(&self, arguments: &[&str], packages: &[PathBuf]) {
+        run(Command::new("dpkg")
+            .arg(format!("--root={}", self.0.path().display()))
+            .args(["--force-script-chrootless", "--force-depends", "--force-confold"])
+            .args(arguments)
+            .args(packages));
+    }
+
+    fn mode(&self, name: &str) -> u32 {
+        let found = fs::metadata(self.path(name));
+        let found = found.unwrap_or_else(|error| panic!("{name}: {error}"));
+        found.permissions().mode() & 0o7777
+    }
+
+    /// Everything of ours that is left, but for dpkg's own records.
+    fn left(&self) -> Vec<String> {
+        let found = run(Command::new("find").arg(self.0.path()).args(["-name", "*harp*"]));
+        let text = String::from_utf8_lossy(&found.stdout).into_owned();
+        let ours = text.lines().filter(|line| !line.contains("/var/lib/dpkg/"));
+        ours.map(str::to_owned).collect()
+    }
+}
+
+fn build(binaries: &Path, version: &str, output: &Path) -> Vec<PathBuf> {
+    run(Command::new("bash")
+        .arg(repository().join("dist/debian/build-packages"))
+        .arg("--binaries")
+        .arg(binaries)
+        .args(["--version", version, "--uncompressed"])
+        .arg(output));
+    let packages = fs::read_dir(output).expect("the packages' directory");
+    packages
+        .map(|entry| entry.expect("an entry of a directory").path())
+        .filter(|path| path.to_string_lossy().contains(&format!("_{version}_")))
+        .collect()
+}
+
+#[test]
+fn packages_install_upgrade_and_remove_cleanly() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can install into a root directory of its own");
+        return;
+    }
+    if !(have("dpkg-deb") && have("dpkg") && have("systemd-sysusers") && have("gzip")) {
+        return;
+    }
+    let binary = binary("harpcallerd");
+    let binaries = binary.parent().expect("the binaries' directory");
+    let output = tempfile::tempdir().expect("a temporary directory");
+    let first = build(binaries, "0.0.1", output.path());
+    assert_eq!(first.len(), 3, "{first:?}");
+    let root = Root::new();
+    root.dpkg(&["--install"], &first);
+
+    // What holds secrets or jobs is for the dispatcher alone.
+    assert_eq!(root.mode("var/lib/harpcaller"), 0o700);
+    assert_eq!(root.mode("etc/harpcaller"), 0o750);
+    assert_eq!(root.mode("etc/harpcaller/harpcaller.toml"), 0o640);
+    assert_eq!(root.mode("etc/harpd/harpd.toml"), 0o600);
+    let accounts = fs::read_to_string(root.path("etc/passwd")).expect("accounts");
+    let user = accounts
+        .lines()
+        .find_map(|line| line.strip_prefix("harpcaller:x:")?.split(':').next())
+        .expect("a user for the dispatcher");
+    let owner = fs::metadata(root.path("var/lib/harpcaller")).expect("a directory");
+    assert_eq!(owner.uid().to_string(), user);
+    for page in ["man8/harpcallerd.8.gz", "man5/harpd.toml.5.gz", "man1/harp.1.gz"] {
+        assert!(root.path("usr/share/man").join(page).is_file(), "{page}");
+    }
+
+    // The installed binaries run and take the installed configuration.
+    for program in ["usr/sbin/harpcallerd", "usr/sbin/harpd", "usr/bin/harp"] {
+        run(Command::new(root.path(program)).arg("--version"));
+    }
+    run(Command::new(root.path("usr/sbin/harpcallerd"))
+        .arg("check-config")
+        .arg("--config")
+        .arg(root.path("etc/harpcaller/harpcaller.toml")));
+
+    // An upgrade keeps what the administrator wrote and the jobs.
+    let config = root.path("etc/harpcaller/harpcaller.toml");
+    let mut text = fs::read_to_string(&config).expect("the configuration");
+    text += "# mine\n";
+    fs::write(&config, &text).expect("a writable file");
+    let job = root.path("var/lib/harpcaller/jobs/job");
+    fs::write(&job, "kept").expect("a writable directory");
+    root.dpkg(&["--install"], &build(binaries, "0.0.2", output.path()));
+    assert_eq!(fs::read_to_string(&config).expect("the configuration"), text);
+    assert!(job.exists());
+
+    let names = ["harpcallerd", "harpd", "harp"];
+    root.dpkg(&[&["--remove"], &names[..]].concat(), &[]);
+    assert!(!root.path("usr/sbin/harpcallerd").exists());
+    assert!(config.exists() && job.exists(), "only a purge takes these");
+    root.dpkg(&[&["--purge"], &names[..]].concat(), &[]);
+    assert_eq!(root.left(), [""; 0]);
+}
