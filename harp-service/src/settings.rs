@@ -129,6 +129,13 @@ impl Settings {
         Table::root(self)
     }
 
+    /// The keys that were asked for, by the dotted names of their tables (empty for the
+    /// outermost): what a manual has to describe.
+    #[must_use]
+    pub fn known_keys(&self) -> BTreeMap<String, BTreeSet<String>> {
+        self.notes.borrow().known.clone()
+    }
+
     /// The verdict, when everything known has been asked for: what to warn of.
     ///
     /// # Errors

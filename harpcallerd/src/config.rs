@@ -2,6 +2,7 @@
 
 mod clients;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,6 +71,18 @@ impl Config {
     /// Every problem of the file with its key, line and what was expected.
     pub fn read(path: &Path) -> Result<(Config, Vec<Warning>), SettingsError> {
         Config::check(&Settings::read(path)?)
+    }
+
+    /// Every key that a file may have, those of a table only if `sample` has the table:
+    /// what the manual has to describe.
+    ///
+    /// # Errors
+    ///
+    /// If the sample is not TOML.
+    pub fn keys(sample: &str) -> Result<BTreeSet<String>, SettingsError> {
+        let settings = Settings::parse(sample, "sample")?;
+        Config::take(&settings.table());
+        Ok(settings.known_keys().into_values().flatten().collect())
     }
 
     fn check(settings: &Settings) -> Result<(Config, Vec<Warning>), SettingsError> {

@@ -1,5 +1,6 @@
 //! The configuration file as a checked struct (harpd, "Configuration").
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,6 +53,19 @@ impl Config {
     /// Everything that is wrong with the file.
     pub fn read(path: &Path) -> Result<(Config, Vec<Warning>), SettingsError> {
         Config::take(&Settings::read(path)?)
+    }
+
+    /// Every key that a file may have, those of a table only if `sample` has the table:
+    /// what the manual has to describe.
+    ///
+    /// # Errors
+    ///
+    /// If the sample is not TOML.
+    pub fn keys(sample: &str) -> Result<BTreeSet<String>, SettingsError> {
+        let settings = Settings::parse(sample, "sample")?;
+        // What is wrong with the sample is of no matter here.
+        let _ = Config::take(&settings);
+        Ok(settings.known_keys().into_values().flatten().collect())
     }
 
     fn take(settings: &Settings) -> Result<(Config, Vec<Warning>), SettingsError> {

@@ -10,7 +10,10 @@ use harp_tests::binary;
 /// The top of the repository.
 fn repository() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().expect("a member of the workspace").to_owned()
+    tests
+        .parent()
+        .expect("a member of the workspace")
+        .to_owned()
 }
 
 /// True if a program can be run; else the test says that it is skipped.
@@ -104,7 +107,11 @@ impl Root {
     fn dpkg(&self, arguments: &[&str], packages: &[PathBuf]) {
         run(Command::new("dpkg")
             .arg(format!("--root={}", self.0.path().display()))
-            .args(["--force-script-chrootless", "--force-depends", "--force-confold"])
+            .args([
+                "--force-script-chrootless",
+                "--force-depends",
+                "--force-confold",
+            ])
             .args(arguments)
             .args(packages));
     }
@@ -117,7 +124,9 @@ impl Root {
 
     /// Everything of ours that is left, but for dpkg's own records.
     fn left(&self) -> Vec<String> {
-        let found = run(Command::new("find").arg(self.0.path()).args(["-name", "*harp*"]));
+        let found = run(Command::new("find")
+            .arg(self.0.path())
+            .args(["-name", "*harp*"]));
         let text = String::from_utf8_lossy(&found.stdout).into_owned();
         let ours = text.lines().filter(|line| !line.contains("/var/lib/dpkg/"));
         ours.map(str::to_owned).collect()
@@ -167,7 +176,11 @@ fn packages_install_upgrade_and_remove_cleanly() {
         .expect("a user for the dispatcher");
     let owner = fs::metadata(root.path("var/lib/harpcaller")).expect("a directory");
     assert_eq!(owner.uid().to_string(), user);
-    for page in ["man8/harpcallerd.8.gz", "man5/harpd.toml.5.gz", "man1/harp.1.gz"] {
+    for page in [
+        "man8/harpcallerd.8.gz",
+        "man5/harpd.toml.5.gz",
+        "man1/harp.1.gz",
+    ] {
         assert!(root.path("usr/share/man").join(page).is_file(), "{page}");
     }
 
@@ -188,7 +201,10 @@ fn packages_install_upgrade_and_remove_cleanly() {
     let job = root.path("var/lib/harpcaller/jobs/job");
     fs::write(&job, "kept").expect("a writable directory");
     root.dpkg(&["--install"], &build(binaries, "0.0.2", output.path()));
-    assert_eq!(fs::read_to_string(&config).expect("the configuration"), text);
+    assert_eq!(
+        fs::read_to_string(&config).expect("the configuration"),
+        text
+    );
     assert!(job.exists());
 
     let names = ["harpcallerd", "harpd", "harp"];

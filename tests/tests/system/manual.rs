@@ -1,0 +1,208 @@
+//! The manual pages have what the programs have, and nothing else: commands, options and
+//! the types of errors. Configuration keys are held against theirs beside the code.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use harp_tests::binary;
+
+fn repository() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests
+        .parent()
+        .expect("a member of the workspace")
+        .to_owned()
+}
+
+fn page(name: &str) -> String {
+    let path = repository().join("man").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Words that follow a macro on the lines of a page's lists: `.It Cm WORD , WORD`.
+fn items(page: &str, of: &str) -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    for line in page.lines() {
+        let Some(item) = line.strip_prefix(".It ") else {
+            continue;
+        };
+        let mut inside = false;
+        for word in item.split_whitespace() {
+            match word {
+                "Ar" | "No" | "Ns" | "Ta" | "Li" | "Op" => inside = false,
+                "Cm" | "Fl" | "Ic" => inside = word == of,
+                "," => {}
+                word if inside => {
+                    words.insert(word.to_owned());
+                }
+                _ => {}
+            }
+        }
+    }
+    words
+}
+
+/// The commands and the long options that a program's help names.
+fn helped(program: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let mut commands = BTreeSet::new();
+    let mut options = BTreeSet::new();
+    let mut ask = |words: &[&str]| {
+        let output = Command::new(binary(program))
+            .args(words)
+            .arg("--help")
+            .output()
+            .expect("a program of ours");
+        let help = String::from_utf8(output.stdout).expect("help is text");
+        let named = help
+            .split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '-'))
+            .filter_map(|word| word.strip_prefix("--"))
+            .filter(|word| !word.is_empty());
+        options.extend(named.map(str::to_owned));
+        help
+    };
+    let top = ask(&[]);
+    let listed = top.lines().skip_while(|line| *line != "Commands:").skip(1);
+    for line in listed.take_while(|line| !line.is_empty()) {
+        // Names stand two places in; the lines of a long description further.
+        if let Some(command) = line
+            .strip_prefix("  ")
+            .and_then(|rest| rest.split(' ').next())
+            && !command.is_empty()
+            && command != "help"
+        {
+            commands.insert(command.to_owned());
+        }
+    }
+    for command in &commands {
+        ask(&[command]);
+    }
+    (commands, options)
+}
+
+fn assert_same(what: &str, program: &BTreeSet<String>, manual: &BTreeSet<String>) {
+    let missing: Vec<_> = program.difference(manual).collect();
+    let invented: Vec<_> = manual.difference(program).collect();
+    assert!(missing.is_empty(), "{what}: not in the manual: {missing:?}");
+    assert!(
+        invented.is_empty(),
+        "{what}: only in the manual: {invented:?}"
+    );
+}
+
+#[test]
+fn commands_and_options_are_those_of_the_programs() {
+    for (program, name) in [("harpcallerd", "harpcallerd.8"), ("harpd", "harpd.8")] {
+        let page = page(name);
+        let (commands, options) = helped(program);
+        assert_same(
+            &format!("commands of {name}"),
+            &commands,
+            &items(&page, "Cm"),
+        );
+        let documented = items(&page, "Fl")
+            .iter()
+            .filter_map(|flag| flag.strip_prefix('-').map(str::to_owned))
+            .collect();
+        assert_same(&format!("options of {name}"), &options, &documented);
+    }
+}
+
+/// String constants of a source file: `= "TEXT";`.
+fn constants(file: &str) -> BTreeSet<String> {
+    let path = repository().join(file);
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let constants = text.lines().filter_map(|line| {
+        let value = line.split_once("&str = \"")?.1;
+        value.strip_suffix("\";").map(str::to_owned)
+    });
+    constants.collect()
+}
+
+/// All Rust sources of these members, as one text.
+fn sources(members: &[&str]) -> String {
+    fn add(directory: &Path, text: &mut String) {
+        let entries = fs::read_dir(directory).expect("a folder of sources");
+        for entry in entries {
+            let path = entry.expect("an entry of a folder").path();
+            if path.is_dir() {
+                add(&path, text);
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "rs" || extension == "py")
+            {
+                *text += &fs::read_to_string(&path).expect("a source file");
+            }
+        }
+    }
+    let mut text = String::new();
+    for member in members {
+        add(&repository().join(member).join("src"), &mut text);
+    }
+    text
+}
+
+#[test]
+fn every_error_is_in_the_manual_and_no_other() {
+    let page = page("harpcaller-errors.7");
+    let documented = items(&page, "Cm");
+    let types = constants("harp-proto/src/error_type.rs");
+    assert!(types.len() > 15, "{types:?}");
+    let missing: Vec<_> = types.difference(&documented).collect();
+    assert!(missing.is_empty(), "not in the manual: {missing:?}");
+
+    let sources = sources(&["harp-proto", "harp-client", "harpcallerd", "harpd"]);
+    let invented: Vec<_> = documented
+        .iter()
+        // Codes of the system are named after its constants.
+        .filter(|name| !sources.contains(&format!("\"{name}\"")))
+        .filter(|name| !sources.contains(&format!("libc::{}", name.to_uppercase())))
+        .collect();
+    let example = ["ValueError"];
+    let invented: Vec<_> = invented
+        .iter()
+        .filter(|name| !example.contains(&name.as_str()))
+        .collect();
+    assert!(invented.is_empty(), "only in the manual: {invented:?}");
+}
+
+/// Names of TOML tables that stand among the keys of a file.
+const TABLES: [&str; 7] = [
+    "listener",
+    "allow",
+    "erlang",
+    "procedure",
+    "python",
+    "choria",
+    "user",
+];
+
+fn assert_keys(name: &str, keys: Result<BTreeSet<String>, impl std::fmt::Debug>) {
+    let of_program: BTreeSet<String> = keys
+        .expect("a sample that is TOML")
+        .into_iter()
+        .filter(|key| !TABLES.contains(&key.as_str()))
+        .collect();
+    let documented = items(&page(name), "Ic")
+        .into_iter()
+        .filter(|key| !TABLES.contains(&key.trim_matches(['[', ']'])))
+        .collect();
+    assert_same(&format!("keys of {name}"), &of_program, &documented);
+}
+
+#[test]
+fn keys_of_the_configuration_are_those_of_the_dispatcher() {
+    let sample = "[[listener]]\naddress = \"127.0.0.1:1\"\n[[allow]]\n";
+    assert_keys(
+        "harpcaller.toml.5",
+        harpcallerd::config::Config::keys(sample),
+    );
+}
+
+#[test]
+fn keys_of_the_configuration_are_those_of_the_host_daemon() {
+    let sample = "[procedure.p]\n[python]\n[choria]\n[user.u]\n";
+    assert_keys("harpd.toml.5", harpd::config::Config::keys(sample));
+}
