@@ -31,7 +31,7 @@ fn items(page: &str, of: &str) -> BTreeSet<String> {
         let mut inside = false;
         for word in item.split_whitespace() {
             match word {
-                "Ar" | "No" | "Ns" | "Ta" | "Li" | "Op" => inside = false,
+                "Ar" | "No" | "Ns" | "Ta" | "Li" | "Op" | "Oo" | "Oc" | "Bq" => inside = false,
                 "Cm" | "Fl" | "Ic" => inside = word == of,
                 "," => {}
                 word if inside => {
@@ -168,8 +168,9 @@ fn every_error_is_in_the_manual_and_no_other() {
     assert!(invented.is_empty(), "only in the manual: {invented:?}");
 }
 
-/// Names of TOML tables that stand among the keys of a file.
-const TABLES: [&str; 7] = [
+/// Names of tables, which stand among the keys of a file, and names that the samples
+/// below give to procedures and users.
+const TABLES: [&str; 9] = [
     "listener",
     "allow",
     "erlang",
@@ -177,6 +178,8 @@ const TABLES: [&str; 7] = [
     "python",
     "choria",
     "user",
+    "sample_procedure",
+    "sample_user",
 ];
 
 fn assert_keys(name: &str, keys: Result<BTreeSet<String>, impl std::fmt::Debug>) {
@@ -203,6 +206,6 @@ fn keys_of_the_configuration_are_those_of_the_dispatcher() {
 
 #[test]
 fn keys_of_the_configuration_are_those_of_the_host_daemon() {
-    let sample = "[procedure.p]\n[python]\n[choria]\n[user.u]\n";
+    let sample = "[procedure.sample_procedure]\n[python]\n[choria]\n[user.sample_user]\n";
     assert_keys("harpd.toml.5", harpd::config::Config::keys(sample));
 }
