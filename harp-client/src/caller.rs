@@ -41,7 +41,16 @@ pub struct HarpCallerBuilder {
 
 impl HarpCaller {
     /// A dispatcher at `HOST`, `HOST:PORT` or `[IPV6]:PORT`; the port is 3502 unless
-    /// told otherwise.
+    /// told otherwise. One on this machine may also be at `unix:/PATH`, the path of a Unix
+    /// socket that it listens on; it then knows by itself which user calls.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), harp_client::Error> {
+    /// let rpc = harp_client::HarpCaller::new("unix:/run/harpcaller/clients")?;
+    /// let job = rpc.host("web01").call("uptime", ()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -186,8 +195,9 @@ impl HarpCallerBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the address has
-    /// not the form `HOST`, `HOST:PORT` or `[IPV6]:PORT`, a file of the TLS settings cannot be
-    /// used, or a token would go over the network without TLS.
+    /// not one of the forms [above](HarpCaller::new), a file of the TLS settings cannot be
+    /// used, TLS is wanted on a Unix socket, or a token would go over the network without
+    /// TLS.
     pub fn build(self) -> Result<HarpCaller, Error> {
         let address: Address = self.address.parse()?;
         let mut options = self.options;

@@ -73,6 +73,7 @@ fn of_errno(errno: i32) -> Option<&'static str> {
         libc::ENFILE => "enfile",
         libc::ENOBUFS => "enobufs",
         libc::ENOMEM => "enomem",
+        libc::ENOENT => "enoent",
         libc::ENOTCONN => "enotconn",
         libc::EPERM => "eperm",
         // The peer has closed; that the news came while writing matters to nobody.

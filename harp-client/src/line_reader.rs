@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use harp_proto::{LineBuffer, LineTooLong};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 /// How much one read takes from a socket, in bytes.
@@ -35,21 +35,28 @@ impl<S: Source + ?Sized> Source for Box<S> {
     }
 }
 
-impl Source for TcpStream {
-    fn poll_fill(
-        &mut self,
-        context: &mut Context<'_>,
-        lines: &mut LineBuffer,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.poll_read_ready(context))?;
-            match self.try_read_buf(lines.space(READ_SIZE)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+/// The system's sockets have the same functions and no trait for them.
+macro_rules! source {
+    ($($socket:ty),*) => {$(
+        impl Source for $socket {
+            fn poll_fill(
+                &mut self,
+                context: &mut Context<'_>,
+                lines: &mut LineBuffer,
+            ) -> Poll<io::Result<usize>> {
+                loop {
+                    ready!(self.poll_read_ready(context))?;
+                    match self.try_read_buf(lines.space(READ_SIZE)) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        result => return Poll::Ready(result),
+                    }
+                }
             }
         }
-    }
+    )*};
 }
+
+source!(TcpStream, UnixStream);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Source for TlsStream<S> {
     fn poll_fill(

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, getaddrinfo};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::io_code;
 
@@ -27,6 +28,9 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// for each, and the threads are those that everything else which blocks runs on, reading
 /// from a store for one. So this is for the whole process, as they are.
 static LOOKUPS: Semaphore = Semaphore::const_new(64);
+
+/// Between two attempts at a Unix socket whose queue is full.
+const FULL_QUEUE_WAIT: Duration = Duration::from_millis(20);
 
 /// Every address of a name, in the order to try them.
 ///
@@ -141,6 +145,26 @@ pub(crate) async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::
     Err(failure.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
+/// Connects to a Unix socket. Where the system would have a TCP connection wait, because
+/// the listener's queue is full, it refuses this one, so that it is tried again until the
+/// deadline. Cancel safe.
+///
+/// # Errors
+///
+/// The system's; [`io::ErrorKind::TimedOut`] at the deadline.
+pub(crate) async fn connect_local(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+        if Instant::now() >= deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        sleep(FULL_QUEUE_WAIT).await;
+    }
+}
+
 /// True for the failure of an address of a family that this machine has no route for.
 fn says_little(error: &io::Error) -> bool {
     matches!(
@@ -179,6 +203,33 @@ mod tests {
         }
         let error = lookup("no\0name", 1).unwrap_err();
         assert_eq!(io_code::of(&error), "nxdomain");
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_of_a_unix_socket_is_waited_for() {
+        use socket2::{Domain, SockAddr, Socket, Type};
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("clients");
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let soon = || Instant::now() + Duration::from_millis(50);
+        let mut queued = Vec::new();
+        let refused = loop {
+            match connect_local(&path, soon()).await {
+                Ok(socket) => queued.push(socket),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+
+        let later = Instant::now() + Duration::from_secs(60);
+        let connecting = tokio::spawn(async move { connect_local(&path, later).await });
+        for _ in &queued {
+            listener.accept().unwrap();
+        }
+        connecting.await.unwrap().unwrap();
     }
 
     #[test]

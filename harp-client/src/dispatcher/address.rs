@@ -2,26 +2,35 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::os::unix::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use harp_proto::CLIENT_PORT;
 
 use crate::Error;
 
-/// `HOST` or `HOST:PORT`.
+/// `HOST`, `HOST:PORT` or `unix:/PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address {
-    /// A name or an IP address, without brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
+pub(crate) enum Address {
+    Tcp {
+        /// A name or an IP address, without brackets.
+        host: String,
+        port: u16,
+    },
+    /// A Unix socket, by its absolute path.
+    Unix(PathBuf),
 }
 
 impl Address {
     /// True if this is certain to be the machine that we are on.
     pub(crate) fn is_loopback(&self) -> bool {
-        match self.host.parse::<IpAddr>() {
-            Ok(address) => address.is_loopback(),
-            Err(_) => self.host.eq_ignore_ascii_case("localhost"),
+        match self {
+            Address::Tcp { host, .. } => match host.parse::<IpAddr>() {
+                Ok(address) => address.is_loopback(),
+                Err(_) => host.eq_ignore_ascii_case("localhost"),
+            },
+            Address::Unix(_) => true,
         }
     }
 }
@@ -32,10 +41,22 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Address, Error> {
         let wrong = || {
             Error::invalid_input(format!(
-                "dispatcher address {text:?}: expected HOST, HOST:PORT or [IPV6]:PORT, \
-                 as in dispatcher.example.net:3502"
+                "dispatcher address {text:?}: expected HOST, HOST:PORT, [IPV6]:PORT or \
+                 unix:/PATH, as in dispatcher.example.net:3502"
             ))
         };
+        // No port begins with a slash, so that a host may be called `unix`.
+        if let Some(path) = text
+            .strip_prefix("unix:")
+            .filter(|path| path.starts_with('/'))
+        {
+            return match SocketAddr::from_pathname(path) {
+                Ok(_) => Ok(Address::Unix(path.into())),
+                Err(error) => Err(Error::invalid_input(format!(
+                    "dispatcher address {text:?}: no path that a Unix socket can have ({error})"
+                ))),
+            };
+        }
         let (host, port) = if text.parse::<Ipv6Addr>().is_ok() {
             (text, None)
         } else if let Some(rest) = text.strip_prefix('[') {
@@ -58,7 +79,7 @@ impl FromStr for Address {
         if host.is_empty() || host.contains(char::is_whitespace) || port == 0 {
             return Err(wrong());
         }
-        Ok(Address {
+        Ok(Address::Tcp {
             host: host.to_owned(),
             port,
         })
@@ -67,9 +88,10 @@ impl FromStr for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+        match self {
+            Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Address::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -87,6 +109,8 @@ mod tests {
             ("::1", "[::1]:3502"),
             ("[::1]", "[::1]:3502"),
             ("[::1]:7", "[::1]:7"),
+            ("unix:7", "unix:7"),
+            ("unix:/run/clients", "unix:/run/clients"),
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), shown);
         }
@@ -100,9 +124,30 @@ mod tests {
             "[web]:1",
             "[::1]7",
             "a b",
+            "unix:",
+            "unix:clients",
         ] {
             let error = text.parse::<Address>().unwrap_err();
             assert!(error.to_string().contains("HOST:PORT"), "{error}");
+        }
+        for path in ["/long".repeat(30), "/a\0b".to_owned()] {
+            let error = format!("unix:{path}").parse::<Address>().unwrap_err();
+            assert!(error.to_string().contains("Unix socket"), "{error}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known() {
+        for (text, loopback) in [
+            ("127.0.0.5", true),
+            ("[::1]:7", true),
+            ("LocalHost", true),
+            ("unix:/run/clients", true),
+            ("unix", false),
+            ("192.0.2.1", false),
+        ] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!(address.is_loopback(), loopback, "{text}");
         }
     }
 }

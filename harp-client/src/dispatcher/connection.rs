@@ -40,7 +40,8 @@ enum Manners {
 }
 
 impl Connection {
-    /// Resolves, connects, and does the TLS handshake if there is to be one.
+    /// Resolves, connects, and does the TLS handshake if there is to be one. Dropping the
+    /// future closes the connection.
     pub(crate) async fn open(
         address: &Arc<Address>,
         options: &Options,
@@ -54,18 +55,27 @@ impl Connection {
                     code,
                     taciturn: false,
                 };
-                Error::broken(address, broken, advice(code, phase, &error)).with_source(error)
+                let advice = advice(address, code, phase, &error);
+                Error::broken(address, broken, advice).with_source(error)
             }
         };
-        let addresses = socket::resolve(&address.host, address.port, deadline)
-            .await
-            .map_err(failed(Phase::Resolve))?;
-        let tcp = socket::connect(&addresses, deadline)
-            .await
-            .map_err(failed(Phase::Connect))?;
-        let socket = match timeout_at(deadline, Socket::open(tcp, &options.transport)).await {
-            Ok(socket) => socket.map_err(failed(Phase::Tls))?,
-            Err(_) => return Err(failed(Phase::Tls)(io::ErrorKind::TimedOut.into())),
+        let socket = match &**address {
+            Address::Tcp { host, port } => {
+                let addresses = socket::resolve(host, *port, deadline)
+                    .await
+                    .map_err(failed(Phase::Resolve))?;
+                let tcp = socket::connect(&addresses, deadline)
+                    .await
+                    .map_err(failed(Phase::Connect))?;
+                match timeout_at(deadline, Socket::open(tcp, &options.transport)).await {
+                    Ok(socket) => socket.map_err(failed(Phase::Tls))?,
+                    Err(_) => return Err(failed(Phase::Tls)(io::ErrorKind::TimedOut.into())),
+                }
+            }
+            Address::Unix(path) => socket::connect_local(path, deadline)
+                .await
+                .map(Socket::Unix)
+                .map_err(failed(Phase::Connect))?,
         };
         Ok(Connection {
             address: Arc::clone(address),
@@ -222,8 +232,8 @@ impl Connection {
             ),
             LineError::Io(error) => {
                 let code = code(&error);
-                Error::broken(&self.address, broken(code), advice(code, phase, &error))
-                    .with_source(error)
+                let advice = advice(&self.address, code, phase, &error);
+                Error::broken(&self.address, broken(code), advice).with_source(error)
             }
         }
     }
@@ -264,9 +274,12 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 }
 
 /// The system's or the TLS library's message, and what to do where that is known.
-fn advice(code: &str, phase: Phase, error: &io::Error) -> String {
+fn advice(address: &Address, code: &str, phase: Phase, error: &io::Error) -> String {
     if let Some(error) = tls_error(error) {
         return tls::explain(error, tls::Peer::Dispatcher);
+    }
+    if let (Address::Unix(_), Phase::Connect) = (address, phase) {
+        return advice_on_path(code, error);
     }
     match (code, phase) {
         (io_code::NXDOMAIN | io_code::NODATA, _) => {
@@ -295,4 +308,19 @@ fn advice(code: &str, phase: Phase, error: &io::Error) -> String {
         }
         _ => error.to_string(),
     }
+}
+
+/// The same for a Unix socket that cannot be connected to.
+fn advice_on_path(code: &str, error: &io::Error) -> String {
+    let advice = match code {
+        "enoent" => "does harpcallerd run, and is this the `path` of a [[listener]]?",
+        "econnrefused" => "does harpcallerd run? Nobody listens on this socket",
+        "eacces" => {
+            "may this user enter the directory and write to the socket (`mode` of the \
+             [[listener]])?"
+        }
+        io_code::ETIMEDOUT => return "its queue stayed full; is harpcallerd stuck?".to_owned(),
+        _ => return error.to_string(),
+    };
+    format!("{error}; {advice}")
 }

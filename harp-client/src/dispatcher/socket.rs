@@ -5,8 +5,9 @@ use std::mem::MaybeUninit;
 use std::task::{Context, Poll};
 
 use harp_proto::LineBuffer;
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -14,11 +15,12 @@ use super::tls::{Encrypted, Transport};
 use crate::line_reader::Source;
 use crate::read_ahead::ReadAhead;
 
-/// Plain TCP, or TLS over it. Dropping it closes it.
+/// Plain TCP, TLS over it, or a Unix socket. Dropping it closes it.
 #[derive(Debug)]
 pub(super) enum Socket {
     Plain(TcpStream),
     Tls(Box<TlsStream<ReadAhead>>),
+    Unix(UnixStream),
 }
 
 impl Socket {
@@ -45,14 +47,16 @@ impl Socket {
                 stream.write_all(bytes).await?;
                 stream.flush().await
             }
+            Socket::Unix(socket) => socket.write_all(bytes).await,
         }
     }
 
     /// True if nothing has come, not even the end: asks the system, whose answer is newer
     /// than what the runtime has seen.
     pub(super) fn is_quiet(&self) -> bool {
-        let tcp = match self {
-            Socket::Plain(tcp) => tcp,
+        let socket = match self {
+            Socket::Plain(tcp) => SockRef::from(tcp),
+            Socket::Unix(socket) => SockRef::from(socket),
             Socket::Tls(stream) => {
                 let (below, session) = stream.get_ref();
                 // What the session has decrypted has been read: whoever waits for a line
@@ -60,10 +64,10 @@ impl Socket {
                 if below.has_arrived() || session.is_handshaking() {
                     return false;
                 }
-                below.socket()
+                SockRef::from(below.socket())
             }
         };
-        let peeked = socket2::SockRef::from(tcp).peek(&mut [MaybeUninit::uninit(); 1]);
+        let peeked = socket.peek(&mut [MaybeUninit::uninit(); 1]);
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
@@ -96,6 +100,7 @@ impl Source for Socket {
         match self {
             Socket::Plain(tcp) => tcp.poll_fill(context, lines),
             Socket::Tls(stream) => stream.poll_fill(context, lines),
+            Socket::Unix(socket) => socket.poll_fill(context, lines),
         }
     }
 }

@@ -108,11 +108,17 @@ impl Tls {
     }
 
     pub(crate) fn build(self, address: &Address) -> Result<Transport, Error> {
+        let Address::Tcp { host, port } = address else {
+            return Err(Error::invalid_input(format!(
+                "tls: {address} is a Unix socket, which has none and needs none; leave it out \
+                 there, or name HOST:PORT"
+            )));
+        };
         let trust = Trust::from_sources(self.sources)
             .map_err(|error| Error::invalid_input(format!("tls: {error}")).with_source(error))?;
         let endpoint = Endpoint {
-            address: address.host.clone(),
-            port: address.port,
+            address: host.clone(),
+            port: *port,
             tls_name: self.server_name,
             fingerprint: self.fingerprint,
         };
@@ -126,7 +132,7 @@ impl Tls {
     }
 }
 
-/// What connections to the dispatcher are made of.
+/// What TCP connections to the dispatcher are made into.
 #[derive(Debug, Clone)]
 pub(crate) enum Transport {
     Plain,
