@@ -99,6 +99,20 @@ impl RemoteCall {
     /// Waits for the job's end, over restarts of the dispatcher and broken connections
     /// too. Cancel safe.
     ///
+    /// ```no_run
+    /// # async fn example(job: harp_client::RemoteCall) -> Result<(), harp_client::Error> {
+    /// use harp_client::Outcome;
+    ///
+    /// match job.wait().await? {
+    ///     Outcome::Returned(value) => println!("returned {value}"),
+    ///     Outcome::Exception(failure) => println!("raised {failure}"),
+    ///     Outcome::Error(failure) => println!("not finished: {failure}"),
+    ///     Outcome::Cancelled => println!("cancelled"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`result`](RemoteCall::result); communication errors only if the dispatcher
@@ -129,6 +143,19 @@ impl RemoteCall {
     /// Waits for the job's end and gives what it returned, as a type of the caller's
     /// choice ([`Json`] takes anything). Cancel safe.
     ///
+    /// ```no_run
+    /// # async fn example(job: harp_client::RemoteCall) -> Result<(), harp_client::Error> {
+    /// #[derive(serde::Deserialize)]
+    /// struct Load {
+    ///     one_minute: f64,
+    /// }
+    ///
+    /// let load: Load = job.get().await?;
+    /// println!("{}", load.one_minute);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`wait`](RemoteCall::wait), and the job's own:
@@ -141,19 +168,40 @@ impl RemoteCall {
         value.decode().map_err(Error::unexpected_result)
     }
 
-    /// The job's packets, from now on unless told otherwise, until its end.
+    /// The job's packets, from now on unless told otherwise, until its end. [`Packets`] has
+    /// an example.
     pub fn follow(&self) -> Packets {
         Packets::follow(Arc::clone(&self.dispatcher), self.id)
     }
 
     /// The job's packets collected so far, from the first unless told otherwise. Does not
     /// wait for more.
+    ///
+    /// ```no_run
+    /// # async fn example(job: harp_client::RemoteCall) -> Result<(), harp_client::Error> {
+    /// use futures_util::TryStreamExt; // or the crate `futures`
+    ///
+    /// let all: Vec<_> = job.stream().try_collect().await?;
+    /// let last_ten: Vec<_> = job.stream().recent(10).try_collect().await?;
+    /// println!("{} of {}", last_ten.len(), all.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stream(&self) -> Packets {
         Packets::collected(Arc::clone(&self.dispatcher), self.id)
     }
 
     /// Cancels the job. True if it was queued or running, false if it had ended, or there
     /// is no such job. If the future is dropped, the job may be cancelled or not.
+    ///
+    /// ```no_run
+    /// # async fn example(job: harp_client::RemoteCall) -> Result<(), harp_client::Error> {
+    /// if !job.cancel().await? {
+    ///     println!("it had ended: {:?}", job.result().await?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -210,6 +258,20 @@ impl RemoteCall {
     }
 
     /// The job's call, times and info. Cancel safe.
+    ///
+    /// ```no_run
+    /// # async fn example(job: harp_client::RemoteCall) -> Result<(), harp_client::Error> {
+    /// let status = job.status().await?;
+    /// println!("{}{} on {}", status.procedure, status.arguments, status.host);
+    /// println!("submitted {:?}, for {}", status.submit_time, status.info);
+    /// match (status.start_time, status.end_time) {
+    ///     (_, Some(end)) => println!("ended {end:?}"),
+    ///     (Some(start), None) => println!("running since {start:?}"),
+    ///     (None, None) => println!("queued"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -30,6 +30,25 @@ pub struct HarpCaller {
 }
 
 /// Sets up a [`HarpCaller`].
+///
+/// ```no_run
+/// # fn example(token: String) -> Result<(), harp_client::Error> {
+/// use std::time::Duration;
+///
+/// use harp_client::{HarpCaller, Tls};
+///
+/// let rpc = HarpCaller::builder("dispatcher.example.net:3503")
+///     .tls(Tls::ca_file("/etc/harp/ca.pem"))
+///     .token(token)
+///     .client_name("shop")
+///     .connect_timeout(Duration::from_secs(3))
+///     .request_timeout(Duration::from_secs(10))
+///     .reconnect_for(Duration::from_secs(600))
+///     .pool_size(4)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct HarpCallerBuilder {
@@ -86,6 +105,19 @@ impl HarpCaller {
     }
 
     /// A job by its id, submitted by whoever and whenever.
+    ///
+    /// An id is printed and read as text, and stored by whatever knows serde.
+    ///
+    /// ```no_run
+    /// # async fn example(rpc: harp_client::HarpCaller) -> Result<(), Box<dyn std::error::Error>> {
+    /// use harp_client::JobId;
+    ///
+    /// let id: JobId = "3f22e0d4-c8ed-41e5-8d66-001e8c140268".parse()?;
+    /// let status = rpc.job(id).status().await?;
+    /// println!("{id} was a call of {}", status.procedure);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn job(&self, id: JobId) -> RemoteCall {
         RemoteCall::new(Arc::clone(&self.dispatcher), id)

@@ -1,5 +1,9 @@
 //! The dispatcher as a client sees it: where it is, the connections to it, one question
 //! and its answer.
+//!
+//! Whichever future of these is dropped closes the connection that it works on: only one
+//! whose reply was read whole goes back to the pool, so that no answer is ever taken for
+//! that of another question.
 
 mod address;
 mod connection;

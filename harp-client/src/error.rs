@@ -12,6 +12,38 @@ use crate::io_code;
 /// [`kind`](Error::kind) says what sort of thing it is; errors that came over the wire
 /// also have its [type](Error::wire_type), [message](Error::wire_message) and
 /// [data](Error::data). The source chain leads to the system's or serde's own error.
+///
+/// ```no_run
+/// # async fn example(web01: harp_client::RemoteServer) -> Result<(), harp_client::Error> {
+/// use harp_client::ErrorKind;
+///
+/// let error = match web01.call("restart", ("nginx",)).await {
+///     Ok(job) => match job.get::<bool>().await {
+///         Ok(_) => return Ok(()),
+///         Err(error) => error,
+///     },
+///     Err(error) => error,
+/// };
+/// match error.kind() {
+///     // The procedure's own words.
+///     ErrorKind::Exception => println!(
+///         "{:?}: {:?} ({:?})",
+///         error.wire_type(),
+///         error.wire_message(),
+///         error.data()
+///     ),
+///     // It was not called, or not to its end: an unknown host, a time limit, a lost host.
+///     ErrorKind::Remote if error.wire_type() == Some("timeout") => println!("too slow"),
+///     ErrorKind::Remote => println!("{error}"),
+///     ErrorKind::Cancelled => println!("somebody cancelled it"),
+///     // The dispatcher is away or busy, and the call was certainly not made.
+///     _ if error.is_retryable() => println!("try again: {error}"),
+///     ErrorKind::Communication => println!("lost in phase {:?}: {error}", error.phase()),
+///     _ => return Err(error),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {

@@ -48,6 +48,28 @@ pub struct HarpServer {
 /// Sets up a [`HarpServer`]. One of [`ca_file`](Self::ca_file),
 /// [`known_certs_file`](Self::known_certs_file), [`fingerprint`](Self::fingerprint) and
 /// [`accept_any_certificate`](Self::accept_any_certificate) has to be chosen.
+///
+/// ```no_run
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use harp_client::HarpServer;
+///
+/// // The host's certificate as it is, by its SHA-256:
+/// let pin = "3f5a02b1c4d6e8f7a9b0c1d2e3f405162738495a6b7c8d9eaf0b1c2d3e4f5061".parse()?;
+/// let pinned = HarpServer::builder("192.0.2.7", "rpc", "secret").fingerprint(pin).build()?;
+///
+/// // One of those in a file:
+/// let known = HarpServer::builder("192.0.2.7", "rpc", "secret")
+///     .known_certs_file("/etc/harp/known_certs.pem")
+///     .build()?;
+///
+/// // Whoever answers there, in a network where nobody else can:
+/// let anybody = HarpServer::builder("127.0.0.1", "rpc", "secret")
+///     .port(4307)
+///     .accept_any_certificate()
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct HarpServerBuilder {
@@ -244,6 +266,13 @@ impl DirectCall {
 
     /// Passes over the packets that are left and gives what the procedure returned.
     /// Dropping the future cancels the call.
+    ///
+    /// ```no_run
+    /// # async fn example(web01: harp_client::HarpServer) -> Result<(), harp_client::Error> {
+    /// let uptime: f64 = web01.call("uptime", ()).await?.get().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -38,7 +38,7 @@
 //!
 //! | Python | here |
 //! | --- | --- |
-//! | `HarpCaller(host, port)` | [`HarpCaller::new`]`("host:port")`, [`HarpCaller::builder`] |
+//! | `HarpCaller(host, port)` | [`HarpCaller::new`]`("host:port")` or `("unix:/path")`, [`HarpCaller::builder`] |
 //! | `rpc.web01`, `rpc.host("web01", ...)` | [`HarpCaller::host`], then [`queue`](RemoteServer::queue), [`concurrency`](RemoteServer::concurrency), [`timeout`](RemoteServer::timeout), [`max_exec_time`](RemoteServer::max_exec_time), [`info`](RemoteServer::info); beyond Python's, [`key`](RemoteServer::key), [`unless_since`](RemoteServer::unless_since), [`start_by`](RemoteServer::start_by) |
 //! | `rpc.request(req)`, `rpc.connect()` | [`HarpCaller::request`] |
 //! | `host.procedure(arg, ...)`, `(key=val)` | [`RemoteServer::call`]: a tuple, array or `Vec` is positional, a struct or map is named, `()` is none |
@@ -49,7 +49,7 @@
 //! | `job.get()` | [`RemoteCall::get`] |
 //! | `job.follow(since, recent, numbered)` | [`RemoteCall::follow`], [`Packets::since`], [`Packets::recent`]; a [`Packet`] has its number |
 //! | `job.stream(since, recent, numbered)` | [`RemoteCall::stream`] |
-//! | `StreamIterator.all()` | `try_collect` of the `futures` crate |
+//! | `StreamIterator.all()` | `try_collect` of the `futures` crate ([example](RemoteCall::stream)) |
 //! | `job.cancel()` | [`RemoteCall::cancel`], [`RemoteCall::cancel_confirmed`] |
 //! | `job.host()`, `.procedure()`, `.args()`, `.info()`, `.submit_time()`, ... | [`RemoteCall::status`], [`JobStatus`] |
 //! | `HarpServer(host, user, password, port, ca_file)` | [`HarpServer::builder`] |

@@ -23,7 +23,10 @@ use crate::{Error, RemoteCall, arguments};
 /// let web01 = rpc
 ///     .host("web01")
 ///     .queue(serde_json::json!({"service": "nginx", "host": "web01"}))
-///     .max_exec_time(Duration::from_secs(60));
+///     .concurrency(2)
+///     .timeout(Duration::from_secs(10))
+///     .max_exec_time(Duration::from_secs(60))
+///     .info("ticket 4711");
 /// let job = web01.call("restart", ("nginx",)).await?;
 /// println!("{}", job.id());
 /// # Ok(())
@@ -37,6 +40,17 @@ pub struct RemoteServer {
 }
 
 /// A procedure of a host.
+///
+/// ```no_run
+/// # async fn example(rpc: harp_client::HarpCaller) -> Result<(), harp_client::Error> {
+/// let restart = rpc.host("web01").procedure("restart");
+/// println!("{} on {}", restart.procedure(), restart.host());
+/// for service in ["nginx", "memcached"] {
+///     restart.call((service,)).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct RemoteProcedure {
     server: RemoteServer,
@@ -173,6 +187,23 @@ impl RemoteServer {
     /// array, a `Vec`), those that serialize to a map are named (a struct, a map), `()`
     /// is none.
     ///
+    /// ```no_run
+    /// # async fn example(rpc: harp_client::HarpCaller) -> Result<(), harp_client::Error> {
+    /// #[derive(serde::Serialize)]
+    /// struct Rotation {
+    ///     service: &'static str,
+    ///     keep: u32,
+    /// }
+    ///
+    /// let web01 = rpc.host("web01");
+    /// web01.call("uptime", ()).await?;
+    /// web01.call("rotate_logs", ("nginx", 7)).await?;
+    /// web01.call("restart", vec!["nginx", "memcached"]).await?;
+    /// web01.call("rotate_logs", Rotation { service: "nginx", keep: 7 }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// The job is recorded when this returns, and has perhaps not started. If the future
     /// is dropped, the job may exist or not; with a [`key`](Self::key) the same call finds
     /// out.
@@ -222,7 +253,8 @@ impl RemoteProcedure {
         &self.name
     }
 
-    /// Submits a call; see [`RemoteServer::call`].
+    /// Submits a call; see [`RemoteServer::call`]. If the future is dropped, the job may
+    /// exist or not.
     ///
     /// # Errors
     ///

@@ -118,7 +118,7 @@ async fn bounded<T: Send + 'static>(
 
 /// Connects to the first address that answers. The time until the deadline is shared
 /// among the addresses that are left, so that one that swallows packets does not use it
-/// all up.
+/// all up. Dropping the future leaves nothing behind.
 ///
 /// # Errors
 ///

@@ -78,8 +78,8 @@ fish:  harp completions fish > ~/.config/fish/completions/harp.fish";
 #[derive(Debug, Args, Clone)]
 #[command(next_help_heading = "Dispatcher")]
 pub(crate) struct Dispatcher {
-    /// The dispatcher, HOST, HOST:PORT or [IPV6]:PORT [default: $HARPCALLER, the
-    /// configuration, or 127.0.0.1:3502].
+    /// The dispatcher, HOST, HOST:PORT, [IPV6]:PORT or unix:/PATH [default: $HARPCALLER,
+    /// the configuration, or 127.0.0.1:3502].
     #[arg(long, short, value_name = "ADDRESS", value_hint = ValueHint::Hostname)]
     pub(crate) dispatcher: Option<String>,
     /// Speak TLS; a CA in this PEM file has signed the dispatcher's certificate.

@@ -55,8 +55,12 @@ impl Dispatcher {
             Ok(rpc) => Ok(Dispatcher { rpc, origin }),
             Err(error) => {
                 let mut advice = format!("The dispatcher's address {address} came {origin}.");
-                if error.kind() == ErrorKind::InvalidInput && error.to_string().contains("token") {
+                let told = error.to_string();
+                if error.kind() == ErrorKind::InvalidInput && told.starts_with("token:") {
                     advice += " --ca-file FILE has TLS spoken.";
+                } else if error.kind() == ErrorKind::InvalidInput && told.starts_with("tls: unix:")
+                {
+                    advice += " --no-tls leaves out what the configuration says of TLS.";
                 }
                 Err(Problem::from(&error).with_advice(advice))
             }

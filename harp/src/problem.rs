@@ -65,7 +65,7 @@ impl Problem {
             )),
             (Some("connect"), _) => Some(format!(
                 "The address came {origin}; --dispatcher or HARPCALLER name another. If it is \
-                 right, look at the key `listen` in harpcaller.toml, and at firewalls."
+                 right, look at `listen` and [[listener]] in harpcaller.toml, and at firewalls."
             )),
             (Some("tls"), _) => Some(format!(
                 "The address came {origin}. Does that port speak TLS, and is its certificate \
@@ -85,6 +85,11 @@ impl Problem {
                  Old jobs may have been pruned."
             )),
             (_, Some("shutdown" | "overloaded")) => Some("Try again later.".to_owned()),
+            (_, Some("forbidden")) => Some(
+                "The rules in harpcaller.toml ([[allow]]) do not let this client do that; the \
+                 dispatcher's log says as whom it knows you."
+                    .to_owned(),
+            ),
             (_, Some("unauthorized")) => Some(
                 "The dispatcher wants to know who calls: see the token and certificate options."
                     .to_owned(),

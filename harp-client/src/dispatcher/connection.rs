@@ -87,7 +87,7 @@ impl Connection {
 
     /// Asks for a persistent connection (client protocol, section 8). False if the
     /// dispatcher closed the connection without an answer, as one does that does not know
-    /// `hello`.
+    /// `hello`. Not cancel safe: one that was given up is to be dropped with the connection.
     pub(crate) async fn hello(&mut self, hello: Hello, deadline: Instant) -> Result<bool, Error> {
         let mut line = BytesMut::new();
         Request::Hello(hello).encode(&mut line);
@@ -109,7 +109,8 @@ impl Connection {
     }
 
     /// Sends a request's line. An error means that the dispatcher has not got all of it,
-    /// so that it is no request (client protocol, section 1).
+    /// so that it is no request (client protocol, section 1). Not cancel safe: one that was
+    /// given up is to be dropped with the connection.
     pub(crate) async fn send(&mut self, line: &[u8], deadline: Instant) -> Result<(), Error> {
         let write = self.lines.source_mut().write_all(line);
         match timeout_at(deadline, write).await {
@@ -124,7 +125,7 @@ impl Connection {
         std::future::poll_fn(|context| self.poll_receive(context)).await
     }
 
-    /// The same before a deadline.
+    /// The same before a deadline. Cancel safe.
     pub(crate) async fn receive_until(&mut self, deadline: Instant) -> Result<Bytes, Error> {
         match timeout_at(deadline, self.receive()).await {
             Ok(line) => line,

@@ -42,7 +42,7 @@ impl Pool {
         }
     }
 
-    /// Waits until a short request may run.
+    /// Waits until a short request may run. Cancel safe.
     pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
         // Never closed, so that this always is a permit.
         self.short.acquire().await.ok()

@@ -40,6 +40,7 @@ impl Socket {
         matches!(self, Socket::Tls(_))
     }
 
+    /// Dropping the future leaves the line half written: the connection is of no use then.
     pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Socket::Plain(tcp) => tcp.write_all(bytes).await,

@@ -194,6 +194,13 @@ async fn settings_that_cannot_be_used_are_named() {
         assert!(error.to_string().contains(says), "{error}");
         assert!(!format!("{error:?}").contains(secret), "{error:?}");
     }
+    let local = HarpCaller::builder("unix:/run/clients").tls(any());
+    let error = local.build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(
+        error.to_string().contains("tls: unix:/run/clients"),
+        "{error}"
+    );
     let error = builder().token("secret").build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().starts_with("token:"), "{error}");
@@ -204,7 +211,7 @@ async fn settings_that_cannot_be_used_are_named() {
         .build()
         .unwrap();
     builder().token("secret").tls(any()).build().unwrap();
-    for near in ["localhost", "127.0.0.2:1", "[::1]:1"] {
+    for near in ["localhost", "127.0.0.2:1", "[::1]:1", "unix:/run/clients"] {
         HarpCaller::builder(near).token("secret").build().unwrap();
     }
     let shown = format!("{:?}", builder().token("secret").token_without_tls());

@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 use harp_client::tls::Fingerprint;
 use harp_client::{DirectCall, Error, ErrorKind, HarpServer, HarpServerBuilder, Outcome};
 
-use crate::certificates::Identity;
+use crate::certificates::{Authority, Identity};
 use crate::scripted_host::{ScriptedHost, Seen, Step};
 
 fn line(text: &str) -> Step {
@@ -129,4 +129,45 @@ async fn which_certificate_is_accepted_has_to_be_said() {
     let error = other.call("p", ()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Communication);
     assert!(error.to_string().contains("phase tls"), "{error}");
+}
+
+#[tokio::test]
+async fn each_way_to_choose_a_certificate() {
+    let files = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        std::fs::write(files.path().join(name), text).unwrap();
+        files.path().join(name)
+    };
+    let authority = Authority::new("one");
+    let ca = write("ca.pem", &authority.pem);
+    let named = authority.sign_for(&["web01.example.net".to_owned()], |_| ());
+    let known = write("known.pem", &Identity::self_signed().pem);
+    let both = format!("{}{}", Identity::self_signed().pem, named.pem);
+    let knows_it = write("both.pem", &both);
+
+    type Choice<'a> = &'a dyn Fn(HarpServerBuilder) -> HarpServerBuilder;
+    let choices: [(Choice<'_>, bool); 6] = [
+        (&|builder| builder.ca_file(&ca), false),
+        (
+            &|builder| builder.ca_file(&ca).tls_name("web01.example.net"),
+            true,
+        ),
+        (
+            &|builder| builder.ca_file(&ca).tls_name("web02.example.net"),
+            false,
+        ),
+        (&|builder| builder.ca_file(&ca).ignore_name(), true),
+        (&|builder| builder.known_certs_file(&known), false),
+        (&|builder| builder.known_certs_file(&knows_it), true),
+    ];
+    for (number, (choose, accepted)) in choices.into_iter().enumerate() {
+        let host = host(&named, &[ACKNOWLEDGED, r#"{"result":1}"#]).await;
+        let server = choose(builder(&host)).build().unwrap();
+        match (server.call("p", ()).await, accepted) {
+            (Ok(call), true) => assert_eq!(call.get::<u8>().await.unwrap(), 1),
+            (Err(error), false) => assert_eq!(error.phase(), Some("tls"), "{number}: {error}"),
+            (Ok(_), false) => panic!("choice {number} accepts it"),
+            (Err(error), true) => panic!("choice {number}: {error}"),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What becomes of the words behind the procedure's name.
 
-use harp_tests::Cluster;
+use harp_tests::{Cluster, until};
 use serde_json::{Value, json};
 
 use crate::command::{Harp, detached, path};
@@ -118,6 +118,32 @@ fn a_call_with_a_key_is_made_once() {
         again.iter().all(|event| event["existing"] != false),
         "{again:?}"
     );
+}
+
+#[test]
+fn a_call_is_made_again_unless_it_was_lately() {
+    let cluster = Cluster::start();
+    let existing = |age: &str, key: &str, code: i32, procedure: &[&str]| {
+        let line = [
+            "call",
+            "--json",
+            "--key",
+            key,
+            "--unless-since",
+            age,
+            "web01",
+        ];
+        let done = Harp::of(&cluster, &[&line, procedure].concat()).run();
+        done.expect(code).events()[0]["existing"].as_bool().unwrap()
+    };
+    assert!(!existing("1h", "done", 0, &["echo"]));
+    assert!(existing("1h", "done", 0, &["echo"]));
+    until("it was longer than a second ago", || {
+        (!existing("1s", "done", 0, &["echo"])).then_some(())
+    });
+    // What failed was not done.
+    assert!(!existing("1h", "failed", 1, &["fail", "3", "oh no"]));
+    assert!(!existing("1h", "failed", 1, &["fail", "3", "oh no"]));
 }
 
 #[test]

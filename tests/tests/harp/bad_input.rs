@@ -72,7 +72,11 @@ fn a_message_names_the_argument_and_shows_the_right_form() {
         ),
         (
             &["status", job, "--dispatcher", "a:b"],
-            &["\"a:b\"", "HOST:PORT", "from --dispatcher"],
+            &["\"a:b\"", "HOST:PORT", "unix:/PATH", "from --dispatcher"],
+        ),
+        (
+            &["status", job, "-d", "unix:/run/clients", "--insecure"],
+            &["unix:/run/clients", "Unix socket", "--no-tls"],
         ),
         (
             &["status", job, "--ca-file", "/nonexistent"],

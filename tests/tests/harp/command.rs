@@ -117,6 +117,15 @@ impl Running {
         kill_process(id, signal).expect("a process of our own");
     }
 
+    /// Sends a signal again and again, as a hand on Ctrl-C does, until the end.
+    pub(crate) fn signal_until_the_end(mut self, signal: Signal) -> Done {
+        until("harp gives up", || {
+            self.signal(signal);
+            self.child.try_wait().expect("a process of our own")
+        });
+        self.finish()
+    }
+
     /// Closes the reading end of standard output.
     pub(crate) fn stop_reading(&mut self) {
         self.out = None;

@@ -1,4 +1,4 @@
-//! A dispatcher that speaks TLS and wants to know who calls.
+//! A dispatcher that wants to know who calls, over TLS or a Unix socket.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -112,4 +112,33 @@ fn a_token_or_a_certificate_says_who_calls() {
         .run()
         .expect(2)
         .says(&["token", "TLS", "--ca-file"]);
+}
+
+#[test]
+fn over_a_unix_socket_nothing_has_to_be_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("clients");
+    let cluster = Cluster::builder()
+        .tables(&format!("[[listener]]\npath = {path:?}\n"))
+        .start();
+    let address = format!("unix:{}", path.display());
+    let line = ["call", "-d", &address, "web01", "echo", "7"];
+    assert_eq!(Harp::new(&line).run().expect(0).out, "[7]\n");
+    let line = ["call", "web01", "echo", "8"];
+    let harp = Harp::new(&line).env("HARPCALLER", &address);
+    assert_eq!(harp.run().expect(0).out, "[8]\n");
+
+    // Killed, it leaves the socket behind.
+    drop(cluster);
+    let failed = || Harp::new(&["call", "-d", &address, "web01", "echo"]).run();
+    let told = [&*address, "phase connect", "came from --dispatcher"];
+    failed()
+        .expect(6)
+        .says(&told)
+        .says(&["Nobody listens on this socket"]);
+    fs::remove_file(path).unwrap();
+    failed()
+        .expect(6)
+        .says(&told)
+        .says(&["`path` of a [[listener]]"]);
 }

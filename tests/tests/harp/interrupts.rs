@@ -1,6 +1,9 @@
 //! Ctrl-C.
 
-use harp_tests::{Cluster, until};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+
+use harp_tests::{Cluster, unique_address, until};
 use rustix::process::Signal;
 
 use crate::command::{Harp, job_in, path};
@@ -119,6 +122,24 @@ fn without_a_terminal_the_job_goes_on_unless_told_otherwise() {
     running.signal(Signal::INT);
     running.finish().expect(4);
     feed.wait_abandoned();
+}
+
+#[test]
+fn a_dispatcher_that_never_answers_is_given_up_with_the_third() {
+    let listener = TcpListener::bind((unique_address(), 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let line = ["call", "--dispatcher", &address, "web01", "echo"];
+    let running = Harp::new(&line).start();
+    // It listens to signals by the time that it speaks.
+    let (dispatcher, _) = listener.accept().unwrap();
+    let mut greeting = String::new();
+    BufReader::new(&dispatcher)
+        .read_line(&mut greeting)
+        .unwrap();
+    running
+        .signal_until_the_end(Signal::INT)
+        .expect(130)
+        .says(&["given up", "may have been accepted"]);
 }
 
 #[test]

@@ -1,10 +1,16 @@
-//! The client crate over TLS with a certificate.
+//! The client crate where the dispatcher knows who calls: with a certificate over TLS, with
+//! a token, over a Unix socket.
 
-use harp_client::{ErrorKind, Tls};
-use harp_tests::Cluster;
+use std::fs;
+use std::process::Command;
+
+use harp_client::blocking::HarpCaller;
+use harp_client::{ErrorKind, Outcome, Tls};
 use harp_tests::certificates::Authority;
+use harp_tests::{Cluster, until};
+use serde_json::{Value, json};
 
-use super::identity::{Files, listeners};
+use super::identity::{Files, listeners, with_tokens};
 use crate::assertions::NO_JOB;
 
 /// A TLS listener that asks for certificates of an authority.
@@ -45,4 +51,87 @@ fn over_tls_with_a_certificate_of_ones_own() {
     let error = ask(strangers).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Communication);
     assert!(error.to_string().contains("phase tls"), "{error}");
+}
+
+#[test]
+fn a_token_is_who_one_is() {
+    let files = Files::new();
+    let token = files.new_token("shop");
+    let cluster = with_tokens(&files)
+        .tables("[[listener]]\naddress = '127.0.0.1:0'")
+        .start();
+    let address = listeners(&cluster)[0].to_string();
+    let with = |token: &str| {
+        let builder = harp_client::HarpCaller::builder(&address);
+        builder.token(token).build_blocking().unwrap()
+    };
+    let job = NO_JOB.parse().unwrap();
+    assert!(!with(&token).job(job).cancel().unwrap());
+    for stranger in [with("wrong"), HarpCaller::new(&address).unwrap()] {
+        let error = stranger.job(job).cancel().unwrap_err();
+        assert_eq!(
+            (error.kind(), error.wire_type()),
+            (ErrorKind::Refused, Some("unauthorized"))
+        );
+    }
+    // Where tokens are not looked at, one that has a token is told so.
+    let plain = Cluster::builder().hosts(0).start();
+    let builder = harp_client::HarpCaller::builder(&plain.address().to_string());
+    let rpc = builder.token(token.as_str()).token_without_tls();
+    let error = rpc.build_blocking().unwrap().job(job).cancel().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn over_a_unix_socket_the_user_is_who_one_is() {
+    let files = Files::new();
+    let (path, audit) = (files.path("clients"), files.path("audit"));
+    let mut cluster = Cluster::builder()
+        .set("audit_file", &json!(audit).to_string())
+        .tables(&format!(
+            "[[listener]]\npath = {path:?}\nmode = '0600'\n[[allow]]\nclient = 'uid:*'\n"
+        ))
+        .start();
+    let address = format!("unix:{}", path.display());
+    let rpc = HarpCaller::new(&address).unwrap();
+    let job = rpc.host("web01").call("count", [3]).unwrap();
+    let packets: Result<Vec<_>, _> = job.follow().since(0).collect();
+    assert_eq!(packets.unwrap().len(), 3);
+    assert!(matches!(job.wait().unwrap(), Outcome::Returned(_)));
+
+    let accepted: Value = until("the call is in the audit log", || {
+        let text = fs::read_to_string(&audit).ok()?;
+        let mut lines = text
+            .lines()
+            .map_while(|line| serde_json::from_str(line).ok());
+        lines.find(|line: &Value| line["event"] == "accepted")
+    });
+    let user = own_name();
+    assert_eq!(accepted["client"], format!("uid:{user}"));
+
+    // The rules let nobody else in.
+    let anybody = HarpCaller::new(&cluster.address().to_string()).unwrap();
+    let error = anybody.job(job.id()).result().unwrap_err();
+    assert_eq!(error.wire_type(), Some("forbidden"), "{error}");
+
+    // A connection that died while idle is replaced, and a socket that nobody serves told.
+    cluster.restart_dispatcher();
+    assert!(matches!(job.wait().unwrap(), Outcome::Returned(_)));
+    cluster.stop_dispatcher();
+    let error = HarpCaller::new(&address).unwrap().job(job.id()).result();
+    let error = error.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::Communication, Some("connect"))
+    );
+    assert!(error.is_retryable());
+    for told in [&*address, "phase connect", "[[listener]]"] {
+        assert!(error.to_string().contains(told), "{error}");
+    }
+}
+
+/// The name of the user that this test runs as.
+fn own_name() -> String {
+    let output = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
