@@ -73,7 +73,7 @@ impl Problem {
             )),
             (Some("hello"), _) => Some(format!(
                 "The address came {origin}. Something answers there that is no dispatcher, or \
-                 one that expects TLS. Is it the right port (3502 by default)?"
+                 one that expects TLS (--ca-file FILE). Is it the right port (3502 by default)?"
             )),
             (Some("reply"), _) if !error.is_retryable() => Some(
                 "The dispatcher may have accepted the call. Look in its log before calling \
@@ -91,7 +91,8 @@ impl Problem {
                     .to_owned(),
             ),
             (_, Some("unauthorized")) => Some(
-                "The dispatcher wants to know who calls: see the token and certificate options."
+                "The dispatcher wants to know who calls: --token-file FILE, or \
+                 --client-certificate FILE with TLS, say so."
                     .to_owned(),
             ),
             _ => None,
