@@ -1,224 +1,200 @@
-//! The log: where it goes, in which form, how much of it.
+//! The log: where it goes, in which form, how much of it; all of it can be changed while
+//! the process runs.
+//!
+//! `layer` makes entries of events and spans, `writer` is the thread that takes them to
+//! the places of `sink`, as the lines of `format` or the datagrams of `syslog` and
+//! `journald`.
 
-use std::fmt;
-use std::io::{self, IsTerminal};
-use std::str::FromStr;
+mod entry;
+mod format;
+mod journald;
+mod layer;
+mod settings;
+mod sink;
+mod syslog;
+mod writer;
 
-use tracing::level_filters::LevelFilter;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, Registry, fmt as lines};
 
-use crate::settings::Table;
+pub use settings::{LogFormat, LogHandler, LogSettings, NotAHandler};
 
-/// Names that a configuration may have and that do nothing yet.
-const COMING_HANDLERS: [&str; 3] = ["syslog", "journald", "harpcaller_syslog_h"];
+use layer::{Collector, Least};
+use writer::{Outlets, Writer};
 
-/// A place that log lines go to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LogHandler {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people: time, level, message and fields on a line.
-    #[default]
-    Text,
-    /// A JSON object a line: `timestamp`, `level`, `target`, `message` and the fields.
-    Json,
-}
-
-/// The keys `log_handlers`, `log_format` and `log_level` of a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
-    /// Every handler gets every line.
-    pub handlers: Vec<LogHandler>,
-    /// Times are UTC as RFC 3339 in both.
-    pub format: LogFormat,
-    /// The least important level that is still logged.
-    pub level: LevelFilter,
-}
+/// How long the end of a process may be held up by lines that are not written yet.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The log could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot set up the log: {0}")]
-pub struct LoggingError(String);
-
-/// A name in `log_handlers` that means nothing here.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a log handler of this version; \"stdout\" and \"stderr\" are")]
-pub struct NotAHandler;
-
-impl Default for LogSettings {
-    /// Text on standard error, from `info` on.
-    fn default() -> LogSettings {
-        LogSettings {
-            handlers: vec![LogHandler::Stderr],
-            format: LogFormat::Text,
-            level: LevelFilter::INFO,
-        }
-    }
+pub enum LoggingError {
+    /// The log file cannot be opened.
+    #[error(transparent)]
+    File(io::Error),
+    /// Its thread cannot be started.
+    #[error("cannot start the thread of the log: {0}")]
+    Thread(io::Error),
+    /// The process has a log already.
+    #[error("the log has been set up before")]
+    Twice,
 }
 
-impl LogSettings {
-    /// Takes the log's keys out of a table; what is absent or wrong stays the default, and
-    /// without any handler the log goes to standard error.
-    #[must_use]
-    pub fn take(table: &Table<'_>) -> LogSettings {
-        let default = LogSettings::default();
-        let mut handlers = Vec::new();
-        for name in table.strings("log_handlers").unwrap_or_default() {
-            match name.parse() {
-                Ok(handler) => handlers.push(handler),
-                // An operator's file must keep working before all of it is in force.
-                Err(_) if COMING_HANDLERS.contains(&name.as_str()) => {
-                    table.warning(
-                        "log_handlers",
-                        format!("{name:?} is not in force in this version"),
-                    );
-                }
-                Err(NotAHandler) => {
-                    table.problem("log_handlers", format!("{name:?}: {NotAHandler}"))
-                }
-            }
-        }
-        if table.ignore("log_file") {
-            table.warning("log_file", "is not in force in this version");
-        }
-        let format = table.one_of("log_format", &["text", "json"]);
-        let level = table.one_of("log_level", &["error", "warn", "info", "debug", "trace"]);
-        LogSettings {
-            handlers: match handlers.is_empty() {
-                true => default.handlers,
-                false => handlers,
-            },
-            format: match format.as_deref() {
-                Some("json") => LogFormat::Json,
-                _ => LogFormat::Text,
-            },
-            level: level
-                .and_then(|level| level.parse().ok())
-                .unwrap_or(default.level),
-        }
-    }
+/// The log of this process.
+#[derive(Debug)]
+pub struct Log {
+    writer: Writer,
+    least: Arc<Least>,
+    /// What is in force. Held while files are opened, so that a change and a reopening
+    /// cannot overtake each other.
+    settings: Mutex<LogSettings>,
 }
 
-/// Starts the log of this process, for good. From then on a panic is a log line too.
+/// Other settings, with what they name opened.
+#[derive(Debug)]
+pub struct Prepared {
+    settings: LogSettings,
+    outlets: Outlets,
+}
+
+/// Starts the log of this process, for good; `ident` is its name for log daemons. From
+/// then on a panic is a log line too.
 ///
 /// # Errors
 ///
-/// If the process has a log already.
-pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
-    let layers: Vec<_> = settings
-        .handlers
-        .iter()
-        .map(|handler| match handler {
-            LogHandler::Stdout => stream(settings.format, io::stdout().is_terminal(), io::stdout),
-            LogHandler::Stderr => stream(settings.format, io::stderr().is_terminal(), io::stderr),
-        })
-        .collect();
-    tracing_subscriber::registry()
-        .with(layers.with_filter(settings.level))
-        .try_init()
-        .map_err(|error| LoggingError(error.to_string()))?;
+/// If the log file cannot be opened, or the process has a log already.
+pub fn init(ident: &'static str, settings: &LogSettings) -> Result<Log, LoggingError> {
+    let outlets = Outlets::open(settings).map_err(LoggingError::File)?;
+    let log = Log {
+        writer: Writer::start(outlets, ident).map_err(LoggingError::Thread)?,
+        least: Arc::new(Least::new(settings.level)),
+        settings: Mutex::new(settings.clone()),
+    };
+    let collector = Collector {
+        writer: log.writer.clone(),
+        least: Arc::clone(&log.least),
+    };
+    let subscriber = tracing_subscriber::registry().with(collector);
+    subscriber.try_init().map_err(|_| LoggingError::Twice)?;
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-    Ok(())
+    Ok(log)
 }
 
-fn stream<W>(format: LogFormat, colours: bool, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
-where
-    W: for<'w> lines::MakeWriter<'w> + Send + Sync + 'static,
-{
-    // A line that cannot be written is lost: complaining of it on standard error would
-    // end the process when that is what is broken.
-    let layer = lines::layer()
-        .with_writer(writer)
-        .with_ansi(colours)
-        .log_internal_errors(false);
-    match format {
-        LogFormat::Text => layer.boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
-    }
-}
-
-impl FromStr for LogHandler {
-    type Err = NotAHandler;
-
-    /// Reads the names of the configuration; `harpcaller_stdout_h` is the original's
-    /// name of `stdout`.
-    fn from_str(name: &str) -> Result<LogHandler, NotAHandler> {
-        match name {
-            "stdout" | "harpcaller_stdout_h" => Ok(LogHandler::Stdout),
-            "stderr" => Ok(LogHandler::Stderr),
-            _ => Err(NotAHandler),
-        }
-    }
-}
-
-impl fmt::Display for LogHandler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LogHandler::Stdout => "stdout",
-            LogHandler::Stderr => "stderr",
+impl Prepared {
+    /// Opens what the settings name. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// If the log file cannot be opened; the message has its name.
+    pub fn open(settings: &LogSettings) -> io::Result<Prepared> {
+        Ok(Prepared {
+            outlets: Outlets::open(settings)?,
+            settings: settings.clone(),
         })
+    }
+}
+
+impl Log {
+    /// Has the lines from now on go where the settings say, in their form and from their
+    /// level on. Lines before that go where they would have gone.
+    pub fn change(&self, prepared: Prepared) {
+        let mut settings = self.settings();
+        self.writer.change(prepared.outlets);
+        self.least.set(prepared.settings.level);
+        *settings = prepared.settings;
+    }
+
+    /// Opens the log file and the sockets of log daemons anew, after the file has been
+    /// moved away. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened; the log goes on where it went.
+    pub fn reopen(&self) -> io::Result<()> {
+        let settings = self.settings();
+        self.writer.change(Outlets::open(&settings)?);
+        Ok(())
+    }
+
+    /// Waits until the lines so far are written, but no longer than a second: for the
+    /// end of a process.
+    pub fn flush(&self) {
+        self.writer.flush(LAST_LINES);
+    }
+
+    fn settings(&self) -> std::sync::MutexGuard<'_, LogSettings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use tracing::level_filters::LevelFilter;
+    use tracing::{Span, debug, info, info_span, warn};
+
     use super::*;
-    use crate::Settings;
 
-    fn take(text: &str) -> (LogSettings, Result<(), String>) {
-        let settings = Settings::parse(text, "f").unwrap();
-        let taken = LogSettings::take(&settings.table());
-        let verdict = settings.finish();
-        (taken, verdict.map(drop).map_err(|error| error.to_string()))
+    fn lines(path: &Path) -> Vec<String> {
+        let text = fs::read_to_string(path).unwrap();
+        text.lines().map(str::to_owned).collect()
     }
 
+    /// One test for all of it: a process has one log.
     #[test]
-    fn the_keys_are_read() {
-        assert_eq!(take(""), (LogSettings::default(), Ok(())));
-        let text = "log_handlers = ['harpcaller_stdout_h', 'stderr']\n\
-                    log_format = 'json'\nlog_level = 'debug'\n";
-        let expected = LogSettings {
-            handlers: vec![LogHandler::Stdout, LogHandler::Stderr],
-            format: LogFormat::Json,
-            level: LevelFilter::DEBUG,
-        };
-        assert_eq!(take(text), (expected, Ok(())));
-    }
-
-    #[test]
-    fn handlers_to_come_are_passed_over_and_leave_standard_error() {
-        let (taken, verdict) = take("log_handlers = ['harpcaller_syslog_h']\n");
-        assert_eq!((taken, verdict), (LogSettings::default(), Ok(())));
-    }
-
-    #[test]
-    fn what_is_wrong_is_told() {
-        let (_, verdict) = take("log_handlers = ['printer']\nlog_level = 'loud'\n");
-        let told = verdict.unwrap_err();
-        assert!(
-            told.contains("f:1: log_handlers: \"printer\": not a log handler"),
-            "{told}"
-        );
-        assert!(told.contains("f:2: log_level: must be one of"), "{told}");
-    }
-
-    #[test]
-    fn a_second_log_is_an_error_and_no_panic() {
-        let silent = LogSettings {
+    fn a_log_changes_under_live_spans() {
+        let root = tempfile::tempdir().unwrap();
+        let file = |name: &str| root.path().join(name);
+        let settings = |name: &str, format, level| LogSettings {
             handlers: Vec::new(),
-            ..LogSettings::default()
+            file: Some(file(name)),
+            format,
+            level,
         };
-        init(&silent).unwrap();
-        assert!(init(&silent).is_err());
+        let first = settings("a", LogFormat::Text, LevelFilter::WARN);
+        let log = init("test", &first).unwrap();
+        assert!(init("test", &first).is_err(), "a second log, and no panic");
+
+        let span = info_span!("job", job = 7, host = tracing::field::Empty);
+        let entered = span.enter();
+        info!("too unimportant");
+        warn!(n = 1, "first");
+        Span::current().record("host", "web 01");
+        let other = settings("b", LogFormat::Json, LevelFilter::DEBUG);
+        log.change(Prepared::open(&other).unwrap());
+        debug!(r#type = "x", "second");
+        fs::rename(file("b"), file("b.1")).unwrap();
+        log.reopen().unwrap();
+        info!("third");
+        drop(entered);
+        let gone = settings("b/c", LogFormat::Json, LevelFilter::DEBUG);
+        assert!(Prepared::open(&gone).is_err());
+        log.change(Prepared::open(&first).unwrap());
+        info!("too unimportant");
+        warn!("fourth");
+        log.flush();
+
+        let text = lines(&file("a"));
+        assert_eq!(text.len(), 2, "{text:?}");
+        assert!(text[0].ends_with("WARN job{job=7}: first n=1"), "{text:?}");
+        assert!(text[1].ends_with("WARN fourth"), "{text:?}");
+        let before = lines(&file("b.1"));
+        let second: serde_json::Value = serde_json::from_str(&before[0]).unwrap();
+        assert_eq!((before.len(), &second["type"]), (1, &"x".into()));
+        assert_eq!(second["span"]["host"], "web 01");
+        let after = lines(&file("b"));
+        assert_eq!(after.len(), 1, "{after:?}");
+        assert!(after[0].contains(r#""message":"third""#), "{after:?}");
     }
 }

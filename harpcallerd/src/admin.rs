@@ -12,12 +12,14 @@ mod socket;
 
 use std::sync::Arc;
 
+use harp_service::logging::Log;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
 pub use socket::{AdminSocket, SocketError};
 
+use crate::audit::Audit;
 use crate::dispatcher::Dispatcher;
 use crate::hosts::{Hosts, Refresher};
 use crate::reload::{Refused, Reloaded};
@@ -48,6 +50,10 @@ pub struct Office {
     pub hosts: Arc<Hosts>,
     /// Its keeper.
     pub refresher: Refresher,
+    /// Who did what, if that is written down.
+    pub audit: Audit,
+    /// The log of the process.
+    pub log: Arc<Log>,
 }
 
 /// What every administrative session is given.

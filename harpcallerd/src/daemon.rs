@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use harp_service::logging::Log;
 use harp_service::pidfile::Pidfile;
 use harp_service::systemd::Notifier;
 use tokio::sync::{mpsc, watch};
@@ -40,6 +41,10 @@ pub struct Setup {
     pub config_file: PathBuf,
     /// What it says.
     pub config: Config,
+    /// Whether debugging messages are logged whatever it says.
+    pub debug: bool,
+    /// The log of this process.
+    pub log: Arc<Log>,
     /// The administrative socket.
     pub socket: PathBuf,
     /// Where the process id is written, as long as this is the process that has the
@@ -76,6 +81,8 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
     let start = Start {
         config_file: setup.config_file,
         config: setup.config,
+        debug: setup.debug,
+        log: setup.log,
         pidfile: setup.pidfile,
         handed_over: setup.handed_over,
     };
@@ -98,6 +105,8 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
 struct Start {
     config_file: PathBuf,
     config: Config,
+    debug: bool,
+    log: Arc<Log>,
     pidfile: Option<PathBuf>,
     handed_over: Option<Vec<std::net::TcpListener>>,
 }
@@ -120,7 +129,8 @@ struct Daemon {
 impl Daemon {
     async fn start(start: Start) -> anyhow::Result<Daemon> {
         // The cheapest checks first, and those that fail most often.
-        let in_force = InForce::new(start.config_file, start.config)?;
+        let mut in_force = InForce::new(start.config_file, start.config, Arc::clone(&start.log))?;
+        in_force.debug = start.debug;
         let config = &in_force.config;
         let opened = Opened::at_start(config, start.handed_over).await?;
         let store = open_store(config).await?;
@@ -170,6 +180,8 @@ impl Daemon {
             dispatcher,
             hosts,
             refresher,
+            audit: audit.clone(),
+            log: start.log,
         };
         Ok(Daemon {
             in_force,
@@ -223,7 +235,9 @@ impl Daemon {
         match &outcome {
             Ok(_) => {}
             Err(Refused::File(why)) => {
-                error!("{why}");
+                for problem in why.lines() {
+                    error!("{problem}");
+                }
                 error!("configuration not reloaded, the one in force stays");
             }
             Err(Refused::Parts(parts)) => {

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::field::Empty;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::audit::Audit;
@@ -447,7 +448,10 @@ impl Dispatcher {
     /// Runs a job that has its place, and gives the place back when the host is done.
     fn start(self: &Arc<Self>, live: Arc<LiveJob>, start: Start) {
         let dispatcher = Arc::clone(self);
-        let span = info_span!(parent: None, "job", id = %live.id);
+        // What is recorded later stands in every line from then on.
+        let span = info_span!(
+            parent: None, "job", job = %live.id, host = Empty, procedure = Empty, error = Empty
+        );
         // One whose start is recorded has started in time.
         let late = match start {
             Start::Recorded { .. } => None,

@@ -21,7 +21,7 @@ use harp_proto::{Failure, Json, Outcome, host};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Span, debug, error, info, warn};
 
 use crate::audit::Audit;
 use crate::clock;
@@ -191,6 +191,9 @@ impl Runner {
                 (job.call, clock::now().max(live.submitted), false)
             }
         };
+        let span = Span::current();
+        span.record("host", call.host.as_str());
+        span.record("procedure", call.procedure.as_str());
         // Nobody asks a running job for it, and it can be large.
         call.info = Json::NULL;
         let rules = Arc::clone(&self.rules.borrow());
@@ -217,8 +220,6 @@ impl Runner {
         let mut connection = None;
         let outcome = execution.execute(begun, &mut connection).await;
         info!(
-            host = execution.call.host,
-            procedure = execution.call.procedure,
             outcome = outcome.name(),
             seconds = begun.elapsed().as_secs_f32(),
             "job ended"
@@ -522,7 +523,12 @@ impl Ending {
 }
 
 fn host_fault(error: HostError) -> Outcome {
-    // Network faults are everyday; what they are is in the job's outcome too.
-    warn!(%error, "call to the host failed");
-    Outcome::Error(error.to_failure())
+    let failure = error.to_failure();
+    // Network faults are everyday: they are told in the line about the job's end. What a
+    // host says is not, it can have parts of arguments in it.
+    if !matches!(error.kind(), HostErrorKind::Remote(_)) {
+        Span::current().record("error", tracing::field::display(&error));
+    }
+    debug!(%error, "call to the host failed");
+    Outcome::Error(failure)
 }

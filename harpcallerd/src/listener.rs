@@ -127,6 +127,7 @@ impl Listener {
     /// backlog is empty. Sessions go on then.
     pub async fn accept(self, hall: Hall, closing: CancellationToken) {
         let refusals = Arc::new(Semaphore::new(REFUSALS));
+        let name: Arc<str> = self.name().into();
         let must_authenticate = self.requires_authentication;
         match self.socket {
             ListeningSocket::Network(mut acceptor, tls) => {
@@ -137,7 +138,12 @@ impl Listener {
                         identity: None,
                         must_authenticate,
                     };
-                    hall.receive(&refusals, Arrival::Network(socket, tls.clone()), client);
+                    hall.receive(
+                        &name,
+                        &refusals,
+                        Arrival::Network(socket, tls.clone()),
+                        client,
+                    );
                 }
             }
             ListeningSocket::Local(mut acceptor, _file) => {
@@ -150,7 +156,7 @@ impl Listener {
                         identity: None,
                         must_authenticate,
                     };
-                    hall.receive(&refusals, Arrival::Local(socket), client);
+                    hall.receive(&name, &refusals, Arrival::Local(socket), client);
                 }
             }
         }
@@ -174,12 +180,13 @@ enum Arrival {
 }
 
 impl Hall {
-    fn receive(&self, refusals: &Arc<Semaphore>, arrival: Arrival, client: Client) {
+    /// `listener` is the name of the one that it came in by, for the log.
+    fn receive(&self, listener: &str, refusals: &Arc<Semaphore>, arrival: Arrival, client: Client) {
         let limits = *self.desk.limits.borrow();
         match self.places.take(client.peer.group(), &limits) {
             Ok(place) => {
                 let hall = self.clone();
-                let span = info_span!(parent: None, "client", peer = %client.peer);
+                let span = info_span!(parent: None, "client", peer = %client.peer, listener);
                 let session = async move {
                     hall.admit(arrival, client, &limits).await;
                     drop(place);

@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use harp_client::tls::Trust;
+use harp_service::logging::{Log, Prepared};
 use harp_service::report::with_causes;
 use harp_service::settings::Warning;
 use tokio::sync::watch;
+use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
 use crate::access::AccessRules;
@@ -47,6 +49,10 @@ pub struct InForce {
     pub file: PathBuf,
     /// All of it. Keys that need a restart have the values of the start.
     pub config: Config,
+    /// Whether debugging messages are logged whatever it says.
+    pub debug: bool,
+    /// The log of this process.
+    pub log: Arc<Log>,
     /// To whatever runs jobs.
     pub rules: watch::Sender<Arc<Rules>>,
     /// To whatever serves clients.
@@ -65,7 +71,7 @@ impl InForce {
     /// # Errors
     ///
     /// If a file that the configuration names cannot be used.
-    pub fn new(file: PathBuf, config: Config) -> anyhow::Result<InForce> {
+    pub fn new(file: PathBuf, config: Config, log: Arc<Log>) -> anyhow::Result<InForce> {
         let trust = Trust::new(config.trust.clone())?;
         warn_of_any_certificate(&trust);
         let tokens = config.tokens_file.as_deref().map(TokensFile::read);
@@ -75,6 +81,8 @@ impl InForce {
         };
         Ok(InForce {
             file,
+            debug: false,
+            log,
             tokens: watch::Sender::new(tokens.transpose()?.map(Arc::new)),
             rules: watch::Sender::new(Arc::new(rules)),
             clients: watch::Sender::new(config.clients),
@@ -99,11 +107,13 @@ impl InForce {
             warnings,
             trust,
             tokens,
-        } = read(&self.file).await?;
+            log,
+        } = read(&self.file, self.debug).await?;
         let opened = listeners.open_missing(&config).await;
         let opened = opened.map_err(|error| refused("listen", with_causes(error.as_ref())))?;
 
         // Nothing below is refused.
+        self.log.change(log);
         for warning in warnings {
             warn!("{warning}");
         }
@@ -113,7 +123,6 @@ impl InForce {
         }
         config.stream_directory = self.config.stream_directory.clone();
         config.cache_size = self.config.cache_size;
-        config.log = self.config.log.clone();
         config.audit = self.config.audit.clone();
         restart_needed.extend(listeners.change(opened, &config));
         warn_of_any_certificate(&trust);
@@ -141,6 +150,7 @@ struct Read {
     warnings: Vec<Warning>,
     trust: Trust,
     tokens: Option<Arc<TokensFile>>,
+    log: Prepared,
 }
 
 /// Says so if the configuration lets every host through.
@@ -151,10 +161,10 @@ fn warn_of_any_certificate(trust: &Trust) {
 }
 
 /// The file, checked, with the files that it names.
-async fn read(file: &Path) -> Result<Read, Refused> {
+async fn read(file: &Path, debug: bool) -> Result<Read, Refused> {
     let file = file.to_owned();
     let reading = tokio::task::spawn_blocking(move || {
-        let (config, warnings) =
+        let (mut config, warnings) =
             Config::read(&file).map_err(|error| Refused::File(with_causes(&error)))?;
         let trust = Trust::new(config.trust.clone())
             .map_err(|error| refused("trust", with_causes(&error)))?;
@@ -162,11 +172,17 @@ async fn read(file: &Path) -> Result<Read, Refused> {
         let tokens = tokens
             .transpose()
             .map_err(|error| refused("tokens_file", with_causes(&error)))?;
+        if debug {
+            config.log.level = LevelFilter::DEBUG;
+        }
+        let log = Prepared::open(&config.log)
+            .map_err(|error| refused("log_file", with_causes(&error)))?;
         Ok(Read {
             config,
             warnings,
             trust,
             tokens: tokens.map(Arc::new),
+            log,
         })
     });
     // The panic itself is in the log.
@@ -189,15 +205,6 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     }
     if old.cache_size != new.cache_size {
         keys.push("cache_size");
-    }
-    if old.log.handlers != new.log.handlers {
-        keys.push("log_handlers");
-    }
-    if old.log.format != new.log.format {
-        keys.push("log_format");
-    }
-    if old.log.level != new.log.level {
-        keys.push("log_level");
     }
     keys
 }

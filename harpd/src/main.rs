@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -129,12 +130,13 @@ fn with_processes<T>(act: impl AsyncFnOnce(Reaper) -> T) -> Result<T> {
 
 fn start(config_file: PathBuf, pidfile: Option<&Path>) -> Result<()> {
     let (state, warnings) = State::load(&config_file)?;
-    logging::init(&state.config.log)?;
+    // Before there is any other thread, such as that of the log.
+    let sockets = systemd::listening_sockets()?;
+    let notifier = Notifier::from_environment()?;
+    let log = Arc::new(logging::init("harpd", &state.config.log)?);
     for warning in warnings.into_iter().chain(state.broken_procedures()) {
         warn!("{warning}");
     }
-    let sockets = systemd::listening_sockets()?;
-    let notifier = Notifier::from_environment()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -144,7 +146,7 @@ fn start(config_file: PathBuf, pidfile: Option<&Path>) -> Result<()> {
     let served = runtime.block_on(async {
         // Caught from here on, so a stop during the start is not lost.
         let signals = Signals::catch().context("cannot catch signals")?;
-        let service = Service::start(config_file, state, sockets).await?;
+        let service = Service::start(config_file, state, sockets, Arc::clone(&log)).await?;
         // Only now: a start that fails must not touch the file of a harpd that runs.
         let _pidfile = pidfile.map(Pidfile::write).transpose()?;
         service.run(signals, &notifier).await;
@@ -152,5 +154,6 @@ fn start(config_file: PathBuf, pidfile: Option<&Path>) -> Result<()> {
     });
     // Whatever has not ended by now is ended: tasks are dropped, and groups with them.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    log.flush();
     served
 }

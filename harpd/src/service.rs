@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use harp_service::logging::{Log, Prepared};
 use harp_service::signals::{ServiceSignal, Signals};
 use harp_service::systemd::Notifier;
 use harp_service::{Acceptor, ListenAddress};
@@ -19,7 +20,7 @@ use crate::connection::{self, Reception};
 use crate::connections::Connections;
 use crate::reaper::Reaper;
 use crate::slots::Slots;
-use crate::state::{LoadError, State};
+use crate::state::{LoadError, Problem, State};
 
 /// Most connections at once.
 const MAX_CONNECTIONS: usize = 1024;
@@ -35,6 +36,7 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Service {
     config_file: PathBuf,
+    log: Arc<Log>,
     acceptors: Vec<Acceptor>,
     shared: Arc<Shared>,
     reaper: Reaper,
@@ -63,6 +65,7 @@ impl Service {
         config_file: PathBuf,
         mut state: State,
         handed_over: Option<Vec<std::net::TcpListener>>,
+        log: Arc<Log>,
     ) -> io::Result<Service> {
         let reaper = Reaper::start()?;
         state.import(&reaper).await;
@@ -78,6 +81,7 @@ impl Service {
         let max_calls = state.config.max_calls;
         Ok(Service {
             config_file,
+            log,
             acceptors,
             reaper,
             shared: Arc::new(Shared {
@@ -137,11 +141,14 @@ impl Service {
         let loaded = tokio::task::spawn_blocking(move || {
             let (state, mut warnings) = State::load(&config_file)?;
             warnings.extend(state.broken_procedures());
-            Ok((state, warnings))
+            let log = Prepared::open(&state.config.log);
+            let log = log.map_err(|error| LoadError(vec![Problem::Log(error)]))?;
+            Ok((state, warnings, log))
         });
         let loaded: Result<Result<_, LoadError>, _> = loaded.await;
         match loaded {
-            Ok(Ok((mut state, warnings))) => {
+            Ok(Ok((mut state, warnings, log))) => {
+                self.log.change(log);
                 state.import(&self.reaper).await;
                 state.imports.log();
                 self.replace_state(state, &warnings);
@@ -162,8 +169,8 @@ impl Service {
         for warning in warnings {
             warn!("{warning}");
         }
-        if state.config.listen != earlier.config.listen || state.config.log != earlier.config.log {
-            warn!("listen, log_handlers, log_format and log_level change at the next start");
+        if state.config.listen != earlier.config.listen {
+            warn!("listen changes at the next start");
         }
         state.take_slots_of(&earlier);
         self.shared.slots.resize(state.config.max_calls);

@@ -43,6 +43,9 @@ pub enum Problem {
     /// The users file.
     #[error(transparent)]
     Users(#[from] UsersError),
+    /// The log file.
+    #[error(transparent)]
+    Log(std::io::Error),
 }
 
 impl State {

@@ -97,8 +97,7 @@ async fn of_office(
                     .map(drop),
             )
         }
-        // The handlers of this version have no file.
-        AdminRequest::ReopenLogs => ok(),
+        AdminRequest::ReopenLogs => done(reopen_logs(office).await),
         // Those that do not need one.
         AdminRequest::Status { .. }
         | AdminRequest::Stop
@@ -126,6 +125,24 @@ async fn end(desk: &AdminDesk, order: Order, administrator: &mut Administrator) 
     // If nobody takes it, the daemon is stopping as it is.
     let _ = desk.orders.send(order).await;
     answered
+}
+
+/// Opens the files of the log and of the audit log anew, each whatever becomes of the
+/// other.
+async fn reopen_logs(office: &Office) -> Result<(), String> {
+    let log = Arc::clone(&office.log);
+    let reopening = tokio::task::spawn_blocking(move || log.reopen());
+    // The panic itself is in the log.
+    let panicked = |_| io::Error::other("reopening met a fault of this program");
+    let of_log = reopening.await.map_err(panicked).flatten();
+    let of_audit = office.audit.reopen().await;
+    info!("log files reopened, as an administrator asked");
+    let told = [of_log, of_audit].into_iter().filter_map(Result::err);
+    let told: Vec<_> = told.map(|error| error.to_string()).collect();
+    match told.is_empty() {
+        true => Ok(()),
+        false => Err(told.join("; ")),
+    }
 }
 
 async fn reload(desk: &AdminDesk) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use harp_service::logging;
@@ -27,7 +28,7 @@ pub(crate) fn run(
     if debug {
         config.log.level = LevelFilter::DEBUG;
     }
-    logging::init(&config.log)?;
+    let log = Arc::new(logging::init("harpcallerd", &config.log)?);
     refuse_core_dumps();
     for warning in warnings {
         warn!("{warning}");
@@ -39,6 +40,8 @@ pub(crate) fn run(
     let ended = runtime.block_on(daemon::run(Setup {
         config_file,
         config,
+        debug,
+        log: Arc::clone(&log),
         socket,
         pidfile,
         handed_over,
@@ -46,6 +49,7 @@ pub(crate) fn run(
     }));
     // What blocks in a thread of its own by now is a read that nobody waits for.
     runtime.shutdown_background();
+    log.flush();
     ended.map(|()| ExitCode::SUCCESS)
 }
 

@@ -3,4 +3,5 @@
 mod audit;
 mod client_crate;
 mod identity;
+mod reload;
 mod rules;

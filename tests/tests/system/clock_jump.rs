@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use harp_tests::Cluster;
+use harp_tests::{Cluster, until};
 use serde_json::json;
 
 /// Moves the wall clock of a process by the seconds that a file says, and no other clock.
@@ -148,4 +148,48 @@ fn jump(directory: &Path, offset: i64) {
     feed.finish();
     assert_eq!(caller.result(&unlimited), json!({"result": 1}));
     assert_eq!(caller.result(&queued), json!({"result": []}));
+}
+
+#[test]
+fn jobs_older_than_max_age_go_and_live_ones_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    if !compile(directory.path()) {
+        return;
+    }
+    let clock = directory.path().join("offset");
+    std::fs::write(&clock, "0").unwrap();
+    let library = directory.path().join("shim.so");
+    let cluster = Cluster::builder()
+        .set("max_age", "1")
+        .environment("LD_PRELOAD", library.to_str().unwrap())
+        .environment("WALL_CLOCK_OFFSET", clock.to_str().unwrap())
+        .start();
+    let caller = cluster.caller();
+    let live = caller.call("web01", "silent", "[]");
+    let call = || {
+        let job = caller.call("web01", "echo", "[]");
+        assert_eq!(caller.result(&job), json!({"result": []}));
+        job
+    };
+    let old = [call(), call()];
+    std::fs::write(&clock, "3540").unwrap();
+    let young = call();
+    let listed = || cluster.lines(&["list", "--all"]).join("\n");
+    // A reload has the limits looked at, which happens once a minute else.
+    assert!(cluster.reload().status.success());
+    assert!(
+        old.iter().all(|job| listed().contains(job)),
+        "not an hour old"
+    );
+    std::fs::write(&clock, "3700").unwrap();
+    assert!(cluster.reload().status.success());
+    until("the old ones are gone", || {
+        let listed = listed();
+        (!old.iter().any(|job| listed.contains(job))).then_some(())
+    });
+    let listed = listed();
+    assert!(
+        listed.contains(&live) && listed.contains(&young),
+        "{listed}"
+    );
 }

@@ -4,11 +4,14 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
 
+use harp_tests::certificates::Authority;
 use harp_tests::{Caller, Cluster, binary, until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 #[test]
@@ -172,4 +175,102 @@ fn systemd_hands_sockets_over_and_is_told_how_it_is() {
         wait_for("STOPPING=1");
         assert!(child.wait().unwrap().success());
     }
+}
+
+#[test]
+fn sighup_reloads_and_a_bad_file_then_changes_nothing() {
+    let cluster = Cluster::start();
+    let id = Pid::from_raw(cluster.dispatcher_id().cast_signed()).unwrap();
+    let text = fs::read_to_string(cluster.config()).unwrap();
+    let caller = cluster.caller();
+    let _ = caller.call("web01", "silent", "[]");
+    fs::write(cluster.config(), format!("max_live_jobs = 1\n{text}")).unwrap();
+    kill_process(id, Signal::HUP).unwrap();
+    cluster.log().wait_for("configuration reloaded");
+    let call = r#"{"harpcaller": 1, "host": "web01", "procedure": "echo", "arguments": []}"#;
+    assert_eq!(caller.ask(call)["error"]["type"], "overloaded");
+    fs::write(cluster.config(), format!("max_live_jobs = 'x'\n{text}")).unwrap();
+    kill_process(id, Signal::HUP).unwrap();
+    cluster
+        .log()
+        .wait_for("configuration not reloaded, the one in force stays");
+    assert!(cluster.log().text().contains(":1: max_live_jobs: must be"));
+    assert_eq!(caller.ask(call)["error"]["type"], "overloaded");
+    fs::write(cluster.config(), text).unwrap();
+    kill_process(id, Signal::HUP).unwrap();
+    until("the limit is gone", || {
+        caller.ask(call)["job_id"].is_string().then_some(())
+    });
+}
+
+#[test]
+fn a_host_that_is_not_trusted_any_more_is_refused_on_the_next_call() {
+    let good = Authority::shared().issue(&["127.0.0.1"]);
+    let other = Authority::new("another");
+    let mut cluster = Cluster::builder().host_certificate(good.clone()).start();
+    let caller = cluster.caller();
+    let ask = || caller.result(&caller.call("web01", "echo", "[1]"));
+    let assert_trusted = || assert_eq!(ask(), json!({"result": [1]}));
+    let assert_refused = || {
+        let answer = ask();
+        assert_eq!(answer["error"]["type"], "network_error", "{answer}");
+        assert_eq!(answer["error"]["data"]["code"], "tls", "{answer}");
+    };
+    let (old_ca, new_ca) = (cluster.path("ca.pem"), cluster.path("other.pem"));
+    fs::write(&new_ca, other.pem()).unwrap();
+    // Twice, so that there is a TLS session to resume.
+    assert_trusted();
+    assert_trusted();
+    let reload = |cluster: &mut Cluster, key: &str, value: &str| {
+        cluster.set(key, value);
+        let output = cluster.reload();
+        assert!(output.status.success(), "{output:?}");
+    };
+    reload(&mut cluster, "ca_file", &json!(new_ca).to_string());
+    assert_refused();
+    reload(&mut cluster, "ca_file", &json!(old_ca).to_string());
+    assert_trusted();
+
+    let known = cluster.path("known.pem");
+    fs::write(&known, &good.pem).unwrap();
+    cluster.set("ca_file", "");
+    reload(&mut cluster, "known_certs_file", &json!(known).to_string());
+    assert_trusted();
+    // The list is looked at before each call, without any reload.
+    fs::write(&known, other.issue(&["127.0.0.1"]).pem).unwrap();
+    assert_refused();
+    reload(&mut cluster, "ca_file", &json!(old_ca).to_string());
+    assert_trusted();
+}
+
+#[test]
+fn the_registry_gets_another_script_and_interval() {
+    let mut cluster = Cluster::start();
+    let caller = cluster.caller();
+    let renamed = |name: &str| {
+        let mut entry = cluster.entry("web01");
+        entry["hostname"] = json!(name);
+        entry.to_string()
+    };
+    let (first, second) = (renamed("web77"), renamed("web78"));
+    let (script, list) = (cluster.path("other.sh"), cluster.path("other.jsonl"));
+    let text = format!("#!/bin/sh\nexec cat {}\n", list.display());
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(&list, first).unwrap();
+    cluster.set("host_db_script", &json!(script).to_string());
+    cluster.set("host_db_refresh", "1");
+    assert!(cluster.reload().status.success());
+    let is_known = |host: &str| {
+        let answer = caller.result(&caller.call(host, "echo", "[1]"));
+        answer == json!({"result": [1]})
+    };
+    until("the other script has been run", || {
+        is_known("web77").then_some(())
+    });
+    assert!(!is_known("web01"), "it is not in the other one's list");
+    fs::write(&list, second).unwrap();
+    until("it is run at the other interval", || {
+        is_known("web78").then_some(())
+    });
 }

@@ -1,5 +1,8 @@
 //! An orderly stop ends waiting, and nothing else: what can be told is told (section 7).
 
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 
 use harp_tests::{Cluster, Page, RawClient, until};
@@ -89,4 +92,94 @@ fn what_was_asked_before_is_answered_in_full() {
         );
     }
     assert!(cluster.wait_dispatcher_ended().success());
+}
+
+/// Submits until the dispatcher takes no more, and returns what it has accepted.
+fn submit(address: SocketAddr, call: &str) -> Vec<String> {
+    let mut accepted = Vec::new();
+    loop {
+        let Ok(mut socket) = TcpStream::connect(address) else {
+            return accepted;
+        };
+        let mut answer = String::new();
+        let sent = writeln!(socket, "{call}");
+        if sent.is_err() || BufReader::new(socket).read_line(&mut answer).is_err() {
+            return accepted;
+        }
+        let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+        match answer["job_id"].as_str() {
+            Some(job) => accepted.push(job.to_owned()),
+            None => {
+                let kind = &answer["error"]["type"];
+                assert!(answer.is_null() || kind == "shutdown", "{answer}");
+                return accepted;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stop_under_load_loses_nothing_that_was_accepted() {
+    let mut cluster = Cluster::builder()
+        .set("stop_grace", "1")
+        .set("slot_grace", "1")
+        .start();
+    let address = cluster.address();
+    let call = |procedure: &str, queue: &str| {
+        format!(
+            r#"{{"harpcaller": 1, "host": "web01", "procedure": "{procedure}", "arguments": []{queue}}}"#
+        )
+    };
+    let queue = r#", "queue": {"name": {"q": 1}, "concurrency": 2}"#;
+    let calls = [
+        call("echo", ""),
+        call("echo", queue),
+        call(
+            "silent",
+            r#", "queue": {"name": {"q": 2}, "concurrency": 5}"#,
+        ),
+    ];
+    let silent = cluster.caller();
+    let before = (0..50).map(|_| silent.call("web01", "silent", "[]"));
+    let mut accepted: Vec<String> = before.collect();
+    thread::scope(|scope| {
+        let clients: Vec<_> = calls
+            .iter()
+            .cycle()
+            .take(9)
+            .map(|call| scope.spawn(move || submit(address, call)))
+            .collect();
+        until("there is a load", || {
+            (cluster.log().count("job accepted") > 300).then_some(())
+        });
+        cluster.ask_dispatcher_to_stop();
+        for client in clients {
+            accepted.extend(client.join().unwrap());
+        }
+    });
+    assert!(cluster.wait_dispatcher_ended().success());
+    assert!(accepted.len() > 300, "{}", accepted.len());
+
+    cluster.start_dispatcher();
+    let caller = cluster.caller();
+    // What waited behind `silent` jobs waits again, and need not be waited for.
+    cluster.lines(&["queue-cancel", r#"{"q": 2}"#]);
+    let mut ends = BTreeMap::new();
+    for job in &accepted {
+        let answer = caller.result(job);
+        let end = match &answer {
+            answer if answer.get("result").is_some() => "result",
+            answer if answer["cancelled"] == true => "cancelled",
+            answer => {
+                assert_eq!(answer["error"]["type"], "missing_result", "{answer}");
+                "missing_result"
+            }
+        };
+        *ends.entry(end).or_insert(0) += 1;
+    }
+    println!("{ends:?}");
+    assert!(
+        ends["result"] > 0 && ends["missing_result"] >= 50,
+        "{ends:?}"
+    );
 }

@@ -1,0 +1,130 @@
+//! The thread that writes the log. Whoever logs hands an entry over and goes on: a full
+//! disk, a terminal that is not read or a log daemon that hangs holds up no call.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use super::entry::Entry;
+use super::sink::{self, Sink};
+use super::{LogFormat, LogSettings};
+
+/// Entries that may wait to be written; further ones are counted and lost.
+const LONGEST_QUEUE: usize = 10_000;
+
+/// Where entries go, opened.
+#[derive(Debug)]
+pub(super) struct Outlets {
+    sinks: Vec<Sink>,
+    format: LogFormat,
+}
+
+impl Outlets {
+    /// Opens what the settings name. Log daemons are looked for when there is something to
+    /// write.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened; the message has its name.
+    pub(super) fn open(settings: &LogSettings) -> io::Result<Outlets> {
+        let file = settings.file.as_deref().map(Sink::file).transpose()?;
+        let sinks = settings.handlers.iter().map(Sink::of).chain(file);
+        Ok(Outlets {
+            sinks: sinks.collect(),
+            format: settings.format,
+        })
+    }
+}
+
+/// The way to the thread.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    orders: Sender<Order>,
+    queue: Arc<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: AtomicUsize,
+    lost: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Order {
+    Write(Entry),
+    /// From here on entries go there.
+    Change(Outlets),
+    /// Say when all before this is written.
+    Tell(Sender<()>),
+}
+
+impl Writer {
+    /// Starts the thread, for as long as the process lives.
+    pub(super) fn start(outlets: Outlets, ident: &'static str) -> io::Result<Writer> {
+        let (orders, inbox) = channel();
+        let queue = Arc::new(Queue::default());
+        let writer = Writer {
+            orders,
+            queue: Arc::clone(&queue),
+        };
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || run(&inbox, &queue, outlets, ident))?;
+        Ok(writer)
+    }
+
+    /// Hands an entry over.
+    pub(super) fn write(&self, entry: Entry) {
+        if self.queue.waiting.fetch_add(1, Ordering::Relaxed) < LONGEST_QUEUE {
+            self.order(Order::Write(entry));
+        } else {
+            self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.queue.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Has later entries go elsewhere.
+    pub(super) fn change(&self, outlets: Outlets) {
+        self.order(Order::Change(outlets));
+    }
+
+    /// Waits until all entries so far are written, at most so long.
+    pub(super) fn flush(&self, patience: Duration) {
+        let (done, told) = channel();
+        self.order(Order::Tell(done));
+        // Too late is as good as never.
+        let _ = told.recv_timeout(patience);
+    }
+
+    fn order(&self, order: Order) {
+        // The thread takes orders for as long as there is somebody to give them.
+        let _ = self.orders.send(order);
+    }
+}
+
+fn run(inbox: &Receiver<Order>, queue: &Queue, mut outlets: Outlets, ident: &str) {
+    for order in inbox {
+        match order {
+            Order::Write(entry) => {
+                queue.waiting.fetch_sub(1, Ordering::Relaxed);
+                write(&mut outlets, &entry, ident);
+                let lost = queue.lost.swap(0, Ordering::Relaxed);
+                if lost > 0 {
+                    write(&mut outlets, &sink::lost(lost), ident);
+                }
+            }
+            Order::Change(other) => outlets = other,
+            // Whoever does not wait any more does not need the answer.
+            Order::Tell(done) => drop(done.send(())),
+        }
+    }
+}
+
+fn write(outlets: &mut Outlets, entry: &Entry, ident: &str) {
+    for sink in &mut outlets.sinks {
+        sink.write(entry, outlets.format, ident);
+    }
+}
