@@ -56,7 +56,9 @@ enum Command {
         #[arg(long, value_name = "SECONDS", requires = "wait")]
         timeout: Option<u64>,
     },
-    /// Stop the daemon and wait for its end. Running calls have stop_grace to end.
+    /// Stop the daemon and wait for its end.
+    ///
+    /// Running calls have stop_grace to end. If no daemon runs, that is a success.
     Stop {
         /// Wait at most this long for the end; for ever without it.
         #[arg(long, value_name = "SECONDS")]
@@ -65,8 +67,9 @@ enum Command {
         #[arg(long)]
         print_pid: bool,
     },
-    /// Take no new calls, let the running ones end however long they take, keep the queued
-    /// ones for the next start, then stop. Waits for the end.
+    /// Stop when the running calls have ended, however long they take.
+    ///
+    /// No new calls are taken, and queued ones are kept for the next start. Waits for the end.
     Drain,
     /// Read the configuration file again and apply what can change while running.
     Reload,
@@ -113,7 +116,7 @@ enum Command {
         #[arg(long, value_name = "DAYS", default_value_t = 30)]
         age: u64,
     },
-    /// Open the log file anew, after it has been moved away.
+    /// Open the log files anew, after they have been moved away.
     ReopenLogs,
     /// Of the Erlang daemon; not supported here.
     DistErlStart,
@@ -129,7 +132,7 @@ enum Command {
         #[arg(long)]
         hosts: bool,
     },
-    /// Read the whole job store, while no daemon has it open, and say what is wrong with it.
+    /// Say what is wrong with the job store, while no daemon has it open.
     CheckStore {
         #[command(flatten)]
         which: Which,

@@ -159,11 +159,12 @@ fn jobs_older_than_max_age_go_and_live_ones_stay() {
     let clock = directory.path().join("offset");
     std::fs::write(&clock, "0").unwrap();
     let library = directory.path().join("shim.so");
-    let cluster = Cluster::builder()
+    let mut cluster = Cluster::builder()
         .set("max_age", "1")
         .environment("LD_PRELOAD", library.to_str().unwrap())
         .environment("WALL_CLOCK_OFFSET", clock.to_str().unwrap())
         .start();
+    cluster.restart_dispatcher();
     let caller = cluster.caller();
     let live = caller.call("web01", "silent", "[]");
     let call = || {

@@ -1,6 +1,7 @@
 //! Configuration files, good and bad (daemon specification, "Configuration").
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use harp_tests::{Cluster, binary};
@@ -256,5 +257,31 @@ fn files_with_jobs_or_credentials_are_private() {
                 assert_eq!(mode & 0o777, 0o600, "{}", path.display());
             }
         }
+    }
+}
+
+#[test]
+fn the_sample_is_good_and_so_are_its_keys_of_log_and_retention() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sample = tests.join("../dist/harpcaller.toml");
+    let sample = fs::read_to_string(sample).unwrap();
+    let mut shown = 0;
+    let in_force: String = sample
+        .lines()
+        .map(|line| {
+            let key = line.strip_prefix('#').filter(|key| {
+                let of_interest = ["log_", "max_age", "max_jobs", "max_store_size"];
+                of_interest.iter().any(|start| key.starts_with(start))
+            });
+            shown += usize::from(key.is_some());
+            format!("{}\n", key.unwrap_or(line))
+        })
+        .collect();
+    assert_eq!(shown, 7, "all of them are in the sample");
+    for text in [sample, in_force] {
+        let (output, said, _) = run("check-config", &text);
+        assert!(output.status.success(), "{said}");
+        assert!(said.ends_with("test.toml: good\n"), "{said}");
+        assert_eq!(said.lines().count(), 1, "no warning: {said}");
     }
 }

@@ -41,6 +41,14 @@ fn wait_for_line(path: &Path, words: &str) -> String {
     })
 }
 
+/// A cluster that can be reloaded: with the port that it has been given in its
+/// configuration.
+fn start() -> Cluster {
+    let mut cluster = Cluster::start();
+    cluster.restart_dispatcher();
+    cluster
+}
+
 fn echo(cluster: &Cluster) -> String {
     let caller = cluster.caller();
     let job = caller.call("web01", "echo", "[1]");
@@ -56,7 +64,7 @@ fn set(cluster: &mut Cluster, keys: &[(&str, Value)]) {
 
 #[test]
 fn a_log_file_is_private_and_reopened_after_it_was_moved() {
-    let mut cluster = Cluster::start();
+    let mut cluster = start();
     let (log, moved) = (cluster.path("logs/harpcallerd.log"), cluster.path("moved"));
     set(&mut cluster, &[("log_file", json!(log))]);
     cluster.restart_dispatcher();
@@ -98,7 +106,7 @@ fn a_log_file_is_private_and_reopened_after_it_was_moved() {
 
 #[test]
 fn a_file_that_cannot_be_opened_is_told_and_changes_nothing() {
-    let mut cluster = Cluster::start();
+    let mut cluster = start();
     let log = cluster.path("log");
     set(&mut cluster, &[("log_file", json!(log))]);
     assert!(cluster.reload().status.success());
@@ -133,7 +141,7 @@ fn a_file_that_cannot_be_opened_is_told_and_changes_nothing() {
 
 #[test]
 fn a_reload_changes_level_format_and_handlers() {
-    let mut cluster = Cluster::start();
+    let mut cluster = start();
     let log = cluster.path("log");
     let change = |cluster: &mut Cluster, keys: &[(&str, Value)]| {
         set(cluster, keys);
@@ -198,7 +206,7 @@ fn a_reload_changes_level_format_and_handlers() {
 
 #[test]
 fn syslog_and_journald_get_datagrams() {
-    let mut cluster = Cluster::start();
+    let mut cluster = start();
     let (syslog, journal) = (cluster.path("syslog"), cluster.path("journal"));
     let (at_syslog, at_journal) = (daemon(&syslog), daemon(&journal));
     let handlers = json!([
@@ -245,7 +253,7 @@ fn syslog_and_journald_get_datagrams() {
 
 #[test]
 fn a_terminal_that_is_not_read_holds_up_no_call() {
-    let mut cluster = Cluster::start();
+    let mut cluster = start();
     let hanging = cluster.path("hanging");
     let _daemon = UnixDatagram::bind(&hanging).unwrap();
     let handlers = json!([format!("syslog:{}", hanging.display())]);
@@ -277,7 +285,7 @@ fn wait_for_stderr(cluster: &Cluster, words: &str) {
 
 #[test]
 fn handlers_have_the_originals_names_and_others_are_refused() {
-    let mut cluster = Cluster::start();
+    let mut cluster = start();
     let originals = json!(["harpcaller_stdout_h", "harpcaller_syslog_h", "stderr"]);
     set(&mut cluster, &[("log_handlers", originals)]);
     let output = cluster.reload();
@@ -302,7 +310,7 @@ fn calls_are_two_lines_each_without_arguments_results_and_credentials() {
         "PACKET-marker",
         "WRONG-marker",
     ];
-    let mut cluster = Cluster::start();
+    let mut cluster = start();
     let log = cluster.path("log");
     set(&mut cluster, &[("log_file", json!(log))]);
     assert!(cluster.reload().status.success());

@@ -179,7 +179,8 @@ fn systemd_hands_sockets_over_and_is_told_how_it_is() {
 
 #[test]
 fn sighup_reloads_and_a_bad_file_then_changes_nothing() {
-    let cluster = Cluster::start();
+    let mut cluster = Cluster::start();
+    cluster.restart_dispatcher();
     let id = Pid::from_raw(cluster.dispatcher_id().cast_signed()).unwrap();
     let text = fs::read_to_string(cluster.config()).unwrap();
     let caller = cluster.caller();
@@ -208,6 +209,7 @@ fn a_host_that_is_not_trusted_any_more_is_refused_on_the_next_call() {
     let good = Authority::shared().issue(&["127.0.0.1"]);
     let other = Authority::new("another");
     let mut cluster = Cluster::builder().host_certificate(good.clone()).start();
+    cluster.restart_dispatcher();
     let caller = cluster.caller();
     let ask = || caller.result(&caller.call("web01", "echo", "[1]"));
     let assert_trusted = || assert_eq!(ask(), json!({"result": [1]}));
@@ -246,6 +248,7 @@ fn a_host_that_is_not_trusted_any_more_is_refused_on_the_next_call() {
 #[test]
 fn the_registry_gets_another_script_and_interval() {
     let mut cluster = Cluster::start();
+    cluster.restart_dispatcher();
     let caller = cluster.caller();
     let renamed = |name: &str| {
         let mut entry = cluster.entry("web01");

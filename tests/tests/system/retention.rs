@@ -73,6 +73,7 @@ fn calls_go_on_while_all_ended_jobs_are_pruned_and_live_ones_are_not_touched() {
 #[test]
 fn the_oldest_ended_jobs_go_when_the_store_is_too_large() {
     let mut cluster = Cluster::start();
+    cluster.restart_dispatcher();
     let caller = cluster.caller();
     let live = caller.call("web01", "silent", "[]");
     let jobs: Vec<_> = (0..10)

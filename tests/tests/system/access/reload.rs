@@ -12,7 +12,8 @@ fn a_token_of_the_file_before_is_refused_after_a_reload() {
     let mut cluster = with_tokens(&old)
         .tables("[[listener]]\naddress = '127.0.0.1:0'")
         .start();
-    let address = listeners(&cluster)[0];
+    cluster.restart_dispatcher();
+    let address = *listeners(&cluster).last().unwrap();
     let greet = |token: &str| {
         let mut client = RawClient::connect(address);
         client.send(hello(token));
