@@ -142,11 +142,12 @@ impl Dispatcher {
         let admitted = self.admit(call, client)?;
         let live = Arc::clone(&admitted.live);
         let dispatcher = Arc::clone(self);
-        let recording = tokio::spawn(async move {
+        let recording = async move {
             let _counted = counted;
             dispatcher.record(admitted).await
-        });
-        match recording.await {
+        };
+        // Whoever has submitted it stands in the log.
+        match tokio::spawn(recording.in_current_span()).await {
             Ok(answer) => answer,
             // A fault of this program in one submission must not block its queue.
             Err(panic) => {

@@ -187,12 +187,12 @@ fn sighup_reloads_and_a_bad_file_then_changes_nothing() {
     let _ = caller.call("web01", "silent", "[]");
     fs::write(cluster.config(), format!("max_live_jobs = 1\n{text}")).unwrap();
     kill_process(id, Signal::HUP).unwrap();
-    cluster.log().wait_for("configuration reloaded");
+    let _ = cluster.log().wait_for("configuration reloaded");
     let call = r#"{"harpcaller": 1, "host": "web01", "procedure": "echo", "arguments": []}"#;
     assert_eq!(caller.ask(call)["error"]["type"], "overloaded");
     fs::write(cluster.config(), format!("max_live_jobs = 'x'\n{text}")).unwrap();
     kill_process(id, Signal::HUP).unwrap();
-    cluster
+    let _ = cluster
         .log()
         .wait_for("configuration not reloaded, the one in force stays");
     assert!(cluster.log().text().contains(":1: max_live_jobs: must be"));

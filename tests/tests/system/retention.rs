@@ -20,7 +20,7 @@ fn calls_go_on_while_all_ended_jobs_are_pruned_and_live_ones_are_not_touched() {
     feed.send("\"before\"");
     for _ in 0..30 {
         let job = caller.call("web01", "count", r#"["300"]"#);
-        caller.result(&job);
+        let _ = caller.result(&job);
     }
     assert_eq!(cluster.lines(&["list", "--all"]).len(), 33);
 
@@ -31,7 +31,7 @@ fn calls_go_on_while_all_ended_jobs_are_pruned_and_live_ones_are_not_touched() {
         let pruning = scope.spawn(|| {
             let mut rounds = 0;
             while !done.load(Ordering::Relaxed) {
-                cluster.lines(&["prune-jobs", "--age", "0"]);
+                let _ = cluster.lines(&["prune-jobs", "--age", "0"]);
                 rounds += 1;
             }
             rounds
@@ -52,7 +52,7 @@ fn calls_go_on_while_all_ended_jobs_are_pruned_and_live_ones_are_not_touched() {
     assert!(longest < Duration::from_secs(5), "{longest:?}");
     assert!(pruned > 1);
 
-    cluster.lines(&["prune-jobs", "--age", "0"]);
+    let _ = cluster.lines(&["prune-jobs", "--age", "0"]);
     let left = cluster.lines(&["list", "--all"]);
     assert_eq!(left.len(), 3, "{left:?}");
     feed.send("\"after\"");
@@ -79,7 +79,7 @@ fn the_oldest_ended_jobs_go_when_the_store_is_too_large() {
     let jobs: Vec<_> = (0..10)
         .map(|_| {
             let job = caller.call("web01", "big_result", r#"["100000"]"#);
-            caller.result(&job);
+            let _ = caller.result(&job);
             job
         })
         .collect();

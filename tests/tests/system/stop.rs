@@ -163,7 +163,7 @@ fn a_stop_under_load_loses_nothing_that_was_accepted() {
     cluster.start_dispatcher();
     let caller = cluster.caller();
     // What waited behind `silent` jobs waits again, and need not be waited for.
-    cluster.lines(&["queue-cancel", r#"{"q": 2}"#]);
+    let _ = cluster.lines(&["queue-cancel", r#"{"q": 2}"#]);
     let mut ends = BTreeMap::new();
     for job in &accepted {
         let answer = caller.result(job);

@@ -1,6 +1,6 @@
 //! Another tokens file by a reload.
 
-use harp_tests::RawClient;
+use harp_tests::{RawClient, until};
 use serde_json::json;
 
 use super::identity::{Files, hello, listeners, with_tokens};
@@ -13,7 +13,9 @@ fn a_token_of_the_file_before_is_refused_after_a_reload() {
         .tables("[[listener]]\naddress = '127.0.0.1:0'")
         .start();
     cluster.restart_dispatcher();
-    let address = *listeners(&cluster).last().unwrap();
+    let address = until("the second start listens", || {
+        listeners(&cluster).get(2).copied()
+    });
     let greet = |token: &str| {
         let mut client = RawClient::connect(address);
         client.send(hello(token));
