@@ -348,7 +348,7 @@ impl Store {
             self.blocking(move |engine| read::job(engine, id, stage, call))
                 .await
         };
-        job.map(Some)
+        self.unless_pruned(id, job.map(Some))
     }
 
     /// How a job ended; `None` if it has not, or there is no such job.
@@ -370,7 +370,7 @@ impl Store {
         } else {
             self.blocking(move |engine| read::end(engine, end)).await
         };
-        end.map(Some)
+        self.unless_pruned(id, end.map(Some))
     }
 
     /// Packets of a job from this number on, in segments that together have at most
@@ -395,9 +395,10 @@ impl Store {
         from: u64,
         max_bytes: usize,
     ) -> Result<Vec<Segment>, StoreError> {
-        let mut segments = self
+        let segments = self
             .blocking(move |engine| read::segments(engine, id, from, max_bytes))
-            .await?;
+            .await;
+        let mut segments = self.unless_pruned(id, segments)?;
         let limit = self.shared.unsynced.packets_limit(id);
         segments.retain(|segment| segment.first() < limit);
         if let Some(last) = segments.last_mut() {
@@ -605,6 +606,23 @@ impl Store {
             let why = "the job's last change may not be on disk, because writing failed";
             StoreError::Unreadable(why.into())
         })
+    }
+
+    /// What has been read of a job; nothing if pieces of it were missing because the job
+    /// was pruned meanwhile.
+    fn unless_pruned<T: Default>(
+        &self,
+        id: JobId,
+        read: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match read {
+            Err(StoreError::Corrupt { .. })
+                if read::stage(&*self.shared.engine()?, id) == Ok(None) =>
+            {
+                Ok(T::default())
+            }
+            read => read,
+        }
     }
 
     /// Reads on a thread that may block.

@@ -154,7 +154,7 @@ impl PacketStream {
     ///
     /// # Errors
     ///
-    /// `storage_error`.
+    /// `storage_error`; `invalid_jobid` if the job is pruned while it is read.
     pub async fn next_lines(&mut self, closing: &CancellationToken) -> Result<Lines, Fault> {
         loop {
             if self.finished {
@@ -190,13 +190,27 @@ impl PacketStream {
             None => self.in_store(end).await?,
         };
         if next == self.next {
-            return Err(Fault::unreadable(format_args!(
-                "packet {next} of job {} is not there; see the dispatcher's log and check the store",
-                self.id
-            )));
+            return Err(self.missing().await);
         }
         self.next = next;
         Ok(lines)
+    }
+
+    /// Why the next packet is not there: the job has been pruned meanwhile, or the store
+    /// is damaged.
+    async fn missing(&self) -> Fault {
+        match self.store.outcome(self.id).await {
+            Ok(None) if self.has_ended() => Fault::invalid_job_id(),
+            Err(error) => Fault::unreadable(error),
+            Ok(_) => Fault::unreadable(format_args!(
+                "packet {} of job {} is not there; see the dispatcher's log and check the store",
+                self.next, self.id
+            )),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.source.progress().outcome.is_some()
     }
 
     /// Lines from the newest packets in memory, if the next one is among them, and the

@@ -1,6 +1,7 @@
 //! The store from outside: what is written comes back, from a copy of the files too.
 
 mod check;
+mod counts;
 mod directories;
 mod jobs;
 mod keys;

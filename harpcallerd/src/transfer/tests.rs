@@ -1,3 +1,5 @@
+mod arbitrary;
+
 use std::path::Path;
 
 use harp_proto::Failure;

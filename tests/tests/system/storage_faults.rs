@@ -79,10 +79,19 @@ fn goes_through_an_outage(
     let _ = cluster
         .log()
         .wait_for("writing to the job store failed; calls are refused until it succeeds again");
-    // Reads go on, of jobs that live, too.
-    assert_eq!(everything(caller, &[&kept]), before);
-    assert!(caller.has_started(&first));
-    assert!(!caller.has_started(&second));
+    // Reads go on, of jobs that live, too. The engine may have been stopped in the middle
+    // of dividing a page, and then cannot read what is there: that is said, and no more.
+    let cannot_be_read = |answer: &str| answer.contains("the job store cannot be read");
+    let now = everything(caller, &[&kept]);
+    if !now.iter().any(|line| cannot_be_read(line)) {
+        assert_eq!(now, before);
+    }
+    for (job, has_started) in [(&first, true), (&second, false)] {
+        let status = caller.status(job);
+        if !cannot_be_read(&status.to_string()) {
+            assert_eq!(status["time"]["start"].is_null(), !has_started, "{status}");
+        }
+    }
     // What ends now is not said to have ended, what is printed now is not shown.
     feed.send("1");
     feed.finish();
@@ -106,6 +115,7 @@ fn goes_through_an_outage(
     assert_eq!((rest.first, rest.packets), (Some(1), vec!["1".to_owned()]));
     assert_eq!(rest.last, json!({"result": null}));
     assert_eq!(caller.result(&first), json!({"result": "first"}));
+    assert_eq!(everything(caller, &[&kept]), before);
     let _ = cluster.log().wait_for("the job store can be written again");
     let again = until("calls are taken again", || {
         let answer = try_to_call(caller);
@@ -122,6 +132,10 @@ fn goes_through_an_outage(
     second_gate.finish();
     assert_eq!(caller.result(&second), json!({"result": "second"}));
 
+    // A call that was found out in the middle of writing may have become a job late.
+    for refused in cluster.log().all("job not recorded") {
+        let _ = caller.result(refused["job"].as_str().unwrap());
+    }
     // All of it is on disk.
     let jobs = [&kept, &streaming, &first, &second, &third, &again];
     let shown = everything(caller, &jobs);

@@ -32,7 +32,7 @@ async fn prune(store: &Store, keep: Keep) -> u64 {
 }
 
 /// What the store says of its contents is what is there.
-fn counted(store: &Store) -> Contents {
+pub(super) fn counted(store: &Store) -> Contents {
     let engine = store.shared.engine().unwrap();
     let counted = Contents::count(&engine).unwrap();
     assert_eq!(store.contents(), counted);
