@@ -30,7 +30,7 @@ fn damaged_jobs_end_and_take_no_others_along() {
     let mut feed = cluster.feed("feed");
     let streaming = caller.call("web01", "feed", &feed.arguments());
     feed.send("0");
-    let _ = caller.follow(&streaming, "").raw_line();
+    let _ = caller.follow(&streaming, r#""since": 0"#).raw_line();
     let mut gate = cluster.feed("gate");
     let running = caller.call_with("web01", "gate", &gate.arguments(), QUEUE);
     gate.wait_read();

@@ -49,7 +49,7 @@ fn goes_through_an_outage(
     let mut feed = cluster.feed("feed");
     let streaming = caller.call("web01", "feed", &feed.arguments());
     feed.send("0");
-    let mut follower = caller.follow(&streaming, "");
+    let mut follower = caller.follow(&streaming, r#""since": 0"#);
     assert_eq!(packet(&follower.raw_line()), Some((0, "0")));
     let gates = ["first", "second", "third"].map(|name| cluster.feed(name));
     let [first, second, third] = &gates;
