@@ -51,6 +51,17 @@ impl Signals {
             _ = self.hangup.recv() => ServiceSignal::Reload,
         }
     }
+
+    /// Waits until told to stop. A reload that is asked for meanwhile is kept for
+    /// [`Signals::next`].
+    ///
+    /// Cancel safe: no signal is lost.
+    pub async fn stopped(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -69,6 +80,13 @@ mod tests {
         ] {
             process::kill_process(process::getpid(), signal).unwrap();
             assert_eq!(signals.next().await, event);
+        }
+
+        for signal in [Signal::TERM, Signal::INT] {
+            process::kill_process(process::getpid(), Signal::HUP).unwrap();
+            process::kill_process(process::getpid(), signal).unwrap();
+            signals.stopped().await;
+            assert_eq!(signals.next().await, ServiceSignal::Reload);
         }
     }
 }

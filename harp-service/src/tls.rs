@@ -6,9 +6,25 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::crypto::ring;
-use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+mod current;
+
+pub use current::ServerTls;
+
+/// The files of a server's TLS, all PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate that is shown, with its chain behind it.
+    pub certificate: PathBuf,
+    /// Its key: PKCS#8, PKCS#1 or SEC1.
+    pub private_key: PathBuf,
+    /// The CAs that sign clients' certificates; without it clients are asked for none.
+    pub client_ca_file: Option<PathBuf>,
+}
 
 /// Why a certificate or key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -58,54 +74,65 @@ pub enum TlsError {
     },
 }
 
-/// Reads a certificate chain, leaf first, and its key (PKCS#8, PKCS#1 or SEC1), both in
-/// PEM, and sets up TLS 1.2 and 1.3 with them.
-///
-/// With a CA file for clients, a client may show a certificate; one that none of these
-/// CAs has signed, or that is out of date, ends the handshake. A client without one is let
-/// through: who it is, is then to be found out otherwise.
-///
-/// Sessions can be resumed, since every call is a connection; each set-up has ticket keys
-/// of its own. With client certificates they cannot: a resumed session is not judged
-/// again.
-///
-/// # Errors
-///
-/// If a file cannot be read or they do not go together.
-pub fn load(
-    certificate: &Path,
-    key: &Path,
-    client_authorities: Option<&Path>,
-) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = read_chain(certificate)?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Unreadable {
-        what: "a private key",
-        path: key.to_owned(),
-        source,
-    })?;
-    let unusable = |source: rustls::Error| match source {
-        rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-        },
-        source => TlsError::Unusable {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-            source,
-        },
-    };
-    let provider = Arc::new(ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?;
-    let Some(authorities) = client_authorities else {
-        let mut config = builder
-            .with_no_client_auth()
-            .with_single_cert(chain, secret)
+/// What the files come to.
+#[derive(Debug, Clone)]
+struct Loaded {
+    config: Arc<ServerConfig>,
+    /// Judges clients' certificates, if they are asked for any.
+    client_verifier: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl TlsFiles {
+    /// Reads the files and sets up TLS 1.2 and 1.3 with them.
+    ///
+    /// Sessions can be resumed, since every call is a connection; each set-up has ticket
+    /// keys of its own, so no session outlives the files that it was judged by.
+    fn load(&self) -> Result<Loaded, TlsError> {
+        let chain = read_chain(&self.certificate)?;
+        let secret = PrivateKeyDer::from_pem_file(&self.private_key).map_err(|source| {
+            TlsError::Unreadable {
+                what: "a private key",
+                path: self.private_key.clone(),
+                source,
+            }
+        })?;
+        let client_verifier = match &self.client_ca_file {
+            Some(file) => Some(client_verifier(file)?),
+            None => None,
+        };
+        let unusable = |source| self.unusable(source);
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
             .map_err(unusable)?;
+        let builder = match &client_verifier {
+            Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(chain, secret).map_err(unusable)?;
         config.ticketer = ring::Ticketer::new().map_err(unusable)?;
-        return Ok(Arc::new(config));
-    };
+        Ok(Loaded {
+            config: Arc::new(config),
+            client_verifier,
+        })
+    }
+
+    fn unusable(&self, source: rustls::Error) -> TlsError {
+        let (certificate, key) = (self.certificate.clone(), self.private_key.clone());
+        match source {
+            rustls::Error::InconsistentKeys(_) => TlsError::Mismatch { certificate, key },
+            source => TlsError::Unusable {
+                certificate,
+                key,
+                source,
+            },
+        }
+    }
+}
+
+/// A client may show a certificate; one that none of these CAs has signed, or that is out
+/// of date, ends the handshake. A client without one is let through: who it is, is then to
+/// be found out otherwise.
+fn client_verifier(authorities: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let useless = |reason: String| TlsError::ClientAuthorities {
         path: authorities.to_owned(),
         reason,
@@ -116,17 +143,11 @@ pub fn load(
             .add(authority)
             .map_err(|error| useless(error.to_string()))?;
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+    let provider = Arc::new(ring::default_provider());
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .allow_unauthenticated()
         .build()
-        .map_err(|error| useless(error.to_string()))?;
-    let mut config = builder
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, secret)
-        .map_err(unusable)?;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+        .map_err(|error| useless(error.to_string()))
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -178,6 +199,19 @@ mod tests {
     fn pair() -> (String, String) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    fn load(
+        certificate: &Path,
+        private_key: &Path,
+        client_ca_file: Option<&Path>,
+    ) -> Result<Loaded, TlsError> {
+        let files = TlsFiles {
+            certificate: certificate.to_owned(),
+            private_key: private_key.to_owned(),
+            client_ca_file: client_ca_file.map(Path::to_owned),
+        };
+        files.load()
     }
 
     #[test]

@@ -28,9 +28,10 @@ use crate::identity::{Client, Identity, Peer};
 use crate::session::{Connection, Desk, Socket, serve};
 
 pub use change::{Listeners, Opened};
+pub use harp_service::tls::TlsFiles;
 pub use places::{Full, Place, Places};
 pub use settings::{ListenerPlace, ListenerSettings};
-pub use tls::{Tls, TlsFiles};
+pub use tls::Tls;
 pub use unix::{SocketFile, UnixPlace};
 
 /// How long a client that is one too many may take to receive its answer.

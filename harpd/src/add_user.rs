@@ -1,5 +1,6 @@
 //! `harpd add-user`: a user's line in the users file.
 
+use std::fs::File;
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
@@ -25,12 +26,26 @@ const SALT_BYTES: usize = 12;
 pub fn add_user(users_file: &Path, name: &str) -> Result<bool> {
     check_name(name)?;
     // One that is wrong already would not become usable by a line more.
-    let (file, text) = read(users_file)?;
+    read(users_file)?;
     let password = read_password()?;
     check_password(&password)?;
-    let (text, is_new) = with_line(&text, name, &hash(&password)?);
+    let hash = hash(&password)?;
+    let _lock = lock(users_file)?;
+    let (file, text) = read(users_file)?;
+    let (text, is_new) = with_line(&text, name, &hash);
     private_file::rewrite(&file, text.as_bytes())?;
     Ok(is_new)
+}
+
+/// Waits until no other add-user is between its reading and its writing; of two at the same
+/// moment neither is lost. It is the directory that is locked, since the file is replaced.
+fn lock(users_file: &Path) -> Result<File> {
+    let directory = match users_file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let locked = File::open(directory).and_then(|file| file.lock().map(|()| file));
+    locked.with_context(|| format!("cannot lock the directory {}", directory.display()))
 }
 
 /// The file itself, if the path is a link to it, and what is in it.

@@ -21,6 +21,10 @@ mod stderr_tail;
 
 use running::Running;
 
+/// A call that is to end while its process is being started waits this long for it where
+/// it need not wait.
+const START_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A call that was accepted: acknowledged, but not yet running.
 #[derive(Debug)]
 pub struct Call {
@@ -89,15 +93,33 @@ impl Call {
             peer: self.peer,
         };
         let runner = &self.procedure.runner;
-        match runner
-            .start(self.invocation, identity, &workplace.reaper)
-            .await
-        {
-            Ok(process) => {
+        let start = runner.start(self.invocation, identity, &workplace.reaper);
+        tokio::pin!(start);
+        let (started, interruption) = tokio::select! {
+            started = &mut start => (started, None),
+            interruption = interrupted(caller, workplace) => {
+                let started = if runner.can_be_left_starting() {
+                    match tokio::time::timeout(START_PATIENCE, start).await {
+                        Ok(started) => started,
+                        Err(_) => return interruption.message(),
+                    }
+                } else {
+                    start.await
+                };
+                (started, Some(interruption))
+            }
+        };
+        match (started, interruption) {
+            (Ok(process), None) => {
                 let running = Running::new(&self.procedure, process);
                 running.run(caller, workplace).await
             }
-            Err(failure) => Message::Error(failure),
+            (Ok(process), Some(interruption)) => {
+                let running = Running::new(&self.procedure, process);
+                running.give_up(interruption, caller, workplace).await
+            }
+            (Err(_), Some(interruption)) => interruption.message(),
+            (Err(failure), None) => Message::Error(failure),
         }
     }
 }

@@ -11,7 +11,6 @@ use harp_proto::{Failure, LINE_ALLOWANCE, LineBuffer, error_type};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
@@ -123,8 +122,8 @@ async fn receive(
     state: &State,
 ) -> io::Result<(Caller<TlsStream<TcpStream>>, Result<Call, Failure>)> {
     let deadline = Instant::now() + REQUEST_TIME;
-    let acceptor = TlsAcceptor::from(Arc::clone(&state.tls));
-    let mut stream = tokio::time::timeout_at(deadline, acceptor.accept(stream)).await??;
+    let handshake = state.tls.handshake(stream);
+    let mut stream = tokio::time::timeout_at(deadline, handshake).await??;
     let stall_timeout = state.config.stall_timeout;
     let has_certificate = stream.get_ref().1.peer_certificates().is_some();
     if state.config.client_ca_file.is_some() && !has_certificate {

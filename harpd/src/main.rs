@@ -16,7 +16,7 @@ use harpd::imports;
 use harpd::reaper::Reaper;
 use harpd::service::Service;
 use harpd::state::State;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Threads that serve connections. What harpd does itself is little, and each thread has
 /// memory of its own.
@@ -119,13 +119,20 @@ fn test(config_file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs something that starts processes and has them reaped.
+/// Runs something that starts processes and has them reaped. They do not outlive a signal
+/// that ends it.
 fn with_processes<T>(act: impl AsyncFnOnce(Reaper) -> T) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(async { Ok(act(Reaper::start()?).await) })
+    runtime.block_on(async {
+        let mut signals = Signals::catch().context("cannot catch signals")?;
+        tokio::select! {
+            done = act(Reaper::start()?) => Ok(done),
+            () = signals.stopped() => bail!("stopped by a signal"),
+        }
+    })
 }
 
 fn start(config_file: PathBuf, pidfile: Option<&Path>) -> Result<()> {
@@ -145,8 +152,14 @@ fn start(config_file: PathBuf, pidfile: Option<&Path>) -> Result<()> {
         .context("cannot start the runtime")?;
     let served = runtime.block_on(async {
         // Caught from here on, so a stop during the start is not lost.
-        let signals = Signals::catch().context("cannot catch signals")?;
-        let service = Service::start(config_file, state, sockets, Arc::clone(&log)).await?;
+        let mut signals = Signals::catch().context("cannot catch signals")?;
+        let service = tokio::select! {
+            started = Service::start(config_file, state, sockets, Arc::clone(&log)) => started?,
+            () = signals.stopped() => {
+                info!("stopped during the start");
+                return Ok(());
+            }
+        };
         // Only now: a start that fails must not touch the file of a harpd that runs.
         let _pidfile = pidfile.map(Pidfile::write).transpose()?;
         service.run(signals, &notifier).await;

@@ -113,6 +113,13 @@ impl Runner {
         }
     }
 
+    /// True if the process of a call does nothing before it is given the request, which is
+    /// after its start: a start that is dropped then leaves nothing that acts.
+    #[must_use]
+    pub fn can_be_left_starting(&self) -> bool {
+        matches!(self, Runner::Python(_))
+    }
+
     /// Starts the process of a call. Dropped before it is through, nothing is left of it.
     ///
     /// # Errors

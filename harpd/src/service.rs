@@ -115,7 +115,13 @@ impl Service {
                 ServiceSignal::Stop => break,
                 ServiceSignal::Reload => {
                     notifier.reloading();
-                    self.reload().await;
+                    let reload = self.reload();
+                    tokio::select! {
+                        () = reload => {}
+                        () = signals.stopped() => break,
+                        // Never comes to an end.
+                        () = &mut keep_alive => {}
+                    }
                     notifier.ready();
                 }
             }
@@ -135,7 +141,8 @@ impl Service {
         info!("stopped");
     }
 
-    /// Reads everything again. If anything is wrong, nothing changes.
+    /// Reads everything again. If anything is wrong, nothing changes. Dropped before it is
+    /// through, nothing changes either.
     async fn reload(&self) {
         let config_file = self.config_file.clone();
         let loaded = tokio::task::spawn_blocking(move || {

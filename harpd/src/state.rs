@@ -4,21 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use harp_service::SettingsError;
-use rustls::ServerConfig;
+use harp_service::tls::{ServerTls, TlsError, TlsFiles};
 
 use crate::config::Config;
 use crate::imports::{self, Imports};
 use crate::reaper::Reaper;
 use crate::users::{UsersError, UsersFile};
-use harp_service::tls::{self, TlsError};
 
 /// One reading of everything.
 #[derive(Debug)]
 pub struct State {
     /// The configuration file.
     pub config: Config,
-    /// The certificate and key, ready for use.
-    pub tls: Arc<ServerConfig>,
+    /// The certificate and key, and the authorities of callers.
+    pub tls: ServerTls,
     /// The users file.
     pub users: UsersFile,
     /// What came of the Python module and of the agents; nothing before
@@ -59,11 +58,11 @@ impl State {
         let (config, warnings) =
             Config::read(path).map_err(|error| LoadError(vec![error.into()]))?;
         let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
-        let tls = tls::load(
-            &config.certificate,
-            &config.private_key,
-            config.client_ca_file.as_deref(),
-        );
+        let tls = ServerTls::load(TlsFiles {
+            certificate: config.certificate.clone(),
+            private_key: config.private_key.clone(),
+            client_ca_file: config.client_ca_file.clone(),
+        });
         let users = UsersFile::read(&config.users_file);
         match (tls, users) {
             (Ok(tls), Ok(users)) => {

@@ -72,18 +72,32 @@ impl Running {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let end = self.until_exit(caller, workplace).await;
-        let left_early = matches!(end, Err(Interruption::CallerClosed));
-        let (message, mut rest) = match end {
-            Ok(exit) => self.conclude(exit, caller),
-            Err(interruption) => (interruption.message(), self.give_up_output()),
-        };
-        let left_late = rest.end(caller, workplace.kill_grace).await;
-        if left_late && !left_early {
-            Interruption::CallerClosed.message()
-        } else {
-            message
+        match self.until_exit(caller, workplace).await {
+            Ok(exit) => {
+                let (message, rest) = self.conclude(exit, caller);
+                rest.end(message, caller, workplace.kill_grace).await
+            }
+            Err(interruption) => self.give_up(interruption, caller, workplace).await,
         }
+    }
+
+    /// Ends the command and its session, whatever it would still have to say.
+    pub(super) async fn give_up<S>(
+        self,
+        interruption: Interruption,
+        caller: &mut Caller<S>,
+        workplace: &Workplace,
+    ) -> Message
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let rest = Rest {
+            session: self.session,
+            pipes: [self.stdout, self.stderr],
+            _files: self.files,
+        };
+        let message = interruption.message();
+        rest.end(message, caller, workplace.kill_grace).await
     }
 
     /// Moves bytes until the command has exited or the call must end.
@@ -165,14 +179,6 @@ impl Running {
         };
         (end.unwrap_or_else(Message::Exception), rest)
     }
-
-    fn give_up_output(self) -> Rest {
-        Rest {
-            session: self.session,
-            pipes: [self.stdout, self.stderr],
-            _files: self.files,
-        }
-    }
 }
 
 /// What is left of a call when its outcome is known.
@@ -185,8 +191,14 @@ struct Rest {
 }
 
 impl Rest {
-    /// Ends the session. True if the caller went away before it was gone.
-    async fn end<S>(&mut self, caller: &mut Caller<S>, kill_grace: Duration) -> bool
+    /// Ends the session. Returns what ends the call: the message, or the proof of a cancel
+    /// if the caller has gone away meanwhile.
+    async fn end<S>(
+        mut self,
+        message: Message,
+        caller: &mut Caller<S>,
+        kill_grace: Duration,
+    ) -> Message
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -198,11 +210,16 @@ impl Rest {
         loop {
             tokio::select! {
                 biased;
-                () = &mut ended => return caller_left,
+                () = &mut ended => break,
                 event = caller.event() => caller_left |= event == CallerEvent::Closed,
                 _ = read(stdout, &mut stdout_unread) => {}
                 _ = read(stderr, &mut stderr_unread) => {}
             }
+        }
+        if caller_left {
+            Interruption::CallerClosed.message()
+        } else {
+            message
         }
     }
 }

@@ -127,6 +127,10 @@ impl Supervisor {
         let State::Running { server, .. } = &mut self.state else {
             return;
         };
+        if request.answer.is_closed() {
+            // Given up while another was served.
+            return;
+        }
         let forked = tokio::time::timeout(FORK_TIME, server.fork(&request.pipes)).await;
         let failure = match forked {
             Ok(Ok(Ok(pid))) => {

@@ -3,6 +3,7 @@
 mod cancel;
 mod choria;
 mod choria_packages;
+mod error_types;
 mod failures;
 mod host;
 mod operation;
@@ -11,4 +12,7 @@ mod python;
 mod python_server;
 mod requests;
 mod start;
+mod stop;
+mod terminal;
+mod tls;
 mod users;

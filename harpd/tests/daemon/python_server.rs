@@ -12,7 +12,7 @@ use crate::python::{PROCEDURES, host};
 
 /// The fork server: harpd's only child with this command line that is not one of these
 /// calls.
-fn fork_server(harpd: &Harpd, calls: &[Pid]) -> Pid {
+pub(crate) fn fork_server(harpd: &Harpd, calls: &[Pid]) -> Pid {
     let children = format!("/proc/{0}/task", harpd.pid().as_raw_nonzero());
     let of_thread = |thread: std::fs::DirEntry| {
         let children = std::fs::read_to_string(thread.path().join("children"));

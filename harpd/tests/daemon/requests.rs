@@ -6,44 +6,10 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::host::{Host, request};
+use crate::host::Host;
 
 fn host() -> Host {
     Host::new().script("one", "", "echo 1")
-}
-
-#[tokio::test]
-async fn each_fault_has_its_error() {
-    let harpd = host().start();
-    let auth = r#""auth":{"user":"rpc","password":"secret"}"#;
-    for (line, error_type) in [
-        ("nonsense".to_owned(), "parse_error"),
-        ("[]".to_owned(), "invalid_protocol"),
-        (
-            format!(r#"{{"harp":2,"procedure":"one","arguments":[],{auth}}}"#),
-            "invalid_protocol",
-        ),
-        (
-            format!(r#"{{"harp":1,"procedure":"one","arguments":1,{auth}}}"#),
-            "invalid_request",
-        ),
-        (
-            r#"{"harp":1,"procedure":"one","arguments":[]}"#.to_owned(),
-            "invalid_request",
-        ),
-        (request("none", &json!([])), "no_such_procedure"),
-        (
-            format!("{}\nmore", request("one", &json!([]))),
-            "invalid_request",
-        ),
-    ] {
-        let mut caller = harpd.connect().await;
-        caller.send_line(&line).await;
-        let answers = caller.rest().await;
-        assert_eq!(answers.len(), 1, "{line}: {answers:?}");
-        assert_eq!(answers[0]["harp"], 1);
-        assert_eq!(answers[0]["error"]["type"], error_type, "{line}");
-    }
 }
 
 #[tokio::test]

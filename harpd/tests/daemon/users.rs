@@ -4,14 +4,12 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 
-use crate::host::{AnyCertificate, Harpd, Host, connect, request};
+use crate::host::{Harpd, Host, connect, request};
+use crate::tls::{Authority, refused};
 
 /// `rpc` with the password `secret`.
 const SLOW_USER: &str = "rpc:$6$rounds=60000$saltsalt$h3eMbmIzt6T7q7Dt.aokfVWxK7FzPcJKioI7caQKWhJeOwFlexi5zVnsDl1esW3NsCkNrip9eztiRN738Cgg/1\n";
@@ -27,9 +25,13 @@ async fn end(harpd: &Harpd, user: &str, password: &str, procedure: &str) -> Valu
 
 /// `harpd add-user` with this on standard input.
 fn add_user(host: &Host, name: &str, input: &str) -> Output {
+    add_user_by(&host.write_config(), name, input)
+}
+
+fn add_user_by(config: &Path, name: &str, input: &str) -> Output {
     let mut process = Command::new(env!("CARGO_BIN_EXE_harpd"))
         .arg("--config")
-        .arg(host.write_config())
+        .arg(config)
         .args(["add-user", name])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -39,6 +41,26 @@ fn add_user(host: &Host, name: &str, input: &str) -> Output {
     // May be refused before it is read.
     let _ = process.stdin.take().unwrap().write_all(input.as_bytes());
     process.wait_with_output().unwrap()
+}
+
+#[test]
+fn of_those_who_are_added_at_the_same_moment_none_is_lost() {
+    let host = Host::new();
+    let config = host.write_config();
+    std::thread::scope(|scope| {
+        for number in 0..12 {
+            let config = &config;
+            scope.spawn(move || {
+                let output = add_user_by(config, &format!("user{number}"), "secret\n");
+                assert!(output.status.success(), "{output:?}");
+            });
+        }
+    });
+    let text = std::fs::read_to_string(host.path("users")).unwrap();
+    assert_eq!(text.lines().count(), 13, "{text}");
+    for number in 0..12 {
+        assert!(text.contains(&format!("user{number}:$6$")), "{text}");
+    }
 }
 
 fn mode(path: &Path) -> u32 {
@@ -170,47 +192,6 @@ async fn a_remembered_password_costs_no_hash_and_a_failure_comes_within_three_se
     }
 }
 
-/// An authority for callers, and a caller's certificate of it.
-struct Authority {
-    pem: String,
-    certificate: CertificateDer<'static>,
-    key: PrivateKeyDer<'static>,
-}
-
-impl Authority {
-    fn new() -> Authority {
-        let mut params = rcgen::CertificateParams::new([]).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "callers");
-        let key = rcgen::KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        let issuer = rcgen::Issuer::new(params, key);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new([]).unwrap();
-        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = params.signed_by(&key, &issuer).unwrap();
-        Authority {
-            pem,
-            certificate: certificate.der().clone(),
-            key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-        }
-    }
-
-    fn client(&self) -> Arc<ClientConfig> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_client_auth_cert(vec![self.certificate.clone()], self.key.clone_key())
-            .unwrap();
-        Arc::new(config)
-    }
-}
-
 #[tokio::test]
 async fn with_client_ca_file_callers_need_a_certificate() {
     let (known, unknown) = (Authority::new(), Authority::new());
@@ -219,7 +200,7 @@ async fn with_client_ca_file_callers_need_a_certificate() {
     let harpd = host.set(&format!("client_ca_file = {file:?}")).start();
 
     let client = known.client();
-    let mut caller = connect(harpd.address, Arc::clone(&client)).await;
+    let mut caller = connect(harpd.address, std::sync::Arc::clone(&client)).await;
     caller.send_line(&request("one", &json!([]))).await;
     assert_eq!(caller.rest().await[1], json!({"result": 1}));
 
@@ -238,15 +219,4 @@ async fn with_client_ca_file_callers_need_a_certificate() {
     let line = json!({"harp": 1, "procedure": "one", "arguments": [], "auth": auth});
     caller.send_line(&line.to_string()).await;
     assert_eq!(caller.rest().await[0]["error"]["type"], "auth_error");
-}
-
-/// Sends a good request and reads the answer, which is to fail.
-async fn refused(caller: &mut crate::host::Caller) -> std::io::Result<String> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let line = request("one", &json!([])) + "\n";
-    caller.stream.write_all(line.as_bytes()).await?;
-    caller.stream.flush().await?;
-    let mut answer = String::new();
-    caller.stream.read_to_string(&mut answer).await?;
-    Ok(answer)
 }
