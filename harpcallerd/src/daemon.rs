@@ -261,9 +261,8 @@ impl Daemon {
         notifier.stopping();
         notifier.extend_stop(stop_grace + longest + 2 * PATIENCE);
         dispatcher.close();
-        let mut listeners = Some(self.listeners);
-        // Whoever comes now waits at the service manager's socket for the next start.
-        listeners.take_if(|listeners| listeners.are_handed_over());
+        let mut listeners = self.listeners;
+        listeners.close_handed_over();
         if timeout(stop_grace, dispatcher.idle()).await.is_err() {
             warn!("calls still running after stop_grace are ended with missing_result");
             dispatcher.interrupt();

@@ -124,7 +124,6 @@ impl InForce {
         config.stream_directory = self.config.stream_directory.clone();
         config.cache_size = self.config.cache_size;
         config.audit = self.config.audit.clone();
-        restart_needed.extend(listeners.change(opened, &config));
         warn_of_any_certificate(&trust);
         self.rules.send_replace(Arc::new(Rules {
             limits: config.execution.clone(),
@@ -134,6 +133,8 @@ impl InForce {
         self.retention.send_replace(config.retention);
         self.access.send_replace(Arc::new(config.access.clone()));
         self.tokens.send_replace(tokens);
+        // Behind the rules that hold for whoever comes in by a new one.
+        restart_needed.extend(listeners.change(opened, &config));
         refresher.configure(config.registry.clone()).await;
         self.config = config;
         info!(

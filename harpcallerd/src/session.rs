@@ -144,6 +144,9 @@ impl<S: Socket> Session<S> {
             () = self.desk.closing.cancelled() => return Ok(Ok(None)),
         };
         let fault = match read {
+            // The store is about to be closed: one request after the other would keep it
+            // open for ever.
+            Ok(Some(_)) if self.desk.closing.is_cancelled() => Fault::shutdown(),
             Ok(Some(line)) => return Ok(decode(line).map(Some)),
             // An error line could be taken for the answer to a request that is on its way.
             Ok(None) | Err(ReadError::Idle) => return Ok(Ok(None)),

@@ -7,6 +7,7 @@ use std::io;
 use harp_proto::{JobId, Json, QueueName};
 use serde::{Serialize, Serializer};
 use serde_json::json;
+use tracing::error;
 
 use super::administrator::Administrator;
 use super::answer;
@@ -168,7 +169,8 @@ pub(super) async fn list_queue(
         let mut page = Vec::new();
         for (id, runs) in jobs {
             // One that is not there any more has been pruned just now.
-            if let Some(mut job) = info(dispatcher, *id).await.map_err(io::Error::other)? {
+            let job = passing_damaged(info(dispatcher, *id).await);
+            if let Some(mut job) = job.map_err(io::Error::other)? {
                 job.running = Some(*runs);
                 page.push(job);
             }
@@ -179,6 +181,17 @@ pub(super) async fn list_queue(
     }
     text.extend_from_slice(b"]}\n");
     administrator.write(&text).await
+}
+
+/// One damaged record keeps no others out of a list.
+fn passing_damaged<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(error @ StoreError::Corrupt { .. }) => {
+            error!(%error, "left out of a list");
+            Ok(None)
+        }
+        read => read,
+    }
 }
 
 fn append(text: &mut Vec<u8>, page: &[JobLine], is_first: &mut bool) {
@@ -241,7 +254,7 @@ impl List<'_> {
             if !self.unlisted.contains(id) {
                 continue;
             }
-            let Some(record) = self.dispatcher.store().job(*id).await? else {
+            let Some(record) = passing_damaged(self.dispatcher.store().job(*id).await)? else {
                 continue;
             };
             if self.all || !matches!(record.stage, Stage::Ended { .. }) {

@@ -2,13 +2,21 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use harp_service::private_file;
-use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
+
+/// How long another daemon that is opening the same socket is waited for, and between two
+/// looks.
+const LOCKING: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Why the administrative socket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +88,7 @@ impl AdminSocket {
         private_file::create_directory(directory).map_err(failed)?;
         check_directory(directory, failed)?;
         // Two that start at once must not take each other's socket for an old one.
-        let lock = fs::File::open(directory).map_err(failed)?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+        let _lock = lock(path, failed)?;
         remove_stale(path, failed)?;
 
         // From its first moment on nobody else can connect.
@@ -106,6 +113,31 @@ impl Drop for AdminSocket {
         if is_ours {
             // One that stays is replaced at the next start.
             let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Locks a private file beside the socket, which nobody else can hold: the directory
+/// itself can be locked by everybody who may read it. It stays when the socket goes, so
+/// that all lock the same file.
+fn lock(path: &Path, failed: impl Fn(io::Error) -> SocketError) -> Result<fs::File, SocketError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(name)
+        .map_err(&failed)?;
+    let give_up = Instant::now() + LOCKING;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK) if Instant::now() < give_up => sleep(LOOK_EVERY),
+            Err(Errno::WOULDBLOCK) => return Err(SocketError::AlreadyRunning(path.to_owned())),
+            Err(error) => return Err(failed(error.into())),
         }
     }
 }
@@ -137,8 +169,8 @@ fn remove_stale(path: &Path, failed: impl Fn(io::Error) -> SocketError) -> Resul
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(SocketError::AlreadyRunning(path.to_owned())),
+    match probe(path) {
+        Ok(()) => Err(SocketError::AlreadyRunning(path.to_owned())),
         // Nobody has it open.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(failed)
@@ -150,6 +182,13 @@ fn remove_stale(path: &Path, failed: impl Fn(io::Error) -> SocketError) -> Resul
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Connects without waiting: to a socket whose backlog is full, a connection waits as
+/// long as its daemon does.
+fn probe(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.connect(&SockAddr::unix(path)?)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use harpcallerd::admin::request::AdminRequest;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::Pid;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -67,6 +69,12 @@ impl Control {
                 path.display()
             )
         })
+    }
+
+    /// The daemon's process as it is called here; `None` if it cannot be seen.
+    pub(super) fn peer(&self) -> Option<Pid> {
+        let credentials = socket_peercred(self.socket.get_ref()).ok()?;
+        Some(credentials.pid)
     }
 
     /// Sends a request.

@@ -15,7 +15,7 @@ use super::control::{Control, Reply, read};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(socket: &Path, wait: bool, timeout: Option<u64>) -> Done {
-    let give_up = timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let give_up = super::stop::give_up(timeout);
     let runs = match wait {
         true => wait_for(socket, give_up)?,
         false => match Control::find(socket)? {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use harpcallerd::admin::request::AdminRequest;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::Done;
 use super::control::Control;
@@ -32,14 +32,23 @@ fn end(
     timeout: Option<u64>,
     print_pid: bool,
 ) -> Done {
-    let give_up = timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let reply = control.ask_for(request)?;
-    let pid = reply.pid.context("the daemon's answer has no process id")?;
+    let give_up = give_up(timeout);
+    if let Some(give_up) = give_up {
+        control.wait_at_most(give_up.saturating_duration_since(Instant::now()))?;
+    }
+    let pid = match control.ask_for(request) {
+        Ok(reply) => reply.pid.context("the daemon's answer has no process id")?,
+        Err(error) if is_over(&error) => bail!(
+            "the daemon has not answered within {} s",
+            timeout.unwrap_or_default()
+        ),
+        Err(error) => return Err(error),
+    };
     if print_pid {
         println!("{pid}");
     }
     // Opened while the daemon is sure to live, so that it is this process and no other.
-    let process = process(&pid);
+    let process = process(&control, &pid);
     let has_ended = connection_ends(&mut control, give_up)?
         && process.is_none_or(|process| process_ends(&process, give_up));
     if !has_ended {
@@ -49,6 +58,18 @@ fn end(
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// When to give up; never, if that is too far away for a clock.
+pub(super) fn give_up(timeout: Option<u64>) -> Option<Instant> {
+    Instant::now().checked_add(Duration::from_secs(timeout?))
+}
+
+/// True if the wait for a reply took too long.
+fn is_over(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Waits until the daemon has closed the connection, which it does when it ends.
@@ -65,10 +86,12 @@ fn connection_ends(control: &mut Control, give_up: Option<Instant>) -> anyhow::R
 }
 
 /// The daemon's process; `None` if it cannot be seen from here, as through the wall of a
-/// container.
-fn process(pid: &str) -> Option<OwnedFd> {
-    let pid = Pid::from_raw(pid.parse().ok()?)?;
-    pidfd_open(pid, PidfdFlags::empty()).ok()
+/// container, where it has another number, or none.
+fn process(control: &Control, pid: &str) -> Option<OwnedFd> {
+    let peer = control.peer()?;
+    let is_the_same = pid.parse() == Ok(peer.as_raw_nonzero().get());
+    is_the_same.then_some(())?;
+    pidfd_open(peer, PidfdFlags::empty()).ok()
 }
 
 /// Waits until the process is gone: what it had open is free then.

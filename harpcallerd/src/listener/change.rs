@@ -45,6 +45,20 @@ struct Open {
 }
 
 impl Origin {
+    /// True if both want the same address or path, whatever their other settings: one of
+    /// them can be open at a time.
+    fn is_at_the_place_of(&self, other: &Origin) -> bool {
+        match (self.place(), other.place()) {
+            (Some(ListenerPlace::Address(one)), Some(ListenerPlace::Address(other))) => {
+                one == other
+            }
+            (Some(ListenerPlace::Path(one)), Some(ListenerPlace::Path(other))) => {
+                one.path == other.path
+            }
+            _ => false,
+        }
+    }
+
     fn place(&self) -> Option<&ListenerPlace> {
         match self {
             Origin::Configured(settings) => Some(&settings.place),
@@ -91,8 +105,7 @@ impl Opened {
                 continue;
             };
             // One at the same place keeps its settings until a restart.
-            let is_there = |other: &&Origin| other.place() == origin.place();
-            if !there.iter().any(is_there) {
+            if !there.iter().any(|open| open.is_at_the_place_of(origin)) {
                 let listeners = Listener::open(settings).await?;
                 opened.0.push((origin.clone(), listeners));
             }
@@ -131,8 +144,11 @@ impl Listeners {
         self.accept_from(opened);
         let wanted = wanted(config, self.are_handed_over());
         let is_wanted = |open: &Open| {
-            let place = open.origin.place();
-            place.is_none() || wanted.iter().any(|wanted| wanted.place() == place)
+            let origin = &open.origin;
+            *origin == Origin::HandedOver
+                || wanted
+                    .iter()
+                    .any(|wanted| wanted.is_at_the_place_of(origin))
         };
         for open in self.open.extract_if(.., |open| !is_wanted(open)) {
             info!(address = open.name, "no longer listening");
@@ -155,6 +171,12 @@ impl Listeners {
         self.open
             .iter()
             .any(|open| open.origin == Origin::HandedOver)
+    }
+
+    /// Closes the sockets that the service manager has as well: whoever connects from now
+    /// on waits there for the next start.
+    pub fn close_handed_over(&mut self) {
+        self.open.retain(|open| open.origin != Origin::HandedOver);
     }
 
     fn accept_from(&mut self, opened: Opened) {

@@ -126,7 +126,9 @@ fn remove_stale(path: &Path) -> io::Result<()> {
             io::ErrorKind::AddrInUse,
             "another process listens there",
         )),
-        Err(_) => fs::remove_file(path),
+        // Nobody has it open.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) => Err(error),
     }
 }
 
