@@ -277,8 +277,11 @@ impl Dispatcher {
                     self.recorded(admitted);
                     return;
                 }
-                Err(StoreError::UnknownOutcome(_) | StoreError::Unavailable(_)) => {}
-                Ok(_) | Err(_) => return self.forget(&admitted.live),
+                Ok(Submitted::Before(_) | Submitted::KeyTaken)
+                | Err(StoreError::Refused { .. }) => return self.forget(&admitted.live),
+                Err(StoreError::Closed) => return,
+                // It may still be on disk, also where that cannot be read.
+                Err(_) => {}
             }
         }
     }

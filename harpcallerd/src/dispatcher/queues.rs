@@ -42,8 +42,9 @@ impl Dispatcher {
         }
         info!(queue = %name, running = running.len(), waiting = waiting.len(), "queue cancelled");
         let dispatcher = Arc::clone(self);
+        let unstarted = waiting.clone();
         let ending = self.tasks.spawn(async move {
-            for jobs in waiting.chunks(ENDS_AT_ONCE) {
+            for jobs in unstarted.chunks(ENDS_AT_ONCE) {
                 let ends = jobs
                     .iter()
                     .map(|live| dispatcher.end_unstarted(live, Outcome::Cancelled));
@@ -51,11 +52,17 @@ impl Dispatcher {
             }
         });
         let unrecorded = || Fault::unreadable("the end of a job cannot be recorded at present");
-        ending.await.map_err(|_| unrecorded())?;
-        for live in running {
-            live.ended_or_unrecorded().await.ok_or_else(unrecorded)?;
+        let ended = async {
+            for live in waiting.iter().chain(&running) {
+                live.ended_or_unrecorded().await.ok_or_else(unrecorded)?;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            ended = ended => ended,
+            // A fault of this program; otherwise the ends say more.
+            Err(_) = ending => Err(unrecorded()),
         }
-        Ok(())
     }
 
     /// Takes out all jobs that wait. Returns those that run, and those.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatcher::Dispatcher;
 use crate::jobs::{LiveJob, Progress, TailSegment};
 use crate::packet_lines;
+use crate::segment::Segment;
 use crate::store::{Store, StoreError};
 
 /// Bytes of lines that are written at once, unless one packet is longer.
@@ -254,15 +255,24 @@ impl PacketStream {
         let (store, id, timestamps) = (self.store.clone(), self.id, self.timestamps);
         let read = tokio::spawn(async move {
             let segments = store.segments(id, from, BATCH).await?;
-            let mut lines = BytesMut::new();
-            let mut next = from;
-            for segment in segments {
-                next = packet_lines::write(&mut lines, &segment, next, end, timestamps);
-            }
-            Ok((lines.freeze(), next))
+            Ok(lines_of(&segments, from, end, timestamps))
         });
         Ahead { from, read }
     }
+}
+
+/// The packets of these segments from number `from` up to, not including, `end`, as far
+/// as none is missing, and the number after the last.
+fn lines_of(segments: &[Segment], from: u64, end: u64, timestamps: bool) -> (Bytes, u64) {
+    let mut lines = BytesMut::new();
+    let mut next = from;
+    for segment in segments {
+        if segment.first() > next {
+            break;
+        }
+        next = packet_lines::write(&mut lines, segment, next, end, timestamps);
+    }
+    (lines.freeze(), next)
 }
 
 impl Source {
@@ -287,5 +297,28 @@ impl Source {
             Source::Live(_, watch) => drop(watch.changed().await),
             Source::Ended(_) => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::SegmentBuilder;
+
+    fn segment(first: u64) -> Segment {
+        let mut builder = SegmentBuilder::new(first);
+        builder.push(1, b"0");
+        builder.push(1, b"0");
+        builder.finish()
+    }
+
+    #[test]
+    fn lines_stop_before_a_packet_that_is_missing() {
+        let segments = [segment(0), segment(2), segment(6)];
+        let (lines, next) = lines_of(&segments, 1, 8, false);
+        assert_eq!(next, 4);
+        assert_eq!(lines.iter().filter(|&&byte| byte == b'\n').count(), 3);
+        // None at all where the next one is missing.
+        assert_eq!(lines_of(&segments[1..], 1, 8, false), (Bytes::new(), 1));
     }
 }

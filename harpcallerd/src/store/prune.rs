@@ -14,7 +14,7 @@ use super::contents::{Contents, entry_size};
 use super::error::StoreError;
 use super::layout::{self, Table};
 use super::round::{BATCH, Done, Round, Trouble};
-use super::sled::{Engine, EngineError};
+use super::sled::Engine;
 
 /// Which ended jobs are kept. The oldest go first, by the time of their submission, as
 /// long as any limit is exceeded. Live jobs, and those whose place in a queue is kept,
@@ -66,7 +66,6 @@ pub(crate) fn candidates(
         return Ok(jobs);
     }
     let (from, to) = Table::Ends.bounds();
-    let mut failure = None;
     engine.scan(&from, &to, |key, _| {
         let Some(id) = layout::job_of(key) else {
             return ControlFlow::Continue(());
@@ -76,14 +75,11 @@ pub(crate) fn candidates(
         }
         match engine.contains(&Table::Places.key(id)) {
             Ok(true) => ControlFlow::Continue(()),
-            Ok(false) => take(&mut jobs, key),
-            Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
-            }
+            // What cannot be read is told by the writer, which goes on behind it.
+            Ok(false) | Err(_) => take(&mut jobs, key),
         }
     })?;
-    failure.map_or(Ok(jobs), |error: EngineError| Err(error.into()))
+    Ok(jobs)
 }
 
 fn take(jobs: &mut Vec<JobId>, key: &[u8]) -> ControlFlow<()> {
@@ -115,7 +111,17 @@ impl Round<'_> {
         let mut pruned = 0;
         let mut room = BATCH;
         for &id in jobs {
-            match self.prune_job(id, keep, room)? {
+            let fate = self
+                .prune_job(id, keep, room)
+                .or_else(|trouble| match trouble {
+                    // Nothing was changed, and those behind it can go.
+                    Trouble::Refused(error) => {
+                        tracing::warn!(job = %id, %error, "an ended job cannot be pruned");
+                        Ok(Fate::Stays)
+                    }
+                    failed => Err(failed),
+                });
+            match fate? {
                 Fate::Gone(entries) => {
                     pruned += 1;
                     room = room.saturating_sub(entries);
@@ -141,9 +147,12 @@ impl Round<'_> {
             if !self.may_go(id)? {
                 return Ok(Fate::Stays);
             }
+        }
+        // All is read before anything is changed: the job goes or stays as a whole.
+        let rest = self.entries_behind(id, room)?;
+        if !is_rest {
             self.forget(id)?;
         }
-        let rest = self.entries_behind(id, room)?;
         let is_all = rest.len() < room;
         // The call, the end and the note too.
         let entries = rest.len() + 3;
@@ -174,14 +183,18 @@ impl Round<'_> {
     /// Removes what makes the job known: after this there is no such job. Whatever else
     /// refers to a job by its id has to be removed here too.
     fn forget(&mut self, id: JobId) -> Result<(), StoreError> {
-        self.free_key(id)?;
+        let mut entries = Vec::new();
         for table in [Table::Calls, Table::Ends] {
             let key = table.key(id);
             if let Some(entry) = self.engine.get(&key)? {
-                let size = entry_size(&key, entry.len());
-                self.contents.bytes = self.contents.bytes.saturating_sub(size);
-                self.batch.remove(&key);
+                entries.push((key, entry_size(&key, entry.len())));
             }
+        }
+        // The last that reads, and the first that changes something.
+        self.free_key(id)?;
+        for (key, size) in entries {
+            self.contents.bytes = self.contents.bytes.saturating_sub(size);
+            self.batch.remove(&key);
         }
         self.contents.ended = self.contents.ended.saturating_sub(1);
         Ok(())
