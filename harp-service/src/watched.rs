@@ -61,6 +61,12 @@ impl Watched {
         self.is_settled = settled;
         changed
     }
+
+    /// Has the files read at the next look, whatever they look like then. To be called when
+    /// reading them failed, which need not be their fault: a change would be missed for good.
+    pub fn look_again(&mut self) {
+        self.is_settled = false;
+    }
 }
 
 impl Stamp {
@@ -101,5 +107,16 @@ mod tests {
         assert!(watched.has_changed(), "written within the same moment");
         std::fs::remove_file(&file).unwrap();
         assert!(watched.has_changed(), "gone");
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("missing");
+        let mut watched = Watched::new([file.as_path()]);
+        assert!(!watched.has_changed());
+        watched.look_again();
+        assert!(watched.has_changed());
+        assert!(!watched.has_changed(), "once");
     }
 }

@@ -35,6 +35,8 @@ pub struct TokensFile {
 struct State {
     watched: Watched,
     tokens: Tokens,
+    /// What was told about the file since it was good.
+    complaint: Option<String>,
 }
 
 /// Hashes by the names of their owners.
@@ -69,7 +71,11 @@ impl TokensFile {
         let tokens = Tokens::read(path)?;
         Ok(TokensFile {
             path: path.to_owned(),
-            state: Mutex::new(State { watched, tokens }),
+            state: Mutex::new(State {
+                watched,
+                tokens,
+                complaint: None,
+            }),
         })
     }
 
@@ -84,15 +90,23 @@ impl TokensFile {
                         info!(tokens = tokens.0.len(), "tokens file read again");
                     }
                     state.tokens = tokens;
+                    state.complaint = None;
                 }
                 Err(TokensError::Unreadable { source, .. })
                     if source.kind() == std::io::ErrorKind::NotFound =>
                 {
                     warn!(file = %self.path.display(), "the tokens file is gone, no token is valid");
                     state.tokens = Tokens::default();
+                    state.complaint = None;
                 }
                 Err(error) => {
-                    warn!(%error, "tokens file unusable, its last good reading stays in force");
+                    // It may have been no fault of the file, such as too many open ones.
+                    state.watched.look_again();
+                    let complaint = error.to_string();
+                    if state.complaint.as_ref() != Some(&complaint) {
+                        warn!(%error, "tokens file unusable, its last good reading stays in force");
+                        state.complaint = Some(complaint);
+                    }
                 }
             }
         }
