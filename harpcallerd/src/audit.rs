@@ -27,7 +27,7 @@ use file::AuditFile;
 /// Events that wait to be written.
 const MAX_EVENTS: usize = 10_000;
 
-/// Bytes of arguments that wait to be written.
+/// Bytes of events that wait to be written.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Lines that are written at once.
@@ -270,16 +270,33 @@ impl Event {
     /// What it counts against [`MAX_BYTES`].
     fn bytes(&self) -> usize {
         match self {
-            Event::Line(line) | Event::AboutJob(_, line) => {
-                let arguments = line.arguments.as_ref();
-                arguments.map_or(0, |arguments| arguments.as_bytes().len())
-            }
+            Event::Line(line) | Event::AboutJob(_, line) => line.bytes(),
             Event::Reopen(_) | Event::Finish(_) => 0,
         }
     }
 }
 
 impl Line {
+    /// The memory that it takes.
+    fn bytes(&self) -> usize {
+        let texts = [
+            &self.client,
+            &self.peer,
+            &self.error,
+            &self.host,
+            &self.procedure,
+            &self.job,
+            &self.outcome,
+        ];
+        let texts = texts.into_iter().flatten().map(String::len);
+        let values = [&self.queue, &self.arguments];
+        let values = values
+            .into_iter()
+            .flatten()
+            .map(|value| value.as_bytes().len());
+        size_of::<Line>() + texts.sum::<usize>() + values.sum::<usize>()
+    }
+
     fn by(event: &'static str, client: &Client) -> Line {
         Line {
             time: clock::now(),
@@ -355,16 +372,17 @@ async fn write_down(
     }
 }
 
+/// Writes the lines, after one that says how many are missing before them, if any are.
 async fn flush(
     file: AuditFile,
     text: &mut Vec<u8>,
     lines: &mut u64,
     waiting: &Waiting,
 ) -> AuditFile {
-    if text.is_empty() {
+    let lost = waiting.lost.swap(0, Ordering::Relaxed);
+    if text.is_empty() && lost == 0 {
         return file;
     }
-    let lost = waiting.lost.swap(0, Ordering::Relaxed);
     let mut batch = Vec::new();
     if lost > 0 {
         Line {
@@ -392,6 +410,38 @@ async fn flush(
 mod tests {
     use super::*;
     use crate::identity::{Identity, Peer};
+
+    #[tokio::test]
+    async fn a_loss_is_told_though_no_line_follows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let file = AuditFile::open(&path).unwrap();
+        let waiting = Waiting::default();
+        waiting.lost.store(3, Ordering::Relaxed);
+        let file = flush(file, &mut Vec::new(), &mut 0, &waiting).await;
+        flush(file, &mut Vec::new(), &mut 0, &waiting).await;
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(written.lines().count(), 1, "{written}");
+        assert!(
+            written.contains(r#""event":"lost","lines":3}"#),
+            "{written}"
+        );
+    }
+
+    #[test]
+    fn every_text_of_an_event_counts() {
+        let long = || Some("x".repeat(1000));
+        let json = || long().map(|text| format!("\"{text}\"").parse().unwrap());
+        let line = Line {
+            host: long(),
+            procedure: long(),
+            client: long(),
+            queue: json(),
+            arguments: json(),
+            ..Line::default()
+        };
+        assert!(Event::Line(Box::new(line)).bytes() >= 5000);
+    }
 
     #[test]
     fn a_line_has_what_is_known_and_no_more() {
