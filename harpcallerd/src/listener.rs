@@ -7,6 +7,7 @@ mod settings;
 mod tls;
 mod unix;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, info_span, warn};
 
 use crate::config::ClientLimits;
 use crate::identity::{Client, Identity, Peer};
@@ -39,6 +40,9 @@ const REFUSAL: Duration = Duration::from_secs(1);
 
 /// Clients that are being told so at once.
 const REFUSALS: usize = 64;
+
+/// Names of users that are being looked up at once, each in a thread that blocks.
+static LOOK_UPS: Semaphore = Semaphore::const_new(16);
 
 /// An open listening socket, and what is asked of who connects to it.
 #[derive(Debug)]
@@ -236,20 +240,42 @@ impl Hall {
                 }
             }
             Arrival::Local(socket) => {
-                client.identity = local_identity(client.peer).await;
-                serve(socket, client, self.desk).await;
+                let found = tokio::select! {
+                    found = timeout(limits.handshake_timeout, local_identity(client.peer)) => found,
+                    () = self.desk.closing.cancelled() => return,
+                };
+                match found {
+                    Ok(Ok(identity)) => {
+                        client.identity = identity;
+                        serve(socket, client, self.desk).await;
+                    }
+                    // Under another name it would have rights that are not its own.
+                    Ok(Err(error)) => {
+                        warn!(peer = %client.peer, %error, "the user's name cannot be found out, connection closed");
+                    }
+                    Err(_) => {
+                        warn!(peer = %client.peer, "finding out the user's name took too long, connection closed");
+                    }
+                }
             }
         }
     }
 }
 
-/// The user behind a Unix socket. Looking up the name can mean asking a server.
-async fn local_identity(peer: Peer) -> Option<Identity> {
+/// The user behind a Unix socket. Looking up the name can mean asking a server: it takes
+/// as long as that does, or as those before it.
+async fn local_identity(peer: Peer) -> io::Result<Option<Identity>> {
     let Peer::Local { uid, .. } = peer else {
-        return None;
+        return Ok(None);
     };
-    let looking = tokio::task::spawn_blocking(move || unix::identity(uid));
-    looking.await.ok()
+    let place = LOOK_UPS.acquire().await.map_err(io::Error::other)?;
+    let looking = tokio::task::spawn_blocking(move || {
+        let identity = unix::identity(uid);
+        // Not before: a thread that hangs goes on when nobody waits for it any more.
+        drop(place);
+        identity
+    });
+    looking.await.map_err(io::Error::other)?.map(Some)
 }
 
 impl Arrival {

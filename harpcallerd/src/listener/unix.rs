@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{UnixListener, UnixStream};
@@ -99,14 +100,22 @@ pub(super) fn peer(stream: &UnixStream) -> io::Result<Peer> {
     })
 }
 
-/// The identity of a user. Blocks while its name is looked up.
-#[must_use]
-pub(super) fn identity(uid: u32) -> Identity {
-    match User::from_uid(Uid::from_raw(uid)) {
-        Ok(Some(user)) => Identity::of_user(&user.name),
-        // One without a name, or whose name cannot be found out at present.
-        Ok(None) | Err(_) => Identity::of_user(&uid.to_string()),
-    }
+/// The identity of a user: by its number if it has no name. Blocks while the name is looked
+/// up.
+///
+/// # Errors
+///
+/// If it cannot be found out at present whether the user has a name.
+pub(super) fn identity(uid: u32) -> io::Result<Identity> {
+    let found = User::from_uid(Uid::from_raw(uid));
+    named(uid, found.map(|user| user.map(|user| user.name)))
+}
+
+fn named(uid: u32, found: Result<Option<String>, Errno>) -> io::Result<Identity> {
+    Ok(match found? {
+        Some(name) => Identity::of_user(&name),
+        None => Identity::of_user(&uid.to_string()),
+    })
 }
 
 fn remove_stale(path: &Path) -> io::Result<()> {
@@ -163,6 +172,14 @@ mod tests {
             owner: None,
             group: None,
         }
+    }
+
+    #[test]
+    fn a_failed_look_up_makes_no_other_identity() {
+        let name = |found| named(7, found).map(|identity| identity.as_str().to_owned());
+        assert_eq!(name(Ok(Some("alice".to_owned()))).unwrap(), "uid:alice");
+        assert_eq!(name(Ok(None)).unwrap(), "uid:7");
+        assert!(name(Err(Errno::EMFILE)).is_err());
     }
 
     #[tokio::test]
