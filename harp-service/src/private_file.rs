@@ -6,7 +6,15 @@
 use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// A file that is written bit by bit, and takes its place when it is whole: see [`write`].
+/// Dropped before, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Replacement {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+}
 
 /// Replaces a file's content in one step: at any moment, a power cut included, the file
 /// is the old one or the new one, whole. Nobody but its owner can read it.
@@ -37,12 +45,8 @@ fn try_write(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn replace(path: &Path, content: &[u8], like: Option<&Metadata>) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // Made with mode 0600, and removed again should anything fail before it is renamed.
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut new = Replacement::prepare(path)?;
+    let file = &mut new.file;
     file.write_all(content)?;
     if let Some(like) = like {
         // The owner first: to change it afterwards could take away special modes, and
@@ -53,9 +57,63 @@ fn replace(path: &Path, content: &[u8], like: Option<&Metadata>) -> io::Result<(
         }
         file.as_file().set_permissions(like.permissions())?;
     }
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    File::open(directory)?.sync_all()
+    new.put_in_place()
+}
+
+impl Replacement {
+    /// Begins a file that is to be at `path` once it is whole. What is there stays until
+    /// then.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, with the path in the message.
+    pub fn begin(path: &Path) -> io::Result<Replacement> {
+        Replacement::prepare(path).map_err(|error| named(path, "write", &error))
+    }
+
+    /// Puts the file in its place, for good once this has returned.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, with the path in the message; what was there still is, unless
+    /// it is the directory that could not be synced.
+    pub fn finish(self) -> io::Result<()> {
+        let path = self.path.clone();
+        self.put_in_place()
+            .map_err(|error| named(&path, "write", &error))
+    }
+
+    fn prepare(path: &Path) -> io::Result<Replacement> {
+        // Made with mode 0600, and removed again should anything fail before it is renamed.
+        let file = tempfile::NamedTempFile::new_in(directory_of(path))?;
+        Ok(Replacement {
+            file,
+            path: path.to_owned(),
+        })
+    }
+
+    fn put_in_place(self) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file.persist(&self.path).map_err(|error| error.error)?;
+        File::open(directory_of(&self.path))?.sync_all()
+    }
+}
+
+impl Write for Replacement {
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        self.file.write(content)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Makes a directory that only its owner may enter, and those above it that are missing.
@@ -125,6 +183,22 @@ mod tests {
             let found = std::fs::metadata(&file).unwrap();
             assert_eq!((found.uid(), found.gid()), (12, 34));
         }
+    }
+
+    #[test]
+    fn a_file_that_is_not_finished_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("f");
+        let mut new = Replacement::begin(&file).unwrap();
+        new.write_all(b"half").unwrap();
+        drop(new);
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+        let mut new = Replacement::begin(&file).unwrap();
+        new.write_all(b"whole").unwrap();
+        new.finish().unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"whole");
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
+        assert_eq!(mode(&file), 0o600);
     }
 
     #[test]

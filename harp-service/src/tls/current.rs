@@ -104,6 +104,8 @@ impl State {
                 self.complaint = None;
             }
             Err(error) => {
+                // It may have been no fault of the files, such as too many open ones.
+                self.watched.look_again();
                 let complaint = error.to_string();
                 if self.complaint.as_ref() != Some(&complaint) {
                     warn!(%error, "the listener's certificate is unusable, the last good one stays in force");

@@ -14,6 +14,7 @@ use harpcallerd::hosts::{self, Host};
 use tokio::time::Instant;
 
 use super::Done;
+use super::output::say;
 
 /// Hosts that are connected to at once.
 const AT_ONCE: usize = 64;
@@ -21,9 +22,9 @@ const AT_ONCE: usize = 64;
 pub(crate) fn run(file: &Path, with_hosts: bool) -> Done {
     let (config, warnings) = Config::read(file)?;
     for warning in warnings {
-        println!("warning: {warning}");
+        say(format_args!("warning: {warning}"))?;
     }
-    println!("{}: good", file.display());
+    say(format_args!("{}: good", file.display()))?;
     if !with_hosts {
         return Ok(ExitCode::SUCCESS);
     }
@@ -38,10 +39,8 @@ pub(crate) fn run(file: &Path, with_hosts: bool) -> Done {
 async fn check_hosts(config: &Config) -> Done {
     let trust = Trust::new(config.trust.clone())?;
     if trust.accepts_anything() {
-        println!(
-            "warning: neither ca_file nor known_certs_file is set: \
-             any host's certificate is accepted"
-        );
+        say("warning: neither ca_file nor known_certs_file is set: \
+             any host's certificate is accepted")?;
     }
     let registry = hosts::ask_script(&config.registry).await?;
     let mut hosts: Vec<_> = registry.into_iter().collect();
@@ -56,14 +55,14 @@ async fn check_hosts(config: &Config) -> Done {
     let mut failed = 0;
     while let Some(outcome) = failures.next().await {
         if let Err(complaint) = outcome {
-            println!("{complaint}");
+            say(complaint)?;
             failed += 1;
         }
     }
-    println!(
+    say(format_args!(
         "{} of {all} hosts can be reached and are trusted",
         all - failed
-    );
+    ))?;
     Ok(match failed {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,

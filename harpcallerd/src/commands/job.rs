@@ -9,7 +9,7 @@ use harpcallerd::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::Control;
-use super::output::{Columns, Job, print};
+use super::output::{Columns, Job, note, print};
 
 pub(crate) fn info(socket: &Path, job: &str) -> Done {
     let reply = Control::connect(socket)?.ask_for(&AdminRequest::JobInfo { job: id(job) })?;
@@ -20,7 +20,7 @@ pub(crate) fn info(socket: &Path, job: &str) -> Done {
 pub(crate) fn cancel(socket: &Path, job: &str) -> Done {
     let reply = Control::connect(socket)?.ask_for(&AdminRequest::CancelJob { job: id(job) })?;
     if reply.cancelled == Some(false) {
-        eprintln!("harpcallerd: the job had ended before");
+        note("harpcallerd: the job had ended before");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
-//! Printing lists.
+//! Printing.
 
+use std::fmt::Display;
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::process::ExitCode;
 
@@ -74,6 +75,16 @@ impl Output {
     }
 }
 
+/// Prints a line of what a command does. A reader that has seen enough stops nothing.
+pub(super) fn say(line: impl Display) -> io::Result<()> {
+    heard(writeln!(io::stdout(), "{line}"))
+}
+
+/// The same on standard error, where a failure cannot be told to anybody.
+pub(super) fn note(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Prints these lines.
 pub(super) fn print(lines: &[impl AsRef<str>]) -> Done {
     let mut output = Output::new();
@@ -86,8 +97,13 @@ pub(super) fn print(lines: &[impl AsRef<str>]) -> Done {
 
 /// A reader that has seen enough, such as head(1), is no failure.
 pub(super) fn finished(printed: io::Result<()>) -> Done {
-    match printed {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    heard(printed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn heard(printed: io::Result<()>) -> io::Result<()> {
+    printed.or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
 }

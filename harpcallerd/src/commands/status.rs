@@ -10,6 +10,7 @@ use harpcallerd::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::{Control, Reply, read};
+use super::output::say;
 
 /// Between two looks whether there is a daemon by now.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -27,10 +28,10 @@ pub(crate) fn run(socket: &Path, wait: bool, timeout: Option<u64>) -> Done {
         },
     };
     if runs {
-        println!("harpcallerd is running");
+        say("harpcallerd is running")?;
         Ok(ExitCode::SUCCESS)
     } else {
-        println!("harpcallerd is stopped");
+        say("harpcallerd is stopped")?;
         Ok(ExitCode::FAILURE)
     }
 }

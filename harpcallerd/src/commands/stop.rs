@@ -13,6 +13,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::Done;
 use super::control::Control;
+use super::output::say;
 
 pub(crate) fn run(socket: &Path, timeout: Option<u64>, print_pid: bool) -> Done {
     // That there is none is what was wanted.
@@ -45,7 +46,7 @@ fn end(
         Err(error) => return Err(error),
     };
     if print_pid {
-        println!("{pid}");
+        say(&pid)?;
     }
     // Opened while the daemon is sure to live, so that it is this process and no other.
     let process = process(&control, &pid);

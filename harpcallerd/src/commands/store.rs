@@ -1,18 +1,22 @@
 //! `check-store`, `export` and `import`: commands that work on the store itself, while no
 //! daemon has it open.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use harp_service::private_file::Replacement;
 use harpcallerd::config::{Config, DEFAULT_PATH};
 use harpcallerd::store::{Store, StoreOptions};
 use harpcallerd::transfer;
+use nix::unistd::{Uid, User};
+use rustix::process::geteuid;
 
 use super::Done;
+use super::output::{note, say};
 
 /// Which store a command works on.
 #[derive(Debug, clap::Args)]
@@ -37,6 +41,9 @@ impl Which {
 /// Reads everything and tells what is wrong, one line a problem.
 pub(crate) fn check(which: Which, repair: bool) -> Done {
     let directory = which.directory()?;
+    refuse_root(&directory, "check-store")?;
+    // A repair goes on to its end even if nobody reads about it any more.
+    let mut printed = Ok(());
     let mut report = |problem: harpcallerd::store::Problem| {
         let job = problem.job.map(|job| format!("job {job}: "));
         let remedy = match (problem.remedy, repair) {
@@ -44,17 +51,21 @@ pub(crate) fn check(which: Which, repair: bool) -> Done {
             (Some(remedy), false) => format!("--repair: {remedy}"),
             (None, _) => "cannot be repaired".to_owned(),
         };
-        println!("{}{} ({remedy})", job.unwrap_or_default(), problem.what);
+        let line = format!("{}{} ({remedy})", job.unwrap_or_default(), problem.what);
+        if printed.is_ok() {
+            printed = say(line);
+        }
     };
     let checked = Store::check(&directory, StoreOptions::default(), repair, &mut report)?;
-    println!(
+    printed?;
+    say(format_args!(
         "{}: {} jobs, {} of them live, {} packets, {} problems",
         directory.display(),
         checked.jobs,
         checked.live,
         checked.packets,
         checked.problems
-    );
+    ))?;
     let left = match repair {
         true => checked.problems - checked.repairable,
         false => checked.problems,
@@ -70,38 +81,29 @@ pub(crate) fn check(which: Which, repair: bool) -> Done {
 
 /// Writes all jobs into a file, or to standard output if that is `-`.
 pub(crate) fn export(which: Which, file: &Path) -> Done {
-    let store = Store::open(&existing(which.directory()?)?, StoreOptions::default())?;
-    let mut problem = |what: String| eprintln!("harpcallerd: {what}");
+    let directory = existing(which.directory()?)?;
+    refuse_root(&directory, "export")?;
+    let file = (file != Path::new("-")).then_some(file);
+    file.map_or(Ok(()), refuse_special)?;
+    let store = Store::open(&directory, StoreOptions::default())?;
+    let mut problem = |what: String| note(format_args!("harpcallerd: {what}"));
     let moved = block_on(async {
-        let moved = if file == Path::new("-") {
-            let (mut out, moved) = transfer::export(&store, io::stdout(), &mut problem).await?;
-            out.flush()?;
+        let moved = if let Some(file) = file {
+            // The file appears under its name when it is whole.
+            let out = BufWriter::new(Replacement::begin(file)?);
+            let (out, moved) = transfer::export(&store, out, &mut problem).await?;
+            let new = out.into_inner().map_err(|error| error.into_error())?;
+            new.finish()?;
             moved
         } else {
-            // The file appears under its name when it is whole.
-            let mut new = file.as_os_str().to_owned();
-            new.push(".new");
-            let new = PathBuf::from(new);
-            let opened = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)
-                .with_context(|| format!("cannot write {}", new.display()))?;
-            let out = BufWriter::new(opened);
-            let (out, moved) = transfer::export(&store, out, &mut problem).await?;
-            out.into_inner()
-                .map_err(|error| error.into_error())?
-                .sync_all()?;
-            std::fs::rename(&new, file)
-                .with_context(|| format!("cannot write {}", file.display()))?;
+            let (mut out, moved) = transfer::export(&store, io::stdout(), &mut problem).await?;
+            out.flush()?;
             moved
         };
         store.close().await;
         anyhow::Ok(moved)
     })??;
-    eprintln!("{} jobs exported", moved.jobs);
+    note(format_args!("{} jobs exported", moved.jobs));
     if moved.others > 0 {
         bail!(
             "of {} jobs something is left out, because it is damaged",
@@ -114,6 +116,7 @@ pub(crate) fn export(which: Which, file: &Path) -> Done {
 /// Takes in the jobs of a file that `export` wrote, or of standard input if that is `-`.
 pub(crate) fn import(which: Which, file: &Path) -> Done {
     let directory = which.directory()?;
+    refuse_root(&directory, "import")?;
     let input: Box<dyn io::Read> = match file == Path::new("-") {
         true => Box::new(io::stdin()),
         false => {
@@ -128,11 +131,57 @@ pub(crate) fn import(which: Which, file: &Path) -> Done {
         moved
     })?
     .with_context(|| format!("cannot import {}", file.display()))?;
-    eprintln!(
+    note(format_args!(
         "{} jobs imported, {} were there already",
         moved.jobs, moved.others
-    );
+    ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses to work as root on a store of another user, or in a place of another user's
+/// where one is to be made: it would leave files that the daemon cannot open.
+fn refuse_root(directory: &Path, command: &str) -> anyhow::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let inside = directory.join("db");
+    let there = [inside.as_path()].into_iter().chain(directory.ancestors());
+    for path in there {
+        let path = match path.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => path,
+        };
+        let Ok(found) = fs::metadata(path) else {
+            continue;
+        };
+        if found.uid() != 0 {
+            let user = User::from_uid(Uid::from_raw(found.uid())).ok().flatten();
+            let user = user.map_or_else(|| found.uid().to_string(), |user| user.name);
+            bail!(
+                "{} belongs to the user {user}, who could not open what root writes there; \
+                 run this as that user: runuser -u {user} -- harpcallerd {command}",
+                path.display()
+            );
+        }
+        // What is above a store's own directory may be anybody's.
+        if path != inside {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to put a file in the place of something else, such as a device.
+fn refuse_special(file: &Path) -> anyhow::Result<()> {
+    match fs::symlink_metadata(file) {
+        Ok(found) if !found.is_file() => bail!(
+            "{} is no regular file and is not replaced; - writes to standard output",
+            file.display()
+        ),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot write {}", file.display())),
+    }
 }
 
 /// A store that is there; it is not made by looking at it.

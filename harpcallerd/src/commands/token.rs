@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use harpcallerd::identity::tokens::NewToken;
 
 use super::Done;
+use super::output::say;
 
 pub(crate) fn run(name: &str) -> Done {
     let made = NewToken::make(name)?;
-    println!("token, for the client alone:");
-    println!("{}", made.token.reveal());
-    println!("line, for the tokens file:");
-    println!("{}", made.line);
+    say("token, for the client alone:")?;
+    say(made.token.reveal())?;
+    say("line, for the tokens file:")?;
+    say(&made.line)?;
     Ok(ExitCode::SUCCESS)
 }
