@@ -63,7 +63,15 @@ pub enum SocketError {
 #[derive(Debug)]
 pub struct AdminSocket {
     path: PathBuf,
-    inode: (u64, u64),
+    file: FileIdentity,
+}
+
+/// What tells a file from another at its path: numbers of inodes are used again, at once
+/// by some file systems.
+type FileIdentity = (u64, u64, i64, i64);
+
+fn identity(file: &fs::Metadata) -> FileIdentity {
+    (file.dev(), file.ino(), file.ctime(), file.ctime_nsec())
 }
 
 impl AdminSocket {
@@ -100,7 +108,7 @@ impl AdminSocket {
         let file = fs::symlink_metadata(path).map_err(failed)?;
         let socket = AdminSocket {
             path: path.to_owned(),
-            inode: (file.dev(), file.ino()),
+            file: identity(&file),
         };
         Ok((socket, listener))
     }
@@ -108,8 +116,8 @@ impl AdminSocket {
 
 impl Drop for AdminSocket {
     fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|file| (file.dev(), file.ino()) == self.inode);
+        let is_ours =
+            fs::symlink_metadata(&self.path).is_ok_and(|file| identity(&file) == self.file);
         if is_ours {
             // One that stays is replaced at the next start.
             let _ = fs::remove_file(&self.path);
