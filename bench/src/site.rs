@@ -115,6 +115,8 @@ impl Site {
         )?;
         let mut command = Command::new(binary("harpcallerd"));
         command
+            .arg("--socket")
+            .arg(self.path("control"))
             .arg("start")
             .arg("--config")
             .arg(self.path("harpcaller.toml"));
