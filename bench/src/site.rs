@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use harp_tests::certificates::Authority;
 use harp_tests::{PASSWORD, USER, binary};
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
@@ -120,7 +120,16 @@ impl Site {
             .arg("start")
             .arg("--config")
             .arg(self.path("harpcaller.toml"));
-        Program::start(command, address)
+        let program = Program::start(command, address)?;
+        // It listens before it serves.
+        let ready = Command::new(binary("harpcallerd"))
+            .arg("--socket")
+            .arg(self.path("control"))
+            .args(["status", "--wait", "--timeout", "60"])
+            .stdout(Stdio::null())
+            .status()?;
+        ensure!(ready.success(), "harpcallerd does not become ready");
+        Ok(program)
     }
 
     /// Starts a reference server of this program.
