@@ -333,7 +333,7 @@ impl Dispatcher {
         let LiveRecord {
             sequence, queue, ..
         } = record;
-        if let Some(outcome) = overdue::overdue(&live) {
+        if let Some(outcome) = job::overdue(&live) {
             let dispatcher = Arc::clone(self);
             self.tasks
                 .spawn(async move { dispatcher.end_unstarted(&live, outcome).await });
@@ -370,9 +370,7 @@ impl Dispatcher {
                 () = tokio::time::sleep_until(until) => {}
                 () = dispatcher.closed.cancelled() => return,
             }
-            if let Err(error) = dispatcher.store.release_place(id).await {
-                warn!(job = %id, %error, "the queue's place will be kept again after the next start");
-            }
+            job::release_place(&dispatcher.store, id).await;
             let next = dispatcher.lineup().queues.leave(&queue.name, id);
             dispatcher.start_promoted(next);
         });
@@ -463,7 +461,7 @@ impl Dispatcher {
                 if let Some(start_by) = live.start_by {
                     self.lineup().deadlines.remove(start_by.by, live.id);
                 }
-                overdue::overdue(&live)
+                job::overdue(&live)
             }
         };
         let job = async move {

@@ -8,7 +8,9 @@
 mod bounds;
 mod failures;
 mod output;
+mod place;
 mod recording;
+mod unstarted;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -33,8 +35,11 @@ use bounds::Bounds;
 use output::Output;
 use recording::Recording;
 
-pub(crate) use failures::{missing_result, not_started, storage as storage_failure};
+pub(crate) use failures::{missing_result, storage as storage_failure};
 pub use output::{OutputLimits, OutputPolicy};
+pub(crate) use place::release as release_place;
+use unstarted::Unstarted;
+pub(crate) use unstarted::overdue;
 
 /// The limits of every execution (daemon specification, configuration).
 #[derive(Debug, Clone)]
@@ -152,13 +157,11 @@ impl Runner {
     }
 
     async fn live(&self, live: &LiveJob, start: Start, jobs: &Jobs) {
-        if matches!(start, Start::ToRecord) {
-            // It goes on waiting while its start could not be recorded.
-            tokio::select! {
-                _ = self.store.writable() => {}
-                () = live.cancel_requested() => {}
-                () = self.interrupt.cancelled() => {}
-            }
+        // It goes on waiting while its start could not be recorded.
+        if matches!(start, Start::ToRecord)
+            && let Err(unstarted) = self.start_recordable(live).await
+        {
+            return self.not_started(live, unstarted, jobs).await;
         }
         let begun = Instant::now();
         let execution = match self.begin(live, start, begun).await {
@@ -173,6 +176,24 @@ impl Runner {
             }
         };
         self.complete(execution, begun, jobs).await;
+    }
+
+    /// Waits until the start of a job can be recorded, as long as the job may wait.
+    async fn start_recordable(&self, live: &LiveJob) -> Result<(), Unstarted> {
+        unstarted::wait(live, &self.interrupt, self.store.writable()).await
+    }
+
+    async fn not_started(&self, live: &LiveJob, unstarted: Unstarted, jobs: &Jobs) {
+        let Unstarted::Ended(outcome) = unstarted else {
+            return debug!("the job waits for the next start");
+        };
+        info!(outcome = outcome.name(), "job ended before its start");
+        let end = End {
+            started: None,
+            packets: 0,
+            outcome,
+        };
+        self.end_waiting(live, end, jobs).await;
     }
 
     async fn begin<'r>(
@@ -218,7 +239,10 @@ impl Runner {
     async fn complete(&self, mut execution: Execution<'_>, begun: Instant, jobs: &Jobs) {
         let live = execution.live;
         let mut connection = None;
-        let outcome = execution.execute(begun, &mut connection).await;
+        let outcome = match execution.execute(begun, &mut connection).await {
+            Ok(outcome) => outcome,
+            Err(unstarted) => return self.not_started(live, unstarted, jobs).await,
+        };
         info!(
             outcome = outcome.name(),
             seconds = begun.elapsed().as_secs_f32(),
@@ -258,10 +282,8 @@ impl Runner {
         // Without an answer in time there is nothing more to wait for.
         let host = timeout_at(done_by, call.cancel()).await;
         live.announce_host(host.unwrap_or(Cancel::Unconfirmed));
-        if live.queue.is_some()
-            && let Err(error) = self.store.release_place(live.id).await
-        {
-            warn!(%error, "the queue's place will be kept for slot_grace after the next start");
+        if live.queue.is_some() {
+            release_place(&self.store, live.id).await;
         }
     }
 
@@ -307,6 +329,11 @@ impl Runner {
                         Finished::Before(stored) => stored.outcome,
                     });
                 }
+                // An attempt of unknown outcome had succeeded, and the job is pruned.
+                Err(StoreError::NotLive(_)) => {
+                    packets.all_stored(live);
+                    return Some(record.outcome);
+                }
                 Err(error) => error,
             };
             live.announce_unrecorded();
@@ -321,9 +348,13 @@ impl Runner {
                 stored = again => stored,
                 () = self.interrupt.cancelled() => return None,
             };
-            if let Err(error) = stored {
-                error!(job = %live.id, %error, "packets of the job are lost");
-                record.packets = packets.count();
+            match stored {
+                // Had the end come to the disk before, so have the packets.
+                Ok(()) | Err(StoreError::NotLive(_)) => {}
+                Err(error) => {
+                    error!(job = %live.id, %error, "packets of the job are lost");
+                    record.packets = packets.count();
+                }
             }
             pause = (pause * 2).min(Duration::from_secs(5));
         }
@@ -350,36 +381,40 @@ impl Runner {
 
 impl Execution<'_> {
     /// The call to the host, up to what ends the job. A host that may still be busy with
-    /// it afterwards is left in `connection`.
-    async fn execute(&mut self, begun: Instant, connection: &mut Option<HostCall>) -> Outcome {
+    /// it afterwards is left in `connection`. An error if the job has not started.
+    async fn execute(
+        &mut self,
+        begun: Instant,
+        connection: &mut Option<HostCall>,
+    ) -> Result<Outcome, Unstarted> {
         let Some(host) = self.runner.hosts.get(&self.call.host) else {
-            return Outcome::Error(failures::unknown_host(&self.call.host));
+            let failure = failures::unknown_host(&self.call.host);
+            return Ok(Outcome::Error(failure));
         };
         let mut begun = begun;
         let mut call = loop {
             match self.send(begun, &host).await {
                 Ok(call) => break call,
-                Err(Unsent::For(outcome)) => return outcome,
+                Err(Unsent::For(outcome)) => return Ok(outcome),
                 Err(Unsent::Unrecorded) => {}
             }
-            // The job has not started, so it may wait.
-            tokio::select! {
-                biased;
-                outcome = self.bounds.cut_short(None) => return outcome,
-                _ = self.runner.store.writable() => begun = Instant::now(),
-            }
+            // The job has not started, so it may wait, and its limits do not count yet.
+            self.runner.start_recordable(self.live).await?;
+            begun = Instant::now();
+            self.bounds.begin_again(begun);
+            self.started = clock::now().max(self.live.submitted);
         };
         let end = match self.acknowledged(begun, &mut call).await {
             Ok(()) => self.receive(&mut call).await,
             Err(end) => Err(end),
         };
-        match end {
+        Ok(match end {
             Ok(outcome) | Err(Ending::ByHost(outcome)) => outcome,
             Err(Ending::ByUs(outcome)) => {
                 *connection = Some(call);
                 outcome
             }
-        }
+        })
     }
 
     /// Connects while the start is being recorded, then sends the request.

@@ -28,7 +28,7 @@ impl Dispatcher {
             }
             let due = self.lineup().deadlines.take_due(Instant::now());
             for live in due.into_iter().filter_map(|id| self.jobs.get(id)) {
-                if let Some(outcome) = overdue(&live) {
+                if let Some(outcome) = job::overdue(&live) {
                     self.end_if_waiting(&live, outcome);
                 }
             }
@@ -53,11 +53,4 @@ impl Dispatcher {
         };
         self.runner.end_waiting(live, end, &self.jobs).await;
     }
-}
-
-/// How a job ends that has not started by now; `None` if it still may.
-pub(super) fn overdue(live: &LiveJob) -> Option<Outcome> {
-    let start_by = live.start_by?;
-    let is_over = start_by.by <= Instant::now();
-    is_over.then(|| Outcome::Error(job::not_started(start_by.seconds)))
 }

@@ -47,11 +47,15 @@ impl<'r> Bounds<'r> {
         Bounds {
             live,
             interrupt,
-            // Beyond what the clock can hold is no limit.
-            end_by: begun.checked_add(longest).unwrap_or(begun + ENDLESS),
+            end_by: end_by(begun, longest),
             longest,
             silence: seconds(call.timeout).unwrap_or(limits.default_timeout),
         }
+    }
+
+    /// The execution begins only now.
+    pub(super) fn begin_again(&mut self, begun: Instant) {
+        self.end_by = end_by(begun, self.longest);
     }
 
     /// Completes with the outcome when something other than the host ends the job. The
@@ -80,6 +84,11 @@ impl<'r> Bounds<'r> {
             _ => (self.end_by, Limit::Execution),
         }
     }
+}
+
+fn end_by(begun: Instant, longest: Duration) -> Instant {
+    // Beyond what the clock can hold is no limit.
+    begun.checked_add(longest).unwrap_or(begun + ENDLESS)
 }
 
 #[cfg(test)]
@@ -165,6 +174,17 @@ mod tests {
         let begun = Instant::now();
         let bounds = Bounds::new(&live, &interrupt, begun, &call(None, None), &limits());
         assert_eq!(bounds.first_limit(None), begun + Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_execution_that_begins_again_has_all_its_time() {
+        let live = live();
+        let interrupt = CancellationToken::new();
+        let begun = Instant::now();
+        let mut bounds = Bounds::new(&live, &interrupt, begun, &call(None, None), &limits());
+        let again = begun + Duration::from_secs(100);
+        bounds.begin_again(again);
+        assert_eq!(bounds.first_limit(None), again + Duration::from_secs(60));
     }
 
     #[tokio::test(start_paused = true)]

@@ -179,10 +179,11 @@ impl Recording {
                     self.show_oldest(live);
                     return Ok(());
                 }
-                Err(error) if error.is_passing() => {
-                    for pending in &mut self.pending {
-                        pending.appending = None;
-                    }
+                Err(error) if error.is_passing() => self.not_handed_over(),
+                // An end that counts them is on disk, and so are they.
+                Err(error @ StoreError::NotLive(_)) => {
+                    self.not_handed_over();
+                    return Err(error);
                 }
                 Err(error) => {
                     // Nothing behind them can be stored either: there would be a gap.
@@ -199,7 +200,9 @@ impl Recording {
     ///
     /// # Errors
     ///
-    /// If they can never be stored; then they are not counted any more.
+    /// If they can never be stored; then they are not counted any more. With
+    /// [`StoreError::NotLive`] they still are: the job's end has come to the disk, behind
+    /// them.
     pub(super) async fn finish(&mut self, live: &LiveJob) -> Result<(), StoreError> {
         while self.is_pending() {
             self.stored(live).await?;
@@ -227,6 +230,13 @@ impl Recording {
             }
         }
         Ok(())
+    }
+
+    /// None of them is on its way any more.
+    fn not_handed_over(&mut self) {
+        for pending in &mut self.pending {
+            pending.appending = None;
+        }
     }
 
     fn show_oldest(&mut self, live: &LiveJob) {
@@ -306,5 +316,70 @@ impl Batch {
             self.full.push(self.open.finish());
         }
         self.full
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use harp_proto::Json;
+
+    use super::super::output::OutputLimits;
+    use super::*;
+    use crate::record::{CallRecord, EndRecord, LiveRecord};
+    use crate::store::{Place, StoreOptions};
+
+    fn call() -> CallRecord {
+        CallRecord {
+            host: "h".to_owned(),
+            procedure: "p".to_owned(),
+            arguments: Json::NULL,
+            info: Json::NULL,
+            timeout: None,
+            max_exec_time: None,
+            queue: None,
+            client: None,
+            key: None,
+            submitted: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn packets_before_an_end_that_came_to_the_disk_unnoticed_are_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        let record = LiveRecord {
+            sequence: 1,
+            queue: None,
+            started: Some(1),
+            start_by: None,
+            submitted: 1,
+        };
+        let live = LiveJob::new(JobId::submitted_at(1), &record);
+        store.submit(live.id, &call(), &record).await.unwrap();
+        let output = Output::new(OutputLimits::default());
+        let mut recording = Recording::new(store.clone(), live.id, output);
+        for number in 0..2 {
+            let mut batch = Batch::new(number);
+            batch.push(1, b"0");
+            recording.append(batch).await.unwrap();
+        }
+        let end = EndRecord {
+            started: Some(1),
+            ended: 2,
+            packets: 2,
+            outcome: Outcome::Cancelled,
+        };
+        store.finish(live.id, &end, Place::Free).await.unwrap();
+        // As after a round whose sync failed.
+        recording.not_handed_over();
+        for _ in 0..2 {
+            let error = recording.finish(&live).await.unwrap_err();
+            assert_eq!(error, StoreError::NotLive(live.id));
+        }
+        assert_eq!((recording.count(), live.watch().borrow().packets), (2, 0));
+        recording.all_stored(&live);
+        assert_eq!(live.watch().borrow().packets, 2);
+        assert_eq!(live.recent_packets(0).unwrap().len(), 2);
+        store.close().await;
     }
 }
