@@ -31,11 +31,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::thread::{Gid, Uid};
 
 /// A program with everything that it starts with. Its process will lead a session and a
-/// process group of its own, and has its standard streams and no other descriptors.
+/// process group of its own, has its standard streams and no other descriptors, and the
+/// umask 022.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// Its file, by a path with a slash in it.
@@ -66,7 +68,8 @@ pub enum Stream {
     Given(Arc<OwnedFd>),
 }
 
-/// Whom a process runs as. All of it is set, nothing is kept of the one that starts it.
+/// Whom a process runs as. All of it is set, nothing is kept of the one that starts it,
+/// ambient capabilities neither.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ids {
     /// The user: real, effective and saved.
@@ -119,6 +122,9 @@ const STEPS: [Step; 6] = [
     Step::User,
     Step::Directory,
 ];
+/// What a program starts with, whatever it is of the one that starts it: a daemon keeps
+/// its own files to itself, a program expects what is usual.
+const UMASK: Mode = Mode::from_raw_mode(0o022);
 /// More than any error number of the system.
 const ERRNOS: i32 = 4096;
 
@@ -236,8 +242,15 @@ impl From<&Ids> for RawIds {
 /// What happens in the new process before the program. Async-signal-safe.
 fn enter(prepared: &Prepared) -> Result<(), (Step, Errno)> {
     rustix::process::setsid().map_err(|errno| (Step::Session, errno))?;
+    rustix::process::umask(UMASK);
     close_at_exec().map_err(|errno| (Step::Descriptors, errno))?;
     if let Some(ids) = &prepared.ids {
+        // Of a starter that is not root they would survive the change of the user and
+        // `exec`. A kernel that does not know the set has none.
+        match rustix::thread::clear_ambient_capability_set() {
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err((Step::User, errno)),
+        }
         // The process has this one thread. Groups first, while it still may.
         rustix::thread::set_thread_groups(&ids.groups).map_err(|errno| (Step::Groups, errno))?;
         rustix::thread::set_thread_res_gid(ids.gid, ids.gid, ids.gid)

@@ -78,6 +78,43 @@ fn users_and_groups_are_exactly_those_given() {
 }
 
 #[test]
+fn ambient_capabilities_are_not_kept() {
+    if !may_become_others() {
+        return;
+    }
+    let program = Program {
+        ids: Some(Ids {
+            uid: 12345,
+            gid: 12345,
+            groups: vec![],
+        }),
+        ..shell("grep ^CapAmb: /proc/self/status | tr -d '\\t'")
+    };
+    // Capabilities are a thread's. Without the first step the change from root alone
+    // would take them away, which it does not where the starter is not root.
+    let told = std::thread::spawn(move || {
+        use rustix::thread as t;
+        let kept = t::CapabilitySet::CHOWN;
+        t::set_capabilities_secure_bits(t::CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
+        let mut sets = t::capabilities(None)?;
+        sets.inheritable |= kept;
+        t::set_capabilities(None, sets)?;
+        t::configure_capability_in_ambient_set(kept, true)?;
+        io::Result::Ok(output(&program))
+    });
+    match told.join().unwrap() {
+        Ok(told) => assert_eq!(told, "CapAmb:0000000000000000\n"),
+        Err(error) => println!("skipped: cannot set capabilities: {error}"),
+    }
+}
+
+#[test]
+fn the_umask_is_not_that_of_the_starter() {
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    assert_eq!(output(&shell("umask")), "0022\n");
+}
+
+#[test]
 fn words_and_environment_are_exactly_those_given() {
     let program = Program {
         words: [

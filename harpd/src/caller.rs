@@ -31,6 +31,7 @@ pub struct Caller<S> {
     unsent: BytesMut,
     unflushed: bool,
     closed: bool,
+    stalled: bool,
     /// How long the caller may take nothing of what is to be sent, and since when it has.
     stall_timeout: Duration,
     stalled_since: Instant,
@@ -46,7 +47,7 @@ pub enum CallerEvent {
     Closed,
     /// The caller sent something after its request's line, which it must not.
     SpokeOn,
-    /// The caller has taken nothing for too long of what waits to be sent.
+    /// The caller has taken nothing for too long of what waits to be sent. Told once.
     Stalled,
 }
 
@@ -59,6 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
             unsent: BytesMut::new(),
             unflushed: false,
             closed: false,
+            stalled: false,
             stall_timeout,
             stalled_since: Instant::now(),
         }
@@ -82,14 +84,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     ///
     /// Cancel safe: what has been sent is known, nothing is sent twice.
     pub async fn event(&mut self) -> CallerEvent {
-        if !self.unflushed || self.closed {
+        if !self.unflushed || self.closed || self.stalled {
             return poll_fn(|context| self.poll_event(context)).await;
         }
         let until = self.stalled_since + self.stall_timeout;
         let event = poll_fn(|context| self.poll_event(context));
         match tokio::time::timeout_at(until, event).await {
             Ok(event) => event,
-            Err(_) => CallerEvent::Stalled,
+            Err(_) => {
+                self.stalled = true;
+                CallerEvent::Stalled
+            }
         }
     }
 
@@ -259,6 +264,11 @@ mod tests {
         let began = Instant::now();
         while caller.event().await != CallerEvent::Stalled {}
         assert_eq!(began.elapsed(), STALL_TIMEOUT);
+        // Told once: whoever goes on to listen is not kept busy by it, and learns more.
+        let again = tokio::time::timeout(2 * STALL_TIMEOUT, caller.event()).await;
+        assert!(again.is_err());
+        drop(far);
+        assert_eq!(caller.event().await, CallerEvent::Closed);
     }
 
     #[tokio::test(start_paused = true)]

@@ -68,6 +68,9 @@ pub async fn serve(
         }
         () = workplace.stopping.cancelled() => return,
     };
+    // A call needs its procedure alone: after a reload it must not keep the rest of what
+    // was configured before.
+    drop(state);
     let (mut caller, call) = match accepted {
         Ok(accepted) => accepted,
         Err(error) => return debug!(%peer, %error, "no request came"),

@@ -139,8 +139,8 @@ impl Session {
             return false;
         }
         let session = self.leader;
-        let groups = tokio::task::spawn_blocking(move || members::groups(session)).await;
-        groups.is_ok_and(|groups| groups.is_ok_and(|groups| groups.is_empty()))
+        let none = tokio::task::spawn_blocking(move || members::are_none(session)).await;
+        none.is_ok_and(|none| none.unwrap_or(false))
     }
 
     /// Signals every group of the session, the leader's first. Each group gets a signal

@@ -123,7 +123,9 @@ impl Agent {
                 never = complained => match never {},
             }
         };
-        process.session.end(kill_grace).await;
+        // Who has used up the time gets none to clean up.
+        let grace = exit.map_or(Duration::ZERO, |_| kill_grace);
+        process.session.end(grace).await;
         match exit {
             Some(Exit::Code(0)) => {}
             Some(Exit::Code(code)) => return Err(format!("exit status {code}")),

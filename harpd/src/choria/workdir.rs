@@ -38,7 +38,7 @@ pub struct CallFiles {
     pub reply: PathBuf,
     /// Facts about the host, JSON; an empty file during an activation check.
     pub facts: PathBuf,
-    directory: TempDir,
+    _directory: TempDir,
 }
 
 impl Workdir {
@@ -86,14 +86,18 @@ impl Workdir {
             give(&path)?;
             io::Result::Ok(path)
         };
-        let files = CallFiles {
-            request: file("request.json", request)?,
-            reply: file("reply.json", b"")?,
-            facts: file("facts.json", facts)?,
-            directory,
-        };
-        give(files.directory.path())?;
-        Ok(files)
+        let [request, reply, facts] = [
+            file("request.json", request)?,
+            file("reply.json", b"")?,
+            file("facts.json", facts)?,
+        ];
+        give(directory.path())?;
+        Ok(CallFiles {
+            request,
+            reply,
+            facts,
+            _directory: directory,
+        })
     }
 }
 
@@ -124,11 +128,11 @@ impl CallFiles {
     }
 }
 
+/// With exactly this mode, whatever harpd's umask.
 fn directory(prefix: &str, place: &Path, mode: u32) -> io::Result<TempDir> {
-    tempfile::Builder::new()
-        .prefix(prefix)
-        .permissions(std::fs::Permissions::from_mode(mode))
-        .tempdir_in(place)
+    let private = tempfile::Builder::new().prefix(prefix).tempdir_in(place)?;
+    std::fs::set_permissions(private.path(), std::fs::Permissions::from_mode(mode))?;
+    Ok(private)
 }
 
 /// A directory without a lock file is just being made.
@@ -186,6 +190,17 @@ mod tests {
         assert!(!request.exists());
         drop(workdir);
         assert_eq!(entries(place.path()), 0);
+    }
+
+    #[test]
+    fn another_user_passes_the_directory_whatever_the_umask() {
+        let place = tempfile::tempdir().unwrap();
+        let own = std::fs::metadata(place.path()).unwrap();
+        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        let workdir = Workdir::make_in(place.path(), Some((own.uid(), own.gid())));
+        rustix::process::umask(before);
+        let made = std::fs::metadata(workdir.unwrap().directory.path()).map(|made| made.mode());
+        assert_eq!(made.unwrap() & 0o777, 0o711);
     }
 
     #[test]

@@ -18,8 +18,9 @@ struct Member {
 /// The process groups in which there are processes of the session, zombies too. Blocks
 /// while it asks for every process of the system, less than a microsecond each.
 ///
-/// A process that is made meanwhile is found: the numbers are gone through upwards, and
-/// new ones are given upwards.
+/// A process that is made meanwhile is found as a rule: the numbers are gone through
+/// upwards, and new ones are given upwards. But they are given in a circle, so one that
+/// is made while they begin again from below is missed. See [`are_none`].
 ///
 /// # Errors
 ///
@@ -43,10 +44,26 @@ pub(super) fn groups(session: Pid) -> io::Result<Vec<Pid>> {
     Ok(groups)
 }
 
+/// True if nothing is left of the session. Blocks while it goes through the system's
+/// processes twice: what the first look has missed, since its number is below those of
+/// processes that have ended meanwhile, the second one finds. To be missed twice, the
+/// numbers would have to go round between the two.
+///
+/// # Errors
+///
+/// As [`groups`].
+pub(super) fn are_none(session: Pid) -> io::Result<bool> {
+    Ok(groups(session)?.is_empty() && groups(session)?.is_empty())
+}
+
 /// True if all that is left of the session are zombies which only somebody else can
 /// reap: nothing of it runs, or will run again. Blocks while it looks at every process
-/// of the system. False when in doubt.
+/// of the system, twice as [`are_none`]. False when in doubt.
 pub(super) fn are_zombies_of_others(session: Pid) -> bool {
+    seem_zombies_of_others(session) && seem_zombies_of_others(session)
+}
+
+fn seem_zombies_of_others(session: Pid) -> bool {
     let own = rustix::process::getpid();
     let Ok(processes) = processes() else {
         return false;
