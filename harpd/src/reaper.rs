@@ -14,7 +14,7 @@ use std::sync::{Arc, mpsc};
 
 use harp_exec::{Program, SpawnError, Step};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, test_kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use tokio::signal::unix::SignalKind;
 use tokio::sync::oneshot;
 
@@ -33,9 +33,19 @@ enum Order {
     /// To start a program.
     Start(Arc<Program>, oneshot::Sender<Result<Started, SpawnError>>),
     /// To take on a child that something else has started.
-    Adopt(Pid, oneshot::Sender<Option<Session>>),
+    Adopt(Pid, oneshot::Sender<Result<Session, NotAdopted>>),
     /// To reap every child that has ended.
     Reap,
+}
+
+/// Why a process was not taken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAdopted {
+    /// It has ended by now.
+    Ended,
+    /// It is not what was said: a child of harpd that leads a session of its own, and
+    /// that nobody waits for yet.
+    Another,
 }
 
 /// How a process ended.
@@ -104,12 +114,18 @@ impl Reaper {
     }
 
     /// Takes on a process that leads a session and has become a child of harpd, though
-    /// something else has started it. `None` if it has ended by now. Dropped before it is
-    /// through, the process is killed.
-    pub async fn adopt(&self, pid: Pid) -> Option<Session> {
+    /// something else has started it. That it is such a process is not believed but looked
+    /// at: it will be killed as a whole session. Dropped before it is through, the process
+    /// is killed.
+    ///
+    /// # Errors
+    ///
+    /// There is no such process.
+    pub async fn adopt(&self, pid: Pid) -> Result<Session, NotAdopted> {
         let (reply, adopted) = oneshot::channel();
-        self.orders.send(Order::Adopt(pid, reply)).ok()?;
-        adopted.await.ok()?
+        // Fails if the thread is gone, as does the answer then.
+        let _ = self.orders.send(Order::Adopt(pid, reply));
+        adopted.await.unwrap_or(Err(NotAdopted::Ended))
     }
 }
 
@@ -130,13 +146,18 @@ fn follow(orders: &mpsc::Receiver<Order>) {
                 let _ = reply.send(spawned);
             }
             Order::Adopt(pid, reply) => {
-                // What has not been reaped by now will be later, by this thread.
-                let session = test_kill_process(pid).is_ok().then(|| {
-                    let (ended, exit) = oneshot::channel();
-                    waiting.insert(pid, ended);
-                    Session::led_by(pid, exit)
-                });
-                let _ = reply.send(session);
+                // What has not been reaped by now will be later, by this thread: until
+                // then the number is that of this process.
+                let adopted = match Session::may_be_led_by(pid) {
+                    None => Err(NotAdopted::Ended),
+                    Some(true) if !waiting.contains_key(&pid) => {
+                        let (ended, exit) = oneshot::channel();
+                        waiting.insert(pid, ended);
+                        Ok(Session::led_by(pid, exit))
+                    }
+                    Some(_) => Err(NotAdopted::Another),
+                };
+                let _ = reply.send(adopted);
             }
             Order::Reap => reap(&mut waiting),
         }

@@ -56,6 +56,13 @@ impl Session {
         }
     }
 
+    /// Whether the process is a child of harpd that leads a session and its group; `None`
+    /// if there is no such process, or none any more.
+    #[must_use]
+    pub fn may_be_led_by(pid: Pid) -> Option<bool> {
+        members::is_child_that_leads(pid)
+    }
+
     /// Waits until the leader has ended and has been reaped.
     ///
     /// Cancel safe.

@@ -151,8 +151,8 @@ impl Server {
         Ok(server)
     }
 
-    /// Asks for a call's process and returns its number when it leads a session of its
-    /// own and is a child of harpd. Not cancel safe: the answer would be taken for that
+    /// Asks for a call's process and returns its number when, as the interpreter says, it
+    /// leads a session of its own and is a child of harpd. Not cancel safe: the answer would be taken for that
     /// to the next question.
     ///
     /// # Errors
@@ -173,9 +173,10 @@ impl Server {
             .await?;
         let answer = self.read::<Forked>().await?;
         match answer.ok_or(io::ErrorKind::UnexpectedEof)? {
-            Forked::Pid(number) => match Pid::from_raw(number) {
-                Some(pid) => Ok(Ok(pid)),
-                None => Err(io::Error::other("0 is no process's number")),
+            // 1 is the system's first process, and others stand for several.
+            Forked::Pid(number) => match Some(number).filter(|number| *number > 1) {
+                Some(number) => Ok(Ok(Pid::from_raw(number).ok_or(io::ErrorKind::InvalidData)?)),
+                None => Err(io::Error::other(format!("{number} is no call's process"))),
             },
             Forked::Error(why) => Ok(Err(why)),
         }

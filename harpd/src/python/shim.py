@@ -11,6 +11,12 @@
 # a child of harpd, which reaps it. It begins when it has read from its standard input, to
 # the end, who calls what. It answers with lines of the host protocol.
 
+import sys
+
+# For a program on standard input, Python looks for modules in the directory it starts in
+# first, where anything may be: what is imported here is the library's.
+sys.path[:] = [entry for entry in sys.path if entry]
+
 import array
 import atexit
 import functools
@@ -22,12 +28,13 @@ import os
 import pwd
 import grp
 import socket
-import sys
 import threading
 import traceback
 import types
 
 MODULE_NAME = "__harpd__"
+# To the system this is no user or group: "as before".
+UNCHANGED = 2**32 - 1
 
 
 class Result:
@@ -107,7 +114,7 @@ def provide_package():
 
 def load(path):
     """Imports the module and returns its procedures by name."""
-    sys.path[:] = [os.path.dirname(path)] + [entry for entry in sys.path if entry]
+    sys.path.insert(0, os.path.dirname(path))
     # Bytecode of an earlier state of the file must not be taken for this one's, and
     # nobody expects files to appear beside a configuration.
     sys.dont_write_bytecode = True
@@ -160,10 +167,13 @@ def check_options(name, value):
         several = number if option == "gid" and isinstance(number, (list, tuple)) else [number]
         for one in several:
             is_name = isinstance(one, str) and one
-            is_number = isinstance(one, int) and not isinstance(one, bool) and one >= 0
-            if one is not None and not is_name and not is_number:
+            is_integer = isinstance(one, int) and not isinstance(one, bool)
+            if is_name and one.isdecimal():
+                is_name, is_integer, one = False, True, int(one)
+            if one is not None and not is_name and not (is_integer and 0 <= one < UNCHANGED):
                 raise ValueError(
-                    "procedure %s: %s must be a name or a number, not %r" % (name, option, number)
+                    "procedure %s: %s must be a name or a number below %d, not %r"
+                    % (name, option, UNCHANGED, number)
                 )
 
 
@@ -377,12 +387,16 @@ def drop_privileges(uid, gid):
     set_groups(list(dict.fromkeys(groups)), groups[0])
     if uid is not None and os.getresuid() != (number,) * 3:
         os.setresuid(number, number, number)
+        if os.getresuid() != (number,) * 3:
+            raise OSError("the user is not %d after the change" % number)
 
 
 def set_groups(groups, first):
     if os.getresgid() != (first,) * 3 or set(os.getgroups()) | {first} != set(groups):
         os.setgroups(groups)
         os.setresgid(first, first, first)
+        if os.getresgid() != (first,) * 3:
+            raise OSError("the group is not %d after the change" % first)
 
 
 def user_entry(uid):

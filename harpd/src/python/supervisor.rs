@@ -10,7 +10,7 @@ use tracing::{error, info};
 
 use super::PythonSettings;
 use super::server::Server;
-use crate::reaper::Reaper;
+use crate::reaper::{NotAdopted, Reaper};
 use crate::session::Session;
 
 /// Requests that wait while one is served.
@@ -133,18 +133,23 @@ impl Supervisor {
         }
         let forked = tokio::time::timeout(FORK_TIME, server.fork(&request.pipes)).await;
         let failure = match forked {
-            Ok(Ok(Ok(pid))) => {
-                let session = self.reaper.adopt(pid).await;
-                let session =
-                    session.ok_or_else(|| system_error("the call's process ended before it began"));
+            Ok(Ok(Ok(pid))) => match self.reaper.adopt(pid).await {
                 // If nobody is there to take it, the session dies with this value.
-                return drop(request.answer.send(session));
-            }
+                Ok(session) => return drop(request.answer.send(Ok(session))),
+                Err(NotAdopted::Ended) => {
+                    let failure = system_error("the call's process ended before it began");
+                    return drop(request.answer.send(Err(failure)));
+                }
+                Err(NotAdopted::Another) => system_error(format!(
+                    "the Python interpreter named process {}, which is no new call's",
+                    pid.as_raw_nonzero()
+                )),
+            },
             Ok(Ok(Err(why))) => {
                 let failure = system_error(format!("the Python interpreter: {why}"));
                 return drop(request.answer.send(Err(failure)));
             }
-            Ok(Err(error)) => system_error(format!("the Python interpreter ended: {error}")),
+            Ok(Err(error)) => system_error(format!("cannot talk to the interpreter: {error}")),
             Err(_) => system_error(format!(
                 "the Python interpreter did not fork within {} s",
                 FORK_TIME.as_secs()

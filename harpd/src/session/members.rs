@@ -12,6 +12,7 @@ use rustix::process::Pid;
 struct Member {
     is_zombie: bool,
     parent: i32,
+    group: i32,
     session: i32,
 }
 
@@ -87,6 +88,17 @@ fn seem_zombies_of_others(session: Pid) -> bool {
     found
 }
 
+/// Whether the process is a child of this one that leads a session and its group; `None`
+/// if there is no such process.
+pub(super) fn is_child_that_leads(pid: Pid) -> Option<bool> {
+    let number = pid.as_raw_pid();
+    let stat = std::fs::read(format!("/proc/{number}/stat")).ok()?;
+    let own = rustix::process::getpid().as_raw_pid();
+    Some(Member::parse(&stat).is_some_and(|member| {
+        (member.parent, member.group, member.session) == (own, number, number)
+    }))
+}
+
 /// The processes of the system, with their directories in /proc.
 fn processes() -> io::Result<impl Iterator<Item = io::Result<(Pid, PathBuf)>>> {
     let entries = std::fs::read_dir("/proc")?;
@@ -109,13 +121,14 @@ impl Member {
             .split_ascii_whitespace();
         let state = fields.next()?;
         let parent = fields.next()?.parse().ok()?;
-        let _group = fields.next()?;
+        let group = fields.next()?.parse().ok()?;
         let session = fields.next()?.parse().ok()?;
         let threads: u32 = fields.nth(13)?.parse().ok()?;
         Some(Member {
             // A process whose first thread has ended shows its state, but others run.
             is_zombie: matches!(state, "Z" | "X") && threads <= 1,
             parent,
+            group,
             session,
         })
     }
@@ -136,6 +149,7 @@ mod tests {
             let member = Member {
                 is_zombie,
                 parent: 7,
+                group: 5,
                 session: 9,
             };
             assert_eq!(Member::parse(stat.as_bytes()), Some(member), "{stat}");

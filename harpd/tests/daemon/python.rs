@@ -351,6 +351,38 @@ async fn uid_and_gid_are_taken_on() {
 }
 
 #[tokio::test]
+async fn the_number_that_stands_for_no_change_is_no_user_and_no_group() {
+    for option in ["uid=4294967295", "uid='4294967295'", "gid=[0, 4294967295]"] {
+        let module = format!(
+            "from harpd.proc import procedure\n@procedure({option})\ndef whoami():\n    pass\n"
+        );
+        let Some(host) = host(&module) else { return };
+        let harpd = host.start();
+        let error = harpd.end("whoami", json!([])).await["error"].take();
+        assert_eq!(
+            error["type"], "procedure_loading_error",
+            "{option}: {error}"
+        );
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("a number below 4294967295"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn modules_in_the_directory_it_starts_in_are_not_taken_for_the_librarys() {
+    let Some(mut host) = host("") else { return };
+    host.write("array.py", "raise SystemExit('not the library')\n");
+    host.write("json.py", "raise SystemExit('not the library')\n");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let module = elsewhere.path().join("harpd.py");
+    std::fs::write(&module, PROCEDURES).unwrap();
+    let before = format!("{:?}", host.path("harpd.py"));
+    host.procedures = host.procedures.replace(&before, &format!("{module:?}"));
+    let harpd = host.start();
+    assert_eq!(harpd.end("add", json!([1])).await, json!({"result": 3}));
+}
+
+#[tokio::test]
 async fn the_interpreter_runs_as_the_configured_user() {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: only root may become other users");

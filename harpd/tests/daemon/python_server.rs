@@ -70,6 +70,56 @@ async fn a_fork_server_that_dies_is_replaced_and_calls_go_on() {
 }
 
 #[tokio::test]
+async fn what_the_fork_server_names_as_a_calls_process_is_looked_at() {
+    // As whoever has taken over the interpreter would answer.
+    let module = format!(
+        "{PROCEDURES}\n\
+         import __main__, os\n\
+         _start = __main__.start\n\
+         def _named(*arguments):\n\
+         \x20   if not os.path.exists('named'):\n\
+         \x20       return _start(*arguments)\n\
+         \x20   return int(open('named').read())\n\
+         __main__.start = _named\n"
+    );
+    let Some(host) = host(&module) else { return };
+    let harpd = host.start();
+    let named = harpd.host.path("named");
+    let go_on = harpd.host.path("go on");
+    let mut held = harpd.call("held", json!([go_on])).await;
+    held.acknowledged(true).await;
+    let pid = held.pid().await;
+    // It leads its session, but is no child of harpd.
+    let mut stranger = Command::new("setsid")
+        .args(["sleep", "1000"])
+        .spawn()
+        .unwrap();
+    let strange = i32::try_from(stranger.id()).unwrap();
+    for number in [0, strange, pid.as_raw_nonzero().get()] {
+        std::fs::write(&named, number.to_string()).unwrap();
+        let error = harpd.end("add", json!([1])).await["error"].take();
+        assert_eq!(error["type"], "system_error", "{number}: {error}");
+        std::fs::remove_file(&named).unwrap();
+        wait_for_result(&harpd).await;
+    }
+    let lives = stranger.try_wait().unwrap().is_none();
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    assert!(lives);
+    std::fs::write(go_on, "").unwrap();
+    assert_eq!(held.rest().await, [json!({"result": "went on"})]);
+}
+
+/// Between one fork server and the next, calls are told that there is none.
+async fn wait_for_result(harpd: &Harpd) {
+    let began = Instant::now();
+    while harpd.end("add", json!([1])).await != json!({"result": 3}) {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
 async fn an_import_that_hangs_and_a_fork_server_that_does_are_given_up() {
     let Some(hanging) = host("import time\ntime.sleep(1000)\n") else {
         return;
