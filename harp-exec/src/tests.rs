@@ -177,8 +177,14 @@ fn the_step_that_fails_is_told() {
 fn a_file_that_is_no_program_is_not_given_to_a_shell() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("odd");
-    std::fs::write(&file, "echo run by a shell\n").unwrap();
-    std::fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+    // Written by another process: here, the children that other tests start meanwhile
+    // would hold it open for writing, and it could not be executed (ETXTBSY).
+    let script = "echo 'echo run by a shell' > \"$0\" && chmod 755 \"$0\"";
+    let writer = std::process::Command::new("/bin/sh")
+        .args(["-c".as_ref(), script.as_ref(), file.as_os_str()])
+        .status()
+        .unwrap();
+    assert!(writer.success());
     let error = Program { file, ..shell("") }.spawn().unwrap_err();
     assert_eq!(error.source.raw_os_error(), Some(libc::ENOEXEC));
 }

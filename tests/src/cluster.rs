@@ -5,10 +5,11 @@ mod procedures;
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -176,11 +177,14 @@ impl Cluster {
     /// Changes the registry script itself, a shell script. Unless this is called, it
     /// prints the file `hosts.jsonl` that is beside it.
     pub fn set_registry_script(&self, body: &str) {
-        replace(
-            &self.path("hosts.sh"),
-            &format!("#!/bin/sh\n{body}\n"),
-            0o700,
-        );
+        self.set_program("hosts.sh", body);
+    }
+
+    /// Writes a shell script into the directory of this cluster and returns its path.
+    pub fn set_program(&self, name: &str, body: &str) -> PathBuf {
+        let path = self.path(name);
+        replace_program(&path, &format!("#!/bin/sh\n{body}\n"));
+        path
     }
 
     /// Waits until the registry script has been run once more than by now, with success.
@@ -362,15 +366,38 @@ impl Drop for Cluster {
     }
 }
 
-/// Writes a file in one step, so that nobody reads half of it or runs it while it is
-/// being written.
+/// Writes a file in one step, so that nobody reads half of it.
 fn replace(path: &Path, text: &str, mode: u32) {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
+    let new = beside(path);
     fs::write(&new, text).expect("a writable directory");
     fs::set_permissions(&new, fs::Permissions::from_mode(mode)).expect("a file of our own");
     fs::rename(&new, path).expect("a writable directory");
+}
+
+/// Writes a program's file by way of another process: what a thread of this one has just
+/// forked would hold the file open for writing until its own `exec`, and the program could
+/// not be run meanwhile (`ETXTBSY`).
+fn replace_program(path: &Path, text: &str) {
+    let new = beside(path);
+    let mut writer = Command::new("install")
+        .args(["-m", "700", "/dev/stdin"])
+        .arg(&new)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the program install");
+    let mut input = writer.stdin.take().expect("a pipe");
+    input.write_all(text.as_bytes()).expect("install reads");
+    drop(input);
+    let status = writer.wait().expect("install ends");
+    assert!(status.success(), "install: {status}");
+    fs::rename(&new, path).expect("a writable directory");
+}
+
+/// Where a file is written that is about to replace another.
+fn beside(path: &Path) -> PathBuf {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    PathBuf::from(new)
 }
 
 fn toml_line(text: &mut String, key: &str, value: &str) {

@@ -1,5 +1,6 @@
 //! Agents written for Choria, as they are started and what becomes of what they do.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -409,7 +410,8 @@ async fn agents_run_as_the_configured_user() {
     }
     let mut host = host().readable_by_all();
     for path in ["agents", "tmp"] {
-        make_executable(&host.path(path));
+        let mode = PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(host.path(path), mode).unwrap();
     }
     host.procedures.push_str("user = 'nobody'\n");
     let harpd = host.start();

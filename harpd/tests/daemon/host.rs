@@ -191,8 +191,18 @@ impl Host {
     }
 }
 
+/// Makes a program of a file, in a copy that this process has never had open for writing:
+/// what another thread has just forked would hold it open until its own `exec`, and the
+/// program could not be run meanwhile (`ETXTBSY`).
 pub(crate) fn make_executable(file: &Path) {
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = file.with_extension("copy");
+    let status = std::process::Command::new("install")
+        .args(["-m", "755"])
+        .args([file, &copy])
+        .status()
+        .unwrap();
+    assert!(status.success(), "install: {status}");
+    std::fs::rename(copy, file).unwrap();
 }
 
 /// A running harpd; ended when dropped.

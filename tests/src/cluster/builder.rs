@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::procedures::{Procedure, standard};
-use super::{Cluster, Host, replace, toml_line};
+use super::{Cluster, Host, replace, replace_program, toml_line};
 use crate::binaries::binary;
 use crate::certificates::{Authority, HostCertificate};
 use crate::daemon::{Daemon, Log};
@@ -232,7 +232,7 @@ impl ClusterBuilder {
         let scripts = path("procedures");
         fs::create_dir(&scripts).expect("a new directory");
         for procedure in &self.procedures {
-            replace(&scripts.join(&procedure.name), &procedure.script(), 0o700);
+            replace_program(&scripts.join(&procedure.name), &procedure.script());
         }
     }
 

@@ -4,7 +4,6 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
@@ -256,10 +255,8 @@ fn the_registry_gets_another_script_and_interval() {
         entry.to_string()
     };
     let (first, second) = (renamed("web77"), renamed("web78"));
-    let (script, list) = (cluster.path("other.sh"), cluster.path("other.jsonl"));
-    let text = format!("#!/bin/sh\nexec cat {}\n", list.display());
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    let list = cluster.path("other.jsonl");
+    let script = cluster.set_program("other.sh", &format!("exec cat {}", list.display()));
     fs::write(&list, first).unwrap();
     cluster.set("host_db_script", &json!(script).to_string());
     cluster.set("host_db_refresh", "1");
