@@ -69,13 +69,15 @@ impl Hosts {
 
 /// What a text of registry lines holds.
 #[derive(Debug, Default)]
-struct Parsed {
-    registry: Registry,
-    /// Lines that are not an entry, and the first of them with its fault.
-    ignored: usize,
-    first_ignored: Option<(usize, String)>,
+pub struct Parsed {
+    /// The hosts.
+    pub registry: Registry,
+    /// How many lines are no entry.
+    pub ignored: usize,
+    /// The line's number, from 1 on, and what is wrong with it, without any value of it.
+    pub first_ignored: Option<(usize, String)>,
     /// Names that stand there more than once; the last line of a name counts.
-    repeated: usize,
+    pub repeated: usize,
 }
 
 /// A line of the registry. Keys that are not named here are passed over.
@@ -99,7 +101,8 @@ struct Credentials {
 }
 
 /// Reads registry lines; the last counts even without its newline.
-fn parse(text: &[u8]) -> Parsed {
+#[must_use]
+pub fn parse(text: &[u8]) -> Parsed {
     let mut parsed = Parsed::default();
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {

@@ -134,7 +134,11 @@ impl std::fmt::Debug for Segment {
 
 /// The number after the last packet of a segment of which at least the beginning is
 /// here.
-pub(crate) fn end_of(beginning: &[u8]) -> Result<u64, NotASegment> {
+///
+/// # Errors
+///
+/// If it is no beginning of a segment.
+pub fn end_of(beginning: &[u8]) -> Result<u64, NotASegment> {
     let header = Header::decode(beginning)?;
     Ok(header.first + header.count)
 }

@@ -15,12 +15,12 @@
 
 mod adopt;
 mod check;
-mod codec;
+pub mod codec;
 mod contents;
 mod directory;
 mod error;
 mod keys;
-mod layout;
+pub mod layout;
 mod open;
 mod outage;
 mod prune;
@@ -31,7 +31,7 @@ mod sled;
 #[cfg(test)]
 mod tests;
 mod unsynced;
-pub(crate) mod varint;
+pub mod varint;
 mod writer;
 
 use std::path::Path;

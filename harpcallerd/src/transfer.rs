@@ -3,7 +3,7 @@
 //! No engine holds the data captive, and an export that is imported into a new store is
 //! that store without the space that it does not need any more.
 
-mod format;
+pub mod format;
 #[cfg(test)]
 mod tests;
 

@@ -90,7 +90,12 @@ impl Users {
         Users::parse(&text, &path.display().to_string())
     }
 
-    fn parse(text: &str, origin: &str) -> Result<Users, UsersError> {
+    /// Reads the text of a users file; `origin` is its name for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`UsersError::Wrong`] with every line that is wrong. Hashes are not shown.
+    pub fn parse(text: &str, origin: &str) -> Result<Users, UsersError> {
         let mut hashes = HashMap::new();
         let mut problems = Vec::new();
         let mut decoy = (Cost::default(), NOBODY);

@@ -39,9 +39,9 @@ struct State {
     complaint: Option<String>,
 }
 
-/// Hashes by the names of their owners.
+/// One reading of a tokens file: hashes by the names of their owners.
 #[derive(Debug, Default)]
-struct Tokens(BTreeMap<String, Hash>);
+pub struct Tokens(BTreeMap<String, Hash>);
 
 /// Why a tokens file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +123,12 @@ impl Tokens {
         Tokens::parse(&text, &path.display().to_string())
     }
 
-    fn parse(text: &str, origin: &str) -> Result<Tokens, TokensError> {
+    /// Reads the text of a tokens file; `origin` is its name for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`TokensError::Wrong`] with every line that is wrong.
+    pub fn parse(text: &str, origin: &str) -> Result<Tokens, TokensError> {
         let mut hashes = BTreeMap::new();
         let mut problems = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
@@ -153,7 +158,9 @@ impl Tokens {
         }
     }
 
-    fn owner(&self, token: &Password) -> Option<Identity> {
+    /// Whose token this is, if anybody's. Takes the same time for every wrong one.
+    #[must_use]
+    pub fn owner(&self, token: &Password) -> Option<Identity> {
         let hash = hash(token.reveal());
         let mut owner = None;
         // Every hash is compared, each in constant time.

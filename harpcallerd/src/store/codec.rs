@@ -16,11 +16,14 @@ use crate::record::{CallRecord, EndRecord, LiveRecord, QueueRecord};
 
 /// A record that is not what this release or an earlier one writes.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Malformed {
+pub enum Malformed {
+    /// A section is missing, or shorter than it says.
     #[error("a section is missing or cut short")]
     Section,
+    /// The small fields are not JSON, or not those of this record.
     #[error("its fields are not readable: {0}")]
     Fields(#[from] serde_json::Error),
+    /// The outcome is none.
     #[error("its outcome is not readable")]
     Outcome,
 }
@@ -47,14 +50,22 @@ struct CallFields<'a> {
 
 /// The small fields of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct EndFields {
+pub struct EndFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) started: Option<u64>,
-    pub(crate) ended: u64,
-    pub(crate) packets: u64,
+    /// When it started, in milliseconds since 1970; `None` if it never did.
+    pub started: Option<u64>,
+    /// When it ended, in milliseconds since 1970.
+    pub ended: u64,
+    /// How many packets it has.
+    pub packets: u64,
 }
 
-pub(crate) fn encode_call(call: &CallRecord) -> Result<Vec<u8>, serde_json::Error> {
+/// The bytes of a call.
+///
+/// # Errors
+///
+/// None as a rule: the small fields are strings and numbers.
+pub fn encode_call(call: &CallRecord) -> Result<Vec<u8>, serde_json::Error> {
     let fields = serde_json::to_vec(&CallFields {
         host: Cow::Borrowed(&call.host),
         procedure: Cow::Borrowed(&call.procedure),
@@ -72,7 +83,12 @@ pub(crate) fn encode_call(call: &CallRecord) -> Result<Vec<u8>, serde_json::Erro
     ]))
 }
 
-pub(crate) fn decode_call(record: &Bytes) -> Result<CallRecord, Malformed> {
+/// The call of these bytes. Its arguments and info are taken as they are.
+///
+/// # Errors
+///
+/// [`Malformed`].
+pub fn decode_call(record: &Bytes) -> Result<CallRecord, Malformed> {
     let mut sections = Sections(record.clone());
     let fields = sections.take()?;
     let fields: CallFields<'_> = serde_json::from_slice(&fields)?;
@@ -92,16 +108,23 @@ pub(crate) fn decode_call(record: &Bytes) -> Result<CallRecord, Malformed> {
 
 /// Who submitted a call under which key, if it has one. At least the call's first section
 /// has to be here.
-pub(crate) fn key_of_call(
-    beginning: &Bytes,
-) -> Result<Option<(Option<String>, String)>, Malformed> {
+///
+/// # Errors
+///
+/// [`Malformed`].
+pub fn key_of_call(beginning: &Bytes) -> Result<Option<(Option<String>, String)>, Malformed> {
     let fields = Sections(beginning.clone()).take()?;
     let fields: CallFields<'_> = serde_json::from_slice(&fields)?;
     let client = fields.client.map(Cow::into_owned);
     Ok(fields.key.map(|key| (client, key.into_owned())))
 }
 
-pub(crate) fn encode_end(end: &EndRecord) -> Result<Vec<u8>, serde_json::Error> {
+/// The bytes of an end.
+///
+/// # Errors
+///
+/// None as a rule, as for [`encode_call`].
+pub fn encode_end(end: &EndRecord) -> Result<Vec<u8>, serde_json::Error> {
     let fields = serde_json::to_vec(&EndFields {
         started: end.started,
         ended: end.ended,
@@ -110,7 +133,12 @@ pub(crate) fn encode_end(end: &EndRecord) -> Result<Vec<u8>, serde_json::Error> 
     Ok(join([&fields, end.outcome.to_json().as_bytes()]))
 }
 
-pub(crate) fn decode_end(record: &Bytes) -> Result<EndRecord, Malformed> {
+/// The end of these bytes.
+///
+/// # Errors
+///
+/// [`Malformed`].
+pub fn decode_end(record: &Bytes) -> Result<EndRecord, Malformed> {
     let mut sections = Sections(record.clone());
     let fields: EndFields = serde_json::from_slice(&sections.take()?)?;
     let outcome = Json::from_trusted(sections.take()?);
@@ -123,16 +151,30 @@ pub(crate) fn decode_end(record: &Bytes) -> Result<EndRecord, Malformed> {
 }
 
 /// The small fields of an end of which at least the first piece is here.
-pub(crate) fn end_fields(beginning: &Bytes) -> Result<EndFields, Malformed> {
+///
+/// # Errors
+///
+/// [`Malformed`].
+pub fn end_fields(beginning: &Bytes) -> Result<EndFields, Malformed> {
     let fields = Sections(beginning.clone()).take()?;
     Ok(serde_json::from_slice(&fields)?)
 }
 
-pub(crate) fn encode_live(live: &LiveRecord) -> Result<Vec<u8>, serde_json::Error> {
+/// The bytes of a live job's record.
+///
+/// # Errors
+///
+/// None as a rule, as for [`encode_call`].
+pub fn encode_live(live: &LiveRecord) -> Result<Vec<u8>, serde_json::Error> {
     Ok(join([&serde_json::to_vec(live)?]))
 }
 
-pub(crate) fn decode_live(record: &[u8]) -> Result<LiveRecord, Malformed> {
+/// The live job's record of these bytes.
+///
+/// # Errors
+///
+/// [`Malformed`].
+pub fn decode_live(record: &[u8]) -> Result<LiveRecord, Malformed> {
     let fields = Sections(Bytes::copy_from_slice(record)).take()?;
     Ok(serde_json::from_slice(&fields)?)
 }

@@ -38,11 +38,15 @@ impl Contents {
         Ok(contents)
     }
 
-    pub(crate) fn encode(self) -> String {
+    /// As it is kept in the store.
+    #[must_use]
+    pub fn encode(self) -> String {
         format!("{} {}", self.ended, self.bytes)
     }
 
-    fn decode(text: &[u8]) -> Option<Contents> {
+    /// What [`Contents::encode`] has written; `None` for anything else.
+    #[must_use]
+    pub fn decode(text: &[u8]) -> Option<Contents> {
         let (ended, bytes) = std::str::from_utf8(text).ok()?.split_once(' ')?;
         Some(Contents {
             ended: ended.parse().ok()?,

@@ -30,57 +30,64 @@ use harp_proto::JobId;
 use super::varint;
 
 /// Version of the layout that this release writes.
-pub(crate) const VERSION: u32 = 1;
+pub const VERSION: u32 = 1;
 
 /// Where the version stands.
-pub(crate) const VERSION_KEY: &[u8] = b"v";
+pub const VERSION_KEY: &[u8] = b"v";
 
 /// Where the mark stands.
-pub(crate) const MARK_KEY: &[u8] = b"m";
+pub const MARK_KEY: &[u8] = b"m";
 
 /// Where it stands how much there is.
-pub(crate) const CONTENTS_KEY: &[u8] = b"n";
+pub const CONTENTS_KEY: &[u8] = b"n";
 
 /// First bytes of the keys that count as content: each entry is written once.
-pub(crate) const CONTENT_TABLES: [u8; 6] = *b"ceCEpP";
+pub const CONTENT_TABLES: [u8; 6] = *b"ceCEpP";
 
 /// Most bytes of a long value in one entry. sled keeps up to sixteen neighbouring
 /// entries in a page and moves pages of 128 KiB and up to files that it never syncs, so
 /// entries have to stay well under 8 KiB.
-pub(crate) const PIECE: usize = 4000;
+pub const PIECE: usize = 4000;
 
 /// A table, by the first byte of its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Table {
+pub enum Table {
+    /// Calls as they were submitted.
     Calls = b'c' as isize,
+    /// Where live jobs stand.
     Live = b'l' as isize,
+    /// How jobs ended.
     Ends = b'e' as isize,
+    /// Where ended jobs stood whose places are still kept.
     Places = b'q' as isize,
+    /// Jobs by the keys of their submissions.
     Keys = b'k' as isize,
+    /// Segments of packets.
     Packets = b'p' as isize,
+    /// Jobs that are pruned, with something left to remove.
     Pruned = b'd' as isize,
 }
 
 impl Table {
     /// The key of a job in this table, and the start of all its keys.
-    pub(crate) fn key(self, id: JobId) -> Key {
+    pub fn key(self, id: JobId) -> Key {
         Key::new(self as u8).with(id.as_bytes())
     }
 
     /// The least key of the table, and one that is above all of them.
-    pub(crate) fn bounds(self) -> (Key, Key) {
+    pub fn bounds(self) -> (Key, Key) {
         (Key::new(self as u8), Key::new(self as u8 + 1))
     }
 }
 
 /// Key of the segment that starts with this packet.
-pub(crate) fn packets_key(id: JobId, first: u64) -> Key {
+pub fn packets_key(id: JobId, first: u64) -> Key {
     Table::Packets.key(id).with(&first.to_be_bytes())
 }
 
 /// Ranges of keys, the end not included: the packets of a job and the further pieces of
 /// all its values.
-pub(crate) fn entries_behind(id: JobId) -> [(Key, Key); 4] {
+pub fn entries_behind(id: JobId) -> [(Key, Key); 4] {
     [b'P', b'p', b'C', b'E'].map(|table| {
         let from = Key::new(table).with(id.as_bytes());
         (from, from.with(&[0xff; Key::MAX - 17]))
@@ -88,13 +95,13 @@ pub(crate) fn entries_behind(id: JobId) -> [(Key, Key); 4] {
 }
 
 /// Where the job of a submission's key stands, by the digest of that key.
-pub(crate) fn claim_key(digest: &[u8; 32]) -> Key {
+pub fn claim_key(digest: &[u8; 32]) -> Key {
     Key::new(Table::Keys as u8).with(digest)
 }
 
 /// The key of the entry that makes this further piece known; `None` if this is no key of
 /// a piece.
-pub(crate) fn entry_of_piece(key: &[u8]) -> Option<Vec<u8>> {
+pub fn entry_of_piece(key: &[u8]) -> Option<Vec<u8>> {
     let len = match key.first()? {
         b'C' | b'E' => 1 + 16,
         b'P' => 1 + 16 + 8,
@@ -106,19 +113,19 @@ pub(crate) fn entry_of_piece(key: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The job that a key is about.
-pub(crate) fn job_of(key: &[u8]) -> Option<JobId> {
+pub fn job_of(key: &[u8]) -> Option<JobId> {
     let id: &[u8; 16] = key.get(1..)?.first_chunk()?;
     Some(JobId::from_bytes(*id))
 }
 
 /// The packet number in a key of the packet table.
-pub(crate) fn number_of(key: &[u8]) -> Option<u64> {
+pub fn number_of(key: &[u8]) -> Option<u64> {
     let number: &[u8; 8] = key.get(17..)?.first_chunk()?;
     Some(u64::from_be_bytes(*number))
 }
 
 /// The key of a further piece of the value at `key`.
-pub(crate) fn piece_key(key: &Key, n: u32) -> Key {
+pub fn piece_key(key: &Key, n: u32) -> Key {
     let mut piece = key.with(&n.to_be_bytes());
     piece.bytes[0] = piece.bytes[0].to_ascii_uppercase();
     piece
@@ -126,7 +133,7 @@ pub(crate) fn piece_key(key: &Key, n: u32) -> Key {
 
 /// A key, on the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
+pub struct Key {
     bytes: [u8; Key::MAX],
     len: usize,
 }
@@ -157,7 +164,7 @@ impl std::ops::Deref for Key {
 }
 
 /// Cuts a long value: the entry that makes it known, and the further pieces.
-pub(crate) fn cut(value: &[u8]) -> (Vec<u8>, impl Iterator<Item = &[u8]>) {
+pub fn cut(value: &[u8]) -> (Vec<u8>, impl Iterator<Item = &[u8]>) {
     let (first, rest) = value.split_at(value.len().min(PIECE));
     let mut entry = Vec::with_capacity(varint::MAX_LEN + first.len());
     varint::put(&mut entry, value.len() as u64);
@@ -167,15 +174,17 @@ pub(crate) fn cut(value: &[u8]) -> (Vec<u8>, impl Iterator<Item = &[u8]>) {
 
 /// What the entry of a long value says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Beginning {
+pub struct Beginning {
     /// Length of the whole value.
-    pub(crate) total: usize,
+    pub total: usize,
     /// As much of it as is here.
-    pub(crate) first: Bytes,
+    pub first: Bytes,
 }
 
 impl Beginning {
-    pub(crate) fn decode(entry: Bytes) -> Option<Beginning> {
+    /// Reads an entry; `None` if it is longer than it says, or does not say.
+    #[must_use]
+    pub fn decode(entry: Bytes) -> Option<Beginning> {
         let mut rest = &entry[..];
         let total = usize::try_from(varint::take(&mut rest)?).ok()?;
         let first = entry.slice(entry.len() - rest.len()..);
@@ -183,7 +192,7 @@ impl Beginning {
     }
 
     /// Whether there are no further pieces.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         self.first.len() == self.total
     }
 }

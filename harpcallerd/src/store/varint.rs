@@ -4,10 +4,10 @@
 use bytes::BufMut;
 
 /// Most bytes that a number takes.
-pub(crate) const MAX_LEN: usize = 10;
+pub const MAX_LEN: usize = 10;
 
 /// Appends a number.
-pub(crate) fn put(out: &mut impl BufMut, mut number: u64) {
+pub fn put(out: &mut impl BufMut, mut number: u64) {
     while number >= 0x80 {
         // The lowest seven bits, nothing is lost.
         out.put_u8((number & 0x7f) as u8 | 0x80);
@@ -17,7 +17,7 @@ pub(crate) fn put(out: &mut impl BufMut, mut number: u64) {
 }
 
 /// Takes a number from the front of `text`; `None` if there is none.
-pub(crate) fn take(text: &mut &[u8]) -> Option<u64> {
+pub fn take(text: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for (index, byte) in text.iter().take(MAX_LEN).enumerate() {
         let bits = u64::from(byte & 0x7f);
@@ -35,12 +35,12 @@ pub(crate) fn take(text: &mut &[u8]) -> Option<u64> {
 }
 
 /// Appends a number that can be negative: 0, -1, 1, -2, ... become 0, 1, 2, 3, ...
-pub(crate) fn put_signed(out: &mut impl BufMut, number: i64) {
+pub fn put_signed(out: &mut impl BufMut, number: i64) {
     put(out, ((number << 1) ^ (number >> 63)) as u64);
 }
 
 /// Takes a number that [`put_signed`] wrote.
-pub(crate) fn take_signed(text: &mut &[u8]) -> Option<i64> {
+pub fn take_signed(text: &mut &[u8]) -> Option<i64> {
     let number = take(text)?;
     Some((number >> 1) as i64 ^ -((number & 1) as i64))
 }

@@ -23,33 +23,50 @@ use super::TransferError;
 use crate::record::{CallRecord, LiveRecord};
 
 /// The version of the format that is written.
-pub(super) const VERSION: u32 = 1;
+pub const VERSION: u32 = 1;
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Record {
+pub enum Record {
     /// The first one.
     Export {
+        /// Of the format.
         version: u32,
         /// In milliseconds since 1970, like all times.
         created: u64,
     },
     /// A job's call: a job begins.
-    Call { job: JobId, call: CallRecord },
+    Call {
+        /// Which job.
+        job: JobId,
+        /// Its call.
+        call: CallRecord,
+    },
     /// Packets of that job: time of receipt and data of each, in order, none missing.
     Packets {
+        /// Which job.
         job: JobId,
+        /// Number of the first.
         first: u64,
+        /// Time of receipt, in milliseconds since 1970, and data.
         packets: Vec<(u64, Json)>,
     },
     /// The job has not ended, and this is where it stands.
-    Live { job: JobId, state: LiveRecord },
+    Live {
+        /// Which job.
+        job: JobId,
+        /// Where.
+        state: LiveRecord,
+    },
     /// The job has ended.
     End {
+        /// Which job.
         job: JobId,
+        /// When it started, if it did.
         #[serde(default)]
         started: Option<u64>,
+        /// When it ended.
         ended: u64,
         /// How many packets it has.
         packets: u64,
@@ -79,7 +96,12 @@ struct LineIn<'a> {
     record: &'a RawValue,
 }
 
-pub(super) fn write(out: &mut impl Write, record: &Record) -> Result<(), TransferError> {
+/// Writes a record's line.
+///
+/// # Errors
+///
+/// [`TransferError::Io`].
+pub fn write(out: &mut impl Write, record: &Record) -> Result<(), TransferError> {
     let record = serde_json::value::to_raw_value(record).map_err(std::io::Error::from)?;
     let line = LineOut {
         crc: crc(record.get()),
@@ -91,19 +113,26 @@ pub(super) fn write(out: &mut impl Write, record: &Record) -> Result<(), Transfe
 }
 
 /// Reads records, one a line.
-pub(super) struct Records<R> {
+#[derive(Debug)]
+pub struct Records<R> {
     input: R,
     /// Lines read so far.
-    pub(super) line: u64,
+    pub line: u64,
 }
 
 impl<R: BufRead> Records<R> {
-    pub(super) fn new(input: R) -> Records<R> {
+    /// Reads from here.
+    pub fn new(input: R) -> Records<R> {
         Records { input, line: 0 }
     }
 
     /// The next one, `None` at the end of the file.
-    pub(super) fn next(&mut self) -> Result<Option<Record>, TransferError> {
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError`], if the line is none of an export's, or is cut short.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Record>, TransferError> {
         let mut text = Vec::new();
         match self.input.read_until(b'\n', &mut text) {
             Ok(0) => return Ok(None),
@@ -140,7 +169,9 @@ impl<R: BufRead> Records<R> {
     }
 }
 
-fn crc(text: &str) -> String {
+/// The checksum of a record's text, as it stands in its line.
+#[must_use]
+pub fn crc(text: &str) -> String {
     let mut crc = Crc::new();
     crc.update(text.as_bytes());
     format!("{:08x}", crc.sum())

@@ -176,7 +176,12 @@ impl Ddl {
         Ddl::parse(&std::fs::read(file)?, name)
     }
 
-    fn parse(text: &[u8], name: &str) -> Result<Reading, DdlError> {
+    /// Reads the text of a description of the agent `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`DdlError`], as for [`Ddl::read`].
+    pub fn parse(text: &[u8], name: &str) -> Result<Reading, DdlError> {
         let raw: RawDdl = serde_json::from_slice(text)?;
         if raw.metadata.provider != "external" {
             return Ok(Reading::Foreign);
