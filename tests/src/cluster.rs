@@ -326,6 +326,21 @@ impl Cluster {
         self.dispatcher.as_ref().expect("a running dispatcher").id()
     }
 
+    /// The process id of a host's daemon.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such host, or it was stopped.
+    #[must_use]
+    pub fn host_id(&self, host: &str) -> u32 {
+        let host = self
+            .hosts
+            .iter()
+            .find(|entry| entry.entry["hostname"] == host);
+        let daemon = host.and_then(|host| host.daemon.as_ref());
+        daemon.expect("a running host of this cluster").id()
+    }
+
     /// Stops a host's daemon.
     ///
     /// # Panics
@@ -367,7 +382,7 @@ impl Drop for Cluster {
 }
 
 /// Writes a file in one step, so that nobody reads half of it.
-fn replace(path: &Path, text: &str, mode: u32) {
+pub(crate) fn replace(path: &Path, text: &str, mode: u32) {
     let new = beside(path);
     fs::write(&new, text).expect("a writable directory");
     fs::set_permissions(&new, fs::Permissions::from_mode(mode)).expect("a file of our own");

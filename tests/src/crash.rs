@@ -20,13 +20,13 @@
 //! that have just sent a request or read its answer, since a write lies between the two.
 
 mod check;
-mod host;
-mod ledger;
+pub(crate) mod host;
+pub(crate) mod ledger;
 mod link;
-mod load;
-mod moment;
+pub(crate) mod load;
+pub(crate) mod moment;
 mod plan;
-mod random;
+pub(crate) mod random;
 
 use std::collections::BTreeMap;
 use std::fmt;

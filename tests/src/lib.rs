@@ -6,6 +6,7 @@
 //!   every byte;
 //! - [`FakeHost`]: a host that misbehaves by a script;
 //! - [`crash`]: a dispatcher that is killed again and again, under load;
+//! - [`soak`]: one that is not killed, under a load of everything at once;
 //! - [`certificates`]: good certificates and bad ones.
 //!
 //! This is a test harness: whatever fails, panics with what was being done. Waits are
@@ -22,6 +23,7 @@ mod feed;
 mod line_client;
 mod loopback;
 mod raw_client;
+pub mod soak;
 mod wait;
 
 pub use binaries::binary;

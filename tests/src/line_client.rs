@@ -23,6 +23,18 @@ trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
 impl LineClient {
+    /// Connects by plain TCP.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn plain(address: SocketAddr) -> io::Result<LineClient> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(LineClient::new(stream))
+    }
+
     /// Connects to a Unix socket.
     ///
     /// # Errors
@@ -70,10 +82,19 @@ impl LineClient {
     ///
     /// The connection is closed or broken.
     pub fn ask(&mut self, line: impl Display) -> io::Result<Value> {
+        self.send(line)?;
+        self.line()
+    }
+
+    /// Sends a line, its end added.
+    ///
+    /// # Errors
+    ///
+    /// The connection is closed or broken.
+    pub fn send(&mut self, line: impl Display) -> io::Result<()> {
         let stream = self.stream.get_mut();
         stream.write_all(format!("{line}\n").as_bytes())?;
-        stream.flush()?;
-        self.line()
+        stream.flush()
     }
 
     /// The next line.

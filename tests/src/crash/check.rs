@@ -13,7 +13,7 @@ use super::load::Load;
 use crate::caller::packet;
 
 /// The present second, as the dispatcher shows times.
-pub(super) fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
 }
@@ -21,7 +21,7 @@ pub(super) fn now() -> u64 {
 impl Load {
     /// Checks what clients were shown of these jobs, with a dispatcher that was started
     /// in this second and runs.
-    pub(super) fn check(&self, ids: &[String], started: u64) -> io::Result<()> {
+    pub(crate) fn check(&self, ids: &[String], started: u64) -> io::Result<()> {
         let mut link = Link::open_lasting(self.address)?;
         for id in ids {
             // Asked first: whatever is known now has to be there.
@@ -98,7 +98,7 @@ impl Load {
     }
 
     /// What harpd's procedure has written: a line at each start and at each end.
-    pub(super) fn check_trace(&self) {
+    pub(crate) fn check_trace(&self) {
         let trace = std::fs::read_to_string(&self.trace).unwrap_or_default();
         let mut before = String::new();
         let mut last = 0;
@@ -124,7 +124,7 @@ impl Load {
     }
 
     /// Waits until every job has ended; those that do not are stuck.
-    pub(super) fn drain(&self, patience: std::time::Duration) {
+    pub(crate) fn drain(&self, patience: std::time::Duration) {
         let give_up = Instant::now() + patience;
         while !self.ledger.live().is_empty() {
             if Instant::now() >= give_up {

@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The host `counting`. It runs until the process ends.
 #[derive(Debug)]
-pub(super) struct CountingHost {
-    pub(super) address: SocketAddr,
+pub(crate) struct CountingHost {
+    pub(crate) address: SocketAddr,
     counts: Mutex<Counts>,
     ledger: Arc<Ledger>,
     signal: Arc<Signal>,
@@ -53,7 +53,7 @@ enum Caller {
 }
 
 impl CountingHost {
-    pub(super) fn start(ledger: Arc<Ledger>, signal: Arc<Signal>) -> Arc<CountingHost> {
+    pub(crate) fn start(ledger: Arc<Ledger>, signal: Arc<Signal>) -> Arc<CountingHost> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let certificate = Authority::shared().issue(&["127.0.0.1"]);
         let host = Arc::new(CountingHost {
@@ -75,20 +75,20 @@ impl CountingHost {
     }
 
     /// How often a call has been run.
-    pub(super) fn runs(&self, plan: &Plan) -> u64 {
+    pub(crate) fn runs(&self, plan: &Plan) -> u64 {
         let counts = self.counts();
         *counts.runs.get(&(plan.lane, plan.tag)).unwrap_or(&0)
     }
 
     /// Whether a call is being run.
-    pub(super) fn is_running(&self, plan: &Plan) -> bool {
+    pub(crate) fn is_running(&self, plan: &Plan) -> bool {
         let counts = self.counts();
         let running = counts.running.get(&plan.lane);
         running.is_some_and(|running| running.contains(&plan.tag))
     }
 
     /// How many calls have been run.
-    pub(super) fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.counts().runs.len()
     }
 

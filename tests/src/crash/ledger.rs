@@ -1,6 +1,7 @@
 //! What clients have been shown. Whatever does not fit to it is a broken promise.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -10,8 +11,11 @@ use super::random::Random;
 
 /// What all clients together know.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     state: Mutex<State>,
+    /// Nobody crashes the dispatcher: whoever asks is answered, and what ran ends by
+    /// itself.
+    steady: bool,
 }
 
 #[derive(Debug, Default)]
@@ -26,17 +30,40 @@ struct State {
 
 /// What is known of one job.
 #[derive(Debug, Clone)]
-pub(super) struct Known {
-    pub(super) plan: Plan,
+pub(crate) struct Known {
+    pub(crate) plan: Plan,
     /// How it ended, as text, if anybody has been told.
-    pub(super) outcome: Option<String>,
+    pub(crate) outcome: Option<String>,
     /// How many of its packets somebody has been shown.
-    pub(super) packets: u64,
+    pub(crate) packets: u64,
+}
+
+impl Known {
+    /// The name of how it ended.
+    pub(crate) fn outcome_name(&self) -> Option<String> {
+        let outcome = serde_json::from_str(self.outcome.as_ref()?).unwrap_or_default();
+        Some(outcome_name(&outcome))
+    }
 }
 
 impl Ledger {
+    /// One for a dispatcher that nobody crashes.
+    pub(crate) fn steady() -> Ledger {
+        Ledger {
+            state: Mutex::default(),
+            steady: true,
+        }
+    }
+
+    /// A client got no answer. A crash may be the reason.
+    pub(crate) fn unanswered(&self, what: impl Display) {
+        if self.steady {
+            self.broken(format!("no answer: {what}"));
+        }
+    }
+
     /// A client has been told that its call has this job.
-    pub(super) fn accepted(&self, id: &str, plan: &Plan) {
+    pub(crate) fn accepted(&self, id: &str, plan: &Plan) {
         let mut state = self.state();
         if let Some(known) = state.jobs.get(id) {
             let (lane, tag) = (known.plan.lane, known.plan.tag);
@@ -57,7 +84,7 @@ impl Ledger {
     }
 
     /// A client has been shown a packet.
-    pub(super) fn packet(&self, id: &str, number: u64, data: &str) {
+    pub(crate) fn packet(&self, id: &str, number: u64, data: &str) {
         let mut state = self.state();
         let Some(known) = state.jobs.get_mut(id) else {
             return;
@@ -71,7 +98,7 @@ impl Ledger {
     }
 
     /// A client has been shown how a job ended.
-    pub(super) fn outcome(&self, id: &str, outcome: &str) {
+    pub(crate) fn outcome(&self, id: &str, outcome: &str) {
         let mut state = self.state();
         let Some(known) = state.jobs.get_mut(id) else {
             return;
@@ -81,7 +108,7 @@ impl Ledger {
                 "job {id} had ended with {before}, now with {outcome}"
             )),
             Some(_) => None,
-            None if !is_possible(&known.plan, outcome) => {
+            None if !is_possible(&known.plan, outcome, self.steady) => {
                 Some(format!("job {id} ended with {outcome}: {:?}", known.plan))
             }
             None => None,
@@ -92,36 +119,50 @@ impl Ledger {
     }
 
     /// A promise was broken.
-    pub(super) fn broken(&self, what: String) {
+    pub(crate) fn broken(&self, what: String) {
         self.state().broken.push(what);
     }
 
     /// The promises that were broken so far.
-    pub(super) fn all_broken(&self) -> Vec<String> {
+    pub(crate) fn all_broken(&self) -> Vec<String> {
         self.state().broken.clone()
     }
 
-    pub(super) fn get(&self, id: &str) -> Option<Known> {
+    pub(crate) fn get(&self, id: &str) -> Option<Known> {
         self.state().jobs.get(id).cloned()
     }
 
-    pub(super) fn count(&self) -> usize {
+    /// The ids of all jobs.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.state().ids.clone()
+    }
+
+    pub(crate) fn count(&self) -> usize {
         self.state().ids.len()
     }
 
     /// Jobs whose end nobody has been shown.
-    pub(super) fn live(&self) -> Vec<String> {
+    pub(crate) fn live(&self) -> Vec<String> {
         self.state().live.iter().cloned().collect()
     }
 
-    pub(super) fn live_in(&self, lane: usize) -> usize {
+    /// How many jobs have ended with outcomes of these names.
+    pub(crate) fn ended(&self) -> BTreeMap<String, u64> {
+        let mut ended = BTreeMap::new();
+        for name in self.state().jobs.values().filter_map(Known::outcome_name) {
+            *ended.entry(name).or_default() += 1;
+        }
+        ended
+    }
+
+    pub(crate) fn live_in(&self, lane: usize) -> usize {
         let state = self.state();
         let of_lane = |id: &&String| state.jobs[*id].plan.lane == lane;
         state.live.iter().filter(of_lane).count()
     }
 
     /// One of the newest jobs.
-    pub(super) fn any_recent(&self, random: &mut Random) -> Option<String> {
+    pub(crate) fn any_recent(&self, random: &mut Random) -> Option<String> {
         let state = self.state();
         let newest = state.ids.len().min(100);
         let back = random.below(newest.max(1) as u64) as usize;
@@ -129,7 +170,7 @@ impl Ledger {
     }
 
     /// All jobs that live, and so many of the others; all of them if that is `None`.
-    pub(super) fn to_check(&self, others: Option<u64>, random: &mut Random) -> Vec<String> {
+    pub(crate) fn to_check(&self, others: Option<u64>, random: &mut Random) -> Vec<String> {
         let state = self.state();
         let Some(others) = others else {
             return state.ids.clone();
@@ -150,16 +191,26 @@ impl Ledger {
     }
 }
 
-/// Whether a call may end like this where dispatchers crash and clients cancel.
-fn is_possible(plan: &Plan, outcome: &str) -> bool {
+/// Whether a call may end like this where clients cancel, and dispatchers crash unless
+/// all is steady.
+fn is_possible(plan: &Plan, outcome: &str, steady: bool) -> bool {
     if outcome == plan.outcome() || outcome == r#"{"cancelled":true}"# {
         return true;
     }
     let outcome: Value = serde_json::from_str(outcome).unwrap_or_default();
     let error = &outcome["error"];
     match error["type"].as_str() {
-        Some("missing_result") => true,
+        Some("missing_result") => !steady,
         Some("timeout") => plan.start_by.is_some() && error["data"]["limit"] == "start_by",
         _ => false,
     }
+}
+
+/// The name of an outcome: its key, or the type of its error.
+pub(crate) fn outcome_name(outcome: &Value) -> String {
+    if let Some(name) = outcome["error"]["type"].as_str() {
+        return name.to_owned();
+    }
+    let keys = outcome.as_object().and_then(|keys| keys.keys().next());
+    keys.cloned().unwrap_or_default()
 }

@@ -24,21 +24,21 @@ const BACKLOG: usize = 10;
 
 /// What all clients have.
 #[derive(Debug)]
-pub(super) struct Load {
-    pub(super) address: SocketAddr,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) host: Arc<CountingHost>,
-    pub(super) signal: Arc<Signal>,
+pub(crate) struct Load {
+    pub(crate) address: SocketAddr,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) host: Arc<CountingHost>,
+    pub(crate) signal: Arc<Signal>,
     /// The file that harpd's procedure writes.
-    pub(super) trace: PathBuf,
+    pub(crate) trace: PathBuf,
     /// No new calls are made.
-    pub(super) paused: AtomicBool,
-    pub(super) finished: AtomicBool,
+    pub(crate) paused: AtomicBool,
+    pub(crate) finished: AtomicBool,
 }
 
 impl Load {
     /// Starts the clients; they end when `finished` is set.
-    pub(super) fn start(self: &Arc<Self>, random: &mut Random) -> Vec<JoinHandle<()>> {
+    pub(crate) fn start(self: &Arc<Self>, random: &mut Random) -> Vec<JoinHandle<()>> {
         let mut clients = Vec::new();
         for lane in 0..LANES.len() {
             clients.push(self.spawn(random, move |load, random| load.submit_all(lane, random)));
@@ -88,10 +88,13 @@ impl Load {
             match self.ask_to_submit(plan) {
                 Ok(reply) => return self.take_answer(plan, &reply, sent_before),
                 // It may have been accepted; only a key makes it safe to try again.
-                Err(Unsent::Perhaps) if plan.key.is_none() => return,
+                Err(Unsent::Perhaps) if plan.key.is_none() => {
+                    return self.ledger.unanswered(format_args!("to the call {plan:?}"));
+                }
                 Err(Unsent::Perhaps) => sent_before = true,
                 Err(Unsent::Certainly) => {}
             }
+            self.ledger.unanswered(format_args!("to the call {plan:?}"));
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -137,7 +140,10 @@ impl Load {
             false => 0,
         };
         // Whatever breaks here breaks because the dispatcher is killed.
-        let _ = self.follow(&id, since);
+        if let Err(error) = self.follow(&id, since) {
+            let what = format_args!("to a follower of job {id}: {error}");
+            self.ledger.unanswered(what);
+        }
         thread::sleep(random.up_to(10));
     }
 
@@ -194,7 +200,10 @@ impl Load {
         if !live.is_empty() {
             let id = &live[random.below(live.len() as u64) as usize];
             let confirm = random.one_in(2);
-            let _ = self.cancel(id, confirm);
+            if let Err(error) = self.cancel(id, confirm) {
+                let what = format_args!("to a cancel of job {id}: {error}");
+                self.ledger.unanswered(what);
+            }
         }
         thread::sleep(random.up_to(400));
     }

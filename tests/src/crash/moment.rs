@@ -75,7 +75,7 @@ impl Moment {
 
 /// Tells one who waits for a moment that it has come.
 #[derive(Debug, Default)]
-pub(super) struct Signal {
+pub(crate) struct Signal {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -89,7 +89,7 @@ struct State {
 impl Signal {
     /// Waits until somebody says that the moment has come; false if nobody does in time.
     /// Whoever stands at it is held there until [`Signal::release`].
-    pub(super) fn wait(&self, moment: Moment, patience: Duration) -> bool {
+    pub(crate) fn wait(&self, moment: Moment, patience: Duration) -> bool {
         let mut state = self.state();
         *state = State {
             awaited: Some(moment),
@@ -102,14 +102,14 @@ impl Signal {
     }
 
     /// Nobody waits for a moment any more.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         *self.state() = State::default();
         self.changed.notify_all();
     }
 
     /// The moment has come. Stays there for as long as whoever waited for it wants, so
     /// that nothing more happens in between.
-    pub(super) fn reached(&self, moment: Moment) {
+    pub(crate) fn reached(&self, moment: Moment) {
         let mut state = self.state();
         if state.awaited != Some(moment) || state.has_come {
             return;

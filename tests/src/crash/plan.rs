@@ -7,14 +7,14 @@ use super::random::Random;
 /// A queue that jobs are submitted to, each queue by one client, one call after the
 /// other: so the order of its jobs is known.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lane {
+pub(crate) struct Lane {
     /// Its concurrency; `None` for calls without a queue.
-    pub(super) concurrency: Option<u64>,
+    pub(crate) concurrency: Option<u64>,
     /// Whether its jobs go to a real harpd.
-    pub(super) harpd: bool,
+    pub(crate) harpd: bool,
 }
 
-pub(super) const LANES: [Lane; 6] = [
+pub(crate) const LANES: [Lane; 6] = [
     Lane {
         concurrency: Some(1),
         harpd: false,
@@ -43,26 +43,26 @@ pub(super) const LANES: [Lane; 6] = [
 
 /// One call.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub(super) lane: usize,
+pub(crate) struct Plan {
+    pub(crate) lane: usize,
     /// The call's number in its lane, counted up.
-    pub(super) tag: u64,
+    pub(crate) tag: u64,
     /// How many packets the host sends.
-    pub(super) packets: u64,
+    pub(crate) packets: u64,
     /// How much text is in each of them, in bytes.
-    pub(super) padding: u64,
+    pub(crate) padding: u64,
     /// How long the host takes for each packet, in milliseconds.
-    pub(super) pause: u64,
+    pub(crate) pause: u64,
     /// How long the host takes to be done with a call that was given up.
-    pub(super) linger: u64,
+    pub(crate) linger: u64,
     /// Whether it ends with an exception.
-    pub(super) fails: bool,
-    pub(super) key: Option<String>,
-    pub(super) start_by: Option<u64>,
+    pub(crate) fails: bool,
+    pub(crate) key: Option<String>,
+    pub(crate) start_by: Option<u64>,
 }
 
 impl Plan {
-    pub(super) fn random(lane: usize, tag: u64, random: &mut Random) -> Plan {
+    pub(crate) fn random(lane: usize, tag: u64, random: &mut Random) -> Plan {
         Plan {
             lane,
             tag,
@@ -81,7 +81,7 @@ impl Plan {
     }
 
     /// The request's line.
-    pub(super) fn request(&self, trace: &str) -> String {
+    pub(crate) fn request(&self, trace: &str) -> String {
         let lane = LANES[self.lane];
         let mut request = json!({"harpcaller": 1, "info": self.tag});
         if lane.harpd {
@@ -110,7 +110,7 @@ impl Plan {
     }
 
     /// What a host has been asked, from the arguments it got.
-    pub(super) fn asked(arguments: &Value) -> Option<Plan> {
+    pub(crate) fn asked(arguments: &Value) -> Option<Plan> {
         let number = |key: &str| arguments[key].as_u64();
         Some(Plan {
             lane: usize::try_from(number("lane")?).ok()?,
@@ -126,7 +126,7 @@ impl Plan {
     }
 
     /// How many packets a job has that came to its end.
-    pub(super) fn all_packets(&self) -> u64 {
+    pub(crate) fn all_packets(&self) -> u64 {
         match LANES[self.lane].harpd {
             true => 0,
             false => self.packets,
@@ -134,7 +134,7 @@ impl Plan {
     }
 
     /// The text of a packet's data.
-    pub(super) fn packet(&self, number: u64) -> String {
+    pub(crate) fn packet(&self, number: u64) -> String {
         let padding = "x".repeat(usize::try_from(self.padding).unwrap_or_default());
         format!(
             r#"{{"lane":{},"tag":{},"packet":{number},"padding":"{padding}"}}"#,
@@ -143,7 +143,7 @@ impl Plan {
     }
 
     /// The outcome of a call that nobody disturbs, as text.
-    pub(super) fn outcome(&self) -> String {
+    pub(crate) fn outcome(&self) -> String {
         if LANES[self.lane].harpd {
             return r#"{"result":null}"#.to_owned();
         }

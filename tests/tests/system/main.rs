@@ -40,6 +40,7 @@ mod restart;
 mod result;
 mod retention;
 mod scarcity;
+mod soak;
 mod start_by;
 mod status;
 mod stop;

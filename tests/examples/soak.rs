@@ -1,0 +1,49 @@
+//! Runs a dispatcher and a host daemon under a load of everything at once, for as long as
+//! wanted, and says what they used and whether every job is accounted for. What is done and
+//! checked stands in `tests/src/soak.rs`, figures in `TESTING.md`.
+//!
+//! ```sh
+//! cargo run -p harp-tests --example soak -- --seconds 1200
+//! ```
+//!
+//! Ends with 1 if something grew, or a job is not accounted for.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use harp_tests::soak::{Options, run};
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("{message}\nusage: soak [--seconds N] [--seed N]");
+            return ExitCode::from(2);
+        }
+    };
+    println!("seed {}", options.seed);
+    let report = run(options);
+    print!("{report}");
+    match report.all_problems().is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options {
+        time: Duration::from_secs(60),
+        seed: u64::from(std::process::id()),
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let number = arguments.next().and_then(|number| number.parse().ok());
+        let number: u64 = number.ok_or_else(|| format!("{name} wants a whole number"))?;
+        match name.as_str() {
+            "--seconds" => options.time = Duration::from_secs(number),
+            "--seed" => options.seed = number,
+            _ => return Err(format!("unknown option {name}")),
+        }
+    }
+    Ok(options)
+}
