@@ -38,6 +38,8 @@ pub struct Report {
     pub kinds: BTreeMap<(&'static str, String), u64>,
     /// Before the load.
     pub idle: Window,
+    /// Each tenth of the time, for whoever wants to see how it came to that.
+    pub tenths: Vec<Window>,
     /// When the load had gone on for a while.
     pub early: Window,
     /// At its end.
@@ -54,6 +56,10 @@ impl Report {
     pub(super) fn take_windows(&mut self, samples: &[Sample]) {
         self.early = Window::of(samples, EARLY.0, EARLY.1);
         self.late = Window::of(samples, LATE.0, LATE.1);
+        let tenths = (0..100).step_by(10);
+        self.tenths = tenths
+            .map(|from| Window::of(samples, from, from + 10))
+            .collect();
     }
 
     /// Everything that is wrong, each in words.
@@ -133,29 +139,25 @@ impl fmt::Display for Report {
              | harpd: memory, KiB | descriptors | threads | processes |\n\
              | --- | --: | --: | --: | --: | --: | --: | --: | --: |"
         )?;
-        let Window { from, to, .. } = self.early;
-        let early = format!("usual from {from} s to {to} s");
-        let Window { from, to, .. } = self.late;
-        let late = format!("usual from {from} s to {to} s");
-        for (name, window) in [
-            ("before the load", &self.idle),
-            (&early, &self.early),
-            (&late, &self.late),
-            ("when all clients were gone", &self.left),
-        ] {
-            let Usage {
-                memory,
-                descriptors,
-                threads,
-                ..
-            } = window.dispatcher;
-            let harpd = window.harpd;
-            writeln!(
+        row(f, "before the load", &self.idle)?;
+        for tenth in &self.tenths {
+            row(
                 f,
-                "| {name} | {} | {memory} | {descriptors} | {threads} | {} | {} | {} | {} |",
-                window.jobs, harpd.memory, harpd.descriptors, harpd.threads, harpd.children
+                &format!("usual from {} s to {} s", tenth.from, tenth.to),
+                tenth,
             )?;
         }
+        row(f, "when all clients were gone", &self.left)?;
+        let growth = self
+            .late
+            .dispatcher
+            .memory
+            .saturating_sub(self.early.dispatcher.memory);
+        writeln!(
+            f,
+            "\nharpcallerd used {growth} KiB more from {} s to {} s than from {} s to {} s.",
+            self.late.from, self.late.to, self.early.from, self.early.to
+        )?;
         writeln!(f, "\n| jobs | kind | ended with |\n| --: | --- | --- |")?;
         for ((kind, outcome), count) in &self.kinds {
             writeln!(f, "| {count} | {kind} | `{outcome}` |")?;
@@ -167,6 +169,26 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, window: &Window) -> fmt::Result {
+    let Window {
+        jobs,
+        dispatcher:
+            Usage {
+                memory,
+                descriptors,
+                threads,
+                ..
+            },
+        harpd,
+        ..
+    } = window;
+    writeln!(
+        f,
+        "| {name} | {jobs} | {memory} | {descriptors} | {threads} | {} | {} | {} | {} |",
+        harpd.memory, harpd.descriptors, harpd.threads, harpd.children
+    )
 }
 
 #[cfg(test)]
