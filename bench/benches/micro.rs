@@ -6,10 +6,10 @@ fn main() {
 
 /// Lines of both protocols, in and out.
 mod codec {
-    use bytes::{Bytes, BytesMut};
+    use bytes::Bytes;
     use divan::{Bencher, black_box};
     use harp_proto::LineBuffer;
-    use harp_proto::client::{Packet, Request};
+    use harp_proto::client::{PacketLines, Request};
     use harp_proto::host::Message;
 
     const CALL: &[u8] = br#"{"harpcaller": 1, "host": "web01", "procedure": "rotate", "arguments": ["nginx", 7], "queue": {"name": {"host": "web01"}, "concurrency": 2}, "info": null}"#;
@@ -26,12 +26,14 @@ mod codec {
     }
 
     #[divan::bench]
-    fn encode_packet(bencher: Bencher<'_, '_>) {
-        let mut line = BytesMut::with_capacity(128);
+    fn encode_1000_packets(bencher: Bencher<'_, '_>) {
         bencher.bench_local(|| {
-            line.clear();
-            Packet::encode_parts(&mut line, black_box(123_456), b"\"line of output\"", None);
-            line.len()
+            let mut lines = PacketLines::new(123_456);
+            lines.reserve(1000, 1000 * 16);
+            for _ in 0..1000 {
+                lines.push(black_box(b"\"line of output\""), None);
+            }
+            lines.into_bytes()
         });
     }
 

@@ -5,9 +5,11 @@
 //!
 //! [`Fault`]: crate::Fault
 
+mod packet_lines;
 pub mod reply;
 mod request;
 
+pub use packet_lines::PacketLines;
 pub use reply::{
     CallReply, CancelReply, HelloReply, JobTimes, Packet, Reply, ReplyError, ResultReply,
     StatusReply, StreamReply,

@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use dashmap::DashMap;
 use harp_client::direct::Cancel;
+use harp_proto::client::PacketLines;
 use harp_proto::{JobId, Outcome, QueueName};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -20,9 +21,16 @@ use crate::packet_lines;
 use crate::record::LiveRecord;
 use crate::segment::Segment;
 
-/// Bytes of packets that a running job keeps in memory for its followers. Whoever is
-/// further behind reads the store.
-const TAIL_BYTES: usize = 128 * 1024;
+/// Bytes of packets that a running job keeps in memory for followers who may come.
+/// Whoever is further behind reads the store.
+const TAIL: usize = 128 * 1024;
+
+/// The same while the job has followers: as much as can come to the disk at once, so that
+/// those who keep up need not read the store.
+const FOLLOWED_TAIL: usize = 1024 * 1024;
+
+/// What packets that came to the disk together count in the tail beside their bytes.
+const BATCH_COST: usize = 256;
 
 /// All live jobs by their ids.
 #[derive(Debug, Default)]
@@ -185,10 +193,15 @@ impl LiveJob {
 
     /// Shows packets that are on disk. Only the job's owner calls this.
     pub fn announce_packets(&self, segments: Vec<Segment>) {
-        let Some(end) = segments.last().map(Segment::end) else {
+        let Some(batch) = TailBatch::new(segments) else {
             return;
         };
-        self.tail().push(segments);
+        let end = batch.end();
+        let most = match self.progress.receiver_count() {
+            0 => TAIL,
+            _ => FOLLOWED_TAIL,
+        };
+        self.tail().push(batch, most);
         self.progress.send_modify(|progress| progress.packets = end);
     }
 
@@ -198,10 +211,11 @@ impl LiveJob {
             .send_modify(|progress| progress.outcome = Some(outcome));
     }
 
-    /// The newest packets from number `from` on, if they are still in memory.
+    /// The newest packets from number `from` on, if they are still in memory, up to about
+    /// `most` bytes of them.
     #[must_use]
-    pub fn recent_packets(&self, from: u64) -> Option<Vec<Arc<TailSegment>>> {
-        self.tail().from(from)
+    pub fn recent_packets(&self, from: u64, most: usize) -> Option<Vec<Arc<TailBatch>>> {
+        self.tail().from(from, most)
     }
 
     /// Says that the end could not be written. Only the job's owner calls this.
@@ -220,58 +234,150 @@ impl LiveJob {
 /// The newest packets of one job: a cache behind which stands the store.
 #[derive(Debug, Default)]
 struct Tail {
-    segments: VecDeque<Arc<TailSegment>>,
+    batches: VecDeque<Arc<TailBatch>>,
     bytes: usize,
 }
 
 impl Tail {
-    fn push(&mut self, segments: Vec<Segment>) {
-        for segment in segments {
-            self.bytes += segment.len_bytes();
-            self.segments.push_back(Arc::new(TailSegment {
-                segment,
-                lines: OnceLock::new(),
-            }));
-        }
-        while self.bytes > TAIL_BYTES
-            && let Some(oldest) = self.segments.pop_front()
+    fn push(&mut self, batch: TailBatch, most: usize) {
+        self.bytes += batch.cost();
+        self.batches.push_back(Arc::new(batch));
+        while self.bytes > most
+            && let Some(oldest) = self.batches.pop_front()
         {
-            self.bytes -= oldest.segment.len_bytes();
+            self.bytes -= oldest.cost();
         }
     }
 
-    fn from(&self, number: u64) -> Option<Vec<Arc<TailSegment>>> {
-        if self.segments.front()?.segment.first() > number {
+    fn from(&self, number: u64, most: usize) -> Option<Vec<Arc<TailBatch>>> {
+        if self.batches.front()?.first() > number {
             return None;
         }
-        let first = self
-            .segments
-            .partition_point(|held| held.segment.end() <= number);
-        Some(self.segments.range(first..).cloned().collect())
+        let first = self.batches.partition_point(|held| held.end() <= number);
+        let mut bytes = 0;
+        let enough = |held: &&Arc<TailBatch>| {
+            let is_wanted = bytes < most;
+            bytes += held.bytes;
+            is_wanted
+        };
+        Some(
+            self.batches
+                .range(first..)
+                .take_while(enough)
+                .cloned()
+                .collect(),
+        )
     }
 }
 
-/// A segment with its wire lines, made once for all followers.
+/// Packets that came to the disk together, at least one, and their wire lines, made once
+/// for all followers.
 #[derive(Debug)]
-pub struct TailSegment {
-    /// The packets.
-    pub segment: Segment,
+pub struct TailBatch {
+    segments: Vec<Segment>,
+    bytes: usize,
     lines: OnceLock<Bytes>,
 }
 
-impl TailSegment {
-    /// All packets of the segment as lines of the client protocol, without times.
+impl TailBatch {
+    /// `None` if there are no packets.
+    fn new(segments: Vec<Segment>) -> Option<TailBatch> {
+        segments.last()?;
+        Some(TailBatch {
+            bytes: segments.iter().map(Segment::len_bytes).sum(),
+            segments,
+            lines: OnceLock::new(),
+        })
+    }
+
+    /// The packets, in order.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Number of the first packet.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.segments.first().map_or(0, Segment::first)
+    }
+
+    /// Number after that of the last packet.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.segments.last().map_or(0, Segment::end)
+    }
+
+    /// All packets as lines of the client protocol, without times.
     pub fn lines(&self) -> &Bytes {
         self.lines.get_or_init(|| {
-            let mut lines = BytesMut::new();
-            packet_lines::write(
-                &mut lines,
-                &self.segment,
-                self.segment.first(),
-                u64::MAX,
-                false,
-            );
-            lines.freeze()
+            let mut lines = PacketLines::new(self.first());
+            for segment in &self.segments {
+                packet_lines::add(&mut lines, segment, u64::MAX, false);
+            }
+            lines.into_bytes()
         })
+    }
+
+    fn cost(&self) -> usize {
+        self.bytes + BATCH_COST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::SegmentBuilder;
+
+    fn live() -> Arc<LiveJob> {
+        let record = LiveRecord {
+            sequence: 1,
+            queue: None,
+            started: Some(1),
+            start_by: None,
+            submitted: 1,
+        };
+        LiveJob::new(JobId::submitted_at(1), &record)
+    }
+
+    /// Announces `count` batches of one packet of 64 KiB each.
+    fn announce(live: &LiveJob, from: u64, count: u64) {
+        for number in from..from + count {
+            let mut segment = SegmentBuilder::new(number);
+            segment.push(1, &[b'1'; 64 * 1024]);
+            live.announce_packets(vec![segment.finish()]);
+        }
+    }
+
+    #[test]
+    fn a_followed_job_keeps_more_of_its_packets() {
+        let live = live();
+        announce(&live, 0, 100);
+        assert!(live.recent_packets(98, usize::MAX).is_none());
+        assert!(live.recent_packets(99, usize::MAX).is_some());
+        let follower = live.watch();
+        announce(&live, 100, 10);
+        let kept = live.recent_packets(99, usize::MAX).unwrap();
+        assert_eq!((kept[0].first(), kept.len()), (99, 11));
+        announce(&live, 110, 90);
+        assert!(live.recent_packets(200 - 16, usize::MAX).is_none());
+        assert!(live.recent_packets(200 - 15, usize::MAX).is_some());
+        // No more than is asked for, but at least one batch.
+        assert_eq!(live.recent_packets(190, 1).unwrap().len(), 1);
+        drop(follower);
+        announce(&live, 200, 1);
+        assert!(live.recent_packets(199, usize::MAX).is_none());
+    }
+
+    #[test]
+    fn small_batches_are_bounded_too() {
+        let live = live();
+        for number in 0..10_000 {
+            let mut segment = SegmentBuilder::new(number);
+            segment.push(1, b"1");
+            live.announce_packets(vec![segment.finish()]);
+        }
+        let kept = live.tail().batches.len();
+        assert!(kept < TAIL / BATCH_COST, "{kept}");
     }
 }

@@ -1,38 +1,58 @@
 //! Stored packets as lines of the client protocol (section 6).
 
-use bytes::BytesMut;
-use harp_proto::client::Packet;
+use harp_proto::client::PacketLines;
 
 use crate::segment::Segment;
 
-/// Most bytes of a line beside the packet's data and time, for all but the longest
-/// numbers.
-const LINE: usize = 32;
-
-/// Writes a segment's packets from number `from` up to, not including, `end`, with the
-/// time of each if `timestamps`. Returns the number after the last that was written,
-/// `from` if there was none.
-pub fn write(
-    lines: &mut BytesMut,
-    segment: &Segment,
-    from: u64,
-    end: u64,
-    timestamps: bool,
-) -> u64 {
-    let mut next = from;
-    let packets = usize::try_from(segment.end() - segment.first()).unwrap_or(usize::MAX);
-    // Once for all lines; a wrong guess costs another time, no more.
-    lines.reserve(
-        segment
-            .len_bytes()
-            .saturating_add(packets.saturating_mul(LINE)),
-    );
-    for (number, time, data) in segment.iter_from(from) {
-        if number >= end {
-            break;
-        }
-        Packet::encode_parts(lines, number, data, timestamps.then_some(time));
-        next = number + 1;
+/// Adds a segment's packets from the next one that `lines` has no line of, up to, not
+/// including, number `end`, with the time of each if `timestamps`. None are added if the
+/// next one is not in the segment.
+pub fn add(lines: &mut PacketLines, segment: &Segment, end: u64, timestamps: bool) {
+    if segment.first() > lines.next() {
+        return;
     }
-    next
+    let packets = segment.end().min(end).saturating_sub(lines.next());
+    let packets = usize::try_from(packets).unwrap_or(usize::MAX);
+    lines.reserve(packets, segment.len_bytes());
+    for (_, time, data) in segment.iter_from(lines.next()).take(packets) {
+        lines.push(data, timestamps.then_some(time));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::SegmentBuilder;
+
+    fn segment(first: u64) -> Segment {
+        let mut builder = SegmentBuilder::new(first);
+        builder.push(1, b"0");
+        builder.push(2, b"0");
+        builder.finish()
+    }
+
+    #[test]
+    fn lines_stop_before_a_packet_that_is_missing() {
+        let mut lines = PacketLines::new(1);
+        for first in [0, 2, 6] {
+            add(&mut lines, &segment(first), 8, false);
+        }
+        assert_eq!(lines.next(), 4);
+        // None at all where the next one is missing.
+        let mut lines = PacketLines::new(1);
+        add(&mut lines, &segment(2), 8, false);
+        assert_eq!((lines.next(), lines.len_bytes()), (1, 0));
+    }
+
+    #[test]
+    fn lines_are_those_from_the_next_to_the_end() {
+        let mut lines = PacketLines::new(1);
+        add(&mut lines, &segment(0), 3, true);
+        add(&mut lines, &segment(2), 3, true);
+        add(&mut lines, &segment(4), 3, true);
+        assert_eq!(
+            lines.into_bytes(),
+            "{\"packet\":1,\"data\":0,\"time\":2}\n{\"packet\":2,\"data\":0,\"time\":1}\n"
+        );
+    }
 }

@@ -11,7 +11,7 @@
 //!
 //! Times are milliseconds since 1970; the data is the packet's JSON text, byte for byte.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use crate::store::varint;
 
@@ -197,7 +197,7 @@ pub struct SegmentBuilder {
     first_time: u64,
     last_time: u64,
     /// Room for the header, then the packets.
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     /// How long the segment will be, as far as the one before tells.
     likely: usize,
 }
@@ -211,7 +211,7 @@ impl SegmentBuilder {
             count: 0,
             first_time: 0,
             last_time: 0,
-            bytes: BytesMut::new(),
+            bytes: Vec::new(),
             likely: 0,
         }
     }
@@ -221,13 +221,13 @@ impl SegmentBuilder {
         if self.count == 0 {
             let least = HEADER + 2 * varint::MAX_LEN + text.len();
             self.bytes.reserve(least.max(self.likely));
-            self.bytes.put_bytes(0, HEADER);
+            self.bytes.resize(HEADER, 0);
             (self.first_time, self.last_time) = (time, time);
         }
         // A clock can be set back; the difference is taken and added modulo 2^64.
         varint::put_signed(&mut self.bytes, time.wrapping_sub(self.last_time) as i64);
         varint::put(&mut self.bytes, text.len() as u64);
-        self.bytes.put_slice(text);
+        self.bytes.extend_from_slice(text);
         self.last_time = time;
         self.count += 1;
     }
@@ -268,12 +268,12 @@ impl SegmentBuilder {
 
         let mut bytes = std::mem::take(&mut self.bytes);
         if bytes.is_empty() {
-            bytes.put_bytes(0, HEADER);
+            bytes.resize(HEADER, 0);
         }
-        bytes.advance(HEADER - header.len());
-        bytes[..header.len()].copy_from_slice(&header);
+        let begin = HEADER - header.len();
+        bytes[begin..HEADER].copy_from_slice(&header);
         let segment = Segment {
-            bytes: bytes.freeze(),
+            bytes: Bytes::from(bytes).slice(begin..),
             header: Header {
                 first: self.first,
                 count: self.count,

@@ -376,6 +376,7 @@ impl Store {
     /// Packets of a job from this number on, in segments that together have at most
     /// `max_bytes`, but at least one if there is the packet `from`. The first has `from`
     /// in it, perhaps not as its first packet. Empty if there is no such packet on disk.
+    /// They are not to be kept for long: they can hold more memory than they are long.
     ///
     /// # Errors
     ///

@@ -64,6 +64,8 @@ pub struct Visit {
     pub lines: Vec<String>,
     /// The version of TLS that was agreed on, if any, as `TLSv1_3`.
     pub tls_version: Option<String>,
+    /// Whether an earlier TLS session was resumed.
+    pub resumed: bool,
     /// How the peer closed, if it has.
     pub closed: Option<Closing>,
 }
@@ -258,8 +260,11 @@ fn visit(shared: &Shared, number: usize, mut wire: Wire, script: &[Step]) {
     for step in script {
         let closed = match step {
             Step::Handshake => match wire.handshake(&shared.tls) {
-                Ok(version) => {
-                    note(&|visit| visit.tls_version = Some(version.clone()));
+                Ok(done) => {
+                    note(&|visit| {
+                        visit.tls_version = Some(done.version.clone());
+                        visit.resumed = done.resumed;
+                    });
                     None
                 }
                 // The peer does not like what it saw.

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
-use harp_proto::client::Packet;
+use harp_proto::client::PacketLines;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -15,12 +14,12 @@ pub(super) async fn serve(
     followers: usize,
     packets: u64,
 ) -> anyhow::Result<()> {
-    let mut lines = BytesMut::new();
+    let mut lines = PacketLines::new(0);
     for number in 0..packets {
         let data = super::host::small_packet(number);
-        Packet::encode_parts(&mut lines, number, data.as_bytes(), None);
+        lines.push(data.as_bytes(), None);
     }
-    let lines: Arc<[u8]> = lines.as_ref().into();
+    let lines: Arc<[u8]> = lines.into_bytes().as_ref().into();
     loop {
         let mut sockets = Vec::with_capacity(followers);
         while sockets.len() < followers {

@@ -256,24 +256,14 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// Writes a packet's line without owning its data.
-    pub fn encode_parts(out: &mut BytesMut, number: u64, data: &[u8], time: Option<u64>) {
-        const BEFORE: &[u8] = b"{\"packet\":";
-        const BETWEEN: &[u8] = b",\"data\":";
-        // Every follower of a stream goes through here for every packet: what is short is
-        // put together first, so that memory is asked for once.
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(number).as_bytes();
-        let mut head = [0; BEFORE.len() + 20 + BETWEEN.len()];
-        let between = BEFORE.len() + digits.len();
-        let length = between + BETWEEN.len();
-        head[..BEFORE.len()].copy_from_slice(BEFORE);
-        head[BEFORE.len()..between].copy_from_slice(digits);
-        head[between..length].copy_from_slice(BETWEEN);
-        out.reserve(length + data.len() + 2);
-        out.extend_from_slice(&head[..length]);
-        out.extend_from_slice(data);
-        if let Some(time) = time {
+    /// Writes the line of this packet; for many, there is
+    /// [`PacketLines`](super::PacketLines).
+    fn write(&self, out: &mut BytesMut) {
+        out.extend_from_slice(b"{\"packet\":");
+        write::integer(out, self.number);
+        write::key(out, "data");
+        self.data.write(out);
+        if let Some(time) = self.time {
             write::key(out, "time");
             write::integer(out, time);
         }
@@ -295,9 +285,7 @@ pub enum StreamReply {
 impl Reply for StreamReply {
     fn encode(&self, out: &mut BytesMut) {
         match self {
-            StreamReply::Packet(packet) => {
-                Packet::encode_parts(out, packet.number, packet.data.as_bytes(), packet.time);
-            }
+            StreamReply::Packet(packet) => packet.write(out),
             StreamReply::Continue => out.extend_from_slice(b"{\"continue\":true}\n"),
             StreamReply::Ended(outcome) => {
                 outcome.write(out);

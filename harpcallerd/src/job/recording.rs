@@ -379,7 +379,7 @@ mod tests {
         assert_eq!((recording.count(), live.watch().borrow().packets), (2, 0));
         recording.all_stored(&live);
         assert_eq!(live.watch().borrow().packets, 2);
-        assert_eq!(live.recent_packets(0).unwrap().len(), 2);
+        assert_eq!(live.recent_packets(0, usize::MAX).unwrap().len(), 2);
         store.close().await;
     }
 }

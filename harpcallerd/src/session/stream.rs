@@ -8,20 +8,24 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use harp_proto::client::{Reply, StreamReply, StreamStart};
+use harp_proto::client::{PacketLines, Reply, StreamReply, StreamStart};
 use harp_proto::{Fault, JobId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::Dispatcher;
-use crate::jobs::{LiveJob, Progress, TailSegment};
+use crate::jobs::{LiveJob, Progress, TailBatch};
 use crate::packet_lines;
 use crate::segment::Segment;
 use crate::store::{Store, StoreError};
 
-/// Bytes of lines that are written at once, unless one packet is longer.
+/// Bytes of packets whose lines are written at once, unless one packet is longer.
 const BATCH: usize = 64 * 1024;
+
+/// Lines of this length, which are there for all followers, are not worth being copied
+/// behind others.
+const LONG: usize = 16 * 1024;
 
 /// What one reader still has to get.
 #[derive(Debug)]
@@ -34,15 +38,15 @@ pub struct PacketStream {
     /// Where a page ends and with which line; `None` follows to the end of the job.
     page: Option<Page>,
     finished: bool,
-    /// Lines that are being made ready.
+    /// Packets that are being read.
     ahead: Option<Ahead>,
 }
 
-/// Lines from a packet on, on their way out of the store: at most one batch.
+/// Packets from one on, on their way out of the store: at most one batch.
 #[derive(Debug)]
 struct Ahead {
     from: u64,
-    read: JoinHandle<Result<(Bytes, u64), StoreError>>,
+    read: JoinHandle<Result<Vec<Segment>, StoreError>>,
 }
 
 /// What comes next of a stream.
@@ -217,62 +221,53 @@ impl PacketStream {
     /// Lines from the newest packets in memory, if the next one is among them, and the
     /// number after the last.
     fn in_tail(&self, end: u64) -> Option<(Bytes, u64)> {
-        let mut lines = BytesMut::new();
-        let mut next = self.next;
-        for held in self.source.tail(next)? {
-            if next >= end || lines.len() >= BATCH {
+        let mut lines = PacketLines::new(self.next);
+        for held in self.source.tail(self.next)? {
+            let is_whole = held.first() == lines.next() && held.end() <= end;
+            if !is_whole || self.timestamps {
+                for segment in held.segments() {
+                    packet_lines::add(&mut lines, segment, end, self.timestamps);
+                }
+            } else if held.lines().len() < LONG {
+                lines.append(held.lines(), held.end());
+            } else if lines.next() == self.next {
+                return Some((held.lines().clone(), held.end()));
+            } else {
                 break;
             }
-            let whole = held.segment.first() == next && held.segment.end() <= end;
-            if whole && !self.timestamps {
-                lines.extend_from_slice(held.lines());
-                next = held.segment.end();
-            } else {
-                next = packet_lines::write(&mut lines, &held.segment, next, end, self.timestamps);
-            }
         }
-        Some((lines.freeze(), next))
+        let next = lines.next();
+        Some((lines.into_bytes(), next))
     }
 
-    /// The same from the store. While the reader takes them, the next are made ready.
+    /// The same from the store. While the reader takes them, the next packets are read.
     async fn in_store(&mut self, end: u64) -> Result<(Bytes, u64), Fault> {
         let read = match self.ahead.take() {
             Some(ahead) if ahead.from == self.next => self.ahead.insert(ahead),
-            _ => self.ahead.insert(self.read_ahead(self.next, end)),
+            _ => self.ahead.insert(self.read_ahead(self.next)),
         };
         let read = (&mut read.read).await;
         self.ahead = None;
-        let (lines, next) = read
+        let segments = read
             .map_err(Fault::unreadable)?
             .map_err(Fault::unreadable)?;
+        let next = segments.last().map_or(self.next, Segment::end);
         if self.next < next && next < end {
-            self.ahead = Some(self.read_ahead(next, end));
+            self.ahead = Some(self.read_ahead(next));
         }
-        Ok((lines, next))
+        let mut lines = PacketLines::new(self.next);
+        for segment in &segments {
+            packet_lines::add(&mut lines, segment, end, self.timestamps);
+        }
+        let next = lines.next();
+        Ok((lines.into_bytes(), next))
     }
 
-    fn read_ahead(&self, from: u64, end: u64) -> Ahead {
-        let (store, id, timestamps) = (self.store.clone(), self.id, self.timestamps);
-        let read = tokio::spawn(async move {
-            let segments = store.segments(id, from, BATCH).await?;
-            Ok(lines_of(&segments, from, end, timestamps))
-        });
+    fn read_ahead(&self, from: u64) -> Ahead {
+        let (store, id) = (self.store.clone(), self.id);
+        let read = tokio::spawn(async move { store.segments(id, from, BATCH).await });
         Ahead { from, read }
     }
-}
-
-/// The packets of these segments from number `from` up to, not including, `end`, as far
-/// as none is missing, and the number after the last.
-fn lines_of(segments: &[Segment], from: u64, end: u64, timestamps: bool) -> (Bytes, u64) {
-    let mut lines = BytesMut::new();
-    let mut next = from;
-    for segment in segments {
-        if segment.first() > next {
-            break;
-        }
-        next = packet_lines::write(&mut lines, segment, next, end, timestamps);
-    }
-    (lines.freeze(), next)
 }
 
 impl Source {
@@ -283,9 +278,9 @@ impl Source {
         }
     }
 
-    fn tail(&self, from: u64) -> Option<Vec<Arc<TailSegment>>> {
+    fn tail(&self, from: u64) -> Option<Vec<Arc<TailBatch>>> {
         match self {
-            Source::Live(live, _) => live.recent_packets(from),
+            Source::Live(live, _) => live.recent_packets(from, BATCH),
             Source::Ended(_) => None,
         }
     }
@@ -297,28 +292,5 @@ impl Source {
             Source::Live(_, watch) => drop(watch.changed().await),
             Source::Ended(_) => std::future::pending().await,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::segment::SegmentBuilder;
-
-    fn segment(first: u64) -> Segment {
-        let mut builder = SegmentBuilder::new(first);
-        builder.push(1, b"0");
-        builder.push(1, b"0");
-        builder.finish()
-    }
-
-    #[test]
-    fn lines_stop_before_a_packet_that_is_missing() {
-        let segments = [segment(0), segment(2), segment(6)];
-        let (lines, next) = lines_of(&segments, 1, 8, false);
-        assert_eq!(next, 4);
-        assert_eq!(lines.iter().filter(|&&byte| byte == b'\n').count(), 3);
-        // None at all where the next one is missing.
-        assert_eq!(lines_of(&segments[1..], 1, 8, false), (Bytes::new(), 1));
     }
 }

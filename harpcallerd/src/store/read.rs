@@ -164,7 +164,7 @@ pub(crate) fn segments(
     let mut failure = None;
     let to = layout::packets_key(id, u64::MAX);
     engine.scan(&key, &to, |key, entry| {
-        let segment = packets(id, key, Bytes::copy_from_slice(entry)).and_then(|packets| {
+        let segment = packets(id, key, entry.share()).and_then(|packets| {
             if !segments.is_empty() && size + packets.beginning.total > max_bytes {
                 return Ok(None);
             }

@@ -26,6 +26,9 @@ pub(crate) struct Engine {
     data_file: File,
 }
 
+/// A value as the engine holds it.
+pub(crate) struct Value(sled::IVec);
+
 /// Why the engine did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
@@ -56,6 +59,22 @@ impl Batch {
     /// How many writes are in it.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+}
+
+impl Value {
+    /// The value without a copy, for what is soon dropped: it may keep more of the engine's
+    /// cache in memory than itself.
+    pub(crate) fn share(&self) -> Bytes {
+        Bytes::from_owner(self.0.clone())
+    }
+}
+
+impl std::ops::Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -100,12 +119,12 @@ impl Engine {
         &self,
         from: &[u8],
         to: &[u8],
-        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        mut visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         guarded(|| {
             for entry in self.db.range(from..to) {
                 let (key, value) = entry?;
-                if visit(&key, &value).is_break() {
+                if visit(&key, &Value(value)).is_break() {
                     break;
                 }
             }

@@ -17,7 +17,19 @@ pub fn put(out: &mut impl BufMut, mut number: u64) {
 }
 
 /// Takes a number from the front of `text`; `None` if there is none.
+#[inline]
 pub fn take(text: &mut &[u8]) -> Option<u64> {
+    match **text {
+        // As most are.
+        [byte, ref rest @ ..] if byte < 0x80 => {
+            *text = rest;
+            Some(u64::from(byte))
+        }
+        _ => take_long(text),
+    }
+}
+
+fn take_long(text: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for (index, byte) in text.iter().take(MAX_LEN).enumerate() {
         let bits = u64::from(byte & 0x7f);

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 use socket2::SockRef;
 
 use super::Closing;
@@ -18,6 +18,14 @@ pub(super) enum Wire {
     Tls(BufReader<Box<StreamOwned<ServerConnection, TcpStream>>>),
     /// A handshake has failed.
     Nothing,
+}
+
+/// What a handshake has come to.
+pub(super) struct Handshake {
+    /// The version of TLS, as `TLSv1_3`.
+    pub(super) version: String,
+    /// Whether it resumed an earlier session.
+    pub(super) resumed: bool,
 }
 
 impl Wire {
@@ -34,8 +42,8 @@ impl Wire {
         Wire::Plain(BufReader::new(socket))
     }
 
-    /// Does the handshake and returns the version of TLS.
-    pub(super) fn handshake(&mut self, config: &Arc<ServerConfig>) -> io::Result<String> {
+    /// Does the handshake.
+    pub(super) fn handshake(&mut self, config: &Arc<ServerConfig>) -> io::Result<Handshake> {
         let Wire::Plain(plain) = std::mem::replace(self, Wire::Nothing) else {
             panic!("a script does one handshake");
         };
@@ -47,8 +55,9 @@ impl Wire {
         let version = tls
             .protocol_version()
             .map_or(String::new(), |version| format!("{version:?}"));
+        let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
         *self = Wire::Tls(BufReader::new(Box::new(StreamOwned::new(tls, socket))));
-        Ok(version)
+        Ok(Handshake { version, resumed })
     }
 
     /// Waits for the first byte that has not been taken yet.

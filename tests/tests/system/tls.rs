@@ -254,7 +254,7 @@ fn a_fingerprint_decides_alone() {
 }
 
 #[test]
-fn both_versions_of_tls_are_spoken() {
+fn both_versions_of_tls_are_spoken_and_sessions_resumed() {
     for (version, name) in [(&TLS12, "TLSv1_2"), (&TLS13, "TLSv1_3")] {
         let host = host_of(&Authority::shared().issue(&["127.0.0.1"]), &[version]);
         let cluster = without_hosts().fake_host("fake", &host).start();
@@ -262,9 +262,13 @@ fn both_versions_of_tls_are_spoken() {
         for _ in 0..3 {
             assert_accepted(caller, "fake");
         }
-        for visit in host.visits() {
+        let visits = host.visits();
+        for visit in &visits {
             assert_eq!(visit.tls_version.as_deref(), Some(name));
         }
+        // Later calls are spared the costly part of the handshake.
+        let resumed: Vec<bool> = visits.iter().map(|visit| visit.resumed).collect();
+        assert_eq!(resumed, [false, true, true], "{name}");
     }
 }
 
