@@ -318,6 +318,9 @@ impl Runner {
             outcome: end.outcome,
         };
         let mut pause = Duration::from_millis(100);
+        // Those that the store had no room for come before the end that counts them.
+        // Where they cannot be stored, the end says so below.
+        let _ = packets.hand_over().await;
         loop {
             let error = match self.store.finish(live.id, &record, place).await {
                 // The store takes no end before the packets that it counts.
@@ -494,7 +497,7 @@ impl Execution<'_> {
             let message = match step {
                 Step::CutShort(outcome) => {
                     // What had arrived when the job was cut short is kept.
-                    self.packets.take_arrived(call).await;
+                    self.packets.take_arrived(call);
                     return Err(Ending::ByUs(outcome));
                 }
                 Step::Stored(stored) => {
@@ -507,7 +510,7 @@ impl Execution<'_> {
                 Step::Message(message) => message,
             };
             heard = Instant::now();
-            match self.packets.take(message, call).await {
+            match self.packets.take(message, call) {
                 Ok(None) => {}
                 Ok(Some(outcome)) => return Ok(outcome),
                 Err(recording::Fault::Host(error)) => return Err(Ending::of_fault(error)),

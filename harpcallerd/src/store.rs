@@ -40,7 +40,7 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 
 use harp_proto::JobId;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 pub use self::adopt::Adopted;
 use self::adopt::AdoptedBytes;
@@ -239,6 +239,27 @@ impl Store {
             .hand_over(id, size, Change::Append { segments })
             .await?;
         Ok(Appending(answer))
+    }
+
+    /// The same without waiting: `None`, and nothing is done, if there is no room for the
+    /// packets in memory at present. One that waits for room is served before this.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::append`].
+    pub fn try_append(
+        &self,
+        id: JobId,
+        segments: Vec<Segment>,
+    ) -> Result<Option<Appending>, StoreError> {
+        let size = segments.iter().map(Segment::len_bytes).sum::<usize>() + WRITE_COST;
+        let permit = match self.budget.clone().try_acquire_many_owned(cost(size)) {
+            Ok(permit) => permit,
+            Err(TryAcquireError::NoPermits) => return Ok(None),
+            Err(TryAcquireError::Closed) => return Err(StoreError::Closed),
+        };
+        let answer = self.send(id, size, Change::Append { segments }, permit)?;
+        Ok(Some(Appending(answer)))
     }
 
     /// Records how the job ended, and whether its place in its queue is free, all in one
@@ -561,10 +582,18 @@ impl Store {
         change: Change,
     ) -> Result<oneshot::Receiver<Result<Done, StoreError>>, StoreError> {
         let size = size + WRITE_COST;
-        // The greatest packets and results still fit into it, one at a time.
-        let cost = u32::try_from(size.min(WRITE_BUDGET)).unwrap_or(u32::MAX);
-        let permit = self.budget.clone().acquire_many_owned(cost).await;
+        let permit = self.budget.clone().acquire_many_owned(cost(size)).await;
         let permit = permit.map_err(|_| StoreError::Closed)?;
+        self.send(id, size, change, permit)
+    }
+
+    fn send(
+        &self,
+        id: JobId,
+        size: usize,
+        change: Change,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<oneshot::Receiver<Result<Done, StoreError>>, StoreError> {
         self.shared.check_writable()?;
         let (answer, receiver) = oneshot::channel();
         let write = Write {
@@ -665,6 +694,12 @@ impl Future for Adopting {
         let answer = Pin::new(&mut self.0).poll(context);
         answer.map(|answer| answered(answer).map(|done| done == Done::Recorded))
     }
+}
+
+/// What a write of this size takes of the budget. The greatest packets and results still
+/// fit into it, one at a time.
+fn cost(size: usize) -> u32 {
+    u32::try_from(size.min(WRITE_BUDGET)).unwrap_or(u32::MAX)
 }
 
 fn answered(

@@ -32,6 +32,9 @@ pub(super) struct Recording {
     shown: u64,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
+    /// The store had no room for the last packets: its memory is full of what the disk
+    /// has not taken.
+    lacks_room: bool,
     output: Output,
 }
 
@@ -39,7 +42,7 @@ struct Pending {
     segments: Vec<Segment>,
     bytes: usize,
     /// `None` if they have to be handed to the store, again or for the first time,
-    /// because it could not be written. So have all behind them, then.
+    /// because it could not be written or had no room. So have all behind them, then.
     appending: Option<Appending>,
 }
 
@@ -60,6 +63,7 @@ impl Recording {
             shown: 0,
             pending: VecDeque::new(),
             pending_bytes: 0,
+            lacks_room: false,
             output,
         }
     }
@@ -71,7 +75,7 @@ impl Recording {
 
     /// True while the host may be read.
     pub(super) fn has_room(&self) -> bool {
-        self.pending_bytes < MAX_PENDING
+        self.pending_bytes < MAX_PENDING && !self.lacks_room
     }
 
     /// True while packets are on their way to the disk.
@@ -79,8 +83,9 @@ impl Recording {
         !self.pending.is_empty()
     }
 
-    /// Takes a message and all that arrived with it. `Some` if the call has ended.
-    pub(super) async fn take(
+    /// Takes a message and all that arrived with it. `Some` if the call has ended. Waits
+    /// for nothing.
+    pub(super) fn take(
         &mut self,
         message: Result<Event, HostError>,
         call: &mut HostCall,
@@ -122,20 +127,20 @@ impl Recording {
             }
             message = call.next_buffered();
         }
-        self.append(batch).await.map_err(Fault::Store)?;
+        self.append(batch).map_err(Fault::Store)?;
         end
     }
 
     /// Takes packets that have arrived when the job is cut short: one batch at most,
     /// since a host may be sending faster than they can be taken.
-    pub(super) async fn take_arrived(&mut self, call: &mut HostCall) {
+    pub(super) fn take_arrived(&mut self, call: &mut HostCall) {
         if let Some(message) = call.next_buffered() {
             // The job has its outcome already.
-            let _ = self.take(message, call).await;
+            let _ = self.take(message, call);
         }
     }
 
-    async fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
+    fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
         let bytes = batch.bytes;
         let segments = batch.finish();
         let Some(next) = segments.last().map(Segment::end) else {
@@ -146,7 +151,14 @@ impl Recording {
             .back()
             .is_none_or(|last| last.appending.is_some());
         let appending = match is_in_order {
-            true => hand_over(&self.store, self.id, &segments).await?,
+            true => match self.store.try_append(self.id, segments.clone()) {
+                Ok(appending) => {
+                    self.lacks_room = appending.is_none();
+                    appending
+                }
+                Err(error) if error.is_passing() => None,
+                Err(error) => return Err(error),
+            },
             false => None,
         };
         self.next = next;
@@ -221,14 +233,25 @@ impl Recording {
     /// safe.
     async fn hand_over_again(&mut self) -> Result<(), StoreError> {
         self.store.writable().await?;
-        for pending in &mut self.pending {
-            if pending.appending.is_none() {
-                pending.appending = hand_over(&self.store, self.id, &pending.segments).await?;
-            }
-            if pending.appending.is_none() {
-                break;
+        self.hand_over().await
+    }
+
+    /// Hands over what is not on its way yet, as soon as there is room for it; nothing if
+    /// the store cannot be written. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// If it can never be stored.
+    pub(super) async fn hand_over(&mut self) -> Result<(), StoreError> {
+        let waiting = self.pending.iter_mut();
+        for pending in waiting.filter(|pending| pending.appending.is_none()) {
+            match self.store.append(self.id, pending.segments.clone()).await {
+                Ok(appending) => pending.appending = Some(appending),
+                Err(error) if error.is_passing() => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
+        self.lacks_room = false;
         Ok(())
     }
 
@@ -245,19 +268,6 @@ impl Recording {
             self.shown = stored.segments.last().map_or(self.shown, Segment::end);
             live.announce_packets(stored.segments);
         }
-    }
-}
-
-/// Hands packets to the store; `None` if it cannot be written at present.
-async fn hand_over(
-    store: &Store,
-    id: JobId,
-    segments: &[Segment],
-) -> Result<Option<Appending>, StoreError> {
-    match store.append(id, segments.to_vec()).await {
-        Ok(appending) => Ok(Some(appending)),
-        Err(error) if error.is_passing() => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
@@ -361,7 +371,7 @@ mod tests {
         for number in 0..2 {
             let mut batch = Batch::new(number);
             batch.push(1, b"0");
-            recording.append(batch).await.unwrap();
+            recording.append(batch).unwrap();
         }
         let end = EndRecord {
             started: Some(1),

@@ -3,16 +3,15 @@
 //!
 //! Each test breaks something else and mends it; what clients must see is the same.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs;
+use std::path::Path;
 
 use harp_tests::{Caller, Cluster, ClusterBuilder, Page, packet, until};
-use rustix::process::{Pid, Resource, Rlimit, geteuid, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
 use crate::assertions::assert_refused;
+use crate::disk::{Mount, run};
 
 const QUEUE: &str = r#""queue": {"name": {"q": 1}, "concurrency": 1}"#;
 
@@ -185,85 +184,6 @@ fn a_store_that_cannot_grow() {
         },
         |cluster| limit_files(cluster, None),
     );
-}
-
-/// A file system of its own. Dropping it takes it away.
-struct Mount {
-    at: PathBuf,
-    loop_device: Option<String>,
-}
-
-impl Mount {
-    /// `None`, and says why, where this cannot be done.
-    fn new(arguments: &[&str], at: &Path) -> Option<Mount> {
-        fs::create_dir_all(at).unwrap();
-        run("mount", arguments, at.to_str()?)?;
-        Some(Mount {
-            at: at.to_owned(),
-            loop_device: None,
-        })
-    }
-
-    fn tmpfs(size: &str, at: &Path) -> Option<Mount> {
-        let size = format!("size={size},mode=0700");
-        Mount::new(&["-t", "tmpfs", "-o", &size, "none"], at)
-    }
-
-    /// An ext4 file system in a file with holes, which takes room only when it is used.
-    fn in_file(file: &Path, at: &Path) -> Option<Mount> {
-        File::create(file).unwrap().set_len(256 << 20).unwrap();
-        let file = file.to_str()?;
-        run("mkfs.ext4", &["-q", "-O", "^has_journal"], file)?;
-        let device = run("losetup", &["--find", "--show"], file)?;
-        let device = device.trim().to_owned();
-        let mut mount = Mount::new(&[&device], at)?;
-        mount.loop_device = Some(device);
-        Some(mount)
-    }
-
-    /// Writes a file until there is no room for another byte.
-    fn fill(&self) {
-        let mut file = File::create(self.at.join("filling")).unwrap();
-        for size in [64 * 1024, 1] {
-            while file.write_all(&vec![0x5a; size]).is_ok() {}
-        }
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.at.join("filling")).unwrap();
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = run("umount", &["--lazy"], self.at.to_str().unwrap());
-        if let Some(device) = &self.loop_device {
-            let _ = run("losetup", &["--detach"], device);
-        }
-    }
-}
-
-/// What a program of the system prints; `None`, told as a reason to skip the test, if it
-/// does not succeed.
-fn run(program: &str, arguments: &[&str], last: &str) -> Option<String> {
-    if !geteuid().is_root() {
-        eprintln!("skipped: only root may run {program}");
-        return None;
-    }
-    match Command::new(program).args(arguments).arg(last).output() {
-        Ok(output) if output.status.success() => {
-            Some(String::from_utf8_lossy(&output.stdout).into())
-        }
-        Ok(output) => {
-            let told = String::from_utf8_lossy(&output.stderr);
-            eprintln!("skipped: {program} {arguments:?} {last}: {told}");
-            None
-        }
-        Err(error) => {
-            eprintln!("skipped: {program}: {error}");
-            None
-        }
-    }
 }
 
 fn cluster_in(directory: &Path) -> ClusterBuilder {
