@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use harp_client::direct::{Cancel, Connection, Event, HostCall, HostError, HostErrorKind, Limits};
 use harp_client::tls::Trust;
-use harp_proto::{Failure, Json, Outcome, host};
+use harp_proto::{Json, Outcome, host};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -157,25 +157,27 @@ impl Runner {
     }
 
     async fn live(&self, live: &LiveJob, start: Start, jobs: &Jobs) {
-        // It goes on waiting while its start could not be recorded.
-        if matches!(start, Start::ToRecord)
-            && let Err(unstarted) = self.start_recordable(live).await
-        {
-            return self.not_started(live, unstarted, jobs).await;
-        }
-        let begun = Instant::now();
-        let execution = match self.begin(live, start, begun).await {
-            Ok(execution) => execution,
-            Err(failure) => {
-                let end = End {
-                    started: None,
-                    packets: 0,
-                    outcome: Outcome::Error(failure),
-                };
-                return self.end(live, end, jobs).await;
-            }
+        let (call, recorded) = match start {
+            Start::Recorded { call, started } => (*call, Some(started)),
+            Start::ToRecord => match self.waiting_call(live).await {
+                Ok(call) => (call, None),
+                Err(unstarted) => return self.not_started(live, unstarted, jobs).await,
+            },
         };
+        let begun = Instant::now();
+        let execution = self.begin(live, call, recorded, begun);
         self.complete(execution, begun, jobs).await;
+    }
+
+    /// The call of a job that waited, once its start can be recorded and the call be
+    /// read: until then the job goes on waiting, as long as it may.
+    async fn waiting_call(&self, live: &LiveJob) -> Result<CallRecord, Unstarted> {
+        self.start_recordable(live).await?;
+        let call = self.store.patiently(|| self.store.job(live.id));
+        match unstarted::wait(live, &self.interrupt, call).await? {
+            Some(job) => Ok(job.call),
+            None => Err(unstarted::ended(&"the job's record is gone")),
+        }
     }
 
     /// Waits until the start of a job can be recorded, as long as the job may wait.
@@ -196,29 +198,23 @@ impl Runner {
         self.end_waiting(live, end, jobs).await;
     }
 
-    async fn begin<'r>(
+    /// The execution of a call. `recorded` is when it started, if that is on disk.
+    fn begin<'r>(
         &'r self,
         live: &'r LiveJob,
-        start: Start,
+        mut call: CallRecord,
+        recorded: Option<u64>,
         begun: Instant,
-    ) -> Result<Execution<'r>, Failure> {
-        let (mut call, started, is_recorded) = match start {
-            Start::Recorded { call, started } => (*call, started, true),
-            Start::ToRecord => {
-                let job = self.store.job(live.id).await;
-                let job = job.map_err(|error| failures::storage(&error))?;
-                let job = job.ok_or_else(|| failures::storage(&"the job's record is gone"))?;
-                // It has left its queue, whatever comes of it.
-                (job.call, clock::now().max(live.submitted), false)
-            }
-        };
+    ) -> Execution<'r> {
+        // It has left its queue, whatever comes of it.
+        let started = recorded.unwrap_or_else(|| clock::now().max(live.submitted));
         let span = Span::current();
         span.record("host", call.host.as_str());
         span.record("procedure", call.procedure.as_str());
         // Nobody asks a running job for it, and it can be large.
         call.info = Json::NULL;
         let rules = Arc::clone(&self.rules.borrow());
-        Ok(Execution {
+        Execution {
             runner: self,
             live,
             bounds: Bounds::new(live, &self.interrupt, begun, &call, &rules.limits),
@@ -230,9 +226,9 @@ impl Runner {
             rules,
             call,
             started,
-            is_recorded,
+            is_recorded: recorded.is_some(),
             is_sent: false,
-        })
+        }
     }
 
     /// Carries the call out and ends the job, whatever became of it.

@@ -206,7 +206,12 @@ impl<S: Socket> Session<S> {
                 start,
                 timestamps,
             } => {
-                let packets = PacketStream::follow(dispatcher, job, start, timestamps).await;
+                let packets = tokio::select! {
+                    biased;
+                    packets = PacketStream::follow(dispatcher, job, start, timestamps) => packets,
+                    () = self.connection.broken() => return Ok(Ok(Next::Close)),
+                    () = desk.closing.cancelled() => return Ok(Ok(Next::Close)),
+                };
                 self.send_stream(packets).await
             }
             Request::ReadStream {

@@ -23,6 +23,7 @@ mod keys;
 pub mod layout;
 mod open;
 mod outage;
+mod passed_over;
 mod prune;
 mod read;
 mod round;
@@ -41,6 +42,7 @@ use std::task::{Context, Poll};
 
 use harp_proto::JobId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+use tokio::time::timeout;
 
 pub use self::adopt::Adopted;
 use self::adopt::AdoptedBytes;
@@ -53,7 +55,7 @@ pub use self::prune::{Keep, Pruned};
 use self::read::Long;
 pub use self::round::Place;
 use self::round::{Change, Done};
-use self::shared::Shared;
+use self::shared::{READERS_WAIT, Shared};
 use self::sled::Engine;
 use self::writer::{Request, Write};
 use crate::record::{CallRecord, EndRecord, JobRecord, LiveRecord};
@@ -346,7 +348,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unreadable`] or [`StoreError::Corrupt`], as for all reads.
+    /// As for all reads: [`StoreError::Unreadable`] or [`StoreError::Corrupt`] if what is
+    /// there is damaged, [`StoreError::UnreadableNow`] if the store cannot be written and
+    /// what it has can therefore not be read. That is told when it has lasted for a few
+    /// seconds.
     pub async fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
         self.read(|| self.read_job(id)).await
     }
@@ -510,7 +515,8 @@ impl Store {
 
     /// Removes ended jobs that are not to be kept, with all that belongs to them, and
     /// reuses their space: a bounded piece, so that other writes go on in between. To be
-    /// called again as long as there is more.
+    /// called again as long as there is more. What cannot be read is logged once and
+    /// passed over, until the store is opened again.
     ///
     /// The store's files do not become smaller by it: what becomes free in them is used
     /// for new jobs. An export into a new store gives the space back.
@@ -520,8 +526,9 @@ impl Store {
     /// As for all writes.
     pub async fn prune(&self, keep: Keep) -> Result<Pruned, StoreError> {
         let contents = self.contents();
+        let shared = self.shared.clone();
         let jobs = self
-            .blocking(move |engine| prune::candidates(engine, &keep, contents))
+            .blocking(move |engine| prune::candidates(engine, &shared.passed_over, &keep, contents))
             .await?;
         let Some(&oldest) = jobs.first() else {
             return Ok(Pruned::default());
@@ -609,13 +616,31 @@ impl Store {
         Ok(receiver)
     }
 
+    /// Reads through outages, however long they are. Cancel safe if `read` is.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read` that do not pass, and [`StoreError::Closed`].
+    pub async fn patiently<T, F>(&self, read: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        loop {
+            match read().await {
+                Err(error) if error.is_passing() => self.writable().await?,
+                known => return known,
+            }
+        }
+    }
+
     async fn standing(&self, table: Table) -> Result<read::Standing, StoreError> {
         self.blocking(move |engine| read::standing(engine, table))
             .await
     }
 
     /// Reads, and reads again if the engine was opened anew meanwhile: what was read
-    /// before may not be there any more.
+    /// before may not be there any more. A read that fails because nothing can be written
+    /// is made again when that is over, unless it takes too long.
     async fn read<T, F>(&self, read: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -623,10 +648,29 @@ impl Store {
         loop {
             let opening = self.shared.opening().await;
             let result = read().await;
-            if self.shared.is_present(opening) {
-                return result;
+            let Err(StoreError::Unreadable(why)) = result else {
+                if self.shared.is_present(opening) {
+                    return result;
+                }
+                continue;
+            };
+            if self.shared.is_closed() {
+                return Err(StoreError::Closed);
+            }
+            if self.can_be_written().await && self.shared.is_present(opening) {
+                return Err(StoreError::Unreadable(why));
+            }
+            if !self.shared.reopened(opening).await {
+                return Err(StoreError::UnreadableNow(why));
             }
         }
+    }
+
+    /// Whether the store can be written, found out by writing. A reader may be the first
+    /// to meet an engine that has failed, and only a write makes that known.
+    async fn can_be_written(&self) -> bool {
+        let written = self.write(JobId::NONE, 0, Change::Mark);
+        matches!(timeout(READERS_WAIT, written).await, Ok(Ok(_)))
     }
 
     /// Waits until the job's state that has just been read is on disk.

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::failures;
-use crate::jobs::LiveJob;
+use crate::jobs::{LiveJob, StartBy};
 use crate::store::StoreError;
 
 /// Why a job does not start.
@@ -18,39 +18,51 @@ pub(super) enum Unstarted {
     Left,
 }
 
-/// Waits for the store to be writable, at most until the job is cancelled, its time to
-/// start is over, or the dispatcher stops. Cancel safe.
-pub(super) async fn wait(
+/// Waits for what the store does, at most until the job is cancelled, its time to start
+/// is over, or the dispatcher stops. Cancel safe if `stored` is.
+pub(super) async fn wait<T>(
     live: &LiveJob,
     interrupt: &CancellationToken,
-    writable: impl Future<Output = Result<(), StoreError>>,
-) -> Result<(), Unstarted> {
+    stored: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, Unstarted> {
     let late = async {
         match live.start_by {
-            Some(start_by) => sleep_until(start_by.by).await,
+            Some(start_by) => {
+                sleep_until(start_by.by).await;
+                not_started(start_by)
+            }
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let stored = tokio::select! {
         biased;
         () = live.cancel_requested() => return Err(Unstarted::Ended(Outcome::Cancelled)),
         () = interrupt.cancelled() => return Err(Unstarted::Left),
+        outcome = late => return Err(Unstarted::Ended(outcome)),
+        stored = stored => stored,
+    };
+    match stored {
+        Ok(stored) => Ok(stored),
         // A closed store is the end of a stop.
-        writable = writable => writable.map_err(|_| Unstarted::Left)?,
-        () = late => {}
+        Err(StoreError::Closed) => Err(Unstarted::Left),
+        Err(error) => Err(ended(&error)),
     }
-    // Both can come at once, and a timer can be late.
-    match overdue(live) {
-        Some(outcome) => Err(Unstarted::Ended(outcome)),
-        None => Ok(()),
-    }
+}
+
+/// What becomes of a job whose record cannot be had although the store works.
+pub(super) fn ended(why: &dyn std::fmt::Display) -> Unstarted {
+    Unstarted::Ended(Outcome::Error(failures::storage(why)))
 }
 
 /// How a job ends that has not started by now; `None` if it still may.
 pub(crate) fn overdue(live: &LiveJob) -> Option<Outcome> {
     let start_by = live.start_by?;
     let is_over = start_by.by <= Instant::now();
-    is_over.then(|| Outcome::Error(failures::not_started(start_by.seconds)))
+    is_over.then(|| not_started(start_by))
+}
+
+fn not_started(start_by: StartBy) -> Outcome {
+    Outcome::Error(failures::not_started(start_by.seconds))
 }
 
 #[cfg(test)]
@@ -92,8 +104,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_cancel_ends_it_and_a_stop_leaves_it() {
         let (live, interrupt) = (live(), CancellationToken::new());
-        assert_eq!(wait(&live, &interrupt, pending()).now_or_never(), None);
-        let closed = ready(Err(StoreError::Closed));
+        assert_eq!(
+            wait(&live, &interrupt, pending::<Result<(), _>>()).now_or_never(),
+            None
+        );
+        let closed = ready(Err::<(), _>(StoreError::Closed));
         assert_eq!(wait(&live, &interrupt, closed).await, Err(Unstarted::Left));
         interrupt.cancel();
         let left = wait(&live, &interrupt, ready(Ok(()))).await;

@@ -38,8 +38,14 @@ pub async fn end_result(
     closing: &CancellationToken,
 ) -> Result<Option<ResultReply>, Fault> {
     let Some(live) = dispatcher.jobs().get(job) else {
-        let outcome = stored_outcome(dispatcher, job).await?;
-        return Ok(Some(ResultReply::Ended(outcome)));
+        let store = dispatcher.store();
+        // Whoever waits for a job waits for the end of an outage, too.
+        let end = tokio::select! {
+            end = store.patiently(|| store.outcome(job)) => end.map_err(Fault::unreadable)?,
+            () = closing.cancelled() => return Ok(None),
+        };
+        let end = end.ok_or_else(Fault::invalid_job_id)?;
+        return Ok(Some(ResultReply::Ended(end.outcome)));
     };
     let mut progress = live.watch();
     tokio::select! {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatcher::Dispatcher;
 use crate::jobs::{LiveJob, Progress, TailBatch};
 use crate::packet_lines;
+use crate::record::EndRecord;
 use crate::segment::Segment;
 use crate::store::{Store, StoreError};
 
@@ -75,7 +76,8 @@ struct Page {
 }
 
 impl PacketStream {
-    /// Everything from `start` to the end of the job, and how it ended.
+    /// Everything from `start` to the end of the job, and how it ended. Whoever follows a
+    /// job waits for the end of an outage of the store, too. Cancel safe.
     ///
     /// # Errors
     ///
@@ -86,6 +88,23 @@ impl PacketStream {
         start: StreamStart,
         timestamps: bool,
     ) -> Result<PacketStream, Fault> {
+        let store = dispatcher.store();
+        PacketStream::begin(dispatcher, id, start, timestamps, || {
+            store.patiently(|| store.outcome(id))
+        })
+        .await
+    }
+
+    async fn begin<F>(
+        dispatcher: &Dispatcher,
+        id: JobId,
+        start: StreamStart,
+        timestamps: bool,
+        stored_end: impl FnOnce() -> F,
+    ) -> Result<PacketStream, Fault>
+    where
+        F: Future<Output = Result<Option<EndRecord>, StoreError>>,
+    {
         // The live handle first: if the job ends in between, its watch keeps the end.
         let source = match dispatcher.jobs().get(id) {
             Some(live) => {
@@ -93,11 +112,7 @@ impl PacketStream {
                 Source::Live(live, watch)
             }
             None => {
-                let end = dispatcher
-                    .store()
-                    .outcome(id)
-                    .await
-                    .map_err(Fault::unreadable)?;
+                let end = stored_end().await.map_err(Fault::unreadable)?;
                 let end = end.ok_or_else(Fault::invalid_job_id)?;
                 Source::Ended(Progress {
                     packets: end.packets,
@@ -134,7 +149,8 @@ impl PacketStream {
         timestamps: bool,
         limit: Option<u64>,
     ) -> Result<PacketStream, Fault> {
-        let mut stream = PacketStream::follow(dispatcher, id, start, timestamps).await?;
+        let stored_end = || dispatcher.store().outcome(id);
+        let mut stream = PacketStream::begin(dispatcher, id, start, timestamps, stored_end).await?;
         let progress = stream.source.progress();
         let limited = limit.map(|limit| stream.next.saturating_add(limit));
         stream.page = Some(match (limited, progress.outcome) {
@@ -264,8 +280,14 @@ impl PacketStream {
     }
 
     fn read_ahead(&self, from: u64) -> Ahead {
-        let (store, id) = (self.store.clone(), self.id);
-        let read = tokio::spawn(async move { store.segments(id, from, BATCH).await });
+        let (store, id, is_followed) = (self.store.clone(), self.id, self.page.is_none());
+        let read = tokio::spawn(async move {
+            let read = || store.segments(id, from, BATCH);
+            match is_followed {
+                true => store.patiently(read).await,
+                false => read().await,
+            }
+        });
         Ahead { from, read }
     }
 }

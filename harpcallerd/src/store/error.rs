@@ -62,9 +62,12 @@ pub enum StoreError {
     /// Writing failed half-way: what was asked for may be on disk or not.
     #[error("writing to the job store failed: {0}")]
     UnknownOutcome(String),
-    /// Reading failed.
+    /// Reading failed, and the store can be written: what was to be read is damaged.
     #[error("the job store cannot be read: {0}")]
     Unreadable(String),
+    /// Reading failed, as far as is known because the store cannot be written.
+    #[error("the job store cannot be read at present: {0}")]
+    UnreadableNow(String),
     /// A record is there but makes no sense.
     #[error("the job store is damaged: {what} of job {id}: {why}")]
     Corrupt {
@@ -89,13 +92,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same write can succeed when the store can be written again
+    /// Whether the same can succeed when the store can be written again
     /// ([`Store::writable`](super::Store::writable)).
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(
             self,
-            StoreError::Unavailable(_) | StoreError::UnknownOutcome(_)
+            StoreError::Unavailable(_)
+                | StoreError::UnknownOutcome(_)
+                | StoreError::UnreadableNow(_)
         )
     }
 }

@@ -13,6 +13,7 @@ use harp_proto::JobId;
 use super::contents::{Contents, entry_size};
 use super::error::StoreError;
 use super::layout::{self, Table};
+use super::passed_over::PassedOver;
 use super::round::{BATCH, Done, Round, Trouble};
 use super::sled::Engine;
 
@@ -52,15 +53,23 @@ impl Keep {
 }
 
 /// Jobs that may have to go, the oldest first: rests of pruned ones, then ended ones. At
-/// most a piece's worth.
+/// most a piece's worth, without those that are passed over.
 pub(crate) fn candidates(
     engine: &Engine,
+    passed_over: &PassedOver,
     keep: &Keep,
     contents: Contents,
 ) -> Result<Vec<JobId>, StoreError> {
     let mut jobs = Vec::new();
+    let mut take = |key: &[u8]| {
+        jobs.extend(layout::job_of(key).filter(|id| !passed_over.contains(*id)));
+        match jobs.len() < BATCH {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    };
     let (from, to) = Table::Pruned.bounds();
-    engine.scan(&from, &to, |key, _| take(&mut jobs, key))?;
+    engine.scan(&from, &to, |key, _| take(key))?;
     let too_much = keep.is_too_much(contents);
     if !too_much && keep.submitted_since.is_none() {
         return Ok(jobs);
@@ -76,19 +85,10 @@ pub(crate) fn candidates(
         match engine.contains(&Table::Places.key(id)) {
             Ok(true) => ControlFlow::Continue(()),
             // What cannot be read is told by the writer, which goes on behind it.
-            Ok(false) | Err(_) => take(&mut jobs, key),
+            Ok(false) | Err(_) => take(key),
         }
     })?;
     Ok(jobs)
-}
-
-fn take(jobs: &mut Vec<JobId>, key: &[u8]) -> ControlFlow<()> {
-    jobs.extend(layout::job_of(key));
-    if jobs.len() < BATCH {
-        ControlFlow::Continue(())
-    } else {
-        ControlFlow::Break(())
-    }
 }
 
 /// What became of one candidate.
@@ -99,6 +99,8 @@ enum Fate {
     Begun,
     /// It is not to be pruned.
     Stays,
+    /// It cannot be pruned, and is not to be tried again.
+    PassedOver,
     /// Neither this one nor any younger one is to be pruned.
     Enough,
 }
@@ -108,7 +110,7 @@ impl Round<'_> {
     pub(super) fn prune(&mut self, jobs: &[JobId], keep: &Keep) -> Result<Done, Trouble> {
         // What is looked at below has to be in the engine.
         self.apply().map_err(Trouble::Failed)?;
-        let mut pruned = 0;
+        let (mut pruned, mut passed_over) = (0, 0);
         let mut room = BATCH;
         for &id in jobs {
             let fate = self
@@ -116,8 +118,8 @@ impl Round<'_> {
                 .or_else(|trouble| match trouble {
                     // Nothing was changed, and those behind it can go.
                     Trouble::Refused(error) => {
-                        tracing::warn!(job = %id, %error, "an ended job cannot be pruned");
-                        Ok(Fate::Stays)
+                        self.pass_over(id, &error);
+                        Ok(Fate::PassedOver)
                     }
                     failed => Err(failed),
                 });
@@ -128,13 +130,23 @@ impl Round<'_> {
                 }
                 Fate::Begun => room = 0,
                 Fate::Stays => {}
+                Fate::PassedOver => passed_over += 1,
                 Fate::Enough => return Ok(Done::Pruned(pruned, false)),
             }
             if room == 0 {
                 return Ok(Done::Pruned(pruned, true));
             }
         }
-        Ok(Done::Pruned(pruned, pruned > 0 && jobs.len() == BATCH))
+        let is_other = pruned + passed_over > 0;
+        Ok(Done::Pruned(pruned, is_other && jobs.len() == BATCH))
+    }
+
+    /// Lets those behind this one have their turn from now on.
+    fn pass_over(&mut self, id: JobId, error: &StoreError) {
+        self.in_doubt |= matches!(error, StoreError::Unreadable(_));
+        if self.shared.passed_over.insert(id) {
+            tracing::warn!(job = %id, %error, "an ended job cannot be pruned and is passed over; check the store");
+        }
     }
 
     fn prune_job(&mut self, id: JobId, keep: &Keep, room: usize) -> Result<Fate, Trouble> {
@@ -146,6 +158,10 @@ impl Round<'_> {
             }
             if !self.may_go(id)? {
                 return Ok(Fate::Stays);
+            }
+            if self.contains(&Table::Live.key(id))? {
+                let why = "it has an end and lives".to_owned();
+                return Err(StoreError::Refused { id, why }.into());
             }
         }
         // All is read before anything is changed: the job goes or stays as a whole.
@@ -176,7 +192,6 @@ impl Round<'_> {
     /// Whether the job has ended and its place is free.
     fn may_go(&self, id: JobId) -> Result<bool, StoreError> {
         Ok(self.engine.contains(&Table::Ends.key(id))?
-            && !self.engine.contains(&Table::Live.key(id))?
             && !self.engine.contains(&Table::Places.key(id))?)
     }
 

@@ -54,6 +54,8 @@ pub(crate) enum Change {
         jobs: Vec<JobId>,
         keep: Keep,
     },
+    /// Nothing but the mark, to see whether anything can be written.
+    Mark,
 }
 
 /// What becomes of an ended job's place in its queue.
@@ -111,6 +113,9 @@ pub(crate) struct Round<'a> {
     states: HashMap<JobId, Option<LiveRecord>>,
     /// The keys that the batch gives to jobs; the same holds.
     pub(super) claimed: HashSet<Key>,
+    /// Whether the engine works is to be found out by raising the mark: something could
+    /// not be read.
+    pub(super) in_doubt: bool,
 }
 
 impl<'a> Round<'a> {
@@ -129,6 +134,7 @@ impl<'a> Round<'a> {
             batch: Batch::default(),
             states: HashMap::new(),
             claimed: HashSet::new(),
+            in_doubt: false,
         }
     }
 
@@ -151,6 +157,10 @@ impl<'a> Round<'a> {
             Change::AdoptPackets { segments } => self.adopt_packets(id, &segments),
             Change::Adopt { call, claim, state } => self.adopt(id, &call, claim, state),
             Change::Prune { jobs, keep } => self.prune(&jobs, &keep),
+            Change::Mark => {
+                self.in_doubt = true;
+                Ok(Done::Recorded)
+            }
         }
     }
 

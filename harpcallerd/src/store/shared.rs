@@ -1,13 +1,20 @@
 //! What readers and the writer of a store have in common.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use super::contents::Contents;
 use super::error::StoreError;
+use super::passed_over::PassedOver;
 use super::sled::{Engine, EngineError};
 use super::unsynced::Unsynced;
+
+/// How long after the beginning of an outage readers wait for its end. Most are short;
+/// in a long one whoever cannot be answered is told at once.
+pub(crate) const READERS_WAIT: Duration = Duration::from_secs(5);
 
 /// The engine as long as the store is open, and why it is not written to if it is not.
 pub(crate) struct Shared {
@@ -15,6 +22,7 @@ pub(crate) struct Shared {
     condition: watch::Sender<Condition>,
     contents: RwLock<Contents>,
     pub(crate) unsynced: Unsynced,
+    pub(crate) passed_over: PassedOver,
 }
 
 /// How the store is.
@@ -22,6 +30,8 @@ pub(crate) struct Shared {
 struct Condition {
     /// Why nothing can be written, if so.
     failure: Option<Arc<str>>,
+    /// Since when it has failed.
+    failing_since: Option<Instant>,
     /// How often the engine has been taken away to be opened anew.
     openings: u64,
     /// It is being opened anew: there is none for the moment.
@@ -43,6 +53,7 @@ impl Shared {
             condition: watch::Sender::default(),
             contents: RwLock::new(contents),
             unsynced: Unsynced::new(),
+            passed_over: PassedOver::default(),
         }
     }
 
@@ -70,9 +81,29 @@ impl Shared {
         self.condition.borrow().openings == opening.0
     }
 
+    /// Waits until there is another opening of the engine, at most until readers have
+    /// waited long enough in the present outage; false then. Cancel safe.
+    pub(crate) async fn reopened(&self, opening: Opening) -> bool {
+        let mut condition = self.condition.subscribe();
+        let since = condition.borrow().failing_since;
+        let Some(since) = since else {
+            return !self.is_present(opening);
+        };
+        let another = condition.wait_for(|now| now.is_closed || now.openings != opening.0);
+        match timeout_at(since + READERS_WAIT, another).await {
+            Ok(now) => now.is_ok_and(|now| !now.is_closed),
+            Err(_) => false,
+        }
+    }
+
     /// Why nothing can be written, if so.
     pub(crate) fn failure(&self) -> Option<Arc<str>> {
         self.condition.borrow().failure.clone()
+    }
+
+    /// Whether it is closed for good.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.condition.borrow().is_closed
     }
 
     /// Refuses a write that is certain to fail.
@@ -97,6 +128,7 @@ impl Shared {
         self.condition.send_modify(|now| {
             if !now.is_closed {
                 now.failure = Some(reason.into());
+                now.failing_since.get_or_insert_with(Instant::now);
             }
         });
     }
@@ -122,6 +154,7 @@ impl Shared {
     /// Gives readers the engine that has been opened anew, which has this on disk.
     pub(crate) fn opened(&self, engine: Engine, contents: Contents) {
         self.unsynced.forget_failure();
+        self.passed_over.clear();
         self.set_contents(contents);
         let engine = Some(Arc::new(engine));
         *self.engine.write().unwrap_or_else(PoisonError::into_inner) = engine;
@@ -138,7 +171,10 @@ impl Shared {
 
     /// Writing is possible again.
     pub(crate) fn recovered(&self) {
-        self.condition.send_modify(|now| now.failure = None);
+        self.condition.send_modify(|now| {
+            now.failure = None;
+            now.failing_since = None;
+        });
     }
 
     /// How much there is on disk.

@@ -5,6 +5,7 @@ mod counts;
 mod directories;
 mod jobs;
 mod keys;
+mod outages;
 mod prune;
 
 use std::path::Path;

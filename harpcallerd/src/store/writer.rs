@@ -192,17 +192,23 @@ impl Writer {
                 continue;
             }
             match round.write(id, change) {
-                Ok(done) => waiting.push((answer, done, permit)),
+                Ok(done) => waiting.push((answer, Ok(done), permit)),
+                // Either it is damaged, or the engine has failed: the mark shows which.
+                Err(Trouble::Refused(error @ StoreError::Unreadable(_))) => {
+                    round.in_doubt = true;
+                    waiting.push((answer, Err(error), permit));
+                }
                 Err(Trouble::Refused(error)) => {
                     let _ = answer.send(Err(error));
                 }
                 Err(Trouble::Failed(error)) => {
                     failure = Some(error.to_string());
-                    waiting.push((answer, Done::Recorded, permit));
+                    waiting.push((answer, Ok(Done::Recorded), permit));
                 }
             }
         }
-        let marking = self.marked.is_none_or(|marked| marked.elapsed() >= MARKING);
+        let marking =
+            round.in_doubt || self.marked.is_none_or(|marked| marked.elapsed() >= MARKING);
         if failure.is_none() {
             if marking {
                 round.mark(self.mark + 1);
@@ -224,9 +230,10 @@ impl Writer {
         }
         for (answer, done, _permit) in waiting {
             // Who does not wait any more does not want to know.
-            let _ = answer.send(match &failure {
-                None => Ok(done),
-                Some(reason) => Err(StoreError::UnknownOutcome(reason.clone())),
+            let _ = answer.send(match (&failure, done) {
+                (None, done) => done,
+                (Some(reason), Ok(_)) => Err(StoreError::UnknownOutcome(reason.clone())),
+                (Some(reason), Err(_)) => Err(StoreError::Unavailable(reason.clone())),
             });
         }
         if marking && failure.is_none() {

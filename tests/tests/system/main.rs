@@ -29,6 +29,7 @@ mod leftovers;
 mod limits;
 mod logs;
 mod manual;
+mod outages;
 mod packages;
 mod process;
 mod pruned;

@@ -148,7 +148,7 @@ fn goes_through_an_outage(
 }
 
 /// Sets how long files of the dispatcher may become.
-fn limit_files(cluster: &Cluster, limit: Option<u64>) {
+pub(crate) fn limit_files(cluster: &Cluster, limit: Option<u64>) {
     let id = Pid::from_raw(cluster.dispatcher_id().cast_signed());
     let now = rustix::process::getrlimit(Resource::Fsize);
     let new = Rlimit {

@@ -1,5 +1,7 @@
 use super::directories::copy;
 use super::*;
+use crate::store::Table;
+use crate::store::sled::Batch;
 use crate::store::{Contents, Keep, Pruned};
 
 /// A job submitted at this time: calls and ends long enough for further pieces.
@@ -201,5 +203,30 @@ async fn others_write_in_between() {
     assert_eq!(pruning.await.unwrap(), 300);
     assert_eq!(counted(&store).ended, 50);
     assert_eq!(exist(&store, &younger).await, [true; 50]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn those_behind_what_cannot_be_pruned_have_their_turn() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let mut jobs = Vec::new();
+    for time in 0..300 {
+        jobs.push(ended(&store, 1000 + time, Place::Free).await);
+    }
+    // More than one piece has an end, and is live at the same time.
+    let stuck = 270;
+    let mut batch = Batch::default();
+    for job in &jobs[..stuck] {
+        batch.insert(&Table::Live.key(*job), b"\x05noise");
+    }
+    store.shared.engine().unwrap().apply(batch).unwrap();
+    let keep = Keep {
+        submitted_since: Some(5000),
+        ..Keep::default()
+    };
+    assert_eq!(prune(&store, keep).await, 30);
+    assert_eq!(counted(&store).ended, stuck as u64);
+    assert_eq!(prune(&store, keep).await, 0);
     store.close().await;
 }

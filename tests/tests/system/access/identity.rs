@@ -1,6 +1,7 @@
 //! Listeners and identities: tokens, client certificates, Unix sockets (section 8;
 //! harpcaller.toml, `[[listener]]`).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -260,4 +261,39 @@ fn an_open_listener_is_warned_of() {
         .set("listen", r#"["*:0"]"#)
         .start();
     assert_eq!(cluster.log().count(WARNING), 1);
+}
+
+#[test]
+fn a_key_belongs_to_a_client() {
+    let files = Files::new();
+    let tokens = ["one", "two"].map(|name| files.new_token(name));
+    let cluster = with_tokens(&files).start();
+    let call = json!({
+        "harpcaller": 1, "host": "nowhere", "procedure": "p", "arguments": [], "key": "k",
+    });
+    let mut clients = vec![cluster.caller().connect()];
+    for token in &tokens {
+        let mut client = cluster.caller().send(hello(token));
+        assert!(client.line()["error"].is_null());
+        clients.push(client);
+    }
+    let mut jobs = Vec::new();
+    for client in &mut clients {
+        client.send(&call);
+        let answer = client.line();
+        assert!(answer["existing"].is_null(), "{answer}");
+        jobs.push(answer["job_id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(BTreeSet::from_iter(&jobs).len(), 3);
+    // Each of them has its own again.
+    let mut anonymous = cluster.caller().connect();
+    for (client, job) in [&mut anonymous]
+        .into_iter()
+        .chain(&mut clients[1..])
+        .zip(&jobs)
+    {
+        client.send(&call);
+        let again = json!({"harpcaller": 1, "job_id": job, "existing": true});
+        assert_eq!(client.line(), again);
+    }
 }

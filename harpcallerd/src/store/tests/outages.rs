@@ -1,0 +1,251 @@
+//! What readers, and jobs that wait, see of a store that cannot be written for a while.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::*;
+use crate::audit::Audit;
+use crate::config::ClientLimits;
+use crate::dispatcher::Dispatcher;
+use crate::hosts::Hosts;
+use crate::job::{ExecutionLimits, OutputLimits, Rules, release_place};
+use crate::store::StoreError;
+use crate::store::contents::Contents;
+use crate::store::sled::Engine;
+use crate::store::writer::alone;
+
+/// Longer than anything here takes, unless it never comes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Takes the engine away, as when a write has failed and it is opened anew.
+fn begin_opening(store: &Store) -> Engine {
+    store.shared.fail("the disk is full");
+    alone(store.shared.begin_opening().unwrap())
+}
+
+fn end(store: &Store, engine: Engine) {
+    let contents: Contents = store.contents();
+    store.shared.opened(engine, contents);
+    store.shared.recovered();
+}
+
+#[tokio::test]
+async fn a_short_outage_is_not_noticed_by_readers() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let call = call(text(10));
+    store.submit(id(1), &call, &queued(1)).await.unwrap();
+    let engine = begin_opening(&store);
+    // It could not be opened this time.
+    store.shared.not_opened("the disk is still full");
+    let reader = tokio::spawn({
+        let store = store.clone();
+        async move { store.job(id(1)).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!reader.is_finished());
+    assert!(store.shared.begin_opening().is_none());
+    end(&store, engine);
+    assert_eq!(reader.await.unwrap().unwrap().unwrap().call, call);
+    store.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_outage_is_told_and_who_is_patient_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store
+        .submit(id(1), &call(text(10)), &queued(1))
+        .await
+        .unwrap();
+    let engine = begin_opening(&store);
+    store.shared.not_opened("the disk is still full");
+    let begun = Instant::now();
+    // Whoever comes later is told at once.
+    for _ in 0..2 {
+        let told = store.job(id(1)).await.unwrap_err();
+        assert!(matches!(told, StoreError::UnreadableNow(_)), "{told}");
+        assert!(told.is_passing());
+        assert_eq!(begun.elapsed().as_secs(), 5);
+    }
+    let mut patient = Box::pin(store.patiently(|| store.job(id(1))));
+    assert!(patient.as_mut().now_or_never().is_none());
+    assert!(store.shared.begin_opening().is_none());
+    end(&store, engine);
+    assert!(patient.await.unwrap().is_some());
+    store.close().await;
+    let closed = store.patiently(|| store.job(id(1))).await;
+    assert_eq!(closed, Err(StoreError::Closed));
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_no_outage() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let before = store.contents();
+    let why = || StoreError::Unreadable("a checksum does not fit".into());
+    let read = store.read(|| async { Err::<(), _>(why()) }).await;
+    assert_eq!(read, Err(why()));
+    let patient = store.patiently(|| async { Err::<(), _>(why()) }).await;
+    assert_eq!(patient, Err(why()));
+    // That it works was found out by writing nothing but the mark.
+    assert_eq!(store.contents(), before);
+    assert_eq!(store.failure(), None);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_kept_place_is_given_back_after_an_outage() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store
+        .submit(id(1), &call(text(10)), &queued(1))
+        .await
+        .unwrap();
+    let cancelled = returned(text(10), 0);
+    store.finish(id(1), &cancelled, Place::Kept).await.unwrap();
+    store.shared.fail("the disk is full");
+    // Nobody waits for it.
+    timeout(PATIENCE, release_place(&store, id(1)))
+        .await
+        .unwrap();
+    assert_eq!(store.kept_places().await.unwrap().len(), 1);
+    store.shared.recovered();
+    let given_back = async {
+        while !store.kept_places().await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, given_back).await.unwrap();
+    store.close().await;
+}
+
+/// A dispatcher that knows no host.
+fn dispatcher(store: &Store) -> Arc<Dispatcher> {
+    let second = Duration::from_secs(1);
+    let rules = Rules {
+        limits: ExecutionLimits {
+            default_timeout: second,
+            max_exec_time: second,
+            connect_timeout: second,
+            slot_grace: second,
+            max_packet_size: 1000,
+            output: OutputLimits::default(),
+        },
+        trust: harp_client::tls::Trust::new(harp_client::tls::TrustFiles::default()).unwrap(),
+    };
+    let (_, rules) = watch::channel(Arc::new(rules));
+    let (_, clients) = watch::channel(ClientLimits::default());
+    Dispatcher::new(
+        store.clone(),
+        Arc::new(Hosts::default()),
+        rules,
+        clients,
+        Audit::default(),
+        10,
+    )
+}
+
+/// How a job ended that was resumed.
+async fn end_of(store: &Store, job: JobId) -> Outcome {
+    let ended = async {
+        loop {
+            if let Some(end) = store.outcome(job).await.unwrap() {
+                return end.outcome;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, ended).await.unwrap()
+}
+
+fn error_type(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Error(failure) => &failure.error_type,
+        _ => "none",
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_waited_goes_on_waiting_until_its_call_can_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let mut record = queued(1);
+    record.queue = None;
+    let mut late = record.clone();
+    late.start_by = Some(1);
+    late.submitted = crate::clock::now();
+    let call = call(text(10));
+    for (job, record) in [(id(1), &record), (id(2), &record), (id(3), &late)] {
+        store.submit(job, &call, record).await.unwrap();
+    }
+    let dispatcher = dispatcher(&store);
+    // The engine is opened anew when their calls are to be read.
+    let engine = alone(store.shared.begin_opening().unwrap());
+    dispatcher.resume(id(1), record.clone());
+    dispatcher.resume(id(2), record);
+    dispatcher.resume(id(3), late);
+    tokio::task::yield_now().await;
+    store.shared.fail("the disk is full");
+    let cancelling = tokio::spawn({
+        let dispatcher = dispatcher.clone();
+        async move { dispatcher.cancel(id(2)).await }
+    });
+    // The end of a job that was cancelled, or is late, cannot be recorded yet.
+    assert!(
+        timeout(PATIENCE, cancelling)
+            .await
+            .unwrap()
+            .unwrap()
+            .is_err()
+    );
+    let late = dispatcher.jobs().get(id(3)).unwrap();
+    let unrecorded = timeout(PATIENCE, late.ended_or_unrecorded()).await;
+    assert_eq!(unrecorded.unwrap(), None);
+    let waiting = dispatcher.jobs().get(id(1)).unwrap();
+    assert!(waiting.ended_or_unrecorded().now_or_never().is_none());
+
+    end(&store, engine);
+    assert_eq!(error_type(&end_of(&store, id(1)).await), "unknown_host");
+    assert_eq!(end_of(&store, id(2)).await, Outcome::Cancelled);
+    assert_eq!(error_type(&end_of(&store, id(3)).await), "timeout");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_job_that_waited_and_whose_call_is_damaged_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let mut record = queued(1);
+    record.queue = None;
+    store.submit(id(1), &call(text(10)), &record).await.unwrap();
+    {
+        let mut batch = crate::store::sled::Batch::default();
+        batch.insert(&crate::store::Table::Calls.key(id(1)), b"\x05noise");
+        store.shared.engine().unwrap().apply(batch).unwrap();
+    }
+    dispatcher(&store).resume(id(1), record);
+    assert_eq!(error_type(&end_of(&store, id(1)).await), "storage_error");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_end_of_a_job_that_is_gone_is_the_end_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let dispatcher = dispatcher(&store);
+    // As after an end that came to the disk unnoticed, and was pruned.
+    let mut record = queued(1);
+    record.queue = None;
+    dispatcher.resume(id(1), record);
+    let live = dispatcher.jobs().get(id(1)).unwrap();
+    let ended = timeout(PATIENCE, live.ended_or_unrecorded()).await.unwrap();
+    assert_eq!(error_type(&ended.unwrap()), "storage_error");
+    assert_eq!(dispatcher.jobs().count(), 0);
+    assert_eq!(store.job(id(1)).await.unwrap(), None);
+    store.close().await;
+}
