@@ -5,25 +5,37 @@
 //! ```sh
 //! cargo run -p harp-tests --example crash -- --seconds 1200
 //! cargo run -p harp-tests --example crash -- --rounds 50 --seed 7
+//! cargo run -p harp-tests --example crash -- --seconds 600 --power-cuts 1
 //! ```
+//!
+//! With `--power-cuts 1`, as root, the store's disk loses in each crash what it was not
+//! given.
 //!
 //! Ends with 1 if a promise was broken.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use harp_tests::crash::{Options, run};
+use harp_tests::crash::{Options, run, run_power_cuts};
 
 fn main() -> ExitCode {
-    let options = match options() {
+    let (options, power_cuts) = match options() {
         Ok(options) => options,
         Err(message) => {
-            eprintln!("{message}\nusage: crash [--rounds N] [--seconds N] [--seed N]");
+            eprintln!(
+                "{message}\nusage: crash [--rounds N] [--seconds N] [--seed N] [--power-cuts 1]"
+            );
             return ExitCode::from(2);
         }
     };
     println!("seed {}", options.seed);
-    let report = run(options);
+    let report = match power_cuts {
+        false => Some(run(options)),
+        true => run_power_cuts(options),
+    };
+    let Some(report) = report else {
+        return ExitCode::from(2);
+    };
     print!("{report}");
     match report.broken.is_empty() {
         true => ExitCode::SUCCESS,
@@ -31,7 +43,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn options() -> Result<Options, String> {
+fn options() -> Result<(Options, bool), String> {
+    let mut power_cuts = false;
     let mut options = Options {
         rounds: u64::MAX,
         time: Duration::from_secs(60),
@@ -45,8 +58,9 @@ fn options() -> Result<Options, String> {
             "--rounds" => options.rounds = number,
             "--seconds" => options.time = Duration::from_secs(number),
             "--seed" => options.seed = number,
+            "--power-cuts" => power_cuts = number > 0,
             _ => return Err(format!("unknown option {name}")),
         }
     }
-    Ok(options)
+    Ok((options, power_cuts))
 }

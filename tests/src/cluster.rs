@@ -272,6 +272,24 @@ impl Cluster {
         self.signal_dispatcher(Signal::STOP);
     }
 
+    /// The same, and waits until no thread of it runs any more: what it has not said by
+    /// now it never says.
+    pub fn halt_dispatcher(&self) {
+        self.freeze_dispatcher();
+        let threads = format!("/proc/{}/task", self.dispatcher_id());
+        crate::wait::until("the dispatcher stands still", || {
+            // One that has ended is not there any more, or a zombie.
+            let threads = fs::read_dir(&threads).into_iter().flatten().flatten();
+            let mut states = threads.filter_map(|thread| {
+                let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+                stat.rsplit(") ").next()?.chars().next()
+            });
+            states
+                .all(|state| matches!(state, 'T' | 'Z' | 'X'))
+                .then_some(())
+        });
+    }
+
     /// Lets a frozen dispatcher go on.
     pub fn thaw_dispatcher(&self) {
         self.signal_dispatcher(Signal::CONT);

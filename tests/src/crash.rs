@@ -16,6 +16,10 @@
 //!   never more of a queue at once than its concurrency: the hosts count, over crashes too;
 //! - nothing of a call is left when its cancel was confirmed.
 //!
+//! With [`run_power_cuts`] the power goes instead: the dispatcher is stopped where it is, and
+//! goes on with a copy of its disk as it was in that moment, without what the system had
+//! in memory and had not given to the disk.
+//!
 //! Steps on the wire are reached by hosts that stop there; steps of the store by clients
 //! that have just sent a request or read its answer, since a write lies between the two.
 
@@ -36,8 +40,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use moment::Moment;
+use serde_json::json;
+use tempfile::TempDir;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterBuilder};
+use crate::disk::Mount;
 use host::CountingHost;
 use ledger::Ledger;
 use load::Load;
@@ -88,11 +95,39 @@ pub struct Report {
 /// If a dispatcher does not start, which is a broken promise too.
 #[must_use]
 pub fn run(options: Options) -> Report {
+    run_on(options, Cluster::builder(), None)
+}
+
+/// The same with power cuts. `None`, and says why, where a test cannot have a disk of its
+/// own.
+///
+/// # Panics
+///
+/// As [`run`].
+#[must_use]
+pub fn run_power_cuts(options: Options) -> Option<Report> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let at = directory.path().join("disk");
+    let mount = Mount::with_journal(&directory.path().join("image"), &at)?;
+    let builder = Cluster::builder().set("stream_directory", &json!(at.join("jobs")).to_string());
+    let disk = Disk {
+        mount,
+        _directory: directory,
+    };
+    Some(run_on(options, builder, Some(disk)))
+}
+
+fn run_on(options: Options, builder: ClusterBuilder, disk: Option<Disk>) -> Report {
     let mut random = Random::new(options.seed);
+    // With few rounds, each run has other moments.
+    let first = match disk {
+        Some(_) => random.below(Moment::ALL.len() as u64),
+        None => 0,
+    };
     let ledger = Arc::new(Ledger::default());
     let signal = Arc::new(Signal::default());
     let host = CountingHost::start(Arc::clone(&ledger), Arc::clone(&signal));
-    let cluster = Cluster::builder()
+    let cluster = builder
         .set("slot_grace", "2")
         .set("stop_grace", "1")
         .other_host("counting", host.address)
@@ -109,6 +144,8 @@ pub fn run(options: Options) -> Report {
     let clients = load.start(&mut random);
     let mut crashes = Crashes {
         cluster,
+        disk,
+        first,
         load,
         random,
         report: Report::default(),
@@ -125,10 +162,21 @@ pub fn run(options: Options) -> Report {
 }
 
 struct Crashes {
+    // Declared, and so dropped, before its disk.
     cluster: Cluster,
+    /// What the store is on, if the power is cut.
+    disk: Option<Disk>,
+    /// The place of the first round's moment among all.
+    first: u64,
     load: Arc<Load>,
     random: Random,
     report: Report,
+}
+
+struct Disk {
+    // Declared, and so dropped, before its directory.
+    mount: Mount,
+    _directory: TempDir,
 }
 
 impl Crashes {
@@ -136,7 +184,7 @@ impl Crashes {
         let round = self.report.rounds;
         thread::sleep(Duration::from_millis(100) + self.random.up_to(1500));
         // Each in its turn.
-        let moment = Moment::ALL[round as usize % Moment::ALL.len()];
+        let moment = Moment::ALL[(self.first + round) as usize % Moment::ALL.len()];
         self.crash(moment);
         self.report.rounds += 1;
         let started = self.start(moment);
@@ -177,11 +225,21 @@ impl Crashes {
             _ if self.random.one_in(2) => thread::sleep(self.random.up_to(6)),
             _ => {}
         }
-        self.cluster.kill_dispatcher();
+        self.end_dispatcher();
         self.load.signal.release();
         match came {
             true => *self.report.moments.entry(moment).or_default() += 1,
             false => self.report.missed += 1,
+        }
+    }
+
+    fn end_dispatcher(&mut self) {
+        match &mut self.disk {
+            None => self.cluster.kill_dispatcher(),
+            Some(disk) => {
+                self.cluster.halt_dispatcher();
+                disk.mount.cut_power(|| self.cluster.kill_dispatcher());
+            }
         }
     }
 
@@ -218,7 +276,7 @@ impl Crashes {
         self.load.paused.store(true, Ordering::Relaxed);
         self.load.drain(DRAIN);
         self.load.finished.store(true, Ordering::Relaxed);
-        self.cluster.kill_dispatcher();
+        self.end_dispatcher();
         let started = self.start(Moment::Random);
         let ids = self.load.ledger.to_check(None, &mut self.random);
         self.check(&ids, started);

@@ -7,6 +7,7 @@
 //! - [`FakeHost`]: a host that misbehaves by a script;
 //! - [`crash`]: a dispatcher that is killed again and again, under load;
 //! - [`soak`]: one that is not killed, under a load of everything at once;
+//! - [`disk`]: file systems that can be filled, stopped and cut off;
 //! - [`certificates`]: good certificates and bad ones.
 //!
 //! This is a test harness: whatever fails, panics with what was being done. Waits are
@@ -18,6 +19,7 @@ pub mod certificates;
 mod cluster;
 pub mod crash;
 mod daemon;
+pub mod disk;
 mod fake_host;
 mod feed;
 mod line_client;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use harp_tests::crash::{Moment, Options, run};
+use harp_tests::crash::{Moment, Options, run, run_power_cuts};
 
 #[test]
 fn no_crash_breaks_a_promise() {
@@ -19,4 +19,18 @@ fn no_crash_breaks_a_promise() {
         report.moments.len() * 2 > Moment::ALL.len(),
         "most moments came"
     );
+}
+
+#[test]
+fn no_power_cut_breaks_a_promise() {
+    let Some(report) = run_power_cuts(Options {
+        rounds: 6,
+        time: Duration::from_secs(20),
+        seed: u64::from(std::process::id()),
+    }) else {
+        return;
+    };
+    eprintln!("seed {}: {report}", std::process::id());
+    assert!(report.broken.is_empty());
+    assert!(report.jobs > 20 && report.runs > 10, "there was a load");
 }

@@ -18,7 +18,6 @@ mod configuration;
 mod confirm;
 mod crash;
 mod damaged_records;
-mod disk;
 mod errors;
 mod faithful;
 mod followers;

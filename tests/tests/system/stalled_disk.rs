@@ -1,9 +1,8 @@
 //! A store whose disk takes nothing for a while, without an error: whoever writes waits.
 
+use harp_tests::disk::Mount;
 use harp_tests::{ACKNOWLEDGE_STREAM, Closing, Cluster, FakeHost, Step, until};
 use serde_json::json;
-
-use crate::disk::Mount;
 
 /// More than the calls with a text of 1 MB each that fit into what the dispatcher keeps
 /// in memory for its store.
@@ -25,7 +24,10 @@ fn a_job_whose_packets_find_no_room_is_not_deaf() {
         Step::Hang,
     ]);
     let cluster = Cluster::builder()
-        .set("stream_directory", &json!(disk.at.join("jobs")).to_string())
+        .set(
+            "stream_directory",
+            &json!(disk.at().join("jobs")).to_string(),
+        )
         .set("max_live_jobs", &(CALLS + 2).to_string())
         .fake_host("talkative", &host)
         .start();

@@ -6,12 +6,12 @@
 use std::fs;
 use std::path::Path;
 
+use harp_tests::disk::{Mount, run};
 use harp_tests::{Caller, Cluster, ClusterBuilder, Page, packet, until};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
 use crate::assertions::assert_refused;
-use crate::disk::{Mount, run};
 
 const QUEUE: &str = r#""queue": {"name": {"q": 1}, "concurrency": 1}"#;
 
@@ -79,8 +79,13 @@ fn goes_through_an_outage(
         .log()
         .wait_for("writing to the job store failed; calls are refused until it succeeds again");
     // Reads go on, of jobs that live, too. The engine may have been stopped in the middle
-    // of dividing a page, and then cannot read what is there: that is said, and no more.
-    let cannot_be_read = |answer: &str| answer.contains("the job store cannot be read");
+    // of dividing a page, and then cannot read what is there: after some seconds that is
+    // said, and no more. Whoever waits for a job is not told.
+    let mut patient = [
+        caller.follow(&kept, r#""since": 0"#),
+        caller.send(json!({"harpcaller": 1, "get_result": kept, "wait": true})),
+    ];
+    let cannot_be_read = |answer: &str| answer.contains("the job store cannot be read at present");
     let now = everything(caller, &[&kept]);
     if !now.iter().any(|line| cannot_be_read(line)) {
         assert_eq!(now, before);
@@ -110,6 +115,9 @@ fn goes_through_an_outage(
 
     mend_it(&cluster);
     // Everything goes on where it was.
+    let [followed, waited] = &mut patient;
+    assert_eq!(Page::read(followed).packets.len(), 10);
+    assert_eq!(waited.line(), json!({"result": null}));
     let rest = Page::read(&mut follower);
     assert_eq!((rest.first, rest.packets), (Some(1), vec!["1".to_owned()]));
     assert_eq!(rest.last, json!({"result": null}));
@@ -197,7 +205,7 @@ fn a_full_disk() {
     let Some(disk) = Mount::tmpfs("48m", &directory.path().join("disk")) else {
         return;
     };
-    let cluster = cluster_in(&disk.at).start();
+    let cluster = cluster_in(disk.at()).start();
     goes_through_an_outage(cluster, |_| disk.fill(), |_| disk.make_room());
 }
 
@@ -209,11 +217,11 @@ fn a_disk_that_loses_what_it_had_accepted() {
     let Some(below) = Mount::tmpfs("64m", &directory.path().join("below")) else {
         return;
     };
-    let image = below.at.join("image");
+    let image = below.at().join("image");
     let Some(disk) = Mount::in_file(&image, &directory.path().join("disk")) else {
         return;
     };
-    let cluster = cluster_in(&disk.at).start();
+    let cluster = cluster_in(disk.at()).start();
     goes_through_an_outage(cluster, |_| below.fill(), |_| below.make_room());
 }
 
@@ -224,8 +232,8 @@ fn a_file_that_may_not_be_written() {
     let Some(disk) = Mount::in_file(&image, &directory.path().join("disk")) else {
         return;
     };
-    let db = disk.at.join("jobs/db");
-    let cluster = cluster_in(&disk.at).start();
+    let db = disk.at().join("jobs/db");
+    let cluster = cluster_in(disk.at()).start();
     let change = |mode: &str| run("chattr", &[mode], db.to_str().unwrap());
     if change("+i").and_then(|_| change("-i")).is_none() {
         return;
@@ -243,15 +251,15 @@ fn a_read_only_disk_is_told_at_the_start() {
     let Some(disk) = Mount::tmpfs("48m", &directory.path().join("disk")) else {
         return;
     };
-    let mut cluster = cluster_in(&disk.at).start();
+    let mut cluster = cluster_in(disk.at()).start();
     let caller = cluster.caller();
     let kept = caller.call("web01", "count", "[10]");
     assert_eq!(caller.result(&kept), json!({"result": null}));
     cluster.stop_dispatcher();
-    let remount = |option: &str| run("mount", &["-o", option], disk.at.to_str().unwrap());
+    let remount = |option: &str| run("mount", &["-o", option], disk.at().to_str().unwrap());
     remount("remount,ro").unwrap();
     let told = cluster.fail_to_start();
-    let jobs = disk.at.join("jobs");
+    let jobs = disk.at().join("jobs");
     assert!(
         told.contains(&format!("job store {}", jobs.display())) && told.contains("Read-only"),
         "{told}"
