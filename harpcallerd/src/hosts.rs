@@ -67,6 +67,14 @@ impl Hosts {
     }
 }
 
+impl From<Registry> for Hosts {
+    fn from(registry: Registry) -> Hosts {
+        let hosts = Hosts::default();
+        hosts.replace(registry);
+        hosts
+    }
+}
+
 /// What a text of registry lines holds.
 #[derive(Debug, Default)]
 pub struct Parsed {

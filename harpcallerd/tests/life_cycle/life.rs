@@ -1,0 +1,503 @@
+//! One life of a dispatcher, from its start over a store to its stop or crash.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use harp_client::direct::{Cancel, Endpoint};
+use harp_client::tls::{Trust, TrustFiles};
+use harp_proto::client::{Call, Queue};
+use harp_proto::{JobId, Json, Password, QueueName};
+use harpcallerd::audit::Audit;
+use harpcallerd::config::ClientLimits;
+use harpcallerd::dispatcher::Dispatcher;
+use harpcallerd::hosts::{Host as Entrance, Hosts, Registry};
+use harpcallerd::job::{ExecutionLimits, OutputLimits, Rules};
+use harpcallerd::recovery;
+use harpcallerd::store::{Store, StoreOptions};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::book::{Book, Entry};
+use super::host::{Host, Order};
+use super::{Death, QUEUES, Step};
+
+/// More seconds than all steps of a life take together.
+const SLOT_GRACE: u64 = 1000;
+
+/// How long it may take, on a busy machine, until nothing moves any more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a life is for.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Story(Vec<Vec<Step>>, Death),
+    /// Everything that there still is comes to its end.
+    EndAll,
+}
+
+pub(crate) struct Life {
+    dispatcher: Arc<Dispatcher>,
+    host: Arc<Host>,
+    book: Arc<Book>,
+    /// Seconds by which the clock was moved.
+    seconds: u64,
+    /// Jobs that ran when the last dispatcher died, and whose places are kept.
+    held: HashSet<JobId>,
+    /// By queue, the greatest sequence number of a job that was run.
+    begun: BTreeMap<usize, u64>,
+    requests: Vec<JoinHandle<()>>,
+    /// Those that wait until a host is done.
+    confirms: Vec<JoinHandle<()>>,
+    _senders: (watch::Sender<Arc<Rules>>, watch::Sender<ClientLimits>),
+}
+
+impl Life {
+    pub(crate) async fn start(directory: &Path, host: Arc<Host>, book: Arc<Book>) -> Life {
+        let store = open(directory);
+        let unfinished = store.live().await.unwrap();
+        let address = host.serve().await;
+        let entrance = Entrance {
+            endpoint: Endpoint::new(address.ip().to_string(), address.port()),
+            user: "u".to_owned(),
+            password: Password::new("p".to_owned()),
+        };
+        let registry: Registry = [("host".to_owned(), Arc::new(entrance))].into();
+        let rules = Arc::new(Rules {
+            limits: limits(),
+            trust: Trust::new(TrustFiles::default()).unwrap(),
+        });
+        let (rules_sender, rules) = watch::channel(rules);
+        let (clients_sender, clients) = watch::channel(ClientLimits::default());
+        let dispatcher = Dispatcher::new(
+            store.clone(),
+            Arc::new(Hosts::from(registry)),
+            rules,
+            clients,
+            Audit::default(),
+            recovery::last_sequence(&unfinished) + 1,
+        );
+        tokio::spawn(Arc::clone(&dispatcher).end_overdue());
+        for (id, _) in &unfinished {
+            // One whose client was never told is known by what it was given.
+            let job = store.job(*id).await.unwrap().expect("a live job");
+            let tag = job.call.info.decode().unwrap();
+            book.change(tag, |entry| entry.id = Some(*id));
+        }
+        let ran = unfinished.iter().filter(|(_, job)| job.started.is_some());
+        let mut held: HashSet<JobId> = ran.map(|(id, _)| *id).collect();
+        for (id, _) in dispatcher.store().kept_places().await.unwrap() {
+            held.insert(id);
+        }
+        let grace = Duration::from_secs(SLOT_GRACE);
+        recovery::recover(&dispatcher, unfinished, true, grace)
+            .await
+            .unwrap();
+        Life {
+            dispatcher,
+            host,
+            book,
+            seconds: 0,
+            held,
+            begun: BTreeMap::new(),
+            requests: Vec::new(),
+            confirms: Vec::new(),
+            _senders: (rules_sender, clients_sender),
+        }
+    }
+
+    pub(crate) async fn run(&mut self, next: Next) {
+        // What an earlier dispatcher left is as good as anything from the first moment.
+        self.settle().await;
+        match next {
+            Next::Story(batches, death) => {
+                let count = batches.len();
+                for (index, batch) in batches.into_iter().enumerate() {
+                    for step in batch {
+                        self.step(step).await;
+                    }
+                    match death {
+                        Death::Crash { turns } if index + 1 == count => turn(turns).await,
+                        _ => self.settle().await,
+                    }
+                }
+                if let Death::Stop = death {
+                    self.stop().await;
+                }
+            }
+            Next::EndAll => self.end_all().await,
+        }
+    }
+
+    async fn step(&mut self, step: Step) {
+        let count = self.book.count();
+        let one_of = |which: usize| which as u64 % count.max(1);
+        match step {
+            Step::Submit {
+                queue,
+                start_by,
+                with_key,
+            } => {
+                let tag = self.book.enter(Entry {
+                    queue: (queue < QUEUES.len()).then_some(queue),
+                    start_by,
+                    key: with_key.then(|| format!("key {count}")),
+                    ..Entry::default()
+                });
+                self.submit(tag);
+            }
+            _ if count == 0 => {}
+            Step::SubmitAgain(which) => {
+                let tag = one_of(which);
+                if self.book.all()[tag as usize].key.is_some() {
+                    self.submit(tag);
+                }
+            }
+            Step::Cancel { which, confirm } => self.cancel(one_of(which), confirm),
+            Step::CancelQueue(queue) => self.cancel_queue(queue),
+            Step::Order(which, order) => self.order(which, order),
+            Step::Second => self.advance(1).await,
+            Step::SlotGrace => {
+                self.host.slot_grace_is_over();
+                self.held.clear();
+                self.advance(SLOT_GRACE + 1).await;
+            }
+        }
+    }
+
+    fn submit(&mut self, tag: u64) {
+        let entry = &self.book.all()[tag as usize];
+        let call = call(tag, entry);
+        let dispatcher = Arc::clone(&self.dispatcher);
+        let (host, book) = (Arc::clone(&self.host), Arc::clone(&self.book));
+        self.requests.push(tokio::spawn(async move {
+            let accepted = match dispatcher.submit(call, None).await {
+                Ok(accepted) => accepted,
+                Err(fault) => return host.broken(format!("call {tag} was refused: {fault:?}")),
+            };
+            let mut before = None;
+            book.change(tag, |entry| before = entry.id.replace(accepted.job));
+            if before.is_some_and(|before| before != accepted.job) {
+                host.broken(format!(
+                    "call {tag} has jobs {before:?} and {}",
+                    accepted.job
+                ));
+            }
+            // Somebody follows each job that lives.
+            if let Some(live) = dispatcher.jobs().get(accepted.job) {
+                tokio::spawn(async move {
+                    if let Some(outcome) = live.ended_or_unrecorded().await
+                        && let Err(what) = book.shown(tag, &outcome)
+                    {
+                        host.broken(what);
+                    }
+                });
+            }
+        }));
+    }
+
+    fn cancel(&mut self, tag: u64, confirm: bool) {
+        let Some(id) = self.book.all()[tag as usize].id else {
+            return;
+        };
+        self.book.change(tag, |entry| entry.cancel_asked = true);
+        let dispatcher = Arc::clone(&self.dispatcher);
+        let (host, book) = (Arc::clone(&self.host), Arc::clone(&self.book));
+        let request = async move {
+            let told = match confirm {
+                true => dispatcher.cancel_and_confirm(id).await,
+                false => {
+                    let told = dispatcher.cancel(id).await;
+                    told.map(|cancelled| (cancelled, Cancel::Unconfirmed))
+                }
+            };
+            match told {
+                Err(fault) => host.broken(format!("cancel of call {tag}: {fault:?}")),
+                Ok((true, proof)) => {
+                    book.change(tag, |entry| entry.cancel_told = true);
+                    if proof == Cancel::Confirmed && host.get(tag).is_busy {
+                        host.broken(format!("call {tag} runs after a confirmed cancel"));
+                    }
+                }
+                Ok((false, _)) => {}
+            }
+        };
+        let request = tokio::spawn(request);
+        match confirm {
+            true => self.confirms.push(request),
+            false => self.requests.push(request),
+        }
+    }
+
+    fn cancel_queue(&mut self, queue: usize) {
+        for (tag, entry) in (0..).zip(self.book.all()) {
+            if entry.queue == Some(queue) {
+                self.book.change(tag, |entry| entry.cancel_asked = true);
+            }
+        }
+        let dispatcher = Arc::clone(&self.dispatcher);
+        let host = Arc::clone(&self.host);
+        self.requests.push(tokio::spawn(async move {
+            if let Err(fault) = dispatcher.cancel_queue(&name(queue)).await {
+                host.broken(format!("cancel of queue {queue}: {fault:?}"));
+            }
+        }));
+    }
+
+    fn order(&mut self, which: usize, order: Order) {
+        let of_order = match order {
+            Order::Release => self.host.lingering(),
+            _ => self.host.busy(),
+        };
+        if of_order.is_empty() {
+            return;
+        }
+        let tag = of_order[which % of_order.len()];
+        self.book.change(tag, |entry| match order {
+            Order::Finish => entry.finish_ordered = true,
+            Order::Break => entry.break_ordered = true,
+            Order::Packet | Order::Release => {}
+        });
+        self.host.order(tag, order);
+    }
+
+    async fn advance(&mut self, seconds: u64) {
+        self.seconds += seconds;
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    /// Waits until nothing moves any more.
+    async fn settle(&mut self) {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            turn(5).await;
+            self.requests.retain(|request| !request.is_finished());
+            let moving = match self.requests.len() {
+                0 => self.moving(),
+                count => Some(format!("{count} requests are not answered")),
+            };
+            let Some(moving) = moving else {
+                return self.check();
+            };
+            if Instant::now() > give_up {
+                let book = &self.book;
+                panic!("stuck: {moving}\n{:#?}\n{book:#?}", self.host);
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// What has to change by itself, if there is anything.
+    fn moving(&mut self) -> Option<String> {
+        // The deadline counts from the admission, which came no later than now.
+        for (tag, entry) in (0..).zip(self.book.all()) {
+            if entry.due.is_none()
+                && let Some(start_by) = entry.start_by
+            {
+                let due = Some(self.seconds + start_by);
+                self.book.change(tag, |entry| entry.due = due);
+            }
+        }
+        for (queue, concurrency) in QUEUES.iter().enumerate() {
+            let members = self.dispatcher.queue_members(&name(queue));
+            let taken = members.running.len() as u64;
+            if taken < *concurrency && !members.waiting.is_empty() {
+                return Some(format!("{members:?} wait in queue {queue} for nothing"));
+            }
+            for id in members.running {
+                // A place without a live job is one that is kept.
+                if self.dispatcher.jobs().get(id).is_none()
+                    && !self.held.contains(&id)
+                    && !self
+                        .book
+                        .tag_of(id)
+                        .is_some_and(|tag| self.host.get(tag).is_busy)
+                {
+                    return Some(format!("{id} has its place in queue {queue} for nothing"));
+                }
+            }
+            for id in members.waiting {
+                let tag = self.book.tag_of(id);
+                let entry = tag.and_then(|tag| self.book.all().get(tag as usize).cloned());
+                if entry.is_some_and(|entry| {
+                    entry.cancel_told || entry.due.is_some_and(|due| due < self.seconds)
+                }) {
+                    return Some(format!("{id} waits in queue {queue} beyond its time"));
+                }
+            }
+        }
+        for id in self.dispatcher.jobs().ids() {
+            let waits = QUEUES.iter().enumerate().any(|(queue, _)| {
+                let members = self.dispatcher.queue_members(&name(queue));
+                members.waiting.contains(&id)
+            });
+            let runs = self.book.tag_of(id).is_some_and(|tag| {
+                let call = self.host.get(tag);
+                call.is_busy && !call.lingers
+            });
+            if !waits && !runs {
+                return Some(format!("{id} neither waits nor runs"));
+            }
+        }
+        None
+    }
+
+    /// What has to be so whenever nothing moves.
+    fn check(&mut self) {
+        for queue in 0..QUEUES.len() {
+            let members = self.dispatcher.queue_members(&name(queue));
+            let sequences = |ids: &[JobId]| -> Vec<u64> {
+                let live = ids.iter().filter_map(|id| self.dispatcher.jobs().get(*id));
+                live.map(|live| live.sequence).collect()
+            };
+            let running = sequences(&members.running);
+            let waiting = sequences(&members.waiting);
+            if !waiting.is_sorted() {
+                self.host
+                    .broken(format!("queue {queue} is not in its order: {waiting:?}"));
+            }
+            let begun = self.begun.entry(queue).or_default();
+            *begun = running.into_iter().fold(*begun, u64::max);
+            if waiting.first().is_some_and(|first| first < begun) {
+                let what = format!("in queue {queue}, {begun} was run before {waiting:?}");
+                self.host.broken(what);
+            }
+        }
+        assert!(
+            self.host.all_broken().is_empty(),
+            "{:#?}",
+            self.host.all_broken()
+        );
+    }
+
+    /// Lets everything come to its end, and looks at all of it.
+    async fn end_all(&mut self) {
+        while self.dispatcher.jobs().count() > 0 {
+            for tag in self.host.busy() {
+                self.book.change(tag, |entry| entry.finish_ordered = true);
+                self.host.order(tag, Order::Finish);
+            }
+            for tag in self.host.lingering() {
+                self.host.order(tag, Order::Release);
+            }
+            self.settle().await;
+            // Those that hold places of before make way.
+            self.step(Step::SlotGrace).await;
+            self.settle().await;
+        }
+        self.step(Step::SlotGrace).await;
+        self.settle().await;
+        for confirm in self.confirms.drain(..) {
+            confirm.await.unwrap();
+        }
+        let names = self.dispatcher.queue_names();
+        assert!(names.is_empty(), "queues are left: {names:?}");
+        let store = self.dispatcher.store();
+        assert!(store.live().await.unwrap().is_empty());
+        assert!(store.kept_places().await.unwrap().is_empty());
+        let mut ended = BTreeMap::new();
+        for job in store.ended_page(None, 10_000).await.unwrap() {
+            let tag: u64 = job.call.info.decode().unwrap();
+            assert_eq!(ended.insert(tag, job.id), None, "call {tag} has two jobs");
+        }
+        for (tag, entry) in (0..).zip(self.book.all()) {
+            let runs = self.host.get(tag).runs;
+            let Some(id) = ended.get(&tag).copied() else {
+                assert!(
+                    entry.is_unanswered && entry.id.is_none() && runs == 0,
+                    "{entry:?}"
+                );
+                continue;
+            };
+            assert!(
+                entry.id.is_none_or(|told| told == id),
+                "{entry:?} has job {id}"
+            );
+            let end = store.outcome(id).await.unwrap().expect("an ended job");
+            if let Err(what) = entry.check_end(&end, runs) {
+                panic!("call {tag}: {what}\n{entry:#?}");
+            }
+        }
+    }
+
+    /// Stops in order. Running calls are interrupted, and their hosts let go.
+    async fn stop(&mut self) {
+        self.book.interrupted();
+        self.dispatcher.close();
+        self.dispatcher.interrupt();
+        let dispatcher = Arc::clone(&self.dispatcher);
+        let idle = tokio::spawn(async move { dispatcher.idle().await });
+        let give_up = Instant::now() + PATIENCE;
+        while !idle.is_finished() {
+            assert!(
+                Instant::now() < give_up,
+                "the dispatcher does not come to rest"
+            );
+            turn(5).await;
+            for tag in self.host.lingering() {
+                self.host.order(tag, Order::Release);
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        self.dispatcher.store().close().await;
+    }
+}
+
+/// Lets all tasks go on for so many turns, and sockets and the disk be heard of.
+async fn turn(turns: usize) {
+    for _ in 0..turns {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The store of the dispatcher before may not be quite closed.
+fn open(directory: &Path) -> Store {
+    let options = StoreOptions {
+        cache_size: 1024 * 1024,
+    };
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        match Store::open(&directory.join("jobs"), options) {
+            Ok(store) => return store,
+            Err(error) if Instant::now() > give_up => panic!("{error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+fn name(queue: usize) -> QueueName {
+    format!(r#"{{"q":{queue}}}"#).parse().unwrap()
+}
+
+fn call(tag: u64, entry: &Entry) -> Call {
+    let arguments = serde_json::json!({"tag": tag, "queue": entry.queue});
+    Call {
+        host: "host".to_owned(),
+        procedure: "p".to_owned(),
+        arguments: Json::encode(&arguments).unwrap(),
+        timeout: None,
+        max_exec_time: None,
+        queue: entry.queue.map(|queue| Queue {
+            name: name(queue),
+            concurrency: QUEUES[queue],
+        }),
+        info: Json::encode(&tag).unwrap(),
+        key: entry.key.clone(),
+        unless_since: None,
+        start_by: entry.start_by,
+    }
+}
+
+/// No limit comes into play but the grace for hosts that are not done.
+fn limits() -> ExecutionLimits {
+    let never = Duration::from_secs(1_000_000);
+    ExecutionLimits {
+        default_timeout: never,
+        max_exec_time: never,
+        connect_timeout: never,
+        slot_grace: Duration::from_secs(SLOT_GRACE),
+        max_packet_size: 1024 * 1024,
+        output: OutputLimits::default(),
+    }
+}
