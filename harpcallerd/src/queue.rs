@@ -5,11 +5,14 @@
 //! given back, which is some time after its end: as long as the host may still be busy
 //! with it.
 //!
-//! Invariants, held by the property test below:
+//! Invariants, held by the property test in `queue/model.rs`:
 //!
-//! - never more places taken than the queue's concurrency;
-//! - jobs start in the order of their sequence numbers;
+//! - no job starts where its queue's concurrency is reached, that of the queue's first call;
+//! - jobs start in the order of their sequence numbers, each once;
+//! - a job that was taken out does not start, nor does one that is not on disk;
 //! - while a place is free, the first waiting job is not ready: nobody waits for nothing;
+//! - a place is given back once, a kept one too: giving it back again changes nothing;
+//! - a start from the records leads to the same order, and keeps the places of what ran;
 //! - a queue without jobs does not exist.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -222,9 +225,10 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+mod model;
 
+#[cfg(test)]
+mod tests {
     use super::*;
 
     fn id(number: u64) -> JobId {
@@ -339,86 +343,5 @@ mod tests {
         assert!(queues.leave(&q, id(4)).is_empty());
         assert_eq!(queues.members(&q), Members::default());
         assert!(queues.withdraw_all(&q).is_empty() && queues.names().is_empty());
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Join { queue: usize, concurrency: u64 },
-        Ready(usize),
-        Withdraw(usize),
-        Leave(usize),
-    }
-
-    fn any_step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            3 => (0..2_usize, 1..4_u64).prop_map(|(queue, concurrency)| Step::Join { queue, concurrency }),
-            3 => any::<usize>().prop_map(Step::Ready),
-            1 => any::<usize>().prop_map(Step::Withdraw),
-            3 => any::<usize>().prop_map(Step::Leave),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn the_invariants_hold_whatever_happens(steps in proptest::collection::vec(any_step(), 1..120)) {
-            let names = [name("{}"), name(r#"{"other":1}"#)];
-            let mut queues = Queues::default();
-            // (queue, sequence) of every job that was entered, by state.
-            let mut waiting: Vec<(usize, u64)> = Vec::new();
-            let mut running: Vec<(usize, u64)> = Vec::new();
-            let mut last_started = [0_u64; 2];
-            for (sequence, step) in (1_u64..).zip(steps) {
-                let mut started = Vec::new();
-                match step {
-                    Step::Join { queue, concurrency } => {
-                        if queues.join(&names[queue], concurrency, id(sequence), sequence).runs {
-                            prop_assert!(sequence > last_started[queue]);
-                            last_started[queue] = sequence;
-                            running.push((queue, sequence));
-                        } else {
-                            waiting.push((queue, sequence));
-                        }
-                    }
-                    Step::Ready(which) if !waiting.is_empty() => {
-                        let (queue, sequence) = waiting[which % waiting.len()];
-                        started = queues.ready(&names[queue], sequence);
-                    }
-                    Step::Withdraw(which) if !waiting.is_empty() => {
-                        let (queue, sequence) = waiting.swap_remove(which % waiting.len());
-                        if !queues.withdraw(&names[queue], sequence) {
-                            started = queues.undo_join(&names[queue], id(sequence), sequence);
-                        }
-                        started.extend(queues.advance(&names[queue]));
-                    }
-                    Step::Leave(which) if !running.is_empty() => {
-                        let (queue, sequence) = running.swap_remove(which % running.len());
-                        started = queues.leave(&names[queue], id(sequence));
-                    }
-                    _ => {}
-                }
-                for started in started {
-                    let place = waiting.iter().position(|(_, sequence)| id(*sequence) == started);
-                    let (queue, sequence) = waiting.swap_remove(place.unwrap());
-                    prop_assert!(sequence > last_started[queue]);
-                    last_started[queue] = sequence;
-                    running.push((queue, sequence));
-                }
-                for (index, name) in names.iter().enumerate() {
-                    let runs = running.iter().filter(|(queue, _)| *queue == index).count();
-                    let waits = waiting.iter().filter(|(queue, _)| *queue == index).count();
-                    match queues.queues.get(name) {
-                        None => prop_assert_eq!((runs, waits), (0, 0)),
-                        Some(queue) => {
-                            prop_assert!(runs + waits > 0);
-                            prop_assert_eq!(queue.running.len(), runs);
-                            prop_assert_eq!(queue.waiting.len(), waits);
-                            prop_assert!(runs as u64 <= queue.concurrency);
-                            let first_is_ready = queue.waiting.values().next().is_some_and(|first| first.ready);
-                            prop_assert!(!(queue.has_place() && first_is_ready));
-                        }
-                    }
-                }
-            }
-        }
     }
 }

@@ -20,14 +20,14 @@ use crate::store::{Place, Store, StoreError};
 
 /// What becomes of a job that had not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Decision {
+pub(crate) enum Decision {
     /// It waited, and waits again, at its old place.
     Resume,
     /// It ran, or is not wanted any more: it ends with `missing_result`.
     End,
 }
 
-fn decide(job: &LiveRecord, resume_queued: bool) -> Decision {
+pub(crate) fn decide(job: &LiveRecord, resume_queued: bool) -> Decision {
     match job.started {
         None if resume_queued => Decision::Resume,
         _ => Decision::End,
