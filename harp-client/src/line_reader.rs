@@ -65,6 +65,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source for TlsStream<S> {
         lines: &mut LineBuffer,
     ) -> Poll<io::Result<usize>> {
         let mut stream = Pin::new(self);
+        if stream.as_mut().poll_fill_buf(context)?.is_pending() {
+            // What TLS answers by itself, such as that it does not renegotiate, has to reach
+            // the peer though nothing else is written. If it cannot, a read will tell why.
+            if stream.get_ref().1.wants_write() {
+                let _ = stream.as_mut().poll_flush(context);
+            }
+            return Poll::Pending;
+        }
         let arrived = ready!(stream.as_mut().poll_fill_buf(context))?;
         let length = arrived.len();
         lines.space(length).extend_from_slice(arrived);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 /// A password: never shown by `Debug`, overwritten in memory when dropped.
@@ -31,6 +32,12 @@ impl From<String> for Password {
 impl From<&str> for Password {
     fn from(secret: &str) -> Password {
         Password::new(secret)
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Password, D::Error> {
+        String::deserialize(deserializer).map(Password::new)
     }
 }
 

@@ -105,7 +105,7 @@ struct Line<'a> {
 #[derive(Deserialize)]
 struct Credentials {
     user: String,
-    password: String,
+    password: Password,
 }
 
 /// Reads registry lines; the last counts even without its newline.
@@ -126,7 +126,7 @@ pub fn parse(text: &[u8]) -> Parsed {
                         fingerprint: line.fingerprint,
                     },
                     user: credentials.user,
-                    password: Password::new(credentials.password),
+                    password: credentials.password,
                 };
                 let earlier = parsed.registry.insert(line.hostname, Arc::new(host));
                 parsed.repeated += usize::from(earlier.is_some());

@@ -54,12 +54,18 @@ pub(crate) fn run(
 }
 
 /// A dump of this process would hold every host's password.
+///
+/// A limit of 0 keeps the kernel from writing a file, but not from handing the dump to a
+/// program (core(5), "Piping core dumps to a program"); a limit of 1 byte keeps it from
+/// both. Where the limit is 0 for good already, as by the unit, it stays: the programs that
+/// distributions have there heed it.
 fn refuse_core_dumps() {
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
+    let limit = |bytes| Rlimit {
+        current: Some(bytes),
+        maximum: Some(bytes),
     };
-    if let Err(error) = setrlimit(Resource::Core, none) {
+    let set = setrlimit(Resource::Core, limit(1)).or_else(|_| setrlimit(Resource::Core, limit(0)));
+    if let Err(error) = set {
         warn!(%error, "core dumps cannot be turned off; one would hold the hosts' passwords");
     }
 }

@@ -13,11 +13,15 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
+use zeroize::Zeroizing;
 
 use super::{Hosts, Registry, parse};
 
 /// Bytes that the script may print: room for some hundred thousand hosts.
-const MAX_OUTPUT: u64 = 64 * 1024 * 1024;
+const MAX_OUTPUT: usize = 64 * 1024 * 1024;
+
+/// Room for what the script prints, in bytes, as long as it is not more.
+const USUAL_OUTPUT: usize = 64 * 1024;
 
 /// Bytes of the script's standard error that are kept for the log.
 const MAX_COMPLAINT: u64 = 4 * 1024;
@@ -191,7 +195,7 @@ fn report(hosts: &Hosts, outcome: &Result<usize, Arc<RefreshError>>) {
 /// is no usable cache, a cache without hosts included.
 async fn load_cache(hosts: &Hosts, cache: &Path) -> Option<Duration> {
     let text = match tokio::fs::read(cache).await {
-        Ok(text) => text,
+        Ok(text) => Zeroizing::new(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
             warn!(file = %cache.display(), %error, "cannot read the cache of the hosts registry");
@@ -246,7 +250,9 @@ async fn refresh(hosts: &Hosts, config: &RegistryConfig) -> Result<usize, Refres
 }
 
 /// What the script says, and the text that it is said in.
-async fn read_script(config: &RegistryConfig) -> Result<(Registry, Vec<u8>), RefreshError> {
+async fn read_script(
+    config: &RegistryConfig,
+) -> Result<(Registry, Zeroizing<Vec<u8>>), RefreshError> {
     let text = run_script(&config.script, config.script_timeout).await?;
     // A registry can be long enough to keep a worker from its other tasks.
     let parsing = tokio::task::spawn_blocking(move || (parse(&text), text));
@@ -272,7 +278,7 @@ async fn read_script(config: &RegistryConfig) -> Result<(Registry, Vec<u8>), Ref
 }
 
 /// Runs the script in a process group of its own and returns what it prints.
-async fn run_script(script: &Path, limit: Duration) -> Result<Vec<u8>, RefreshError> {
+async fn run_script(script: &Path, limit: Duration) -> Result<Zeroizing<Vec<u8>>, RefreshError> {
     let mut command = Command::new(script);
     for variable in systemd::VARIABLES {
         command.env_remove(variable);
@@ -315,17 +321,16 @@ async fn run_script(script: &Path, limit: Duration) -> Result<Vec<u8>, RefreshEr
 }
 
 struct Collected {
-    output: Vec<u8>,
+    output: Zeroizing<Vec<u8>>,
     complaint: Vec<u8>,
     status: ExitStatus,
 }
 
 async fn collect(child: &mut Child) -> io::Result<Collected> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let mut output = Vec::new();
     let mut complaint = Vec::new();
-    tokio::try_join!(
-        read_up_to(stdout, MAX_OUTPUT, &mut output),
+    let (output, ()) = tokio::try_join!(
+        read_secret(stdout, MAX_OUTPUT),
         read_all_keep_some(stderr, MAX_COMPLAINT, &mut complaint),
     )?;
     let status = child.wait().await?;
@@ -336,18 +341,27 @@ async fn collect(child: &mut Child) -> io::Result<Collected> {
     })
 }
 
-async fn read_up_to(
+/// Reads to the end. What is read is overwritten when it is dropped, and so is each piece of
+/// memory that it was in before it grew.
+async fn read_secret(
     source: Option<impl AsyncRead + Unpin>,
-    limit: u64,
-    into: &mut Vec<u8>,
-) -> io::Result<()> {
-    if let Some(source) = source {
-        source.take(limit + 1).read_to_end(into).await?;
+    limit: usize,
+) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(USUAL_OUTPUT));
+    let Some(mut source) = source else {
+        return Ok(text);
+    };
+    while source.read_buf(&mut *text).await? > 0 {
+        if text.len() > limit {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if text.len() == text.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(2 * text.len()));
+            larger.extend_from_slice(&text);
+            text = larger;
+        }
     }
-    if into.len() as u64 > limit {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(())
+    Ok(text)
 }
 
 /// Reads to the end, so that the writer never blocks, and keeps the beginning.

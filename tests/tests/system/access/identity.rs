@@ -250,6 +250,59 @@ fn the_user_behind_a_unix_socket_is_known() {
     assert!(!path.exists());
 }
 
+/// The name of whoever runs the tests, as `id` says it.
+fn user() -> String {
+    let output = Command::new("id").arg("-un").output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_user_of_this_machine_goes_by_name_in_rules_audit_and_info() {
+    let files = Files::new();
+    let (path, audit) = (files.path("clients.sock"), files.path("audit"));
+    let identity = format!("uid:{}", user());
+    let cluster = Cluster::builder()
+        .hosts(1)
+        .set("audit_file", &json!(audit).to_string())
+        .tables(&format!(
+            "[[listener]]\npath = {path:?}\nmode = '0600'\n\n\
+             [[allow]]\nclient = '{identity}'\nprocedure = 'echo'\n"
+        ))
+        .start();
+    let call = |procedure: &str| json!({"harpcaller": 1, "host": "web01", "procedure": procedure, "arguments": []});
+    let ask = |line| LineClient::local(&path).unwrap().ask(line).unwrap();
+    let job = ask(call("echo"))["job_id"].as_str().unwrap().to_owned();
+    assert_refused(&ask(call("count")), "forbidden", &Value::Null);
+    // The same by the network is by nobody.
+    assert_refused(
+        &cluster.caller().ask(call("echo")),
+        "forbidden",
+        &Value::Null,
+    );
+
+    let lines = cluster.lines(&["info", &job]);
+    let info: Value = serde_json::from_str(&lines.concat()).unwrap();
+    assert_eq!(info["client"], identity.as_str(), "{info}");
+
+    let events = until("all of it is in the audit log", || {
+        let text = fs::read_to_string(&audit).ok()?;
+        let lines = text.lines().map(|line| serde_json::from_str(line).ok());
+        let lines: Vec<Value> = lines.collect::<Option<_>>()?;
+        let refused = lines
+            .iter()
+            .filter(|line| line["event"] == "refused")
+            .count();
+        (refused == 2).then_some(lines)
+    });
+    let of = |event: &str| {
+        let lines = events.iter().filter(|line| line["event"] == event);
+        lines.map(|line| &line["client"]).collect::<Vec<_>>()
+    };
+    assert_eq!(of("accepted"), [identity.as_str()]);
+    assert_eq!(of("refused"), [identity.as_str(), "anonymous"]);
+}
+
 #[test]
 fn an_open_listener_is_warned_of() {
     const WARNING: &str = "whoever can connect here can make every call: nobody has to \
