@@ -59,7 +59,7 @@ impl Plan {
         shared_packets: 5000,
         followers: 20,
         paced_packets: 50,
-        ended_jobs: 2000,
+        ended_jobs: 20_000,
         queued_jobs: 500,
         idle_followers: 100,
         listed_jobs: 2000,
@@ -70,6 +70,8 @@ impl Plan {
 pub(crate) struct Group {
     /// For the command line.
     pub(crate) name: &'static str,
+    /// Whether one measurement has to do, because it takes minutes.
+    pub(crate) once: bool,
     run: fn(Plan) -> Measuring,
 }
 
@@ -86,34 +88,42 @@ impl Group {
 pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "submits",
+        once: false,
         run: |plan| Box::pin(submits::measure(plan)),
     },
     Group {
         name: "calls",
+        once: false,
         run: |plan| Box::pin(calls::measure(plan)),
     },
     Group {
         name: "results",
+        once: false,
         run: |plan| Box::pin(results::measure(plan)),
     },
     Group {
         name: "streams",
+        once: false,
         run: |plan| Box::pin(streams::measure(plan)),
     },
     Group {
         name: "latency",
+        once: false,
         run: |plan| Box::pin(latency::measure(plan)),
     },
     Group {
         name: "memory",
+        once: false,
         run: |plan| Box::pin(memory::measure(plan)),
     },
     Group {
         name: "lists",
+        once: false,
         run: |plan| Box::pin(lists::measure(plan)),
     },
     Group {
         name: "volume",
+        once: true,
         run: |plan| Box::pin(volume::measure(plan)),
     },
 ];

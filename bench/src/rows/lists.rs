@@ -43,7 +43,7 @@ pub(super) async fn measure(plan: Plan) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// Seconds to the first line and to the last, and how many there were.
-fn list(site: &Site) -> anyhow::Result<(f64, f64, u64)> {
+pub(super) fn list(site: &Site) -> anyhow::Result<(f64, f64, u64)> {
     let start = Instant::now();
     let mut child = Command::new(binary("harpcallerd"))
         .arg("--socket")
