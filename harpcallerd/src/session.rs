@@ -145,8 +145,13 @@ impl<S: Socket> Session<S> {
         };
         let fault = match read {
             // The store is about to be closed: one request after the other would keep it
-            // open for ever.
-            Ok(Some(_)) if self.desk.closing.is_cancelled() => Fault::shutdown(),
+            // open for ever. A call is told so; about a job, an error line could be taken
+            // for its end.
+            Ok(Some(line)) if self.desk.closing.is_cancelled() => match decode(line) {
+                Ok(Request::Call(_)) => Fault::shutdown(),
+                Ok(_) => return Ok(Ok(None)),
+                Err(fault) => fault,
+            },
             Ok(Some(line)) => return Ok(decode(line).map(Some)),
             // An error line could be taken for the answer to a request that is on its way.
             Ok(None) | Err(ReadError::Idle) => return Ok(Ok(None)),

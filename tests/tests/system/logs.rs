@@ -79,7 +79,9 @@ fn a_log_file_is_private_and_reopened_after_it_was_moved() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&log), 0o600);
     assert_eq!(mode(log.parent().unwrap()), 0o700);
-    assert!(cluster.log().text().contains(&first), "stderr gets it too");
+    until("stderr gets it too", || {
+        cluster.log().text().contains(&first).then_some(())
+    });
 
     fs::rename(&log, &moved).unwrap();
     let second = echo(&cluster);
