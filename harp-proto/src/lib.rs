@@ -31,6 +31,7 @@ pub mod error_type;
 mod failure;
 mod fields;
 pub mod host;
+mod host_port;
 mod job_id;
 mod json;
 mod line;
@@ -40,6 +41,7 @@ mod queue_name;
 mod write;
 
 pub use failure::{Failure, Fault};
+pub use host_port::host_and_port;
 pub use job_id::{JobId, NotAJobId};
 pub use json::{Json, JsonError, MAX_DEPTH};
 pub use line::{LineBuffer, LineTooLong};

@@ -82,13 +82,17 @@ impl Stamp {
     }
 }
 
+/// Whether a later change is sure to show. A time in the future is not relied upon.
 fn is_settled(look: Look, now: SystemTime) -> bool {
     let Ok(stamp) = look else {
         return true;
     };
-    let changed = u64::try_from(stamp.changed.0).unwrap_or_default();
-    let settled = SystemTime::UNIX_EPOCH + Duration::from_secs(changed) + SETTLED_AFTER;
-    now > settled
+    let age = u64::try_from(stamp.changed.0)
+        .ok()
+        // Its fraction is left out: it may be up to a second later.
+        .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds + 1)))
+        .and_then(|changed| now.duration_since(changed).ok());
+    age.is_some_and(|age| age >= SETTLED_AFTER)
 }
 
 #[cfg(test)]
@@ -118,5 +122,40 @@ mod tests {
         watched.look_again();
         assert!(watched.has_changed());
         assert!(!watched.has_changed(), "once");
+    }
+
+    #[test]
+    fn the_time_of_the_change_itself_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        // With a time of modification that says nothing.
+        let write = |content: &str| {
+            std::fs::write(&path, content).unwrap();
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        };
+        write("one");
+        let before = Stamp::of(&path).unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while Stamp::of(&path).unwrap() == before {
+            assert!(std::time::Instant::now() < until);
+            write("two");
+        }
+    }
+
+    #[test]
+    fn only_a_file_left_alone_for_a_while_is_settled() {
+        let stamp = Stamp {
+            device: 0,
+            inode: 0,
+            size: 0,
+            modified: (0, 0),
+            changed: (1000, 999_999_999),
+        };
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        for (now, settled) in [(900, false), (1001, false), (1002, false), (1003, true)] {
+            assert_eq!(is_settled(Ok(stamp), at(now)), settled, "{now}");
+        }
+        assert!(is_settled(Err(ErrorKind::NotFound), at(0)));
     }
 }

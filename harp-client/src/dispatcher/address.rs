@@ -1,12 +1,12 @@
 //! Where the dispatcher is.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::unix::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use harp_proto::CLIENT_PORT;
+use harp_proto::{CLIENT_PORT, host_and_port};
 
 use crate::Error;
 
@@ -57,28 +57,7 @@ impl FromStr for Address {
                 ))),
             };
         }
-        let (host, port) = if text.parse::<Ipv6Addr>().is_ok() {
-            (text, None)
-        } else if let Some(rest) = text.strip_prefix('[') {
-            let (host, rest) = rest.split_once(']').ok_or_else(wrong)?;
-            host.parse::<Ipv6Addr>().map_err(|_| wrong())?;
-            match rest {
-                "" => (host, None),
-                _ => (host, Some(rest.strip_prefix(':').ok_or_else(wrong)?)),
-            }
-        } else {
-            match text.split_once(':') {
-                None => (text, None),
-                Some((host, port)) => (host, Some(port)),
-            }
-        };
-        let port = match port {
-            None => CLIENT_PORT,
-            Some(port) => port.parse().map_err(|_| wrong())?,
-        };
-        if host.is_empty() || host.contains(char::is_whitespace) || port == 0 {
-            return Err(wrong());
-        }
+        let (host, port) = host_and_port(text, CLIENT_PORT).ok_or_else(wrong)?;
         Ok(Address::Tcp {
             host: host.to_owned(),
             port,

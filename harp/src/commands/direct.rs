@@ -2,10 +2,8 @@
 
 mod password;
 
-use std::net::Ipv6Addr;
-
 use harp_client::{HarpServer, HarpServerBuilder};
-use harp_proto::HOST_PORT;
+use harp_proto::{HOST_PORT, host_and_port};
 
 use super::Target;
 use crate::command_line::{Direct, OnInterrupt, Trust};
@@ -85,35 +83,13 @@ pub(super) async fn run(
 
 /// `HOST`, `HOST:PORT`, `[IPV6]:PORT` or an IPv6 address.
 fn address(text: &str) -> Result<(String, u16), Problem> {
-    let wrong = || {
-        Problem::usage(format!(
+    match host_and_port(text, HOST_PORT) {
+        Some((host, port)) => Ok((host.to_owned(), port)),
+        None => Err(Problem::usage(format!(
             "host {text:?}: expected HOST, HOST:PORT or [IPV6]:PORT, as in \
              web01.example.net:{HOST_PORT}"
-        ))
-    };
-    let (host, port) = if text.parse::<Ipv6Addr>().is_ok() {
-        (text, None)
-    } else if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or_else(wrong)?;
-        host.parse::<Ipv6Addr>().map_err(|_| wrong())?;
-        match rest {
-            "" => (host, None),
-            _ => (host, Some(rest.strip_prefix(':').ok_or_else(wrong)?)),
-        }
-    } else {
-        match text.split_once(':') {
-            None => (text, None),
-            Some((host, port)) => (host, Some(port)),
-        }
-    };
-    let port = match port {
-        None => HOST_PORT,
-        Some(port) => port.parse().map_err(|_| wrong())?,
-    };
-    if host.is_empty() || host.contains(char::is_whitespace) || port == 0 {
-        return Err(wrong());
+        ))),
     }
-    Ok((host.to_owned(), port))
 }
 
 /// What the options say, or else the configuration.

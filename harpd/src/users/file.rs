@@ -1,19 +1,12 @@
 //! The users file as it is now: read again when it has changed.
 
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 
+use harp_service::watched::Watched;
 use tracing::{info, warn};
 
 use super::{Users, UsersError};
-
-/// A file that was changed less than this before it was read may change again without
-/// any sign of it: file times are as coarse as the clock tick of the system, or the
-/// granularity of the file system.
-const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// A users file and who may call by it.
 ///
@@ -29,23 +22,10 @@ pub struct UsersFile {
 /// What the last look has found.
 #[derive(Debug)]
 struct Looked {
-    /// False if the file must be read at the next look, whatever its stamp says then.
-    is_settled: bool,
-    stamp: Result<Stamp, ErrorKind>,
+    watched: Watched,
     users: Arc<Users>,
     /// What the log was told of the file as it is.
     complaint: Option<String>,
-}
-
-/// What changes when a file is written or replaced. The time of the last change of its
-/// inode is set by the system alone; the other times may be set by anybody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 impl UsersFile {
@@ -55,15 +35,12 @@ impl UsersFile {
     ///
     /// If it cannot be read, or any line of it is wrong.
     pub fn read(path: &Path) -> Result<UsersFile, UsersError> {
-        // Before the reading: a change in between is seen at the next look.
-        let now = SystemTime::now();
-        let stamp = Stamp::of(path);
+        let watched = Watched::new([path]);
         let users = Users::read(path)?;
         Ok(UsersFile {
             path: path.to_owned(),
             state: Mutex::new(Looked {
-                is_settled: is_settled(stamp, now),
-                stamp,
+                watched,
                 users: Arc::new(users),
                 complaint: None,
             }),
@@ -75,11 +52,7 @@ impl UsersFile {
     #[must_use]
     pub fn users(&self) -> Arc<Users> {
         let mut looked = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = SystemTime::now();
-        let stamp = Stamp::of(&self.path);
-        if stamp != looked.stamp || !looked.is_settled {
-            looked.is_settled = is_settled(stamp, now);
-            looked.stamp = stamp;
+        if looked.watched.has_changed() {
             looked.take(Users::read(&self.path));
         }
         Arc::clone(&looked.users)
@@ -120,7 +93,7 @@ impl Looked {
     fn keep(&mut self, error: &UsersError) {
         if !matches!(error, UsersError::Wrong(_)) {
             // What hinders the reading may go away without a trace on the file.
-            self.is_settled = false;
+            self.watched.look_again();
         }
         self.complain(error, "its last good reading stays in force");
     }
@@ -132,33 +105,6 @@ impl Looked {
             self.complaint = Some(complaint);
         }
     }
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Result<Stamp, ErrorKind> {
-        let file = std::fs::metadata(path).map_err(|error| error.kind())?;
-        Ok(Stamp {
-            device: file.dev(),
-            inode: file.ino(),
-            size: file.len(),
-            modified: (file.mtime(), file.mtime_nsec()),
-            changed: (file.ctime(), file.ctime_nsec()),
-        })
-    }
-}
-
-/// Whether a later change is sure to show in the stamp. A time in the future is not
-/// relied upon.
-fn is_settled(stamp: Result<Stamp, ErrorKind>, now: SystemTime) -> bool {
-    let Ok(stamp) = stamp else {
-        return true;
-    };
-    let age = u64::try_from(stamp.changed.0)
-        .ok()
-        // Its fraction is left out: it may be up to a second later.
-        .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds + 1)))
-        .and_then(|changed| now.duration_since(changed).ok());
-    age.is_some_and(|age| age >= SETTLED_AFTER)
 }
 
 #[cfg(test)]
@@ -181,7 +127,8 @@ mod tests {
     fn write_unseen(path: &Path, content: &str) {
         std::fs::write(path, content).unwrap();
         let file = std::fs::File::options().write(true).open(path).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap();
     }
 
     #[test]
@@ -234,34 +181,5 @@ mod tests {
             write_unseen(&path, &line(&name));
             assert_eq!(names(&file.users()), [name]);
         }
-    }
-
-    #[test]
-    fn the_time_of_the_change_itself_counts() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("users");
-        write_unseen(&path, "one");
-        let before = Stamp::of(&path).unwrap();
-        let until = std::time::Instant::now() + Duration::from_secs(10);
-        while Stamp::of(&path).unwrap() == before {
-            assert!(std::time::Instant::now() < until);
-            write_unseen(&path, "two");
-        }
-    }
-
-    #[test]
-    fn only_a_file_left_alone_for_a_while_is_settled() {
-        let stamp = Stamp {
-            device: 0,
-            inode: 0,
-            size: 0,
-            modified: (0, 0),
-            changed: (1000, 999_999_999),
-        };
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        for (now, settled) in [(900, false), (1001, false), (1002, false), (1003, true)] {
-            assert_eq!(is_settled(Ok(stamp), at(now)), settled, "{now}");
-        }
-        assert!(is_settled(Err(ErrorKind::NotFound), at(0)));
     }
 }
