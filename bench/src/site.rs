@@ -106,7 +106,7 @@ impl Site {
                 "listen = [\"{address}\"]\n\
                  stream_directory = {}\nhost_db_script = {}\nhost_db = {}\nca_file = {}\n\
                  log_handlers = [\"stderr\"]\n\
-                 max_live_jobs = 10_000_000\n",
+                 max_live_jobs = 10_000_000\nmax_queue_length = 10_000_000\n",
                 self.quoted("jobs"),
                 self.quoted("hosts.sh"),
                 self.quoted("hosts.cache"),

@@ -4,6 +4,7 @@
 //! An administrator's script prints it, one JSON object a line; `hosts/refresh.rs` runs
 //! the script and keeps the cache file. Here is what the rest of the daemon asks.
 
+mod output;
 mod refresh;
 
 use std::collections::HashMap;
@@ -86,6 +87,8 @@ pub struct Parsed {
     pub first_ignored: Option<(usize, String)>,
     /// Names that stand there more than once; the last line of a name counts.
     pub repeated: usize,
+    /// How many lines there were, empty ones included.
+    lines: usize,
 }
 
 /// A line of the registry. Keys that are not named here are passed over.
@@ -112,34 +115,48 @@ struct Credentials {
 #[must_use]
 pub fn parse(text: &[u8]) -> Parsed {
     let mut parsed = Parsed::default();
-    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        match entry(line) {
-            Ok((line, credentials)) => {
-                let host = Host {
-                    endpoint: Endpoint {
-                        address: line.address,
-                        port: line.port,
-                        tls_name: line.tls_name,
-                        fingerprint: line.fingerprint,
-                    },
-                    user: credentials.user,
-                    password: credentials.password,
-                };
-                let earlier = parsed.registry.insert(line.hostname, Arc::new(host));
-                parsed.repeated += usize::from(earlier.is_some());
-            }
-            Err(error) => {
-                parsed.ignored += 1;
-                parsed
-                    .first_ignored
-                    .get_or_insert_with(|| (index + 1, fault(&error)));
-            }
-        }
+    for line in text.split(|byte| *byte == b'\n') {
+        parsed.take(line);
     }
     parsed
+}
+
+impl Parsed {
+    /// Takes the next line, without its end; true if it is an entry.
+    fn take(&mut self, line: &[u8]) -> bool {
+        if line.trim_ascii().is_empty() {
+            self.lines += 1;
+            return false;
+        }
+        let (line, credentials) = match entry(line) {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.ignore(fault(&error));
+                return false;
+            }
+        };
+        self.lines += 1;
+        let host = Host {
+            endpoint: Endpoint {
+                address: line.address,
+                port: line.port,
+                tls_name: line.tls_name,
+                fingerprint: line.fingerprint,
+            },
+            user: credentials.user,
+            password: credentials.password,
+        };
+        let earlier = self.registry.insert(line.hostname, Arc::new(host));
+        self.repeated += usize::from(earlier.is_some());
+        true
+    }
+
+    /// Passes over the next line, which is no entry.
+    fn ignore(&mut self, fault: String) {
+        self.lines += 1;
+        self.ignored += 1;
+        self.first_ignored.get_or_insert((self.lines, fault));
+    }
 }
 
 fn entry(line: &[u8]) -> serde_json::Result<(Line<'_>, Credentials)> {

@@ -1,11 +1,13 @@
 //! Keeping the hosts registry fresh: the script, its interval, the cache file.
 
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use harp_service::private_file::Replacement;
 use harp_service::systemd;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -15,13 +17,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
 
+use super::output::{MAX_OUTPUT, Output};
 use super::{Hosts, Registry, parse};
-
-/// Bytes that the script may print: room for some hundred thousand hosts.
-const MAX_OUTPUT: usize = 64 * 1024 * 1024;
-
-/// Room for what the script prints, in bytes, as long as it is not more.
-const USUAL_OUTPUT: usize = 64 * 1024;
 
 /// Bytes of the script's standard error that are kept for the log.
 const MAX_COMPLAINT: u64 = 4 * 1024;
@@ -228,17 +225,18 @@ async fn load_cache(hosts: &Hosts, cache: &Path) -> Option<Duration> {
 ///
 /// [`RefreshError`], as for a refresh.
 pub async fn ask_script(config: &RegistryConfig) -> Result<Registry, RefreshError> {
-    read_script(config).await.map(|(registry, _)| registry)
+    let output = read_script(config).await?;
+    Ok(output.parsed.registry)
 }
 
 async fn refresh(hosts: &Hosts, config: &RegistryConfig) -> Result<usize, RefreshError> {
-    let (registry, text) = read_script(config).await?;
+    let mut output = read_script(config).await?;
+    let registry = mem::take(&mut output.parsed.registry);
     let count = registry.len();
     hosts.replace(registry);
 
     let cache = config.cache.clone();
-    let written =
-        tokio::task::spawn_blocking(move || harp_service::private_file::write(&cache, &text));
+    let written = tokio::task::spawn_blocking(move || write_cache(&cache, &output));
     match written.await.map_err(io::Error::other).flatten() {
         Ok(()) => {}
         Err(error) => warn!(
@@ -249,17 +247,16 @@ async fn refresh(hosts: &Hosts, config: &RegistryConfig) -> Result<usize, Refres
     Ok(count)
 }
 
-/// What the script says, and the text that it is said in.
-async fn read_script(
-    config: &RegistryConfig,
-) -> Result<(Registry, Zeroizing<Vec<u8>>), RefreshError> {
-    let text = run_script(&config.script, config.script_timeout).await?;
-    // A registry can be long enough to keep a worker from its other tasks.
-    let parsing = tokio::task::spawn_blocking(move || (parse(&text), text));
-    let (parsed, text) = parsing.await.map_err(|error| RefreshError::Read {
-        script: config.script.clone(),
-        error: io::Error::other(error),
-    })?;
+fn write_cache(cache: &Path, output: &Output) -> io::Result<()> {
+    let mut file = Replacement::begin(cache)?;
+    output.write(&mut file)?;
+    file.finish()
+}
+
+/// What the script says; what is wrong with it is told to the log.
+async fn read_script(config: &RegistryConfig) -> Result<Output, RefreshError> {
+    let output = run_script(&config.script, config.script_timeout).await?;
+    let parsed = &output.parsed;
     if let Some((line, fault)) = &parsed.first_ignored {
         warn!(
             lines = parsed.ignored,
@@ -274,11 +271,11 @@ async fn read_script(
             "host names repeated in the hosts registry, the last line of each counts"
         );
     }
-    Ok((parsed.registry, text))
+    Ok(output)
 }
 
 /// Runs the script in a process group of its own and returns what it prints.
-async fn run_script(script: &Path, limit: Duration) -> Result<Zeroizing<Vec<u8>>, RefreshError> {
+async fn run_script(script: &Path, limit: Duration) -> Result<Output, RefreshError> {
     let mut command = Command::new(script);
     for variable in systemd::VARIABLES {
         command.env_remove(variable);
@@ -321,16 +318,17 @@ async fn run_script(script: &Path, limit: Duration) -> Result<Zeroizing<Vec<u8>>
 }
 
 struct Collected {
-    output: Zeroizing<Vec<u8>>,
+    output: Output,
     complaint: Vec<u8>,
     status: ExitStatus,
 }
 
 async fn collect(child: &mut Child) -> io::Result<Collected> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let stdout = stdout.ok_or(io::ErrorKind::BrokenPipe)?;
     let mut complaint = Vec::new();
     let (output, ()) = tokio::try_join!(
-        read_secret(stdout, MAX_OUTPUT),
+        Output::read(stdout),
         read_all_keep_some(stderr, MAX_COMPLAINT, &mut complaint),
     )?;
     let status = child.wait().await?;
@@ -339,29 +337,6 @@ async fn collect(child: &mut Child) -> io::Result<Collected> {
         complaint,
         status,
     })
-}
-
-/// Reads to the end. What is read is overwritten when it is dropped, and so is each piece of
-/// memory that it was in before it grew.
-async fn read_secret(
-    source: Option<impl AsyncRead + Unpin>,
-    limit: usize,
-) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut text = Zeroizing::new(Vec::with_capacity(USUAL_OUTPUT));
-    let Some(mut source) = source else {
-        return Ok(text);
-    };
-    while source.read_buf(&mut *text).await? > 0 {
-        if text.len() > limit {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        if text.len() == text.capacity() {
-            let mut larger = Zeroizing::new(Vec::with_capacity(2 * text.len()));
-            larger.extend_from_slice(&text);
-            text = larger;
-        }
-    }
-    Ok(text)
 }
 
 /// Reads to the end, so that the writer never blocks, and keeps the beginning.

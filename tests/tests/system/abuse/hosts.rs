@@ -50,7 +50,7 @@ fn a_registry_script_that_prints_without_end_is_killed() {
     let job = caller.call("web01", "echo", "[]");
     assert_eq!(caller.result(&job), json!({"result": []}), "{hosts}");
     let grown = memory(&cluster).saturating_sub(before);
-    assert!(grown < 256 * 1024 * 1024, "{grown} bytes more");
+    assert!(grown < 16 * 1024 * 1024, "{grown} bytes more");
 }
 
 #[test]

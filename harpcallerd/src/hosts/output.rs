@@ -1,0 +1,178 @@
+//! What the registry script prints, taken in while it comes.
+//!
+//! Of it only the entries are kept, and their lines for the cache file: a script that
+//! prints anything else without end costs no memory. Lines hold passwords, so all memory
+//! that they were in is overwritten when it is given back.
+
+use std::io::{self, Write};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::Parsed;
+
+/// Bytes that the script may print: room for some hundred thousand hosts.
+pub(super) const MAX_OUTPUT: usize = 64 * 1024 * 1024;
+
+/// Bytes of a line, without its end; one that is longer is no entry.
+const MAX_LINE: usize = 64 * 1024;
+
+/// Bytes that are read at once.
+const READ: usize = 16 * 1024;
+
+/// The entries that have been read, and their lines.
+#[derive(Debug)]
+pub(super) struct Output {
+    pub(super) parsed: Parsed,
+    /// The entries' lines, each piece full before the next is begun: none is ever moved.
+    pieces: Vec<Zeroizing<Vec<u8>>>,
+    /// The line that has not ended yet.
+    line: Zeroizing<Vec<u8>>,
+    is_line_too_long: bool,
+}
+
+impl Output {
+    /// Reads to the end. The last line counts even without its newline.
+    ///
+    /// # Errors
+    ///
+    /// `FileTooLarge` if there is more than [`MAX_OUTPUT`], or what the system says.
+    pub(super) async fn read(mut source: impl AsyncRead + Unpin) -> io::Result<Output> {
+        let mut output = Output {
+            parsed: Parsed::default(),
+            pieces: Vec::new(),
+            line: Zeroizing::new(Vec::with_capacity(MAX_LINE)),
+            is_line_too_long: false,
+        };
+        let mut buffer = Zeroizing::new(vec![0; READ]);
+        let mut total = 0;
+        loop {
+            let read = source.read(&mut buffer).await?;
+            total += read;
+            if total > MAX_OUTPUT {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            match read {
+                0 => {
+                    output.end_line();
+                    return Ok(output);
+                }
+                _ => output.take(&buffer[..read]),
+            }
+        }
+    }
+
+    /// Writes the lines of all entries.
+    ///
+    /// # Errors
+    ///
+    /// Those of `into`.
+    pub(super) fn write(&self, into: &mut impl Write) -> io::Result<()> {
+        self.pieces
+            .iter()
+            .try_for_each(|piece| into.write_all(piece))
+    }
+
+    fn take(&mut self, text: &[u8]) {
+        for part in text.split_inclusive(|byte| *byte == b'\n') {
+            match part.strip_suffix(b"\n") {
+                Some(rest) => {
+                    self.extend_line(rest);
+                    self.end_line();
+                }
+                None => self.extend_line(part),
+            }
+        }
+    }
+
+    fn extend_line(&mut self, part: &[u8]) {
+        if self.line.len() + part.len() > MAX_LINE {
+            self.is_line_too_long = true;
+        } else {
+            self.line.extend_from_slice(part);
+        }
+    }
+
+    fn end_line(&mut self) {
+        if self.is_line_too_long {
+            self.parsed.ignore(format!("longer than {MAX_LINE} bytes"));
+        } else if self.parsed.take(&self.line) {
+            self.keep_line();
+        }
+        self.line.zeroize();
+        self.is_line_too_long = false;
+    }
+
+    fn keep_line(&mut self) {
+        let needed = self.line.len() + 1;
+        let has_room = |piece: &Zeroizing<Vec<u8>>| piece.capacity() - piece.len() >= needed;
+        let mut piece = match self.pieces.pop_if(|piece| has_room(piece)) {
+            Some(piece) => piece,
+            None => Zeroizing::new(Vec::with_capacity(MAX_LINE + 1)),
+        };
+        piece.extend_from_slice(&self.line);
+        piece.push(b'\n');
+        self.pieces.push(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str) -> String {
+        format!(
+            r#"{{"hostname": "{name}", "address": "a", "port": 1, "credentials": {{"user": "u", "password": "p"}}}}"#
+        )
+    }
+
+    async fn read(text: &str) -> (Output, String) {
+        let output = Output::read(text.as_bytes()).await.unwrap();
+        let mut kept = Vec::new();
+        output.write(&mut kept).unwrap();
+        (output, String::from_utf8(kept).unwrap())
+    }
+
+    #[tokio::test]
+    async fn entries_are_kept_and_the_rest_is_counted() {
+        let (one, two) = (entry("one"), entry("two"));
+        let (output, kept) = read(&format!("{one}\n\nnonsense\n{two}")).await;
+        assert_eq!(kept, format!("{one}\n{two}\n"));
+        assert_eq!(
+            (output.parsed.registry.len(), output.parsed.ignored),
+            (2, 1)
+        );
+        assert_eq!(output.parsed.first_ignored.unwrap().0, 3);
+        let (output, kept) = read("").await;
+        assert_eq!((kept.as_str(), output.parsed.ignored), ("", 0));
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_is_passed_over() {
+        let long = entry(&"x".repeat(MAX_LINE));
+        let longest = entry(&"x".repeat(MAX_LINE - entry("").len()));
+        let (output, kept) = read(&format!("{long}\n{longest}\n{}\n{long}", entry("one"))).await;
+        assert_eq!(
+            (output.parsed.registry.len(), output.parsed.ignored),
+            (2, 2)
+        );
+        assert_eq!(kept, format!("{longest}\n{}\n", entry("one")));
+        let (line, fault) = output.parsed.first_ignored.unwrap();
+        assert_eq!((line, fault.as_str()), (1, "longer than 65536 bytes"));
+    }
+
+    #[tokio::test]
+    async fn many_entries_are_kept_in_order() {
+        let text: String = (0..3000).map(|n| entry(&format!("h{n}")) + "\n").collect();
+        let (output, kept) = read(&text).await;
+        assert_eq!(output.parsed.registry.len(), 3000);
+        assert!(output.pieces.len() > 1);
+        assert_eq!(kept, text);
+    }
+
+    #[tokio::test]
+    async fn output_without_end_is_refused_and_costs_nothing() {
+        let error = Output::read(tokio::io::repeat(b'\n')).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+}
