@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::Parsed;
 
@@ -99,7 +99,7 @@ impl Output {
         } else if self.parsed.take(&self.line) {
             self.keep_line();
         }
-        self.line.zeroize();
+        self.line.clear();
         self.is_line_too_long = false;
     }
 
