@@ -71,7 +71,7 @@ const WRITE_COST: usize = 256;
 /// How a store is opened.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreOptions {
-    /// Size of the engine's cache, in bytes. The memory taken is up to twice that.
+    /// Memory of the engine's cache, in bytes.
     pub cache_size: u64,
 }
 

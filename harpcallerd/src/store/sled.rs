@@ -79,11 +79,14 @@ impl std::ops::Deref for Value {
 }
 
 impl Engine {
-    /// Opens the database in a directory that has been prepared, or makes one.
+    /// Opens the database in a directory that has been prepared, or makes one. The cache
+    /// may take `cache_size` bytes.
     pub(crate) fn open(directory: &Directory, cache_size: u64) -> Result<Engine, EngineError> {
         let config = sled::Config::new()
             .path(directory.path())
-            .cache_capacity(cache_size);
+            // The engine counts the bytes of pages as they are stored, and keeps them in
+            // memory as more than that: about twice as much.
+            .cache_capacity(cache_size / 2);
         let data_file = File::options()
             .read(true)
             .write(true)
