@@ -79,6 +79,8 @@ struct Session<S> {
     limits: ClientLimits,
     /// After `hello`: further requests may come.
     persistent: bool,
+    /// The store is about to be closed, and this request was there before.
+    is_last: bool,
 }
 
 /// Serves one connection to its end.
@@ -90,6 +92,7 @@ pub async fn serve<S: Socket>(socket: S, client: Client, desk: Desk) {
         desk,
         limits,
         persistent: false,
+        is_last: false,
     };
     match session.converse().await {
         Ok(Ok(())) => session.connection.close().await,
@@ -145,14 +148,12 @@ impl<S: Socket> Session<S> {
         };
         let fault = match read {
             // The store is about to be closed: one request after the other would keep it
-            // open for ever. A call is told so; about a job, an error line could be taken
-            // for its end.
-            Ok(Some(line)) if self.desk.closing.is_cancelled() => match decode(line) {
-                Ok(Request::Call(_)) => Fault::shutdown(),
-                Ok(_) => return Ok(Ok(None)),
-                Err(fault) => fault,
-            },
-            Ok(Some(line)) => return Ok(decode(line).map(Some)),
+            // open for ever. No line says so, since it could be taken for a job's end.
+            Ok(Some(_)) if self.is_last => return Ok(Ok(None)),
+            Ok(Some(line)) => {
+                self.is_last = self.desk.closing.is_cancelled();
+                return Ok(decode(line).map(Some));
+            }
             // An error line could be taken for the answer to a request that is on its way.
             Ok(None) | Err(ReadError::Idle) => return Ok(Ok(None)),
             Err(ReadError::TooLong) if self.is_stranger() => Fault::unauthorized(AUTHENTICATE),
@@ -211,11 +212,12 @@ impl<S: Socket> Session<S> {
                 start,
                 timestamps,
             } => {
+                let following =
+                    PacketStream::follow(dispatcher, job, start, timestamps, &desk.closing);
                 let packets = tokio::select! {
                     biased;
-                    packets = PacketStream::follow(dispatcher, job, start, timestamps) => packets,
+                    packets = following => packets,
                     () = self.connection.broken() => return Ok(Ok(Next::Close)),
-                    () = desk.closing.cancelled() => return Ok(Ok(Next::Close)),
                 };
                 self.send_stream(packets).await
             }

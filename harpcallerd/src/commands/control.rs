@@ -78,13 +78,10 @@ impl Control {
     }
 
     /// Sends a request.
-    pub(super) fn send(&mut self, request: &AdminRequest) -> anyhow::Result<()> {
+    pub(super) fn send(&mut self, request: &AdminRequest) -> io::Result<()> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
-        let socket = self.socket.get_mut();
-        socket
-            .write_all(&line)
-            .context("cannot speak to the daemon")
+        self.socket.get_mut().write_all(&line)
     }
 
     /// Bounds the wait for each reply; a wait that takes longer is an `io::Error` of the
@@ -104,7 +101,7 @@ impl Control {
 
     /// Sends a request and waits for its reply, whatever that is.
     pub(super) fn ask(&mut self, request: &AdminRequest) -> anyhow::Result<Reply> {
-        self.send(request)?;
+        self.send(request).context("cannot speak to the daemon")?;
         let line = self.line().context("cannot hear the daemon")?;
         read(&line.context("the daemon ended before it answered")?)
     }

@@ -11,10 +11,12 @@ use super::output::{Columns, Job, Output, finished};
 
 pub(crate) fn run(socket: &Path, all: bool, queue: bool) -> Done {
     let mut control = Control::connect(socket)?;
-    control.send(&AdminRequest::ListJobs {
-        list_all: all,
-        stream: true,
-    })?;
+    control
+        .send(&AdminRequest::ListJobs {
+            list_all: all,
+            stream: true,
+        })
+        .context("cannot speak to the daemon")?;
     let columns = match queue {
         true => Columns::Queue,
         false => Columns::Plain,

@@ -40,18 +40,16 @@ pub(crate) fn run(socket: &Path, wait: bool, timeout: Option<u64>) -> Done {
 /// time is over before.
 fn wait_for(socket: &Path, give_up: Option<Instant>) -> anyhow::Result<bool> {
     loop {
-        if let Some(mut control) = Control::find(socket)? {
-            control.send(&AdminRequest::Status { wait: true })?;
-            if let Some(give_up) = give_up {
-                control.wait_at_most(give_up.saturating_duration_since(Instant::now()))?;
-            }
-            match control.line() {
+        if let Some(control) = Control::find(socket)? {
+            match answer(control, give_up) {
                 Ok(Some(line)) if read::<Reply>(&line)?.result == "running" => return Ok(true),
                 // It ended before it had started; the next one may do better.
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
-                Err(error) => return Err(error).context("cannot hear the daemon"),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(false),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {}
+                    _ => return Err(error).context("cannot hear the daemon"),
+                },
             }
         }
         if give_up.is_some_and(|give_up| Instant::now() + LOOK_EVERY > give_up) {
@@ -59,4 +57,13 @@ fn wait_for(socket: &Path, give_up: Option<Instant>) -> anyhow::Result<bool> {
         }
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// What a daemon says once it has started; `None` if it ends before.
+fn answer(mut control: Control, give_up: Option<Instant>) -> io::Result<Option<String>> {
+    control.send(&AdminRequest::Status { wait: true })?;
+    if let Some(give_up) = give_up {
+        control.wait_at_most(give_up.saturating_duration_since(Instant::now()))?;
+    }
+    control.line()
 }

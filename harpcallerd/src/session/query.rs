@@ -6,7 +6,8 @@ use harp_proto::{Fault, JobId, Outcome};
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::Dispatcher;
-use crate::record::Stage;
+use crate::record::{EndRecord, Stage};
+use crate::store::{Store, StoreError};
 
 /// How a job ended, or that it has not.
 ///
@@ -26,6 +27,20 @@ pub async fn result(dispatcher: &Dispatcher, job: JobId) -> Result<ResultReply, 
         .map(ResultReply::Ended)
 }
 
+/// The stored end of a job, for those who wait for it: they wait for the end of an outage
+/// too, until `closing` says that nobody may any more. Cancel safe.
+pub(super) async fn stored_end(
+    store: &Store,
+    job: JobId,
+    closing: &CancellationToken,
+) -> Result<Option<EndRecord>, StoreError> {
+    tokio::select! {
+        biased;
+        end = store.patiently(|| store.outcome(job)) => end,
+        () = closing.cancelled() => store.outcome(job).await,
+    }
+}
+
 /// How a job ended, once it has; `None` if that would have to be waited for and
 /// `closing` says that nobody may any more. Cancel safe.
 ///
@@ -38,13 +53,10 @@ pub async fn end_result(
     closing: &CancellationToken,
 ) -> Result<Option<ResultReply>, Fault> {
     let Some(live) = dispatcher.jobs().get(job) else {
-        let store = dispatcher.store();
-        // Whoever waits for a job waits for the end of an outage, too.
-        let end = tokio::select! {
-            end = store.patiently(|| store.outcome(job)) => end.map_err(Fault::unreadable)?,
-            () = closing.cancelled() => return Ok(None),
-        };
-        let end = end.ok_or_else(Fault::invalid_job_id)?;
+        let end = stored_end(dispatcher.store(), job, closing).await;
+        let end = end
+            .map_err(Fault::unreadable)?
+            .ok_or_else(Fault::invalid_job_id)?;
         return Ok(Some(ResultReply::Ended(end.outcome)));
     };
     let mut progress = live.watch();

@@ -87,10 +87,10 @@ impl PacketStream {
         id: JobId,
         start: StreamStart,
         timestamps: bool,
+        closing: &CancellationToken,
     ) -> Result<PacketStream, Fault> {
-        let store = dispatcher.store();
         PacketStream::begin(dispatcher, id, start, timestamps, || {
-            store.patiently(|| store.outcome(id))
+            super::query::stored_end(dispatcher.store(), id, closing)
         })
         .await
     }
