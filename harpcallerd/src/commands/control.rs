@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use harpcallerd::admin::request::AdminRequest;
-use rustix::net::sockopt::socket_peercred;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::process::Pid;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -73,8 +74,10 @@ impl Control {
 
     /// The daemon's process as it is called here; `None` if it cannot be seen.
     pub(super) fn peer(&self) -> Option<Pid> {
-        let credentials = socket_peercred(self.socket.get_ref()).ok()?;
-        Some(credentials.pid)
+        // By nix, since rustix does not expect 0, the answer about a daemon outside of the
+        // container in which this is asked.
+        let credentials = getsockopt(self.socket.get_ref(), PeerCredentials).ok()?;
+        Pid::from_raw(credentials.pid())
     }
 
     /// Sends a request.

@@ -136,6 +136,10 @@ impl Member {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use harp_exec::{Program, Stream};
+
     use super::*;
 
     #[test]
@@ -155,12 +159,36 @@ mod tests {
             assert_eq!(Member::parse(stat.as_bytes()), Some(member), "{stat}");
         }
         assert_eq!(Member::parse(b"12 (sh"), None);
+    }
+
+    #[test]
+    fn the_own_stat_is_what_the_system_says() {
         let own = std::fs::read("/proc/self/stat").unwrap();
         let own = Member::parse(&own).unwrap();
-        let session = rustix::process::getsid(None).unwrap();
-        assert_eq!(own.session, session.as_raw_pid());
+        // Either may be 0: a leader outside of the container has no number inside.
+        assert_eq!(own.session, unistd::getsid(None).unwrap().as_raw());
+        assert_eq!(own.group, unistd::getpgrp().as_raw());
         assert!(!own.is_zombie);
-        let group = rustix::process::getpgrp();
-        assert!(groups(session).unwrap().contains(&group));
+    }
+
+    #[test]
+    fn a_session_is_found_until_nothing_is_left_of_it() {
+        let program = Program {
+            file: "/bin/sh".into(),
+            words: ["sh", "-c", "read line"].map(OsString::from).to_vec(),
+            environment: Vec::new(),
+            directory: "/".into(),
+            ids: None,
+            stdin: Stream::Pipe,
+            stdout: Stream::Null,
+        };
+        let mut child = program.spawn().unwrap();
+        let session = Pid::from_child(&child);
+        assert_eq!(groups(session).unwrap(), [session]);
+        assert_eq!(is_child_that_leads(session), Some(true));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(are_none(session).unwrap());
+        assert_eq!(is_child_that_leads(session), None);
     }
 }
