@@ -10,6 +10,8 @@ use tracing::field::{Field as Name, Visit};
 /// Bytes of a field's value that are logged. Some, such as a procedure's name, are the
 /// client's and can be megabytes long.
 const LONGEST_VALUE: usize = 4 * 1024;
+/// Bytes that most values have at most: a job's id, a peer's address.
+const USUAL_VALUE: usize = 40;
 /// Bytes of a message that are logged.
 const LONGEST_MESSAGE: usize = 16 * 1024;
 
@@ -143,7 +145,7 @@ impl Visit for Fields {
 /// The text, or its beginning and a sign that there was more.
 fn bounded(limit: usize, text: fmt::Arguments<'_>) -> String {
     let mut bounded = Bounded {
-        text: String::new(),
+        text: String::with_capacity(USUAL_VALUE),
         limit,
     };
     // An error is the writer's own "no more".

@@ -60,8 +60,10 @@ fn push_fields(text: &mut String, fields: &[Field]) {
 
 /// Whether a value can stand without quotes.
 fn is_bare(value: &str) -> bool {
+    // Most are made of these alone.
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'=\\{}".contains(&byte);
     let special = |c: char| c.is_whitespace() || c.is_control() || "\"'=\\{}".contains(c);
-    !value.is_empty() && !value.contains(special)
+    !value.is_empty() && (value.bytes().all(is_plain) || !value.contains(special))
 }
 
 fn push_escaped(text: &mut String, message: &str) {

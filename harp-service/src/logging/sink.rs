@@ -79,19 +79,30 @@ impl Sink {
         }
     }
 
-    /// Writes an entry. If that fails the entry is lost here: standard error is told so
-    /// once, and the place, when it takes lines again, how many it did not take.
-    pub(super) fn write(&mut self, entry: &Entry, format: LogFormat, ident: &str) {
-        match self.place.write(entry, format, ident) {
+    /// Writes entries, all at once where that can be done. Those that are not taken are
+    /// lost here: standard error is told so once, and the place, when it takes lines again,
+    /// how many it did not take.
+    pub(super) fn write(&mut self, entries: &[Entry], format: LogFormat, ident: &str) {
+        let at_once = match self.place {
+            Place::Syslog(_) | Place::Journald(_) => 1,
+            Place::Stdout { .. } | Place::Stderr { .. } | Place::File { .. } => usize::MAX,
+        };
+        for entries in entries.chunks(at_once) {
+            self.write_together(entries, format, ident);
+        }
+    }
+
+    fn write_together(&mut self, entries: &[Entry], format: LogFormat, ident: &str) {
+        match self.place.write(entries, format, ident) {
             Ok(()) if self.lost > 0 => {
-                let notice = lost(self.lost);
+                let notice = [lost(self.lost)];
                 if self.place.write(&notice, format, ident).is_ok() {
                     self.lost = 0;
                 }
             }
             Ok(()) => {}
-            Err(error) => {
-                self.lost += 1;
+            Err(Unwritten { lines, error }) => {
+                self.lost += lines as u64;
                 if !self.told {
                     self.told = true;
                     let name = &self.name;
@@ -120,28 +131,81 @@ pub(super) fn lost(lines: u64) -> Entry {
 }
 
 impl Place {
-    fn write(&mut self, entry: &Entry, format: LogFormat, ident: &str) -> io::Result<()> {
-        let whole = |colours| format::line(entry, format, colours) + "\n";
-        match self {
-            Place::Stdout { colours } => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(whole(*colours).as_bytes())?;
-                stdout.flush()
+    fn write(
+        &mut self,
+        entries: &[Entry],
+        format: LogFormat,
+        ident: &str,
+    ) -> Result<(), Unwritten> {
+        let text = |colours| {
+            let mut text = String::new();
+            for entry in entries {
+                text.push_str(&format::line(entry, format, colours));
+                text.push('\n');
             }
-            Place::Stderr { colours } => io::stderr().write_all(whole(*colours).as_bytes()),
+            text
+        };
+        match self {
+            Place::Stdout { colours } => write_lines(&mut io::stdout().lock(), &text(*colours)),
+            Place::Stderr { colours } => write_lines(&mut io::stderr(), &text(*colours)),
             Place::File { file, is_torn } => {
-                let mut line = whole(false);
                 if *is_torn {
-                    line.insert(0, '\n');
+                    let all = entries.len();
+                    file.write_all(b"\n").map_err(Unwritten::all(all))?;
                 }
-                let written = file.write_all(line.as_bytes());
+                let written = write_lines(file, &text(false));
                 *is_torn = written.is_err();
                 written
             }
-            Place::Syslog(daemon) => daemon.send(&syslog::datagram(entry, format, ident)),
-            Place::Journald(daemon) => daemon.send(&journald::datagram(entry, ident)),
+            Place::Syslog(daemon) => each(entries, |entry| {
+                daemon.send(&syslog::datagram(entry, format, ident))
+            }),
+            Place::Journald(daemon) => each(entries, |entry| {
+                daemon.send(&journald::datagram(entry, ident))
+            }),
         }
     }
+}
+
+/// The last lines of several, which could not be written.
+#[derive(Debug)]
+struct Unwritten {
+    lines: usize,
+    error: io::Error,
+}
+
+impl Unwritten {
+    fn all(lines: usize) -> impl FnOnce(io::Error) -> Unwritten {
+        move |error| Unwritten { lines, error }
+    }
+}
+
+/// Writes each by itself, up to the first that fails.
+fn each(
+    entries: &[Entry],
+    mut write: impl FnMut(&Entry) -> io::Result<()>,
+) -> Result<(), Unwritten> {
+    for (index, entry) in entries.iter().enumerate() {
+        write(entry).map_err(Unwritten::all(entries.len() - index))?;
+    }
+    Ok(())
+}
+
+/// Writes lines. If that fails, those are counted that are not written whole.
+fn write_lines(place: &mut impl Write, lines: &str) -> Result<(), Unwritten> {
+    let mut left = lines.as_bytes();
+    while !left.is_empty() {
+        match place.write(left) {
+            Ok(written) if written > 0 => left = &left[written..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            failed => {
+                let error = failed.err().unwrap_or(ErrorKind::WriteZero.into());
+                let lines = left.iter().filter(|byte| **byte == b'\n').count();
+                return Err(Unwritten { lines, error });
+            }
+        }
+    }
+    place.flush().map_err(Unwritten::all(0))
 }
 
 /// The socket of a log daemon, which may be started later or anew.
@@ -210,7 +274,7 @@ mod tests {
 
     fn write(sink: &mut Sink, message: &str) {
         let entry = Entry::own(Level::INFO, message, Vec::new());
-        sink.write(&entry, LogFormat::Text, "test");
+        sink.write(&[entry], LogFormat::Text, "test");
     }
 
     fn received(socket: &UnixDatagram) -> String {
@@ -232,6 +296,20 @@ mod tests {
         assert!(lines.len() == 2 && lines[0].ends_with(" one"), "{text}");
         let told = Sink::file(root.path()).unwrap_err().to_string();
         assert!(told.contains(&root.path().display().to_string()), "{told}");
+    }
+
+    #[test]
+    fn lines_that_are_written_together_are_counted_when_they_do_not_fit() {
+        let lines = "one\ntwo\nthree\n";
+        let mut room = [0; 14];
+        assert!(write_lines(&mut room.as_mut_slice(), lines).is_ok());
+        assert_eq!(room, lines.as_bytes());
+        for (room, unwritten) in [(0, 3), (3, 3), (4, 2), (13, 1)] {
+            let mut place = vec![0; room];
+            let failed = write_lines(&mut place.as_mut_slice(), lines).unwrap_err();
+            assert_eq!(failed.lines, unwritten, "{room} bytes of room");
+            assert_eq!(failed.error.kind(), ErrorKind::WriteZero);
+        }
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! The thread that writes the log. Whoever logs hands an entry over and goes on: a full
 //! disk, a terminal that is not read or a log daemon that hangs holds up no call.
+//!
+//! What comes in quick succession is written together: to wake a thread for each line
+//! would cost those who log more than the line.
 
 use std::io;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,6 +18,12 @@ use super::{LogFormat, LogSettings};
 
 /// Entries that may wait to be written; further ones are counted and lost.
 const LONGEST_QUEUE: usize = 10_000;
+
+/// Entries that are written together at most.
+const MOST_AT_ONCE: usize = 1_000;
+
+/// How long the thread sleeps after writing, so that more can come together.
+const GATHERING: Duration = Duration::from_millis(2);
 
 /// Where entries go, opened.
 #[derive(Debug)]
@@ -106,25 +116,44 @@ impl Writer {
 }
 
 fn run(inbox: &Receiver<Order>, queue: &Queue, mut outlets: Outlets, ident: &str) {
-    for order in inbox {
-        match order {
-            Order::Write(entry) => {
-                queue.waiting.fetch_sub(1, Ordering::Relaxed);
-                write(&mut outlets, &entry, ident);
-                let lost = queue.lost.swap(0, Ordering::Relaxed);
-                if lost > 0 {
-                    write(&mut outlets, &sink::lost(lost), ident);
+    let mut entries = Vec::new();
+    while let Ok(first) = inbox.recv() {
+        for order in iter::once(first).chain(inbox.try_iter()) {
+            match order {
+                Order::Write(entry) => {
+                    entries.push(entry);
+                    if entries.len() >= MOST_AT_ONCE {
+                        write(&mut outlets, &mut entries, queue, ident);
+                    }
+                }
+                Order::Change(other) => {
+                    write(&mut outlets, &mut entries, queue, ident);
+                    outlets = other;
+                }
+                Order::Tell(done) => {
+                    write(&mut outlets, &mut entries, queue, ident);
+                    // Whoever does not wait any more does not need the answer.
+                    let _ = done.send(());
                 }
             }
-            Order::Change(other) => outlets = other,
-            // Whoever does not wait any more does not need the answer.
-            Order::Tell(done) => drop(done.send(())),
         }
+        write(&mut outlets, &mut entries, queue, ident);
+        thread::sleep(GATHERING);
     }
 }
 
-fn write(outlets: &mut Outlets, entry: &Entry, ident: &str) {
-    for sink in &mut outlets.sinks {
-        sink.write(entry, outlets.format, ident);
+/// Writes the entries, and takes them out.
+fn write(outlets: &mut Outlets, entries: &mut Vec<Entry>, queue: &Queue, ident: &str) {
+    if entries.is_empty() {
+        return;
     }
+    queue.waiting.fetch_sub(entries.len(), Ordering::Relaxed);
+    let lost = queue.lost.swap(0, Ordering::Relaxed);
+    if lost > 0 {
+        entries.push(sink::lost(lost));
+    }
+    for sink in &mut outlets.sinks {
+        sink.write(entries, outlets.format, ident);
+    }
+    entries.clear();
 }
