@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -30,10 +31,15 @@ pub struct Acceptor<L = TcpListener> {
     complained: Option<Instant>,
 }
 
-impl<L> Acceptor<L> {
-    /// Takes the socket over.
+impl<L: AsFd> Acceptor<L> {
+    /// Takes the socket over. Connections of a network are set up as they should be, since
+    /// they inherit the options of the socket that accepts them: small messages go out at
+    /// once, and a peer that is gone is noticed (keepalive after 30 s of silence, 3 probes).
     #[must_use]
     pub fn new(listener: L) -> Acceptor<L> {
+        if let Err(error) = prepare(&listener) {
+            debug!(%error, "cannot set options of a listening socket");
+        }
         Acceptor {
             listener,
             complained: None,
@@ -82,17 +88,14 @@ impl Acceptor {
         self.listener.local_addr()
     }
 
-    /// The next connection, set up by [`prepare`], and its peer; an IPv4 peer of an IPv6
-    /// socket is shown as IPv4. Errors are logged, at most one in 10 s, and waited out.
+    /// The next connection and its peer; an IPv4 peer of an IPv6 socket is shown as IPv4.
+    /// Errors are logged, at most one in 10 s, and waited out.
     ///
     /// Cancel safe: no accepted connection is lost.
     pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    if let Err(error) = prepare(&stream) {
-                        debug!(%peer, %error, "cannot set options of a connection");
-                    }
                     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     return (stream, peer);
                 }
@@ -102,19 +105,17 @@ impl Acceptor {
     }
 }
 
-/// Sets up a connection: small messages go out at once, and a peer that is gone is
-/// noticed (keepalive after 30 s of silence, 3 probes).
-///
-/// # Errors
-///
-/// What the system says; the connection is usable all the same.
-pub fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+fn prepare(listener: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    if socket.domain()? == Domain::UNIX {
+        return Ok(());
+    }
+    socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_TIME)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// Errors that accept(2) passes on from the connection it would have returned.

@@ -171,11 +171,11 @@ impl Daemon {
         };
         let sessions = TaskTracker::new();
         let hall = Hall {
-            desk,
+            desk: Arc::new(desk),
             places: Arc::new(Places::default()),
             sessions: sessions.clone(),
         };
-        let listeners = Listeners::start(opened, hall);
+        let listeners = Listeners::start(opened, Arc::new(hall));
         let office = Office {
             dispatcher,
             hosts,

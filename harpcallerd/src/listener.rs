@@ -58,10 +58,10 @@ enum ListeningSocket {
 }
 
 /// What every connection is given on its way to a session.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Hall {
     /// What its session is given.
-    pub desk: Desk,
+    pub desk: Arc<Desk>,
     /// How many there are.
     pub places: Arc<Places>,
     /// Those that go on.
@@ -130,7 +130,7 @@ impl Listener {
 
     /// Accepts, a session for each connection, until `closing` is cancelled and the
     /// backlog is empty. Sessions go on then.
-    pub async fn accept(self, hall: Hall, closing: CancellationToken) {
+    pub async fn accept(self, hall: Arc<Hall>, closing: CancellationToken) {
         let refusals = Arc::new(Semaphore::new(REFUSALS));
         let name: Arc<str> = self.name().into();
         let must_authenticate = self.requires_authentication;
@@ -186,11 +186,17 @@ enum Arrival {
 
 impl Hall {
     /// `listener` is the name of the one that it came in by, for the log.
-    fn receive(&self, listener: &str, refusals: &Arc<Semaphore>, arrival: Arrival, client: Client) {
+    fn receive(
+        self: &Arc<Self>,
+        listener: &str,
+        refusals: &Arc<Semaphore>,
+        arrival: Arrival,
+        client: Client,
+    ) {
         let limits = *self.desk.limits.borrow();
         match self.places.take(client.peer.group(), &limits) {
             Ok(place) => {
-                let hall = self.clone();
+                let hall = Arc::clone(self);
                 let span = info_span!(parent: None, "client", peer = %client.peer, listener);
                 let session = async move {
                     hall.admit(arrival, client, &limits).await;
@@ -213,13 +219,13 @@ impl Hall {
     }
 
     /// Finds out who it is as far as the transport tells, and serves the connection.
-    async fn admit(self, arrival: Arrival, mut client: Client, limits: &ClientLimits) {
+    async fn admit(&self, arrival: Arrival, mut client: Client, limits: &ClientLimits) {
         match arrival {
             Arrival::Network(socket, tls) => {
                 // A peer that takes nothing any more, or is gone without a word.
                 let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(limits.write_timeout));
                 let Some(tls) = tls else {
-                    return serve(socket, client, self.desk).await;
+                    return serve(socket, client, Arc::clone(&self.desk)).await;
                 };
                 let Some(place) = self.places.handshake(limits) else {
                     debug!(peer = %client.peer, limit = "max_handshakes", "connection refused");
@@ -233,7 +239,7 @@ impl Hall {
                 match shaken {
                     Ok(Ok((stream, identity))) => {
                         client.identity = identity;
-                        serve(stream, client, self.desk).await;
+                        serve(stream, client, Arc::clone(&self.desk)).await;
                     }
                     Ok(Err(error)) => debug!(peer = %client.peer, %error, "TLS handshake failed"),
                     Err(_) => debug!(peer = %client.peer, "TLS handshake took too long"),
@@ -247,7 +253,7 @@ impl Hall {
                 match found {
                     Ok(Ok(identity)) => {
                         client.identity = identity;
-                        serve(socket, client, self.desk).await;
+                        serve(socket, client, Arc::clone(&self.desk)).await;
                     }
                     // Under another name it would have rights that are not its own.
                     Ok(Err(error)) => {

@@ -47,7 +47,7 @@ const FEATURES: [&str; 7] = [
 const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
 
 /// What every session is given.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Desk {
     /// Whom to ask.
     pub dispatcher: Arc<Dispatcher>,
@@ -75,7 +75,7 @@ enum Next {
 struct Session<S> {
     connection: Connection<S>,
     client: Client,
-    desk: Desk,
+    desk: Arc<Desk>,
     limits: ClientLimits,
     /// After `hello`: further requests may come.
     persistent: bool,
@@ -84,7 +84,7 @@ struct Session<S> {
 }
 
 /// Serves one connection to its end.
-pub async fn serve<S: Socket>(socket: S, client: Client, desk: Desk) {
+pub async fn serve<S: Socket>(socket: S, client: Client, desk: Arc<Desk>) {
     let limits = *desk.limits.borrow();
     let mut session = Session {
         connection: Connection::new(socket, 0),
@@ -95,7 +95,7 @@ pub async fn serve<S: Socket>(socket: S, client: Client, desk: Desk) {
         is_last: false,
     };
     match session.converse().await {
-        Ok(Ok(())) => session.connection.close().await,
+        Ok(Ok(())) => session.connection.finish().await,
         Ok(Err(fault)) => {
             debug!(peer = %session.client.peer, fault = %fault.0, "request refused");
             let mut line = BytesMut::new();
@@ -176,7 +176,7 @@ impl<S: Socket> Session<S> {
         if let Err(fault) = self.authorize(&request).await {
             return Ok(Err(fault));
         }
-        let desk = self.desk.clone();
+        let desk = Arc::clone(&self.desk);
         let dispatcher = &desk.dispatcher;
         match request {
             Request::Call(call) => {

@@ -39,7 +39,7 @@ impl Administrator {
     }
 
     /// Says that nothing follows.
-    pub(super) async fn close(self) {
+    pub(super) async fn close(mut self) {
         self.0.close().await;
     }
 }

@@ -2,6 +2,7 @@
 //! opened before what is not wanted any more is closed.
 
 use std::io;
+use std::sync::Arc;
 
 use harp_service::accept::Acceptor;
 use tokio::net::TcpListener;
@@ -30,7 +31,7 @@ pub struct Opened(Vec<(Origin, Vec<Listener>)>);
 /// somebody else has them open too; sessions go on then.
 #[derive(Debug)]
 pub struct Listeners {
-    hall: Hall,
+    hall: Arc<Hall>,
     open: Vec<Open>,
 }
 
@@ -117,7 +118,7 @@ impl Opened {
 impl Listeners {
     /// Accepts from these sockets, a session for each connection.
     #[must_use]
-    pub fn start(opened: Opened, hall: Hall) -> Listeners {
+    pub fn start(opened: Opened, hall: Arc<Hall>) -> Listeners {
         let mut listeners = Listeners {
             hall,
             open: Vec::new(),
@@ -194,7 +195,7 @@ impl Listeners {
                     );
                 }
                 info!(address = listener.name(), "listening");
-                accepting.spawn(listener.accept(self.hall.clone(), closing.clone()));
+                accepting.spawn(listener.accept(Arc::clone(&self.hall), closing.clone()));
             }
             self.open.push(Open {
                 origin,

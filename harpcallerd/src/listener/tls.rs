@@ -32,8 +32,8 @@ impl Tls {
     pub async fn handshake(
         &self,
         socket: TcpStream,
-    ) -> io::Result<(TlsStream<TcpStream>, Option<Identity>)> {
-        let stream = self.0.handshake(socket).await?;
+    ) -> io::Result<(Box<TlsStream<TcpStream>>, Option<Identity>)> {
+        let stream = Box::new(self.0.handshake(socket).await?);
         let shown = stream.get_ref().1.peer_certificates();
         let identity = match shown.and_then(<[_]>::first) {
             None => None,

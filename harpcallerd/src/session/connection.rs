@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use harp_proto::LineBuffer;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::ioctl_fionread;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -23,6 +24,10 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
     /// Completes when the connection is found broken, which a peer that has only shut
     /// its sending side is not. Cancel safe.
     fn broken(&self) -> impl Future<Output = ()> + Send;
+
+    /// True if closing it now loses nothing that has been written, and ends the output as
+    /// it has to be ended. Unread input makes the system answer with a reset instead.
+    fn may_be_dropped(&self) -> bool;
 }
 
 impl Socket for TcpStream {
@@ -30,11 +35,21 @@ impl Socket for TcpStream {
         // An error here means that the socket cannot even be watched any more.
         let _ = self.ready(Interest::ERROR).await;
     }
+
+    fn may_be_dropped(&self) -> bool {
+        ioctl_fionread(self).is_ok_and(|unread| unread == 0)
+    }
 }
 
-impl Socket for TlsStream<TcpStream> {
+/// In a box, since it is larger than all the rest of a session.
+impl Socket for Box<TlsStream<TcpStream>> {
     async fn broken(&self) {
         self.get_ref().0.broken().await;
+    }
+
+    fn may_be_dropped(&self) -> bool {
+        // The client is told that this is the end, and not a connection that was cut.
+        false
     }
 }
 
@@ -51,6 +66,10 @@ impl Socket for UnixStream {
             }
             sleep(EVERY).await;
         }
+    }
+
+    fn may_be_dropped(&self) -> bool {
+        ioctl_fionread(self).is_ok_and(|unread| unread == 0)
     }
 }
 
@@ -146,8 +165,16 @@ impl<S: Socket> Connection<S> {
         self.socket.broken().await;
     }
 
+    /// Ends the connection after a reply or at the end of the input: at once, unless the
+    /// client has sent more than was asked of it.
+    pub async fn finish(&mut self) {
+        if self.lines.has_partial_line() || !self.socket.may_be_dropped() {
+            self.close().await;
+        }
+    }
+
     /// Says that nothing follows, and discards what the client may still be sending.
-    pub async fn close(mut self) {
+    pub async fn close(&mut self) {
         if self.socket.shutdown().await.is_ok() {
             let rest = async {
                 let mut dropped = [0; 512];

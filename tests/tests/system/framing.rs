@@ -123,6 +123,22 @@ fn an_error_line_is_not_lost_to_a_reset() {
 }
 
 #[test]
+fn an_answer_is_not_lost_to_what_was_sent_behind_the_request() {
+    let cluster = Cluster::start();
+    let caller = cluster.caller();
+    let job = caller.call("web01", "echo", "[1]");
+    // Less than is read with the request, and more than the sockets hold.
+    for more in [10, 1 << 20] {
+        let mut client = caller.connect();
+        let mut bytes = format!("{}\n", status_of(&job)).into_bytes();
+        bytes.resize(bytes.len() + more, b'x');
+        assert!(client.try_send_bytes(&bytes));
+        assert_eq!(client.line()["call"]["arguments"], json!([1]));
+        assert!(client.at_end());
+    }
+}
+
+#[test]
 fn clients_that_go_away_disturb_nobody() {
     let cluster = Cluster::start();
     let caller = cluster.caller();
