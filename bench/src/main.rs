@@ -15,9 +15,14 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 
 use report::Report;
 use rows::Plan;
+
+/// The dispatcher's: the references have what it has.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measures HarpCaller against reference programs, and prints a table.
 #[derive(Parser)]
