@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use dashmap::DashMap;
 use harp_client::direct::Cancel;
-use harp_proto::client::PacketLines;
 use harp_proto::{JobId, Outcome, QueueName};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -25,9 +24,9 @@ use crate::segment::Segment;
 /// Whoever is further behind reads the store.
 const TAIL: usize = 128 * 1024;
 
-/// The same while the job has followers: as much as can come to the disk at once, so that
+/// The same while the job has followers: twice what can come to the disk at once, so that
 /// those who keep up need not read the store.
-const FOLLOWED_TAIL: usize = 1024 * 1024;
+const FOLLOWED_TAIL: usize = 2 * 1024 * 1024;
 
 /// What packets that came to the disk together count in the tail beside their bytes.
 const BATCH_COST: usize = 256;
@@ -311,11 +310,7 @@ impl TailBatch {
     /// All packets as lines of the client protocol, without times.
     pub fn lines(&self) -> &Bytes {
         self.lines.get_or_init(|| {
-            let mut lines = PacketLines::new(self.first());
-            for segment in &self.segments {
-                packet_lines::add(&mut lines, segment, u64::MAX, false);
-            }
-            lines.into_bytes()
+            packet_lines::of(self.first(), &self.segments, u64::MAX, false).into_bytes()
         })
     }
 
@@ -360,8 +355,8 @@ mod tests {
         let kept = live.recent_packets(99, usize::MAX).unwrap();
         assert_eq!((kept[0].first(), kept.len()), (99, 11));
         announce(&live, 110, 90);
-        assert!(live.recent_packets(200 - 16, usize::MAX).is_none());
-        assert!(live.recent_packets(200 - 15, usize::MAX).is_some());
+        assert!(live.recent_packets(200 - 32, usize::MAX).is_none());
+        assert!(live.recent_packets(200 - 31, usize::MAX).is_some());
         // No more than is asked for, but at least one batch.
         assert_eq!(live.recent_packets(190, 1).unwrap().len(), 1);
         drop(follower);

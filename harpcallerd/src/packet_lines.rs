@@ -4,6 +4,21 @@ use harp_proto::client::PacketLines;
 
 use crate::segment::Segment;
 
+/// The lines of all packets of these segments from number `first` up to, not including,
+/// number `end`, as [`add`] makes them. Memory is asked for once.
+pub fn of(first: u64, segments: &[Segment], end: u64, timestamps: bool) -> PacketLines {
+    let mut lines = PacketLines::new(first);
+    let packets = segments
+        .iter()
+        .map(|segment| segment.end() - segment.first());
+    let packets = usize::try_from(packets.sum::<u64>()).unwrap_or(usize::MAX);
+    lines.reserve(packets, segments.iter().map(Segment::len_bytes).sum());
+    for segment in segments {
+        add(&mut lines, segment, end, timestamps);
+    }
+    lines
+}
+
 /// Adds a segment's packets from the next one that `lines` has no line of, up to, not
 /// including, number `end`, with the time of each if `timestamps`. None are added if the
 /// next one is not in the segment.
@@ -46,10 +61,7 @@ mod tests {
 
     #[test]
     fn lines_are_those_from_the_next_to_the_end() {
-        let mut lines = PacketLines::new(1);
-        add(&mut lines, &segment(0), 3, true);
-        add(&mut lines, &segment(2), 3, true);
-        add(&mut lines, &segment(4), 3, true);
+        let lines = of(1, &[segment(0), segment(2), segment(4)], 3, true);
         assert_eq!(
             lines.into_bytes(),
             "{\"packet\":1,\"data\":0,\"time\":2}\n{\"packet\":2,\"data\":0,\"time\":1}\n"

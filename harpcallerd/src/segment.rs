@@ -282,7 +282,11 @@ impl SegmentBuilder {
             },
         };
         *self = SegmentBuilder {
-            likely: segment.len_bytes().min(SEGMENT_SIZE),
+            // One that is nearly full is followed by one that may become a little longer.
+            likely: match segment.len_bytes() {
+                len if len < SEGMENT_SIZE / 2 => len,
+                _ => SEGMENT_SIZE,
+            },
             ..SegmentBuilder::new(segment.end())
         };
         segment

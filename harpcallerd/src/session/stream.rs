@@ -6,12 +6,14 @@
 //! it; then the end; else wait. A slow reader delays nobody and costs two batches.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use harp_proto::client::{PacketLines, Reply, StreamReply, StreamStart};
 use harp_proto::{Fault, JobId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::Dispatcher;
@@ -23,6 +25,11 @@ use crate::store::{Store, StoreError};
 
 /// Bytes of packets whose lines are written at once, unless one packet is longer.
 const BATCH: usize = 64 * 1024;
+
+/// The same for a reader out of the store that takes each batch within [`QUICK`]: so fast
+/// that there cannot be many of them.
+const QUICK_BATCH: usize = 256 * 1024;
+const QUICK: Duration = Duration::from_millis(5);
 
 /// Lines of this length, which are there for all followers, are not worth being copied
 /// behind others.
@@ -41,6 +48,10 @@ pub struct PacketStream {
     finished: bool,
     /// Packets that are being read.
     ahead: Option<Ahead>,
+    /// Bytes of packets to read out of the store at once.
+    batch: usize,
+    /// When the reader has been given packets out of the store.
+    given: Option<Instant>,
 }
 
 /// Packets from one on, on their way out of the store: at most one batch.
@@ -134,6 +145,8 @@ impl PacketStream {
             page: None,
             finished: false,
             ahead: None,
+            batch: BATCH,
+            given: None,
         })
     }
 
@@ -258,6 +271,10 @@ impl PacketStream {
 
     /// The same from the store. While the reader takes them, the next packets are read.
     async fn in_store(&mut self, end: u64) -> Result<(Bytes, u64), Fault> {
+        self.batch = match self.given {
+            Some(given) if given.elapsed() < QUICK => (self.batch * 2).min(QUICK_BATCH),
+            _ => BATCH,
+        };
         let read = match self.ahead.take() {
             Some(ahead) if ahead.from == self.next => self.ahead.insert(ahead),
             _ => self.ahead.insert(self.read_ahead(self.next)),
@@ -271,18 +288,17 @@ impl PacketStream {
         if self.next < next && next < end {
             self.ahead = Some(self.read_ahead(next));
         }
-        let mut lines = PacketLines::new(self.next);
-        for segment in &segments {
-            packet_lines::add(&mut lines, segment, end, self.timestamps);
-        }
+        let lines = packet_lines::of(self.next, &segments, end, self.timestamps);
         let next = lines.next();
+        self.given = Some(Instant::now());
         Ok((lines.into_bytes(), next))
     }
 
     fn read_ahead(&self, from: u64) -> Ahead {
-        let (store, id, is_followed) = (self.store.clone(), self.id, self.page.is_none());
+        let (store, id, batch) = (self.store.clone(), self.id, self.batch);
+        let is_followed = self.page.is_none();
         let read = tokio::spawn(async move {
-            let read = || store.segments(id, from, BATCH);
+            let read = || store.segments(id, from, batch);
             match is_followed {
                 true => store.patiently(read).await,
                 false => read().await,
