@@ -85,8 +85,8 @@ impl Engine {
         let config = sled::Config::new()
             .path(directory.path())
             // The engine counts the bytes of pages as they are stored, and keeps them in
-            // memory as two to four times that.
-            .cache_capacity(cache_size / 4);
+            // memory as two to three times that.
+            .cache_capacity(cache_size / 3);
         let data_file = File::options()
             .read(true)
             .write(true)
