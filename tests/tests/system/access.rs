@@ -2,6 +2,6 @@
 
 mod audit;
 mod client_crate;
-mod identity;
+pub(super) mod identity;
 mod reload;
 mod rules;

@@ -35,6 +35,7 @@ mod process;
 mod pruned;
 mod python_client;
 mod queue;
+mod recorded;
 mod registry;
 mod released_layouts;
 mod reload;

@@ -17,18 +17,18 @@ use tempfile::TempDir;
 use crate::assertions::{NO_JOB, assert_refused};
 
 /// A directory with the files of listeners.
-pub(super) struct Files(TempDir);
+pub(crate) struct Files(TempDir);
 
 impl Files {
-    pub(super) fn new() -> Files {
+    pub(crate) fn new() -> Files {
         Files(tempfile::tempdir().unwrap())
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         fs::write(self.path(name), text).unwrap();
         self.path(name)
     }
@@ -53,7 +53,7 @@ impl Files {
     }
 
     /// Makes a token with the daemon's own command, and enters it into `tokens`.
-    pub(super) fn new_token(&self, name: &str) -> String {
+    pub(crate) fn new_token(&self, name: &str) -> String {
         let output = Command::new(binary("harpcallerd"))
             .args(["new-token", name])
             .output()
@@ -75,14 +75,14 @@ fn quoted(path: &Path) -> String {
 }
 
 /// A cluster without hosts that reads the tokens of these files.
-pub(super) fn with_tokens(files: &Files) -> ClusterBuilder {
+pub(crate) fn with_tokens(files: &Files) -> ClusterBuilder {
     Cluster::builder()
         .hosts(0)
         .set("tokens_file", &quoted(&files.path("tokens")))
 }
 
 /// The addresses of the listeners behind `listen`, in their order.
-pub(super) fn listeners(cluster: &Cluster) -> Vec<SocketAddr> {
+pub(crate) fn listeners(cluster: &Cluster) -> Vec<SocketAddr> {
     // The log is read beside the test.
     until("the listeners are in the log", || {
         let entries = cluster.log().all("listening");
@@ -93,7 +93,7 @@ pub(super) fn listeners(cluster: &Cluster) -> Vec<SocketAddr> {
     })
 }
 
-pub(super) fn hello(token: &str) -> Value {
+pub(crate) fn hello(token: &str) -> Value {
     json!({"harpcaller": 1, "hello": {"token": token}})
 }
 
