@@ -41,29 +41,6 @@
 //!
 //! [`Request`]: harp_proto::host::Request
 
-mod call;
-mod connection;
-mod error;
-
-pub use call::{Cancel, Event, HostCall, Wanted};
-pub use connection::Connection;
-pub use error::{HostError, HostErrorKind, Phase};
-
-pub use crate::endpoint::Endpoint;
-
-/// What a host may send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Greatest size of one packet or result, in bytes of its JSON text. The line around
-    /// it may be [`harp_proto::LINE_ALLOWANCE`] longer.
-    pub max_packet_size: usize,
-}
-
-impl Default for Limits {
-    /// 16 MiB.
-    fn default() -> Limits {
-        Limits {
-            max_packet_size: 16 * 1024 * 1024,
-        }
-    }
-}
+pub use harp_host::{
+    Cancel, Connection, Endpoint, Event, HostCall, HostError, HostErrorKind, Limits, Phase, Wanted,
+};

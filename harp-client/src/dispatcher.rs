@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use harp_host::io_code;
 use harp_proto::client::reply::{CallReply, Reply};
 use harp_proto::client::{Hello, Request};
 use harp_proto::{Json, Password};
@@ -31,7 +32,7 @@ pub use tls::Tls;
 pub(crate) use tls::Transport;
 
 use crate::error::Phase;
-use crate::{Error, deadline, io_code};
+use crate::{Error, deadline};
 
 /// What a [`HarpCallerBuilder`](crate::HarpCallerBuilder) sets.
 #[derive(Debug, Clone)]

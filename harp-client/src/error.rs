@@ -2,10 +2,8 @@
 
 use std::fmt;
 
+use harp_host::{HostError, HostErrorKind, Phase as HostPhase, io_code};
 use harp_proto::{Failure, Json, Outcome, error_type};
-
-use crate::direct::{HostError, HostErrorKind, Phase as HostPhase};
-use crate::io_code;
 
 /// What went wrong with a request, or how a job ended if not by returning.
 ///

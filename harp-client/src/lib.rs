@@ -79,16 +79,10 @@ mod caller;
 mod deadline;
 pub mod direct;
 mod dispatcher;
-mod endpoint;
 mod error;
-mod fingerprint;
 mod harp_server;
-mod io_code;
-mod line_reader;
 mod packets;
-mod read_ahead;
 mod server;
-mod socket;
 pub mod tls;
 
 pub use call::{Cancellation, JobStatus, RemoteCall};

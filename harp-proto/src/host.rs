@@ -4,14 +4,10 @@
 //! [`Message::Stream`]s if the procedure streams, then one message that ends the call.
 
 use bytes::{Bytes, BytesMut};
+use harp_values::fields::{Fields, ShapeError};
+use harp_values::write;
 
-use crate::error_type;
-use crate::failure::{Failure, Fault};
-use crate::fields::{Fields, ShapeError};
-use crate::json::Json;
-use crate::outcome::Outcome;
-use crate::password::Password;
-use crate::write;
+use crate::{Failure, Fault, Json, Outcome, Password, error_type};
 
 /// A call as a host receives it.
 #[derive(Debug, Clone, PartialEq, Eq)]

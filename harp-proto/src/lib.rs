@@ -27,27 +27,18 @@
 //! ```
 
 pub mod client;
-pub mod error_type;
-mod failure;
-mod fields;
+mod fault;
 pub mod host;
 mod host_port;
-mod job_id;
-mod json;
 mod line;
-mod outcome;
-mod password;
-mod queue_name;
-mod write;
 
-pub use failure::{Failure, Fault};
+pub use fault::Fault;
+pub use harp_values::{
+    Failure, JobId, Json, JsonError, MAX_DEPTH, MAX_QUEUE_NAME, NotAJobId, NotAQueueName, Outcome,
+    Password, QueueName, error_type,
+};
 pub use host_port::host_and_port;
-pub use job_id::{JobId, NotAJobId};
-pub use json::{Json, JsonError, MAX_DEPTH};
 pub use line::{LineBuffer, LineTooLong};
-pub use outcome::Outcome;
-pub use password::Password;
-pub use queue_name::{MAX_QUEUE_NAME, NotAQueueName, QueueName};
 
 /// TCP port on which `harpcallerd` listens for clients unless told otherwise
 /// (client protocol, section 1).

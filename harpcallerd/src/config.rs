@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use harp_client::tls::TrustFiles;
+use harp_host::tls::TrustFiles;
 use harp_proto::CLIENT_PORT;
 use harp_service::address::ListenAddress;
 use harp_service::logging::LogSettings;

@@ -11,7 +11,7 @@ mod queues;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use harp_client::direct::Cancel;
+use harp_host::Cancel;
 use harp_proto::client::Call;
 use harp_proto::{Fault, JobId, Outcome};
 use tokio::sync::{Notify, watch};

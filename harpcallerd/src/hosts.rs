@@ -10,8 +10,8 @@ mod refresh;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use harp_client::direct::Endpoint;
-use harp_client::tls::Fingerprint;
+use harp_host::Endpoint;
+use harp_host::tls::Fingerprint;
 use harp_proto::Password;
 use serde::Deserialize;
 use serde::de::IgnoredAny;

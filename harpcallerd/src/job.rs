@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use harp_client::direct::{Cancel, Connection, Event, HostCall, HostError, HostErrorKind, Limits};
-use harp_client::tls::Trust;
+use harp_host::tls::Trust;
+use harp_host::{Cancel, Connection, Event, HostCall, HostError, HostErrorKind, Limits};
 use harp_proto::{Json, Outcome, host};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use harp_client::direct::Cancel;
+use harp_host::Cancel;
 use harp_proto::{JobId, Outcome, QueueName};
 use tokio::sync::watch;
 use tokio::time::Instant;

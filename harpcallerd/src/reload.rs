@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use harp_client::tls::Trust;
+use harp_host::tls::Trust;
 use harp_service::logging::{Log, Prepared};
 use harp_service::report::with_causes;
 use harp_service::settings::Warning;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use harp_host::line_reader::{LineError, LineReader};
+use harp_host::{io_code, socket, tls};
 use harp_proto::client::reply::{self, HelloReply};
 use harp_proto::client::{Hello, ReplyError, Request};
 use harp_proto::{Json, Outcome};
@@ -12,9 +14,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::socket::Socket;
 use super::{Address, Options};
+use crate::Error;
 use crate::error::{Broken, Phase};
-use crate::line_reader::{LineError, LineReader};
-use crate::{Error, io_code, socket, tls};
 
 /// A connection to the dispatcher, with no reply outstanding or one. Dropping it closes
 /// it.
@@ -246,12 +247,6 @@ impl Connection {
             taciturn: self.is_taciturn(),
         };
         Error::broken(&self.address, broken, "no answer in time")
-    }
-}
-
-impl From<io::Error> for LineError {
-    fn from(error: io::Error) -> LineError {
-        LineError::Io(error)
     }
 }
 

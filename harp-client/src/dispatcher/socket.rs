@@ -4,6 +4,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::task::{Context, Poll};
 
+use harp_host::line_reader::Source;
+use harp_host::read_ahead::ReadAhead;
 use harp_proto::LineBuffer;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
@@ -12,8 +14,6 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::tls::{Encrypted, Transport};
-use crate::line_reader::Source;
-use crate::read_ahead::ReadAhead;
 
 /// Plain TCP, TLS over it, or a Unix socket. Dropping it closes it.
 #[derive(Debug)]

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use harp_host::Endpoint;
+use harp_host::tls::{Fingerprint, Pem, Sources, Trust};
+
 use super::Address;
 use crate::Error;
-use crate::endpoint::Endpoint;
-use crate::fingerprint::Fingerprint;
-use crate::tls::{Pem, Sources, Trust};
 
 /// TLS to the dispatcher: which certificate it must have, and what this client shows.
 ///

@@ -1,13 +1,10 @@
 //! What the dispatcher answers.
 
 use bytes::{Bytes, BytesMut};
+use harp_values::fields::{Fields, ShapeError};
+use harp_values::write;
 
-use crate::failure::Failure;
-use crate::fields::{Fields, ShapeError};
-use crate::job_id::JobId;
-use crate::json::Json;
-use crate::outcome::Outcome;
-use crate::write;
+use crate::{Failure, JobId, Json, Outcome};
 
 /// A line that answers one kind of request.
 pub trait Reply: Sized {

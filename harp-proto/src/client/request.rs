@@ -1,15 +1,10 @@
 //! What a client may ask.
 
 use bytes::{Bytes, BytesMut};
+use harp_values::fields::{Fields, ShapeError};
+use harp_values::write;
 
-use crate::failure::Fault;
-use crate::fields::{Fields, ShapeError};
-use crate::host;
-use crate::job_id::JobId;
-use crate::json::Json;
-use crate::password::Password;
-use crate::queue_name::QueueName;
-use crate::write;
+use crate::{Fault, JobId, Json, Password, QueueName, host};
 
 /// One line from a client (client protocol, sections 2 to 6 and 8).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
-use harp_client::direct::{Connection, Limits};
-use harp_client::tls::Trust;
+use harp_host::tls::Trust;
+use harp_host::{Connection, Limits};
 use harpcallerd::config::Config;
 use harpcallerd::hosts::{self, Host};
 use tokio::time::Instant;

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use harp_client::direct::{Event, HostCall, HostError, Wanted};
+use harp_host::{Event, HostCall, HostError, Wanted};
 use harp_proto::{Failure, JobId, Outcome};
 
 use super::output::{Output, Room};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use harp_client::direct::Cancel;
+use harp_host::Cancel;
 use harp_proto::client::CancelReply;
 use harp_proto::{Fault, JobId};
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use harp_client::direct::{Cancel, Endpoint};
-use harp_client::tls::{Trust, TrustFiles};
+use harp_host::tls::{Trust, TrustFiles};
+use harp_host::{Cancel, Endpoint};
 use harp_proto::client::{Call, Queue};
 use harp_proto::{JobId, Json, Password, QueueName};
 use harpcallerd::audit::Audit;

@@ -148,12 +148,19 @@ fn sources(members: &[&str]) -> String {
 fn every_error_is_in_the_manual_and_no_other() {
     let page = page("harpcaller-errors.7");
     let documented = items(&page, "Cm");
-    let types = constants("harp-proto/src/error_type.rs");
+    let types = constants("harp-values/src/error_type.rs");
     assert!(types.len() > 15, "{types:?}");
     let missing: Vec<_> = types.difference(&documented).collect();
     assert!(missing.is_empty(), "not in the manual: {missing:?}");
 
-    let sources = sources(&["harp-proto", "harp-client", "harpcallerd", "harpd"]);
+    let sources = sources(&[
+        "harp-values",
+        "harp-proto",
+        "harp-host",
+        "harp-client",
+        "harpcallerd",
+        "harpd",
+    ]);
     let invented: Vec<_> = documented
         .iter()
         // Codes of the system are named after its constants.

@@ -3,7 +3,7 @@ use std::fmt::Debug;
 use proptest::prelude::*;
 
 use super::*;
-use crate::failure::Fault;
+use crate::Fault;
 
 fn line_of<R: Reply>(reply: &R) -> Bytes {
     let mut wire = BytesMut::new();

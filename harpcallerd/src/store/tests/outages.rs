@@ -136,7 +136,7 @@ fn dispatcher(store: &Store) -> Arc<Dispatcher> {
             max_packet_size: 1000,
             output: OutputLimits::default(),
         },
-        trust: harp_client::tls::Trust::new(harp_client::tls::TrustFiles::default()).unwrap(),
+        trust: harp_host::tls::Trust::new(harp_host::tls::TrustFiles::default()).unwrap(),
     };
     let (_, rules) = watch::channel(Arc::new(rules));
     let (_, clients) = watch::channel(ClientLimits::default());

@@ -16,7 +16,7 @@ const MAX_KEYS: usize = 64;
 /// An object's keys with their values still as text, in the order they came.
 ///
 /// Keys are bytes: a JSON string may hold half of a surrogate pair, which no `str` can.
-pub(crate) struct Fields<'a> {
+pub struct Fields<'a> {
     /// Dotted prefix of this object's keys in messages, empty for the line's own.
     path: String,
     entries: Vec<Entry<'a>>,
@@ -30,14 +30,20 @@ type Entry<'a> = (Cow<'a, [u8]>, &'a RawValue);
 /// What is wrong with a value, and which key it stands at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
-pub(crate) struct ShapeError {
-    pub(crate) field: String,
-    pub(crate) problem: Cow<'static, str>,
+pub struct ShapeError {
+    /// The key, dotted when nested.
+    pub field: String,
+    /// What is wrong with it, for people.
+    pub problem: Cow<'static, str>,
 }
 
 impl<'a> Fields<'a> {
     /// Reads the keys of an object. `None` if the text is JSON but no object.
-    pub(crate) fn read(line: &'a Bytes) -> Result<Option<Fields<'a>>, serde_json::Error> {
+    ///
+    /// # Errors
+    ///
+    /// If the text is no JSON, or not UTF-8.
+    pub fn read(line: &'a Bytes) -> Result<Option<Fields<'a>>, serde_json::Error> {
         let text = std::str::from_utf8(line).map_err(de::Error::custom)?;
         if !text.trim_ascii_start().starts_with('{') {
             return serde_json::from_str(text).map(|IgnoredAny| None);
@@ -54,21 +60,25 @@ impl<'a> Fields<'a> {
         })
     }
 
-    pub(crate) fn error(&self, key: &str, problem: impl Into<Cow<'static, str>>) -> ShapeError {
+    /// The error that something is wrong with the value of this key.
+    #[must_use]
+    pub fn error(&self, key: &str, problem: impl Into<Cow<'static, str>>) -> ShapeError {
         ShapeError {
             field: self.dotted(key),
             problem: problem.into(),
         }
     }
 
-    pub(crate) fn has(&self, key: &str) -> bool {
+    /// True if the key is there and nobody has taken it.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
         self.entries
             .iter()
             .any(|(name, _)| **name == *key.as_bytes())
     }
 
     /// Takes the value of a key out, whatever it is.
-    pub(crate) fn raw(&mut self, key: &str) -> Option<&'a RawValue> {
+    pub fn raw(&mut self, key: &str) -> Option<&'a RawValue> {
         let place = self
             .entries
             .iter()
@@ -77,12 +87,16 @@ impl<'a> Fields<'a> {
     }
 
     /// The same for a value where null means absent (client protocol, section 2).
-    pub(crate) fn non_null(&mut self, key: &str) -> Option<&'a RawValue> {
+    pub fn non_null(&mut self, key: &str) -> Option<&'a RawValue> {
         self.raw(key).filter(|value| value.get() != "null")
     }
 
     /// A value that belongs to the user.
-    pub(crate) fn json(&mut self, line: &Bytes, key: &str) -> Result<Option<Json>, ShapeError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] with the key and what is wrong with it.
+    pub fn json(&mut self, line: &Bytes, key: &str) -> Result<Option<Json>, ShapeError> {
         let Some(raw) = self.raw(key) else {
             return Ok(None);
         };
@@ -94,14 +108,24 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(crate) fn required_json(&mut self, line: &Bytes, key: &str) -> Result<Json, ShapeError> {
+    /// Like [`Fields::json`], of a key that has to be there.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] with the key and what is wrong with it.
+    pub fn required_json(&mut self, line: &Bytes, key: &str) -> Result<Json, ShapeError> {
         match self.json(line, key)? {
             Some(json) => Ok(json),
             None => Err(self.error(key, "missing")),
         }
     }
 
-    pub(crate) fn string(&mut self, key: &str) -> Result<Option<String>, ShapeError> {
+    /// A string of Unicode text.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] with the key and what is wrong with it.
+    pub fn string(&mut self, key: &str) -> Result<Option<String>, ShapeError> {
         match self
             .non_null(key)
             .map(|raw| serde_json::from_str(raw.get()))
@@ -112,7 +136,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(crate) fn required_string(&mut self, key: &str) -> Result<String, ShapeError> {
+    /// Like [`Fields::string`], of a key that has to be there.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] with the key and what is wrong with it.
+    pub fn required_string(&mut self, key: &str) -> Result<String, ShapeError> {
         match self.string(key)? {
             Some(text) => Ok(text),
             None => Err(self.error(key, "missing, must be a string")),
@@ -121,7 +150,11 @@ impl<'a> Fields<'a> {
 
     /// Text for people: halves of surrogate pairs, which a host's language may let
     /// through, become U+FFFD.
-    pub(crate) fn required_text(&mut self, key: &str) -> Result<String, ShapeError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] with the key and what is wrong with it.
+    pub fn required_text(&mut self, key: &str) -> Result<String, ShapeError> {
         let problem = "missing, must be a string";
         let raw = self.raw(key).ok_or_else(|| self.error(key, problem))?;
         match string_bytes(raw) {
@@ -130,7 +163,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(crate) fn boolean(&mut self, key: &str) -> Result<Option<bool>, ShapeError> {
+    /// True or false.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] with the key and what is wrong with it.
+    pub fn boolean(&mut self, key: &str) -> Result<Option<bool>, ShapeError> {
         match self.non_null(key).map(RawValue::get) {
             None => Ok(None),
             Some("true") => Ok(Some(true)),
@@ -141,7 +179,11 @@ impl<'a> Fields<'a> {
 
     /// A whole number of at least `least`. Anything above `u64` is as good as endless
     /// and becomes the greatest number.
-    pub(crate) fn integer(&mut self, key: &str, least: u64) -> Result<Option<u64>, ShapeError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] with the key and what is wrong with it.
+    pub fn integer(&mut self, key: &str, least: u64) -> Result<Option<u64>, ShapeError> {
         let Some(raw) = self.non_null(key) else {
             return Ok(None);
         };
@@ -158,7 +200,11 @@ impl<'a> Fields<'a> {
     }
 
     /// A nested object, or null for none.
-    pub(crate) fn object(&mut self, key: &str) -> Result<Option<Fields<'a>>, ShapeError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] with the key and what is wrong with it.
+    pub fn object(&mut self, key: &str) -> Result<Option<Fields<'a>>, ShapeError> {
         let Some(raw) = self.non_null(key) else {
             return Ok(None);
         };
@@ -172,7 +218,11 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses an object with a key that stands in it twice.
-    pub(crate) fn none_repeated(&self) -> Result<(), ShapeError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] with the key and what is wrong with it.
+    pub fn none_repeated(&self) -> Result<(), ShapeError> {
         for (index, (name, _)) in self.entries.iter().enumerate() {
             if self.entries[..index]
                 .iter()
@@ -187,7 +237,11 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses an object with keys that nobody took.
-    pub(crate) fn none_left(self) -> Result<(), ShapeError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] with the key and what is wrong with it.
+    pub fn none_left(self) -> Result<(), ShapeError> {
         match self.entries.first() {
             Some((name, _)) => Err(self.error(&String::from_utf8_lossy(name), "unknown key")),
             None if self.has_more => {

@@ -12,11 +12,11 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 /// How much one read takes from a socket, in bytes.
-pub(crate) const READ_SIZE: usize = 64 * 1024;
+pub const READ_SIZE: usize = 64 * 1024;
 
 /// A connection that bytes can be taken from into a buffer, which is not touched while
 /// there are none.
-pub(crate) trait Source {
+pub trait Source {
     /// Waits for bytes and appends what there are; 0 is the end of the connection.
     fn poll_fill(
         &mut self,
@@ -84,14 +84,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source for TlsStream<S> {
 /// Reads whole lines from a connection. Holds at most one line of the greatest length
 /// and one read beyond it.
 #[derive(Debug)]
-pub(crate) struct LineReader<S> {
+pub struct LineReader<S> {
     source: S,
     lines: LineBuffer,
 }
 
 /// Why there is no next line.
 #[derive(Debug)]
-pub(crate) enum LineError {
+pub enum LineError {
     /// The peer ended the connection, perhaps in the middle of a line.
     Closed,
     /// The line is over the limit. Nothing behind it can be read.
@@ -100,40 +100,52 @@ pub(crate) enum LineError {
     Io(io::Error),
 }
 
+impl From<io::Error> for LineError {
+    fn from(error: io::Error) -> LineError {
+        LineError::Io(error)
+    }
+}
+
 impl<S: Source> LineReader<S> {
     /// Reads lines of at most `limit` bytes.
-    pub(crate) fn new(source: S, limit: usize) -> LineReader<S> {
+    pub fn new(source: S, limit: usize) -> LineReader<S> {
         LineReader {
             source,
             lines: LineBuffer::new(limit),
         }
     }
 
-    pub(crate) fn source(&self) -> &S {
+    /// The connection, to look at.
+    pub fn source(&self) -> &S {
         &self.source
     }
 
     /// True if bytes have arrived that are not taken yet.
-    pub(crate) fn has_partial_line(&self) -> bool {
+    pub fn has_partial_line(&self) -> bool {
         self.lines.has_partial_line()
     }
 
     /// The connection, to write to.
-    pub(crate) fn source_mut(&mut self) -> &mut S {
+    pub fn source_mut(&mut self) -> &mut S {
         &mut self.source
     }
 
-    pub(crate) fn into_source(self) -> S {
+    /// The connection, without what has arrived of it and was not taken.
+    pub fn into_source(self) -> S {
         self.source
     }
 
     /// The next line. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Result<Bytes, LineError> {
+    ///
+    /// # Errors
+    ///
+    /// [`LineError`], also for every later line.
+    pub async fn next(&mut self) -> Result<Bytes, LineError> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
     /// The next line if it has arrived, without waiting.
-    pub(crate) fn next_arrived(&mut self) -> Option<Result<Bytes, LineError>> {
+    pub fn next_arrived(&mut self) -> Option<Result<Bytes, LineError>> {
         let mut context = Context::from_waker(Waker::noop());
         match self.poll_next(&mut context) {
             Poll::Ready(line) => Some(line),
@@ -143,15 +155,13 @@ impl<S: Source> LineReader<S> {
 
     /// Lets `look` see the lines that have been read already, one after the other, and
     /// removes each for which it is true, up to the first for which it is not.
-    pub(crate) fn take_read(&mut self, mut look: impl FnMut(&[u8]) -> bool) {
+    pub fn take_read(&mut self, mut look: impl FnMut(&[u8]) -> bool) {
         // A line over the limit is found again by `next`.
         while let Ok(Some(())) = self.lines.next_line_if(|line| look(line).then_some(())) {}
     }
 
-    pub(crate) fn poll_next(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Bytes, LineError>> {
+    /// Like [`LineReader::next`], for a `poll_next`.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, LineError>> {
         loop {
             match self.lines.next_line() {
                 Ok(Some(line)) => return Poll::Ready(Ok(line)),

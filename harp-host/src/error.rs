@@ -7,7 +7,7 @@ use bytes::Bytes;
 use harp_proto::{Failure, error_type};
 use serde_json::json;
 
-use super::Endpoint;
+use crate::Endpoint;
 use crate::io_code;
 use crate::line_reader::LineError;
 use crate::tls;
@@ -154,7 +154,7 @@ impl HostError {
         }))
     }
 
-    pub(super) fn network(
+    pub(crate) fn network(
         endpoint: &Endpoint,
         phase: Phase,
         code: &'static str,
@@ -163,7 +163,7 @@ impl HostError {
         HostError::new(endpoint, phase, HostErrorKind::Network { code }, detail)
     }
 
-    pub(super) fn timed_out(endpoint: &Endpoint, phase: Phase) -> HostError {
+    pub(crate) fn timed_out(endpoint: &Endpoint, phase: Phase) -> HostError {
         let detail = match phase {
             Phase::Resolve => "the name service did not answer in time",
             Phase::Connect => {
@@ -177,7 +177,7 @@ impl HostError {
         HostError::network(endpoint, phase, io_code::ETIMEDOUT, detail)
     }
 
-    pub(super) fn closed(endpoint: &Endpoint, phase: Phase) -> HostError {
+    pub(crate) fn closed(endpoint: &Endpoint, phase: Phase) -> HostError {
         let detail = match phase {
             Phase::Stream => "the host closed the connection before the call had ended",
             Phase::Tls => {
@@ -190,7 +190,7 @@ impl HostError {
     }
 
     /// A fault that the system or the TLS library reported.
-    pub(super) fn io(endpoint: &Endpoint, phase: Phase, error: io::Error) -> HostError {
+    pub(crate) fn io(endpoint: &Endpoint, phase: Phase, error: io::Error) -> HostError {
         let tls = error
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -216,7 +216,7 @@ impl HostError {
     }
 
     /// Why there is no next line from the host.
-    pub(super) fn line(endpoint: &Endpoint, phase: Phase, error: LineError) -> HostError {
+    pub(crate) fn line(endpoint: &Endpoint, phase: Phase, error: LineError) -> HostError {
         match error {
             LineError::Closed => HostError::closed(endpoint, phase),
             LineError::Io(error) => HostError::io(endpoint, phase, error),
@@ -230,7 +230,7 @@ impl HostError {
     }
 
     /// A complete line that is not what may come now.
-    pub(super) fn unexpected(
+    pub(crate) fn unexpected(
         endpoint: &Endpoint,
         phase: Phase,
         line: &Bytes,
@@ -252,7 +252,7 @@ impl HostError {
         )
     }
 
-    pub(super) fn remote(endpoint: &Endpoint, failure: Failure) -> HostError {
+    pub(crate) fn remote(endpoint: &Endpoint, failure: Failure) -> HostError {
         let detail = failure.to_string();
         HostError::new(
             endpoint,

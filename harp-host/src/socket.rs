@@ -39,11 +39,7 @@ const FULL_QUEUE_WAIT: Duration = Duration::from_millis(20);
 /// [`Unresolved`] as the source for what the name service reports;
 /// [`io::ErrorKind::TimedOut`] at the deadline. Dropping the future leaves the look-up to
 /// end on its thread.
-pub(crate) async fn resolve(
-    name: &str,
-    port: u16,
-    deadline: Instant,
-) -> io::Result<Vec<SocketAddr>> {
+pub async fn resolve(name: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
@@ -58,9 +54,9 @@ pub(crate) async fn resolve(
 /// What the name service answered in place of an address.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub(crate) struct Unresolved {
+pub struct Unresolved {
     /// The wire's `code`.
-    pub(crate) code: &'static str,
+    pub code: &'static str,
     message: String,
 }
 
@@ -124,7 +120,7 @@ async fn bounded<T: Send + 'static>(
 ///
 /// The failure that says most: that of the first address which could be tried at all;
 /// [`io::ErrorKind::TimedOut`] at the deadline.
-pub(crate) async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
+pub async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut failure: Option<io::Error> = None;
     for (tried, address) in addresses.iter().enumerate() {
         let share = (addresses.len() - tried).try_into().unwrap_or(u32::MAX);
@@ -152,7 +148,7 @@ pub(crate) async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::
 /// # Errors
 ///
 /// The system's; [`io::ErrorKind::TimedOut`] at the deadline.
-pub(crate) async fn connect_local(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
+pub async fn connect_local(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
     loop {
         match UnixStream::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

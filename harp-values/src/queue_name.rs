@@ -18,7 +18,7 @@ pub const MAX_QUEUE_NAME: usize = 4096;
 /// different names).
 ///
 /// ```
-/// use harp_proto::QueueName;
+/// use harp_values::QueueName;
 ///
 /// let one: QueueName = r#"{"b": "\u0041", "a": 1}"#.parse().unwrap();
 /// let other: QueueName = r#"{"a":1,"b":"A"}"#.parse().unwrap();

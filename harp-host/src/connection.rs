@@ -11,14 +11,14 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use zeroize::Zeroize;
 
-use super::{Endpoint, HostCall, HostError, Limits, Phase};
 use crate::line_reader::LineReader;
 use crate::read_ahead::ReadAhead;
 use crate::tls::{Trust, TrustError};
+use crate::{Endpoint, HostCall, HostError, Limits, Phase};
 use crate::{io_code, socket};
 
 /// Lines from a host.
-pub(super) type HostLines = LineReader<Box<TlsStream<ReadAhead>>>;
+pub(crate) type HostLines = LineReader<Box<TlsStream<ReadAhead>>>;
 
 /// A connection to a host whose certificate has been accepted, and which has not been
 /// asked anything yet. Dropping it closes it.
@@ -92,7 +92,7 @@ impl Connection {
     /// # Errors
     ///
     /// A [`HostError`] of the phase `request` or `acknowledge`; of the kind
-    /// [`Remote`](super::HostErrorKind::Remote) if the host refuses the request.
+    /// [`Remote`](crate::HostErrorKind::Remote) if the host refuses the request.
     pub async fn request(
         self,
         request: &Request,
@@ -113,7 +113,7 @@ impl Connection {
     /// # Errors
     ///
     /// A [`HostError`] of the phase `request`, or of the kind
-    /// [`Remote`](super::HostErrorKind::Remote) if the host refused the request before
+    /// [`Remote`](crate::HostErrorKind::Remote) if the host refused the request before
     /// it had read all of it.
     pub async fn send(
         mut self,

@@ -23,7 +23,7 @@ const UNSETTLED: i64 = 2;
 
 /// Where a PEM text comes from.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Pem {
+pub enum Pem {
     /// Looked at again before each connection.
     File(PathBuf),
     /// Given by the program, under the name of the option.
@@ -32,15 +32,15 @@ pub(crate) enum Pem {
 
 /// Everything that decides about a peer, and what we show it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sources {
+pub struct Sources {
     /// The CAs.
-    pub(crate) authorities: Option<Pem>,
+    pub authorities: Option<Pem>,
     /// The known certificates.
-    pub(crate) known: Option<Pem>,
+    pub known: Option<Pem>,
     /// Our own certificate and its key.
-    pub(crate) own: Option<(Pem, Pem)>,
+    pub own: Option<(Pem, Pem)>,
     /// Whether a certificate that a CA signed must name the peer.
-    pub(crate) verify_hostname: bool,
+    pub verify_hostname: bool,
 }
 
 /// What the sources say.

@@ -13,13 +13,14 @@ use crate::line_reader::READ_SIZE;
 /// A TCP connection that is read [`READ_SIZE`] at a time: rustls asks for 4 KiB, four
 /// system calls for each full TLS record. Holds no memory while nothing arrives.
 #[derive(Debug)]
-pub(crate) struct ReadAhead {
+pub struct ReadAhead {
     socket: TcpStream,
     arrived: BytesMut,
 }
 
 impl ReadAhead {
-    pub(crate) fn new(socket: TcpStream) -> ReadAhead {
+    /// Nothing has been read of the connection before.
+    pub fn new(socket: TcpStream) -> ReadAhead {
         ReadAhead {
             socket,
             arrived: BytesMut::new(),
@@ -27,12 +28,12 @@ impl ReadAhead {
     }
 
     /// The connection itself.
-    pub(crate) fn socket(&self) -> &TcpStream {
+    pub fn socket(&self) -> &TcpStream {
         &self.socket
     }
 
     /// True if bytes have been taken from the socket that nobody has read.
-    pub(crate) fn has_arrived(&self) -> bool {
+    pub fn has_arrived(&self) -> bool {
         !self.arrived.is_empty()
     }
 

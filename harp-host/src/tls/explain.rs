@@ -6,14 +6,16 @@ use super::certificate::Refused;
 
 /// Who is at the other end, for advice that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Peer {
+pub enum Peer {
+    /// A host's `harpd`.
     Host,
+    /// `harpcallerd`.
     Dispatcher,
 }
 
 /// Says what is wrong and what to do about it, for the place behind "the host ...:" or
 /// "dispatcher ...:".
-pub(crate) fn explain(error: &Error, peer: Peer) -> String {
+pub fn explain(error: &Error, peer: Peer) -> String {
     match (error, peer) {
         (Error::InvalidCertificate(error), _) => certificate(error, peer),
         (

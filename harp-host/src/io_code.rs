@@ -6,22 +6,22 @@ use std::io;
 use crate::socket::Unresolved;
 
 /// A connection ended that should not have.
-pub(crate) const CLOSED: &str = "closed";
+pub const CLOSED: &str = "closed";
 /// A name that does not exist.
-pub(crate) const NXDOMAIN: &str = "nxdomain";
+pub const NXDOMAIN: &str = "nxdomain";
 /// A name that exists and has no address.
-pub(crate) const NODATA: &str = "nodata";
+pub const NODATA: &str = "nodata";
 /// The name service did not answer, or asks to come again.
-pub(crate) const EAI_AGAIN: &str = "eai_again";
+pub const EAI_AGAIN: &str = "eai_again";
 /// The name service cannot answer.
-pub(crate) const EAI_FAIL: &str = "eai_fail";
+pub const EAI_FAIL: &str = "eai_fail";
 /// A time limit was reached.
-pub(crate) const ETIMEDOUT: &str = "etimedout";
+pub const ETIMEDOUT: &str = "etimedout";
 /// Anything wrong with TLS.
-pub(crate) const TLS: &str = "tls";
+pub const TLS: &str = "tls";
 
 /// The code of an error, a lower-case errno name where it has one.
-pub(crate) fn of(error: &io::Error) -> &'static str {
+pub fn of(error: &io::Error) -> &'static str {
     if let Some(code) = error.raw_os_error().and_then(of_errno) {
         return code;
     }
@@ -43,12 +43,12 @@ pub(crate) fn of(error: &io::Error) -> &'static str {
 
 /// False for what stays as it is until somebody mends it: a name that does not exist, a
 /// certificate that is not accepted.
-pub(crate) fn may_pass(code: &str) -> bool {
+pub fn may_pass(code: &str) -> bool {
     !matches!(code, NXDOMAIN | NODATA | TLS)
 }
 
 /// True if it is our own system that cannot, not the peer or the way to it.
-pub(crate) fn is_own_fault(error: &io::Error) -> bool {
+pub fn is_own_fault(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)

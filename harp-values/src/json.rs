@@ -46,7 +46,8 @@ impl Json {
 
     /// True if these bytes are one JSON value as [`Json`] keeps it: not too deep, and
     /// without white space.
-    pub(crate) fn is_compact(text: &[u8]) -> bool {
+    #[must_use]
+    pub fn is_compact(text: &[u8]) -> bool {
         if is_plain_string(text) {
             return true;
         }
@@ -56,7 +57,15 @@ impl Json {
 
     /// Takes over a part of a line that has been checked already: shared if it has no
     /// white space, else copied without it.
-    pub(crate) fn slice(line: &Bytes, raw: &RawValue) -> Result<Json, JsonError> {
+    ///
+    /// # Errors
+    ///
+    /// [`JsonError::TooDeep`].
+    ///
+    /// # Panics
+    ///
+    /// If `raw` was not read from `line` itself.
+    pub fn slice(line: &Bytes, raw: &RawValue) -> Result<Json, JsonError> {
         let text = raw.get().as_bytes();
         Ok(Json(match compact(text)? {
             None => line.slice_ref(text),
@@ -120,7 +129,8 @@ impl Json {
         Json(text)
     }
 
-    pub(crate) fn write(&self, out: &mut BytesMut) {
+    /// Appends the text.
+    pub fn write(&self, out: &mut BytesMut) {
         out.extend_from_slice(&self.0);
     }
 }

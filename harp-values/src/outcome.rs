@@ -49,10 +49,11 @@ impl Outcome {
     }
 
     /// Takes the outcome out of a reply, `None` if none is there.
-    pub(crate) fn take(
-        line: &Bytes,
-        fields: &mut Fields<'_>,
-    ) -> Result<Option<Outcome>, ShapeError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] if one is there that has not the form of the protocol.
+    pub fn take(line: &Bytes, fields: &mut Fields<'_>) -> Result<Option<Outcome>, ShapeError> {
         if let Some(result) = fields.json(line, "result")? {
             return Ok(Some(Outcome::Returned(result)));
         }
@@ -68,7 +69,8 @@ impl Outcome {
         Ok(None)
     }
 
-    pub(crate) fn write(&self, out: &mut BytesMut) {
+    /// Appends the outcome as [`Outcome::to_json`] gives it.
+    pub fn write(&self, out: &mut BytesMut) {
         match self {
             Outcome::Returned(result) => write::single(out, "result", |out| result.write(out)),
             Outcome::Exception(failure) => {

@@ -32,17 +32,19 @@ impl Endpoint {
     }
 
     /// The `tls_name` if it can be no certificate's name.
-    pub(crate) fn wrong_tls_name(&self) -> Option<&str> {
+    #[must_use]
+    pub fn wrong_tls_name(&self) -> Option<&str> {
         let name = self.tls_name.as_deref()?;
         ServerName::try_from(name).is_err().then_some(name)
     }
 
     /// The name that the certificate is held against. An address that resolves but is
     /// no DNS name is held against as the IP address it resolved to.
-    pub(crate) fn server_name(
-        &self,
-        peer: IpAddr,
-    ) -> Result<ServerName<'static>, InvalidDnsNameError> {
+    ///
+    /// # Errors
+    ///
+    /// If [`Endpoint::wrong_tls_name`] has one.
+    pub fn server_name(&self, peer: IpAddr) -> Result<ServerName<'static>, InvalidDnsNameError> {
         match &self.tls_name {
             Some(name) => ServerName::try_from(name.clone()),
             None => Ok(ServerName::try_from(self.address.clone())

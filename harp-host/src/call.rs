@@ -9,9 +9,9 @@ use harp_proto::{Json, Outcome, error_type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::HostLines;
-use super::{Endpoint, HostError, Limits, Phase};
+use crate::connection::HostLines;
 use crate::line_reader::{LineError, READ_SIZE};
+use crate::{Endpoint, HostError, Limits, Phase};
 
 /// A call on a host, first to be [acknowledged](HostCall::acknowledged). Dropping it
 /// closes the connection, which cancels the call; [`HostCall::cancel`] also learns whether
@@ -52,7 +52,7 @@ pub enum Wanted {
 }
 
 impl HostCall {
-    pub(super) fn new(endpoint: Endpoint, limits: Limits, lines: HostLines) -> HostCall {
+    pub(crate) fn new(endpoint: Endpoint, limits: Limits, lines: HostLines) -> HostCall {
         HostCall {
             endpoint,
             limits,
@@ -67,7 +67,7 @@ impl HostCall {
     /// # Errors
     ///
     /// A [`HostError`] of the phase `acknowledge`; of the kind
-    /// [`Remote`](super::HostErrorKind::Remote) if the host refuses the request.
+    /// [`Remote`](crate::HostErrorKind::Remote) if the host refuses the request.
     pub async fn acknowledged(&mut self, deadline: Instant) -> Result<(), HostError> {
         match timeout_at(deadline, self.lines.next()).await {
             Err(_) => Err(self.timed_out(Phase::Acknowledge)),
@@ -175,7 +175,7 @@ impl HostCall {
 
     /// What to say when the request could not be written: a host that refuses it early
     /// may not read all of it, and what it said is there to be read.
-    pub(super) fn refusal_before(&mut self, error: HostError) -> HostError {
+    pub(crate) fn refusal_before(&mut self, error: HostError) -> HostError {
         if let Some(Ok(answer)) = self.lines.next_arrived()
             && let Err(refusal) = self.acknowledge(&answer)
         {
@@ -184,18 +184,20 @@ impl HostCall {
         error
     }
 
-    pub(super) fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    pub(super) fn timed_out(&self, phase: Phase) -> HostError {
+    pub(crate) fn timed_out(&self, phase: Phase) -> HostError {
         HostError::timed_out(&self.endpoint, phase)
     }
 
-    pub(crate) fn poll_event(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Event, HostError>> {
+    /// Like [`HostCall::next`], for a `poll_next`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`HostCall::next`].
+    pub fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, HostError>> {
         Poll::Ready(match ready!(self.lines.poll_next(context)) {
             Ok(line) => self.event(&line),
             Err(error) => Err(HostError::line(&self.endpoint, Phase::Stream, error)),

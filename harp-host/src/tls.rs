@@ -1,0 +1,228 @@
+//! Judging a host's certificate (daemon, "How a host's certificate is judged"). A
+//! dispatcher's is judged by the same rules.
+//!
+//! A [`Trust`] stands for the operator's choice: a CA file, a file of known
+//! certificates, both or neither. It gives out a TLS configuration for each host it is
+//! asked for, and looks at the files before every call: a change takes effect with the
+//! next handshake, and no resumed session outlives the decision that it was made under.
+
+mod certificate;
+mod explain;
+mod files;
+mod verifier;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+
+pub use crate::fingerprint::{Fingerprint, NotAFingerprint};
+pub use explain::{Peer, explain};
+use files::Files;
+pub use files::{Pem, Sources};
+use verifier::HostVerifier;
+
+use crate::endpoint::Endpoint;
+
+/// TLS sessions remembered for one host. A host hands out two tickets a handshake.
+const SESSIONS_PER_HOST: usize = 8;
+
+/// Hosts whose configuration is kept. Beyond that all are dropped and made again as they
+/// are needed, which costs full handshakes and nothing else.
+const CACHED_HOSTS: usize = 4096;
+
+/// Where the certificates are that make a host trusted. With neither file any
+/// certificate is accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrustFiles {
+    /// PEM certificates of the CAs whose signature makes a host's certificate good.
+    pub ca_file: Option<PathBuf>,
+    /// PEM certificates of hosts, good as they are. The file may be missing.
+    pub known_certs_file: Option<PathBuf>,
+    /// With `ca_file`: the certificate must name the host's address or its `tls_name`.
+    pub verify_hostname: bool,
+}
+
+/// Why the trust files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// A file cannot be read, or the CA file is missing.
+    #[error("cannot read {}: {source}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something in a file is no PEM.
+    #[error("{}: not PEM: {source}", file.display())]
+    Pem {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        source: rustls_pki_types::pem::Error,
+    },
+    /// The CA file holds no certificate.
+    #[error("{}: no PEM certificate in it (-----BEGIN CERTIFICATE-----)", file.display())]
+    Empty {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A certificate of the CA file cannot be one of a CA.
+    #[error("{}: certificate {number} cannot be used as a CA: {source}", file.display())]
+    NotACa {
+        /// The file.
+        file: PathBuf,
+        /// Its place in the file, from 1.
+        number: usize,
+        /// What is wrong.
+        source: rustls::Error,
+    },
+    /// A file that should hold a private key holds none.
+    #[error("{}: no PEM private key in it (-----BEGIN PRIVATE KEY-----)", file.display())]
+    NoKey {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Our own certificate and its key cannot be used.
+    #[error("{} with the key {}: cannot be used: {source}", file.display(), key.display())]
+    OwnCertificate {
+        /// The certificate's file.
+        file: PathBuf,
+        /// The key's.
+        key: PathBuf,
+        /// What is wrong.
+        source: rustls::Error,
+    },
+    /// The TLS library refuses to be set up.
+    #[error("cannot set up TLS: {0}")]
+    Setup(#[from] rustls::Error),
+}
+
+/// The rules by which certificates of hosts are judged, and the TLS sessions that were
+/// opened under them.
+#[derive(Debug)]
+pub struct Trust {
+    sources: Sources,
+    provider: Arc<CryptoProvider>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What the files said when they were last read; `None` if that failed.
+    loaded: Option<Files>,
+    /// Made under `loaded`, never kept beyond it.
+    configs: HashMap<Endpoint, Arc<ClientConfig>>,
+}
+
+impl Trust {
+    /// Reads the files. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError`] if a file is broken or cannot be read, or the CA file is missing.
+    pub fn new(files: TrustFiles) -> Result<Trust, TrustError> {
+        Trust::from_sources(Sources {
+            authorities: files.ca_file.map(Pem::File),
+            known: files.known_certs_file.map(Pem::File),
+            own: None,
+            verify_hostname: files.verify_hostname,
+        })
+    }
+
+    /// Like [`Trust::new`], with PEM texts and a certificate of our own where wanted.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Trust::new`].
+    pub fn from_sources(sources: Sources) -> Result<Trust, TrustError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let loaded = Files::read(&sources, &provider)?;
+        Ok(Trust {
+            sources,
+            provider,
+            state: Mutex::new(State {
+                loaded: Some(loaded),
+                configs: HashMap::new(),
+            }),
+        })
+    }
+
+    /// True if neither file is set, so that every certificate is accepted from a host
+    /// without a fingerprint of its own.
+    #[must_use]
+    pub fn accepts_anything(&self) -> bool {
+        self.sources.authorities.is_none() && self.sources.known.is_none()
+    }
+
+    /// The TLS configuration for a call to this host that starts now. Looks whether the
+    /// files have changed, and reads them again if so; blocks for as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError`] if a file changed and cannot be used any more. What it said before
+    /// is forgotten.
+    pub fn client_config(&self, endpoint: &Endpoint) -> Result<Arc<ClientConfig>, TrustError> {
+        let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *guard;
+        let rules = state.refresh(&self.sources, &self.provider)?;
+        if let Some(config) = state.configs.get(endpoint) {
+            return Ok(Arc::clone(config));
+        }
+        let own = rules.own.clone();
+        let verifier = HostVerifier::new(rules, endpoint.fingerprint, &self.provider);
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(rustls::ALL_VERSIONS)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match own {
+            Some(own) => builder.with_client_cert_resolver(own),
+            None => builder.with_no_client_auth(),
+        };
+        config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_HOST);
+        let config = Arc::new(config);
+        if state.configs.len() >= CACHED_HOSTS {
+            state.configs.clear();
+        }
+        state.configs.insert(endpoint.clone(), Arc::clone(&config));
+        Ok(config)
+    }
+}
+
+impl State {
+    /// What the files say now.
+    fn refresh(
+        &mut self,
+        sources: &Sources,
+        provider: &CryptoProvider,
+    ) -> Result<Arc<files::Rules>, TrustError> {
+        if let Some(loaded) = &self.loaded
+            && loaded.are_current()
+        {
+            return Ok(loaded.rules());
+        }
+        let before = self.loaded.take();
+        match Files::read(sources, provider) {
+            Ok(now) => {
+                let now = match before {
+                    Some(before) if before.are_the_same(&now) => now.with_rules_of(&before),
+                    _ => {
+                        self.configs.clear();
+                        now
+                    }
+                };
+                let rules = now.rules();
+                self.loaded = Some(now);
+                Ok(rules)
+            }
+            Err(error) => {
+                self.configs.clear();
+                Err(error)
+            }
+        }
+    }
+}
