@@ -10,7 +10,7 @@ use harp_proto::client::{Call, Request};
 use harp_proto::{JobId, QueueName};
 use harp_service::Table;
 
-use crate::identity::Client;
+use crate::client::Client;
 use crate::record::CallRecord;
 use pattern::Patterns;
 
@@ -215,7 +215,7 @@ mod tests {
     use harp_service::Settings;
 
     use super::*;
-    use crate::identity::{Identity, Peer};
+    use crate::client::{Identity, Peer, Via};
     use crate::record::QueueRecord;
 
     fn rules(text: &str) -> AccessRules {
@@ -226,10 +226,10 @@ mod tests {
     }
 
     fn client(token: Option<&str>) -> Client {
+        let peer = Peer::Local { uid: 1, pid: None };
         Client {
-            peer: Peer::Local { uid: 1, pid: None },
             identity: token.map(Identity::of_token),
-            must_authenticate: false,
+            ..Client::unknown(peer, Via::Listener, true)
         }
     }
 

@@ -18,8 +18,8 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
+use crate::client::Client;
 use crate::clock;
-use crate::identity::Client;
 use crate::record::CallRecord;
 use crate::store::Store;
 use file::AuditFile;
@@ -312,7 +312,7 @@ impl Line {
     fn add(&mut self, call: CallRecord) {
         let client = call.client;
         self.client.get_or_insert_with(|| {
-            client.unwrap_or_else(|| crate::identity::Identity::ANONYMOUS.to_owned())
+            client.unwrap_or_else(|| crate::client::Identity::ANONYMOUS.to_owned())
         });
         self.host = Some(call.host);
         self.procedure = Some(call.procedure);
@@ -409,7 +409,7 @@ async fn flush(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Identity, Peer};
+    use crate::client::{Identity, Peer, Via};
 
     #[tokio::test]
     async fn a_loss_is_told_though_no_line_follows() {
@@ -445,10 +445,10 @@ mod tests {
 
     #[test]
     fn a_line_has_what_is_known_and_no_more() {
+        let peer = Peer::Network("192.0.2.1:5".parse().unwrap());
         let client = Client {
-            peer: Peer::Network("192.0.2.1:5".parse().unwrap()),
             identity: Some(Identity::of_token("shop")),
-            must_authenticate: true,
+            ..Client::unknown(peer, Via::Listener, false)
         };
         let mut text = Vec::new();
         Line {

@@ -16,10 +16,9 @@ use crate::access::AccessRules;
 use crate::audit::AuditSettings;
 use crate::hosts::RegistryConfig;
 use crate::job::{ExecutionLimits, OutputLimits};
-use crate::listener::ListenerSettings;
+use crate::limits::ClientLimits;
+use crate::listener::settings::ListenerSettings;
 use crate::retention::Retention;
-
-pub use clients::ClientLimits;
 
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/harpcaller/harpcaller.toml";
@@ -160,7 +159,7 @@ impl Config {
                 cache: required_path("host_db"),
                 interval,
             },
-            clients: ClientLimits::take(table),
+            clients: clients::take(table),
             retention: Retention::take(table),
             resume_queued,
             stop_grace,

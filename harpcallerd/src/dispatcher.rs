@@ -22,13 +22,13 @@ use tracing::field::Empty;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::audit::Audit;
+use crate::client::Identity;
 use crate::clock;
-use crate::config::ClientLimits;
 use crate::deadlines::Deadlines;
 use crate::hosts::Hosts;
-use crate::identity::Identity;
 use crate::job::{self, Rules, Start};
 use crate::jobs::{Jobs, LiveJob};
+use crate::limits::ClientLimits;
 use crate::queue::Queues;
 use crate::record::{CallRecord, LiveRecord, QueueRecord};
 use crate::store::{Store, StoreError, Submitted};

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod admin;
 pub mod audit;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod daemon;
@@ -15,6 +16,7 @@ pub mod hosts;
 pub mod identity;
 pub mod job;
 pub mod jobs;
+pub mod limits;
 pub mod listener;
 pub mod packet_lines;
 pub mod queue;

@@ -3,11 +3,10 @@
 
 mod change;
 mod places;
-mod settings;
+pub mod settings;
 mod tls;
 mod unix;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
 
-use crate::config::ClientLimits;
-use crate::identity::{Client, Identity, Peer};
+use crate::client::{Client, Peer, Via};
+use crate::identity::user;
+use crate::limits::ClientLimits;
 use crate::session::{Connection, Desk, Socket, serve};
 
 pub use change::{Listeners, Opened};
@@ -40,9 +40,6 @@ const REFUSAL: Duration = Duration::from_secs(1);
 
 /// Clients that are being told so at once.
 const REFUSALS: usize = 64;
-
-/// Names of users that are being looked up at once, each in a thread that blocks.
-static LOOK_UPS: Semaphore = Semaphore::const_new(16);
 
 /// An open listening socket, and what is asked of who connects to it.
 #[derive(Debug)]
@@ -133,16 +130,13 @@ impl Listener {
     pub async fn accept(self, hall: Arc<Hall>, closing: CancellationToken) {
         let refusals = Arc::new(Semaphore::new(REFUSALS));
         let name: Arc<str> = self.name().into();
-        let must_authenticate = self.requires_authentication;
+        let may_be_stranger = !self.requires_authentication;
         match self.socket {
             ListeningSocket::Network(mut acceptor, tls) => {
                 let tls = tls.map(Arc::new);
                 while let Some((socket, peer)) = until(&closing, acceptor.accept()).await {
-                    let client = Client {
-                        peer: Peer::Network(peer),
-                        identity: None,
-                        must_authenticate,
-                    };
+                    let peer = Peer::Network(peer);
+                    let client = Client::unknown(peer, Via::Listener, may_be_stranger);
                     hall.receive(
                         &name,
                         &refusals,
@@ -153,14 +147,10 @@ impl Listener {
             }
             ListeningSocket::Local(mut acceptor, _file) => {
                 while let Some(socket) = until(&closing, acceptor.accept()).await {
-                    let Ok(peer) = unix::peer(&socket) else {
+                    let Ok(peer) = user::peer(&socket) else {
                         continue;
                     };
-                    let client = Client {
-                        peer,
-                        identity: None,
-                        must_authenticate,
-                    };
+                    let client = Client::unknown(peer, Via::Listener, may_be_stranger);
                     hall.receive(&name, &refusals, Arrival::Local(socket), client);
                 }
             }
@@ -247,7 +237,7 @@ impl Hall {
             }
             Arrival::Local(socket) => {
                 let found = tokio::select! {
-                    found = timeout(limits.handshake_timeout, local_identity(client.peer)) => found,
+                    found = timeout(limits.handshake_timeout, user::identity(client.peer)) => found,
                     () = self.desk.closing.cancelled() => return,
                 };
                 match found {
@@ -266,22 +256,6 @@ impl Hall {
             }
         }
     }
-}
-
-/// The user behind a Unix socket. Looking up the name can mean asking a server: it takes
-/// as long as that does, or as those before it.
-async fn local_identity(peer: Peer) -> io::Result<Option<Identity>> {
-    let Peer::Local { uid, .. } = peer else {
-        return Ok(None);
-    };
-    let place = LOOK_UPS.acquire().await.map_err(io::Error::other)?;
-    let looking = tokio::task::spawn_blocking(move || {
-        let identity = unix::identity(uid);
-        // Not before: a thread that hangs goes on when nobody waits for it any more.
-        drop(place);
-        identity
-    });
-    looking.await.map_err(io::Error::other)?.map(Some)
 }
 
 impl Arrival {

@@ -18,10 +18,11 @@ use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
 use crate::access::AccessRules;
-use crate::config::{ClientLimits, Config};
+use crate::config::Config;
 use crate::hosts::Refresher;
 use crate::identity::tokens::TokensFile;
 use crate::job::Rules;
+use crate::limits::ClientLimits;
 use crate::listener::Listeners;
 use crate::retention::Retention;
 

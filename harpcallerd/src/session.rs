@@ -26,10 +26,10 @@ pub use connection::{Connection, Patience, ReadError, Socket};
 
 use crate::access::{AccessRules, Operation, Verdict};
 use crate::audit::Audit;
-use crate::config::ClientLimits;
+use crate::client::Client;
 use crate::dispatcher::Dispatcher;
-use crate::identity::Client;
 use crate::identity::tokens::TokensFile;
+use crate::limits::ClientLimits;
 use stream::{Lines, PacketStream};
 
 /// The extensions that are always in force (client protocol, section 8).
@@ -136,11 +136,12 @@ impl<S: Socket> Session<S> {
             },
             end: limits.request_timeout,
         };
-        self.connection.set_longest_line(match self.is_stranger() {
-            // A `hello` is short, and nobody has to be somebody to send it.
-            true => LINE_ALLOWANCE,
-            false => limits.max_request_size.saturating_add(LINE_ALLOWANCE),
-        });
+        self.connection
+            .set_longest_line(match self.client.is_stranger() {
+                // A `hello` is short, and nobody has to be somebody to send it.
+                true => LINE_ALLOWANCE,
+                false => limits.max_request_size.saturating_add(LINE_ALLOWANCE),
+            });
         let read = tokio::select! {
             biased;
             read = self.connection.next_line(patience) => read,
@@ -156,7 +157,9 @@ impl<S: Socket> Session<S> {
             }
             // An error line could be taken for the answer to a request that is on its way.
             Ok(None) | Err(ReadError::Idle) => return Ok(Ok(None)),
-            Err(ReadError::TooLong) if self.is_stranger() => Fault::unauthorized(AUTHENTICATE),
+            Err(ReadError::TooLong) if self.client.is_stranger() => {
+                Fault::unauthorized(AUTHENTICATE)
+            }
             Err(ReadError::TooLong) => Fault::request_too_large(limits.max_request_size),
             Err(ReadError::TooSlow) => Fault::parse_error(format_args!(
                 "it did not end within {} s (request_timeout)",
@@ -165,11 +168,6 @@ impl<S: Socket> Session<S> {
             Err(ReadError::Io(error)) => return Err(error),
         };
         Ok(Err(fault))
-    }
-
-    /// True as long as the client has to say who it is before anything else.
-    fn is_stranger(&self) -> bool {
-        self.client.must_authenticate && self.client.identity.is_none()
     }
 
     async fn answer(&mut self, request: Request) -> io::Result<Result<Next, Fault>> {
@@ -241,7 +239,7 @@ impl<S: Socket> Session<S> {
     async fn authorize(&self, request: &Request) -> Result<(), Fault> {
         let judged = match request {
             Request::Hello(_) => Ok(()),
-            _ if self.is_stranger() => Err(Fault::unauthorized(AUTHENTICATE)),
+            _ if self.client.is_stranger() => Err(Fault::unauthorized(AUTHENTICATE)),
             Request::Call(call) => match self.desk.access.borrow().allow_call(&self.client, call) {
                 true => Ok(()),
                 false => Err(Fault::forbidden()),
@@ -375,7 +373,7 @@ impl<S: Socket> Session<S> {
             };
             self.client.identity = Some(identity);
         }
-        if self.is_stranger() {
+        if self.client.is_stranger() {
             return Err(Fault::unauthorized(AUTHENTICATE));
         }
         self.persistent = true;

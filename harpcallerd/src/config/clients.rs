@@ -1,75 +1,27 @@
-//! What clients may use of the daemon, and how long they may take.
-
-use std::time::Duration;
+//! The limits of clients in the configuration.
 
 use harp_service::Table;
 
 use super::{count, seconds, size};
+use crate::limits::ClientLimits;
 
-/// The limits of clients. All of them may change while the daemon runs.
-#[derive(Debug, Clone, Copy)]
-pub struct ClientLimits {
-    /// Greatest JSON text of one request in bytes.
-    pub max_request_size: usize,
-    /// Greatest number of connections at once.
-    pub max_connections: usize,
-    /// Greatest number of connections of one peer at once.
-    pub max_connections_per_peer: usize,
-    /// Greatest number of TLS handshakes with clients at once.
-    pub max_handshakes: usize,
-    /// How long a TLS handshake may take.
-    pub handshake_timeout: Duration,
-    /// How long a request may take from its first byte to its last, and a new connection
-    /// to its first request.
-    pub request_timeout: Duration,
-    /// How long a connection that is kept may be without a request.
-    pub idle_timeout: Duration,
-    /// How long a client that is being sent something may take nothing of it.
-    pub write_timeout: Duration,
-    /// Greatest number of queued and running jobs.
-    pub max_live_jobs: usize,
-    /// Greatest number of jobs that wait in one queue.
-    pub max_queue_length: usize,
-}
-
-impl ClientLimits {
-    /// Takes their keys out of the configuration.
-    pub(super) fn take(table: &Table<'_>) -> ClientLimits {
-        let default = ClientLimits::default();
-        ClientLimits {
-            max_request_size: size(table, "max_request_size", default.max_request_size),
-            max_connections: count(table, "max_connections", default.max_connections),
-            max_connections_per_peer: count(
-                table,
-                "max_connections_per_peer",
-                default.max_connections_per_peer,
-            ),
-            max_handshakes: count(table, "max_handshakes", default.max_handshakes),
-            handshake_timeout: seconds(table, "handshake_timeout", default.handshake_timeout),
-            request_timeout: seconds(table, "request_timeout", default.request_timeout),
-            idle_timeout: seconds(table, "idle_timeout", default.idle_timeout),
-            write_timeout: seconds(table, "write_timeout", default.write_timeout),
-            max_live_jobs: count(table, "max_live_jobs", default.max_live_jobs),
-            max_queue_length: count(table, "max_queue_length", default.max_queue_length),
-        }
-    }
-}
-
-impl Default for ClientLimits {
-    /// The defaults of the configuration.
-    fn default() -> ClientLimits {
-        ClientLimits {
-            max_request_size: 16 << 20,
-            max_connections: 10_000,
-            // Half of all: one peer never keeps the others out, nor does one queue.
-            max_connections_per_peer: 5_000,
-            max_handshakes: 256,
-            handshake_timeout: Duration::from_secs(10),
-            request_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(3600),
-            write_timeout: Duration::from_secs(120),
-            max_live_jobs: 100_000,
-            max_queue_length: 50_000,
-        }
+/// Takes their keys out of the configuration.
+pub(super) fn take(table: &Table<'_>) -> ClientLimits {
+    let default = ClientLimits::default();
+    ClientLimits {
+        max_request_size: size(table, "max_request_size", default.max_request_size),
+        max_connections: count(table, "max_connections", default.max_connections),
+        max_connections_per_peer: count(
+            table,
+            "max_connections_per_peer",
+            default.max_connections_per_peer,
+        ),
+        max_handshakes: count(table, "max_handshakes", default.max_handshakes),
+        handshake_timeout: seconds(table, "handshake_timeout", default.handshake_timeout),
+        request_timeout: seconds(table, "request_timeout", default.request_timeout),
+        idle_timeout: seconds(table, "idle_timeout", default.idle_timeout),
+        write_timeout: seconds(table, "write_timeout", default.write_timeout),
+        max_live_jobs: count(table, "max_live_jobs", default.max_live_jobs),
+        max_queue_length: count(table, "max_queue_length", default.max_queue_length),
     }
 }

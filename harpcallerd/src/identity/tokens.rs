@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use super::Identity;
+use crate::client::Identity;
 
 type Hash = [u8; 32];
 

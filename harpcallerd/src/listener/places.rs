@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::ClientLimits;
-use crate::identity::PeerGroup;
+use crate::client::PeerGroup;
+use crate::limits::ClientLimits;
 
 /// The connections of now.
 #[derive(Debug, Default)]

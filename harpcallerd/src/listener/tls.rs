@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::identity::Identity;
+use crate::client::Identity;
 
 /// The certificate and CAs of now: files that have changed are read again.
 #[derive(Debug)]

@@ -1,16 +1,13 @@
-//! Listening on a Unix socket, and who is at its other end.
+//! Listening on a Unix socket.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{Gid, Group, User};
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::{UnixListener, UnixStream};
-
-use crate::identity::{Identity, Peer};
+use tokio::net::UnixListener;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -87,37 +84,6 @@ impl Drop for SocketFile {
     }
 }
 
-/// Who is at the other end, as the system knows it.
-///
-/// # Errors
-///
-/// If the system does not know the peer any more.
-pub(super) fn peer(stream: &UnixStream) -> io::Result<Peer> {
-    let peer = stream.peer_cred()?;
-    Ok(Peer::Local {
-        uid: peer.uid(),
-        pid: peer.pid(),
-    })
-}
-
-/// The identity of a user: by its number if it has no name. Blocks while the name is looked
-/// up.
-///
-/// # Errors
-///
-/// If it cannot be found out at present whether the user has a name.
-pub(super) fn identity(uid: u32) -> io::Result<Identity> {
-    let found = User::from_uid(Uid::from_raw(uid));
-    named(uid, found.map(|user| user.map(|user| user.name)))
-}
-
-fn named(uid: u32, found: Result<Option<String>, Errno>) -> io::Result<Identity> {
-    Ok(match found? {
-        Some(name) => Identity::of_user(&name),
-        None => Identity::of_user(&uid.to_string()),
-    })
-}
-
 fn remove_stale(path: &Path) -> io::Result<()> {
     let file = match fs::symlink_metadata(path) {
         Ok(file) => file,
@@ -172,14 +138,6 @@ mod tests {
             owner: None,
             group: None,
         }
-    }
-
-    #[test]
-    fn a_failed_look_up_makes_no_other_identity() {
-        let name = |found| named(7, found).map(|identity| identity.as_str().to_owned());
-        assert_eq!(name(Ok(Some("alice".to_owned()))).unwrap(), "uid:alice");
-        assert_eq!(name(Ok(None)).unwrap(), "uid:7");
-        assert!(name(Err(Errno::EMFILE)).is_err());
     }
 
     #[tokio::test]

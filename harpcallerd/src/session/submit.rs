@@ -6,8 +6,8 @@ use bytes::Bytes;
 use harp_proto::client::{Call, CallReply};
 use harp_proto::{Fault, Json};
 
+use crate::client::Identity;
 use crate::dispatcher::Dispatcher;
-use crate::identity::Identity;
 
 /// Accepts a call of a client; its job is on disk when this returns.
 ///

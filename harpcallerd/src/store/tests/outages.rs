@@ -9,10 +9,10 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::audit::Audit;
-use crate::config::ClientLimits;
 use crate::dispatcher::Dispatcher;
 use crate::hosts::Hosts;
 use crate::job::{ExecutionLimits, OutputLimits, Rules, release_place};
+use crate::limits::ClientLimits;
 use crate::store::StoreError;
 use crate::store::contents::Contents;
 use crate::store::sled::Engine;

@@ -1,0 +1,198 @@
+//! Who asks: an identity as far as there is one, what that rests on, and where the client
+//! connects from.
+//!
+//! A connection has an identity from its transport, a client certificate or the peer of a
+//! Unix socket, or from a token in `hello` (client protocol, section 8), which then counts
+//! in its place. Where a name comes from is part of it, so that the token `shop` is never
+//! taken for the user `shop`: `token:shop`, `cert:shop`, `uid:shop`; and the user whose name
+//! is `7` never for the user of number 7 without a name: `uid:7`, `uid:#7`.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// The name of somebody who has authenticated. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Identity(Arc<str>);
+
+impl Identity {
+    /// What rules, log and audit log call a client that has not authenticated.
+    pub const ANONYMOUS: &'static str = "anonymous";
+
+    /// The holder of a token.
+    #[must_use]
+    pub fn of_token(name: &str) -> Identity {
+        Identity(format!("token:{name}").into())
+    }
+
+    /// The subject of a client certificate, by its common name.
+    #[must_use]
+    pub fn of_certificate(common_name: &str) -> Identity {
+        Identity(format!("cert:{common_name}").into())
+    }
+
+    /// A user of this machine, by name.
+    #[must_use]
+    pub fn of_user(name: &str) -> Identity {
+        Identity(format!("uid:{name}").into())
+    }
+
+    /// A user of this machine that has no name.
+    #[must_use]
+    pub fn of_nameless_user(number: u32) -> Identity {
+        Identity(format!("uid:#{number}").into())
+    }
+
+    /// The name with where it comes from.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an identity rests on. It may cease to hold while the client is connected: a token
+/// can be deleted, a certificate's authority be replaced.
+pub trait Proof: fmt::Debug + Send + Sync {
+    /// True if the identity would be given at this moment. Blocks for as long as a `stat` of
+    /// a local file does.
+    fn holds(&self) -> bool;
+}
+
+/// The client at the other end of a connection.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Where it connects from.
+    pub peer: Peer,
+    /// Who it is, as far as is known.
+    pub identity: Option<Identity>,
+    /// What the identity rests on; `None` for what the connection itself proves for good.
+    pub proof: Option<Arc<dyn Proof>>,
+    /// By which kind of door it has come in.
+    pub via: Via,
+    /// False if it has to authenticate before it may ask anything.
+    pub may_be_stranger: bool,
+}
+
+/// The kinds of doors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// A listener for clients: the access rules hold.
+    Listener,
+    /// The administrative socket: whoever can open it may do everything.
+    Administration,
+}
+
+impl Client {
+    /// A client that has connected just now and has not said who it is.
+    #[must_use]
+    pub fn unknown(peer: Peer, via: Via, may_be_stranger: bool) -> Client {
+        Client {
+            peer,
+            identity: None,
+            proof: None,
+            via,
+            may_be_stranger,
+        }
+    }
+
+    /// The name for rules and logs.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.identity
+            .as_ref()
+            .map_or(Identity::ANONYMOUS, Identity::as_str)
+    }
+
+    /// True as long as the client has to say who it is before anything else.
+    #[must_use]
+    pub fn is_stranger(&self) -> bool {
+        !self.may_be_stranger && self.identity.is_none()
+    }
+
+    /// True if what the client's identity rests on does not hold any more.
+    #[must_use]
+    pub fn has_lapsed(&self) -> bool {
+        self.proof.as_ref().is_some_and(|proof| !proof.holds())
+    }
+
+    /// True for an administrator of the daemon.
+    #[must_use]
+    pub fn is_administrator(&self) -> bool {
+        self.via == Via::Administration
+    }
+}
+
+/// Where a client connects from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// An address of the network.
+    Network(SocketAddr),
+    /// A process of this machine, by a Unix socket.
+    Local {
+        /// Its user.
+        uid: u32,
+        /// The process, where the system tells.
+        pid: Option<i32>,
+    },
+}
+
+/// Whoever counts as one peer where connections are limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PeerGroup {
+    /// An IPv4 address.
+    V4([u8; 4]),
+    /// The 64 bits of an IPv6 network: within it addresses are free to choose.
+    V6([u8; 8]),
+    /// A user of this machine.
+    User(u32),
+}
+
+impl Peer {
+    /// Whom connections of this peer count for.
+    #[must_use]
+    pub fn group(&self) -> PeerGroup {
+        match self {
+            Peer::Network(address) => match address.ip().to_canonical() {
+                IpAddr::V4(address) => PeerGroup::V4(address.octets()),
+                IpAddr::V6(address) => {
+                    let octets = address.octets();
+                    PeerGroup::V6(std::array::from_fn(|index| octets[index]))
+                }
+            },
+            Peer::Local { uid, .. } => PeerGroup::User(*uid),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Network(address) => address.fmt(f),
+            Peer::Local {
+                uid,
+                pid: Some(pid),
+            } => write!(f, "local:uid={uid},pid={pid}"),
+            Peer::Local { uid, pid: None } => write!(f, "local:uid={uid}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_is_one_peer_and_an_ipv4_address_is_one() {
+        let group = |text: &str| Peer::Network(text.parse().unwrap()).group();
+        assert_eq!(group("[2001:db8::1]:5"), group("[2001:db8::ffff:2]:6"));
+        assert_ne!(group("[2001:db8::1]:5"), group("[2001:db8:0:1::1]:5"));
+        assert_eq!(group("192.0.2.1:5"), group("[::ffff:192.0.2.1]:6"));
+        assert_ne!(group("192.0.2.1:5"), group("192.0.2.2:5"));
+    }
+}
