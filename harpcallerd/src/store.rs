@@ -24,6 +24,7 @@ pub mod layout;
 mod open;
 mod outage;
 mod passed_over;
+mod presence;
 mod prune;
 mod read;
 mod round;

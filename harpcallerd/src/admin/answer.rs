@@ -114,7 +114,21 @@ async fn status(desk: &AdminDesk, wait: bool) -> Vec<u8> {
         true => office.wait_for(Option::is_some).await.is_ok(),
         false => office.borrow().is_some(),
     };
-    line(&json!({"result": if runs { "running" } else { "stopped" }}))
+    let result = if runs { "running" } else { "stopped" };
+    let needs = office.borrow().as_deref().map(attention);
+    match needs.filter(|needs| !needs.is_empty()) {
+        None => line(&json!({"result": result})),
+        Some(needs) => line(&json!({"result": result, "attention": needs})),
+    }
+}
+
+/// What is not as it should be at the moment, a sentence each.
+fn attention(office: &Office) -> Vec<String> {
+    let store = office.dispatcher.store();
+    let failure = store
+        .failure()
+        .map(|reason| format!("the job store cannot be written, and calls are refused: {reason}"));
+    failure.into_iter().collect()
 }
 
 /// Answers first: the daemon may have ended a moment after it has the order.

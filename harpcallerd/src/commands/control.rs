@@ -27,6 +27,8 @@ pub(super) struct Reply {
     #[serde(default)]
     errors: std::collections::BTreeMap<String, String>,
     pub(super) pid: Option<String>,
+    #[serde(default)]
+    pub(super) attention: Vec<String>,
     pub(super) cancelled: Option<bool>,
     #[serde(default)]
     pub(super) restart_needed: Vec<String>,

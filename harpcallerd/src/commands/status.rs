@@ -17,43 +17,47 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(socket: &Path, wait: bool, timeout: Option<u64>) -> Done {
     let give_up = super::stop::give_up(timeout);
-    let runs = match wait {
+    let running = match wait {
         true => wait_for(socket, give_up)?,
         false => match Control::find(socket)? {
-            Some(mut control) => {
-                let reply = control.ask(&AdminRequest::Status { wait: false })?;
-                reply.result == "running"
-            }
-            None => false,
+            Some(mut control) => Some(control.ask(&AdminRequest::Status { wait: false })?),
+            None => None,
         },
     };
-    if runs {
-        say("harpcallerd is running")?;
-        Ok(ExitCode::SUCCESS)
-    } else {
+    let Some(reply) = running.filter(|reply| reply.result == "running") else {
         say("harpcallerd is stopped")?;
-        Ok(ExitCode::FAILURE)
+        return Ok(ExitCode::FAILURE);
+    };
+    say("harpcallerd is running")?;
+    for sentence in reply.attention {
+        say(sentence)?;
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Waits until a daemon has started, one that is still to come included. False if the
-/// time is over before.
-fn wait_for(socket: &Path, give_up: Option<Instant>) -> anyhow::Result<bool> {
+/// Waits until a daemon has started, one that is still to come included, and returns what
+/// it says. `None` if the time is over before.
+fn wait_for(socket: &Path, give_up: Option<Instant>) -> anyhow::Result<Option<Reply>> {
     loop {
         if let Some(control) = Control::find(socket)? {
             match answer(control, give_up) {
-                Ok(Some(line)) if read::<Reply>(&line)?.result == "running" => return Ok(true),
+                Ok(Some(line)) => {
+                    let reply: Reply = read(&line)?;
+                    if reply.result == "running" {
+                        return Ok(Some(reply));
+                    }
+                }
                 // It ended before it had started; the next one may do better.
-                Ok(_) => {}
+                Ok(None) => {}
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Ok(false),
+                    io::ErrorKind::WouldBlock => return Ok(None),
                     io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {}
                     _ => return Err(error).context("cannot hear the daemon"),
                 },
             }
         }
         if give_up.is_some_and(|give_up| Instant::now() + LOOK_EVERY > give_up) {
-            return Ok(false);
+            return Ok(None);
         }
         std::thread::sleep(LOOK_EVERY);
     }

@@ -19,7 +19,9 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -31,7 +33,14 @@ use super::layout;
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+/// Which files of ours are not in the directory any more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Missing {
+    pub(crate) lock: bool,
+    pub(crate) about: bool,
 }
 
 /// What the store says about itself.
@@ -45,6 +54,7 @@ struct About {
 }
 
 const ABOUT: &str = "store.json";
+const LOCK: &str = "lock";
 
 /// Bytes that are written to see whether writing works: two of the engine's segments.
 const PROBE: usize = 1024 * 1024;
@@ -67,17 +77,9 @@ impl Directory {
                 sync_directory(parent).map_err(failed("sync the directory above"))?;
             }
         }
-        let lock = private_file(&path.join("lock")).map_err(failed("open the file lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::InUse { path: path.into() });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed("lock the file lock")(source)),
-        }
         let directory = Directory {
             path: path.into(),
-            _lock: lock,
+            lock: lock(path)?,
         };
         directory
             .remove_unfinished_snapshots()
@@ -154,6 +156,28 @@ impl Directory {
             mark,
             closed_with: Some(std::fs::metadata(self.data_file())?.len()),
         })
+    }
+
+    /// Looks for the files beside the engine's. Two system calls.
+    pub(crate) fn missing(&self) -> io::Result<Missing> {
+        let at = |name| match std::fs::metadata(self.path.join(name)) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        let locked = self.lock.metadata()?;
+        let is_locked =
+            |found: &std::fs::Metadata| (found.dev(), found.ino()) == (locked.dev(), locked.ino());
+        Ok(Missing {
+            lock: !at(LOCK)?.as_ref().is_some_and(is_locked),
+            about: at(ABOUT)?.is_none(),
+        })
+    }
+
+    /// Locks the directory again after its lock was removed or replaced.
+    pub(crate) fn lock_again(&mut self) -> Result<(), OpenError> {
+        self.lock = lock(&self.path)?;
+        Ok(())
     }
 
     /// Tries whether the directory takes as much as the engine writes at once.
@@ -248,6 +272,16 @@ impl Directory {
         file.sync_all()?;
         // Should a power cut undo the renaming, the older note is as true.
         std::fs::rename(&new, self.path.join(ABOUT))
+    }
+}
+
+/// Locks the directory for this process.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let lock = private_file(&path.join(LOCK)).map_err(io_error(path, "open the file lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.into() }),
+        Err(TryLockError::Error(source)) => Err(io_error(path, "lock the file lock")(source)),
     }
 }
 

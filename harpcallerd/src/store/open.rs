@@ -10,6 +10,7 @@ use super::contents::Contents;
 use super::directory::Directory;
 use super::error::OpenError;
 use super::layout;
+use super::presence::Presence;
 use super::shared::Shared;
 use super::sled::{Batch, Engine, EngineError};
 use super::writer::Writer;
@@ -20,6 +21,7 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
     let expected = directory.inspect()?;
     directory.make_private_files()?;
     let opened = engine(&directory, options, expected)?;
+    let presence = Presence::note(&directory).map_err(directory.io_error("open the file db"))?;
     directory
         .note_open(opened.mark)
         .map_err(directory.io_error("write store.json"))?;
@@ -28,7 +30,8 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
     let shared = Arc::new(Shared::new(opened.engine, opened.contents));
     let (requests, received) = mpsc::channel();
     let cannot_spawn = directory.io_error("start its writer");
-    let writer = Writer::new(shared.clone(), directory, options, received, opened.mark);
+    let mark = opened.mark;
+    let writer = Writer::new(shared.clone(), directory, options, received, mark, presence);
     std::thread::Builder::new()
         .name("store writer".into())
         .spawn(move || writer.run())

@@ -61,6 +61,8 @@ impl Writer {
     /// Opens the engine anew if the directory takes writes, and makes it write. On an
     /// error there may be an engine for readers or none.
     pub(super) fn reopen(&mut self) -> Result<(), String> {
+        // Nothing is written where another store is.
+        self.presence.check_directory(&self.directory)?;
         let probed = self.directory.probe();
         probed.map_err(|error| error.to_string())?;
         if let Some(engine) = self.shared.begin_opening() {

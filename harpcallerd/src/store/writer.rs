@@ -22,6 +22,7 @@ use super::contents::Contents;
 use super::directory::Directory;
 use super::error::StoreError;
 use super::outage::Outage;
+use super::presence::{LOOK_EVERY, Presence};
 use super::round::{Change, Done, Round, Trouble};
 use super::shared::Shared;
 use super::sled::Engine;
@@ -66,6 +67,9 @@ pub(crate) struct Writer {
     /// The mark that is on disk.
     pub(super) mark: u64,
     marked: Option<Instant>,
+    pub(super) presence: Presence,
+    /// When the directory was looked at.
+    looked: Instant,
     /// While the engine has failed.
     outage: Option<Outage>,
 }
@@ -77,6 +81,7 @@ impl Writer {
         options: StoreOptions,
         requests: Receiver<Request>,
         mark: u64,
+        presence: Presence,
     ) -> Writer {
         Writer {
             contents: shared.contents(),
@@ -87,6 +92,8 @@ impl Writer {
             next_packet: HashMap::new(),
             mark,
             marked: None,
+            presence,
+            looked: Instant::now(),
             outage: None,
         }
     }
@@ -99,6 +106,7 @@ impl Writer {
                 Ok(first) => Some(first),
                 Err(RecvTimeoutError::Timeout) => {
                     self.try_again();
+                    self.look();
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -118,6 +126,7 @@ impl Writer {
                 }
             }
             self.round(writes);
+            self.look();
         }
         self.close();
         if let Some(closed) = closing {
@@ -126,12 +135,50 @@ impl Writer {
         }
     }
 
-    /// Waits for a request; not longer than until the engine is to be opened anew.
+    /// Waits for a request; not longer than until the directory is to be looked at, or
+    /// the engine to be opened anew.
     fn next(&self) -> Result<Request, RecvTimeoutError> {
-        match &self.outage {
-            None => Ok(self.requests.recv()?),
-            Some(outage) => self.requests.recv_timeout(outage.pause_left()),
+        let longest = match &self.outage {
+            None => LOOK_EVERY.saturating_sub(self.looked.elapsed()),
+            Some(outage) => outage.pause_left(),
+        };
+        self.requests.recv_timeout(longest)
+    }
+
+    /// Looks at the directory if it is time to, and begins an outage if it is not the one
+    /// that the engine has open.
+    fn look(&mut self) {
+        if self.outage.is_some() || self.looked.elapsed() < LOOK_EVERY {
+            return;
         }
+        self.looked = Instant::now();
+        let found = self.presence.check_directory(&self.directory);
+        let found = found.and_then(|()| self.keep_beside());
+        if let Err(reason) = found {
+            self.fail(&reason);
+        }
+    }
+
+    /// Sees to the files of ours beside the engine's, which somebody may have removed.
+    fn keep_beside(&mut self) -> Result<(), String> {
+        let missing = self.directory.missing();
+        let missing = missing.map_err(|error| error.to_string())?;
+        if missing.lock {
+            tracing::warn!("the file lock of the job store was removed and is made anew");
+            self.directory.lock_again().map_err(|why| why.to_string())?;
+        }
+        if missing.about {
+            tracing::warn!("store.json of the job store was removed and is written anew");
+            let noted = self.directory.note_open(self.mark);
+            noted.map_err(|error| format!("cannot write store.json: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// From now on nothing is written, until the engine has been opened anew.
+    fn fail(&mut self, reason: &str) {
+        self.shared.fail(reason);
+        self.outage = Some(Outage::begin(reason));
     }
 
     /// Tries to end an outage.
@@ -214,7 +261,11 @@ impl Writer {
                 round.mark(self.mark + 1);
             }
             let synced = round.apply().and_then(|()| engine.sync());
-            failure = synced.err().map(|error| error.to_string());
+            // Nobody is answered for what stands in files that no start would find.
+            failure = match synced {
+                Ok(()) => self.presence.check(&self.directory).err(),
+                Err(error) => Some(error.to_string()),
+            };
         }
 
         match &failure {
@@ -223,9 +274,8 @@ impl Writer {
                 self.shared.set_contents(self.contents);
             }
             Some(reason) => {
-                self.shared.fail(reason);
+                self.fail(reason);
                 self.shared.unsynced.round_failed();
-                self.outage = Some(Outage::begin(reason));
             }
         }
         for (answer, done, _permit) in waiting {

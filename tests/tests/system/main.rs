@@ -51,6 +51,7 @@ mod status;
 mod stop;
 mod storage_faults;
 mod store_commands;
+mod store_gone;
 mod stream;
 mod time_limits;
 mod tls;
