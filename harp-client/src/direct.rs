@@ -42,5 +42,6 @@
 //! [`Request`]: harp_proto::host::Request
 
 pub use harp_host::{
-    Cancel, Connection, Endpoint, Event, HostCall, HostError, HostErrorKind, Limits, Phase, Wanted,
+    Cancel, Connection, Endpoint, Event, HostCall, HostError, HostErrorKind, IoCode, Limits, Phase,
+    Wanted,
 };

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use harp_host::io_code;
+use harp_host::IoCode;
 use harp_proto::client::reply::{CallReply, Reply};
 use harp_proto::client::{Hello, Request};
 use harp_proto::{Json, Password};
@@ -298,6 +298,6 @@ fn is_question(request: &Request) -> bool {
 fn can_be_sent_again(error: &Error, question: bool) -> bool {
     error.broken_at().is_some_and(|broken| {
         let taken = broken.phase == Phase::Reply;
-        broken.code != io_code::ETIMEDOUT && (question || !taken)
+        broken.code != IoCode::TimedOut && (question || !taken)
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use harp_host::{HostError, HostErrorKind, Phase as HostPhase, io_code};
+use harp_host::{HostError, HostErrorKind, IoCode, Phase as HostPhase};
 use harp_proto::{Failure, Json, Outcome, error_type};
 
 /// What went wrong with a request, or how a job ended if not by returning.
@@ -59,8 +59,8 @@ struct Inner {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Broken {
     pub(crate) phase: Phase,
-    /// As in the wire's `code`.
-    pub(crate) code: &'static str,
+    /// Which fault it was.
+    pub(crate) code: IoCode,
     /// True for a connection to a dispatcher that takes one request each, and closes
     /// without a word on requests that it does not like.
     pub(crate) taciturn: bool,
@@ -307,7 +307,7 @@ impl From<HostError> for Error {
         error.0.phase = (kind == ErrorKind::Communication).then(|| host.phase().as_str());
         error.0.retryable = match host.kind() {
             HostErrorKind::Remote(failure) => failure.error_type == error_type::SHUTDOWN,
-            HostErrorKind::Network { code } if !io_code::may_pass(code) => false,
+            HostErrorKind::Network { code } if !code.may_pass() => false,
             _ => matches!(
                 host.phase(),
                 HostPhase::Resolve | HostPhase::Connect | HostPhase::Tls
@@ -339,12 +339,12 @@ impl Broken {
 
     /// True if it may be otherwise the next time.
     pub(crate) fn may_pass(&self) -> bool {
-        io_code::may_pass(self.code)
+        self.code.may_pass()
     }
 
     /// True if the connection ended without a single line.
     pub(crate) fn without_a_word(&self) -> bool {
-        self.phase == Phase::Reply && self.code == io_code::CLOSED
+        self.phase == Phase::Reply && self.code == IoCode::Closed
     }
 }
 

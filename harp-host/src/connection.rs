@@ -15,7 +15,7 @@ use crate::line_reader::LineReader;
 use crate::read_ahead::ReadAhead;
 use crate::tls::{Trust, TrustError};
 use crate::{Endpoint, HostCall, HostError, Limits, Phase};
-use crate::{io_code, socket};
+use crate::{IoCode, is_own_fault, socket};
 
 /// Lines from a host.
 pub(crate) type HostLines = LineReader<Box<TlsStream<ReadAhead>>>;
@@ -55,7 +55,7 @@ impl Connection {
             .map_err(|error| HostError::io(endpoint, Phase::Connect, error))?;
 
         let unusable =
-            |detail: String| HostError::network(endpoint, Phase::Tls, io_code::TLS, detail);
+            |detail: String| HostError::network(endpoint, Phase::Tls, IoCode::Tls, detail);
         let name = endpoint.server_name(peer.ip()).map_err(|_| {
             unusable(format!(
                 "tls_name {:?} is neither a DNS name nor an address; mend it in the hosts registry",
@@ -64,7 +64,7 @@ impl Connection {
         })?;
         // As late as can be, so that it is the trust of now that decides.
         let config = trust.client_config(endpoint).map_err(|error| match error {
-            TrustError::Read { source, .. } if io_code::is_own_fault(&source) => {
+            TrustError::Read { source, .. } if is_own_fault(&source) => {
                 HostError::io(endpoint, Phase::Tls, source)
             }
             error => unusable(error.to_string()),

@@ -8,9 +8,8 @@ use harp_proto::{Failure, error_type};
 use serde_json::json;
 
 use crate::Endpoint;
-use crate::io_code;
 use crate::line_reader::LineError;
-use crate::tls;
+use crate::{IoCode, is_own_fault, tls};
 
 /// How much of a line that is no message goes into the error's data, in characters.
 const EXCERPT: usize = 200;
@@ -73,9 +72,8 @@ struct Inner {
 pub enum HostErrorKind {
     /// The host could not be reached, or the connection ended before the call did.
     Network {
-        /// A lower-case errno name, `closed`, `tls`, or of the name service `nxdomain`,
-        /// `nodata`, `eai_again` or `eai_fail`.
-        code: &'static str,
+        /// Which fault.
+        code: IoCode,
     },
     /// The host sent a complete line that is no message of the protocol at that point,
     /// or one that is too long.
@@ -85,8 +83,8 @@ pub enum HostErrorKind {
     },
     /// Our own system is out of descriptors or memory.
     Os {
-        /// A lower-case errno name.
-        code: &'static str,
+        /// Which fault.
+        code: IoCode,
     },
     /// The host answered the request with this error in place of the acknowledgement.
     Remote(Failure),
@@ -111,6 +109,17 @@ impl HostError {
         &self.0.address
     }
 
+    /// True if the connection is still open: a time limit of ours was reached, or the host
+    /// sent what cannot be read on. So the host may be at work, and has to be told.
+    #[must_use]
+    pub fn leaves_host_busy(&self) -> bool {
+        match self.kind() {
+            HostErrorKind::Network { code } => *code == IoCode::TimedOut,
+            HostErrorKind::Protocol { .. } | HostErrorKind::Os { .. } => true,
+            HostErrorKind::Remote(_) => false,
+        }
+    }
+
     /// The error in the form of the client's wire: `network_error`, `protocol_error`,
     /// `os_error`, or the host's own error as it came (client protocol, section 7).
     #[must_use]
@@ -121,11 +130,11 @@ impl HostError {
             HostErrorKind::Remote(failure) => return failure.clone(),
             HostErrorKind::Network { code } => (
                 error_type::NETWORK_ERROR,
-                json!({ "code": code, "phase": phase, "address": address }),
+                json!({ "code": code.as_str(), "phase": phase, "address": address }),
             ),
             HostErrorKind::Os { code } => (
                 error_type::OS_ERROR,
-                json!({ "code": code, "phase": phase, "address": address }),
+                json!({ "code": code.as_str(), "phase": phase, "address": address }),
             ),
             HostErrorKind::Protocol { line: Some(line) } => (
                 error_type::PROTOCOL_ERROR,
@@ -157,7 +166,7 @@ impl HostError {
     pub(crate) fn network(
         endpoint: &Endpoint,
         phase: Phase,
-        code: &'static str,
+        code: IoCode,
         detail: impl Into<String>,
     ) -> HostError {
         HostError::new(endpoint, phase, HostErrorKind::Network { code }, detail)
@@ -174,7 +183,7 @@ impl HostError {
             Phase::Acknowledge => "the host did not acknowledge the request in time",
             Phase::Stream => "the host was silent for too long",
         };
-        HostError::network(endpoint, phase, io_code::ETIMEDOUT, detail)
+        HostError::network(endpoint, phase, IoCode::TimedOut, detail)
     }
 
     pub(crate) fn closed(endpoint: &Endpoint, phase: Phase) -> HostError {
@@ -186,7 +195,7 @@ impl HostError {
             }
             _ => "the host closed the connection without an answer; its log may say why",
         };
-        HostError::network(endpoint, phase, io_code::CLOSED, detail)
+        HostError::network(endpoint, phase, IoCode::Closed, detail)
     }
 
     /// A fault that the system or the TLS library reported.
@@ -198,16 +207,16 @@ impl HostError {
             HostError::network(
                 endpoint,
                 phase,
-                io_code::TLS,
+                IoCode::Tls,
                 tls::explain(tls, tls::Peer::Host),
             )
-        } else if io_code::is_own_fault(&error) {
-            let code = io_code::of(&error);
+        } else if is_own_fault(&error) {
+            let code = IoCode::of(&error);
             let detail = format!("this system cannot: {error}; raise its limits");
             HostError::new(endpoint, phase, HostErrorKind::Os { code }, detail)
         } else {
-            match io_code::of(&error) {
-                io_code::CLOSED => HostError::closed(endpoint, phase),
+            match IoCode::of(&error) {
+                IoCode::Closed => HostError::closed(endpoint, phase),
                 code => HostError::network(endpoint, phase, code, advice(code, &error)),
             }
         };
@@ -264,19 +273,19 @@ impl HostError {
 }
 
 /// The system's message, and what to do where that is known.
-fn advice(code: &str, error: &io::Error) -> String {
+fn advice(code: IoCode, error: &io::Error) -> String {
     match code {
-        io_code::NXDOMAIN | io_code::NODATA => {
+        IoCode::NoSuchName | IoCode::NoAddress => {
             format!("{error}; is the address in the hosts registry right?")
         }
-        io_code::EAI_AGAIN | io_code::EAI_FAIL => {
+        IoCode::NameServiceBusy | IoCode::NameServiceFails => {
             format!("{error}; does this machine reach its name service?")
         }
-        "econnrefused" => {
+        IoCode::System("econnrefused") => {
             format!("{error}; does harpd run there, and listen on this address and port?")
         }
-        "econnreset" => format!("{error}; the host broke the connection off"),
-        "ehostunreach" | "enetunreach" => {
+        IoCode::System("econnreset") => format!("{error}; the host broke the connection off"),
+        IoCode::System("ehostunreach" | "enetunreach") => {
             format!("{error}; is the address right, and the way there up?")
         }
         _ => error.to_string(),

@@ -1,53 +1,88 @@
 //! The `code` of a wire error for a fault that the system reports (client protocol,
 //! section 7).
 
+use std::fmt;
 use std::io;
 
 use crate::socket::Unresolved;
 
-/// A connection ended that should not have.
-pub const CLOSED: &str = "closed";
-/// A name that does not exist.
-pub const NXDOMAIN: &str = "nxdomain";
-/// A name that exists and has no address.
-pub const NODATA: &str = "nodata";
-/// The name service did not answer, or asks to come again.
-pub const EAI_AGAIN: &str = "eai_again";
-/// The name service cannot answer.
-pub const EAI_FAIL: &str = "eai_fail";
-/// A time limit was reached.
-pub const ETIMEDOUT: &str = "etimedout";
-/// Anything wrong with TLS.
-pub const TLS: &str = "tls";
+/// A fault of the network, the name service, TLS or our own system. [`Display`](fmt::Display)
+/// and [`IoCode::as_str`] give its name on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IoCode {
+    /// A connection ended that should not have.
+    Closed,
+    /// A name that does not exist.
+    NoSuchName,
+    /// A name that exists and has no address.
+    NoAddress,
+    /// The name service did not answer, or asks to come again.
+    NameServiceBusy,
+    /// The name service cannot answer.
+    NameServiceFails,
+    /// A time limit was reached.
+    TimedOut,
+    /// Anything wrong with TLS.
+    Tls,
+    /// Another error of the system, by the lower-case name of its number.
+    System(&'static str),
+}
 
-/// The code of an error, a lower-case errno name where it has one.
-pub fn of(error: &io::Error) -> &'static str {
-    if let Some(code) = error.raw_os_error().and_then(of_errno) {
-        return code;
-    }
-    if let Some(unresolved) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        let Unresolved { code, .. } = unresolved;
-        return code;
-    }
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero | io::ErrorKind::BrokenPipe => {
-            CLOSED
+impl IoCode {
+    /// What an error of the system amounts to.
+    #[must_use]
+    pub fn of(error: &io::Error) -> IoCode {
+        if let Some(code) = error.raw_os_error().and_then(of_errno) {
+            return code;
         }
-        io::ErrorKind::ConnectionReset => "econnreset",
-        io::ErrorKind::ConnectionRefused => "econnrefused",
-        io::ErrorKind::TimedOut => ETIMEDOUT,
-        io::ErrorKind::OutOfMemory => "enomem",
-        _ => "eio",
+        if let Some(unresolved) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            let Unresolved { code, .. } = unresolved;
+            return *code;
+        }
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero | io::ErrorKind::BrokenPipe => {
+                IoCode::Closed
+            }
+            io::ErrorKind::TimedOut => IoCode::TimedOut,
+            io::ErrorKind::ConnectionReset => IoCode::System("econnreset"),
+            io::ErrorKind::ConnectionRefused => IoCode::System("econnrefused"),
+            io::ErrorKind::OutOfMemory => IoCode::System("enomem"),
+            _ => IoCode::System("eio"),
+        }
+    }
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            IoCode::Closed => "closed",
+            IoCode::NoSuchName => "nxdomain",
+            IoCode::NoAddress => "nodata",
+            IoCode::NameServiceBusy => "eai_again",
+            IoCode::NameServiceFails => "eai_fail",
+            IoCode::TimedOut => "etimedout",
+            IoCode::Tls => "tls",
+            IoCode::System(name) => name,
+        }
+    }
+
+    /// False for what stays as it is until somebody mends it: a name that does not exist,
+    /// a certificate that is not accepted.
+    #[must_use]
+    pub fn may_pass(self) -> bool {
+        !matches!(self, IoCode::NoSuchName | IoCode::NoAddress | IoCode::Tls)
     }
 }
 
-/// False for what stays as it is until somebody mends it: a name that does not exist, a
-/// certificate that is not accepted.
-pub fn may_pass(code: &str) -> bool {
-    !matches!(code, NXDOMAIN | NODATA | TLS)
+impl fmt::Display for IoCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// True if it is our own system that cannot, not the peer or the way to it.
+#[must_use]
 pub fn is_own_fault(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -55,8 +90,11 @@ pub fn is_own_fault(error: &io::Error) -> bool {
     ) || error.kind() == io::ErrorKind::OutOfMemory
 }
 
-fn of_errno(errno: i32) -> Option<&'static str> {
-    Some(match errno {
+fn of_errno(errno: i32) -> Option<IoCode> {
+    Some(IoCode::System(match errno {
+        // The peer has closed; that the news came while writing matters to nobody.
+        libc::EPIPE => return Some(IoCode::Closed),
+        libc::ETIMEDOUT => return Some(IoCode::TimedOut),
         libc::EACCES => "eacces",
         libc::EADDRNOTAVAIL => "eaddrnotavail",
         libc::EAFNOSUPPORT => "eafnosupport",
@@ -76,11 +114,8 @@ fn of_errno(errno: i32) -> Option<&'static str> {
         libc::ENOENT => "enoent",
         libc::ENOTCONN => "enotconn",
         libc::EPERM => "eperm",
-        // The peer has closed; that the news came while writing matters to nobody.
-        libc::EPIPE => CLOSED,
-        libc::ETIMEDOUT => ETIMEDOUT,
         _ => return None,
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -99,9 +134,10 @@ mod tests {
             (libc::EISDIR, "eio", false),
         ] {
             let error = io::Error::from_raw_os_error(errno);
-            assert_eq!(of(&error), code);
+            assert_eq!(IoCode::of(&error).as_str(), code);
             assert_eq!(is_own_fault(&error), own, "{code}");
         }
-        assert_eq!(of(&io::ErrorKind::UnexpectedEof.into()), "closed");
+        let cut_off = io::ErrorKind::UnexpectedEof.into();
+        assert_eq!(IoCode::of(&cut_off), IoCode::Closed);
     }
 }

@@ -7,7 +7,7 @@
 //! example.
 //!
 //! What a client's connection to a dispatcher is made of as well is public here, for
-//! `harp-client`: [`socket`], [`line_reader`], [`read_ahead`], [`io_code`] and [`tls`].
+//! `harp-client`: [`socket`], [`line_reader`], [`read_ahead`] and [`tls`].
 //!
 //! [`Request`]: harp_proto::host::Request
 
@@ -16,7 +16,7 @@ mod connection;
 mod endpoint;
 mod error;
 mod fingerprint;
-pub mod io_code;
+mod io_code;
 pub mod line_reader;
 pub mod read_ahead;
 pub mod socket;
@@ -26,6 +26,7 @@ pub use call::{Cancel, Event, HostCall, Wanted};
 pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{HostError, HostErrorKind, Phase};
+pub use io_code::{IoCode, is_own_fault};
 
 /// What a host may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

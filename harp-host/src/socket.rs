@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::io_code;
+use crate::IoCode;
 
 /// Silence on a connection before the peer is asked whether it is still there (host
 /// protocol, end).
@@ -56,7 +56,7 @@ pub async fn resolve(name: &str, port: u16, deadline: Instant) -> io::Result<Vec
 #[error("{message}")]
 pub struct Unresolved {
     /// The wire's `code`.
-    pub code: &'static str,
+    pub code: IoCode,
     message: String,
 }
 
@@ -76,7 +76,7 @@ fn lookup(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     match addresses.is_empty() {
         false => Ok(addresses),
         true => Err(io::Error::other(Unresolved {
-            code: io_code::NODATA,
+            code: IoCode::NoAddress,
             message: "the name has no address".to_owned(),
         })),
     }
@@ -84,14 +84,14 @@ fn lookup(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 fn unresolved(error: LookupError) -> io::Error {
     let code = match error.kind() {
-        LookupErrorKind::NoName => io_code::NXDOMAIN,
-        LookupErrorKind::NoData => io_code::NODATA,
-        LookupErrorKind::Again => io_code::EAI_AGAIN,
+        LookupErrorKind::NoName => IoCode::NoSuchName,
+        LookupErrorKind::NoData => IoCode::NoAddress,
+        LookupErrorKind::Again => IoCode::NameServiceBusy,
         LookupErrorKind::Memory => return io::ErrorKind::OutOfMemory.into(),
         // The system's own error; or a name with a NUL, which no name service is asked for.
         LookupErrorKind::System => return error.into(),
-        LookupErrorKind::IO => io_code::NXDOMAIN,
-        _ => io_code::EAI_FAIL,
+        LookupErrorKind::IO => IoCode::NoSuchName,
+        _ => IoCode::NameServiceFails,
     };
     let message = error.to_string();
     io::Error::other(Unresolved { code, message })
@@ -195,10 +195,10 @@ mod tests {
             (libc::EAI_MEMORY, "enomem"),
         ] {
             let error = unresolved(LookupError::new(error));
-            assert_eq!(io_code::of(&error), code, "{error}");
+            assert_eq!(IoCode::of(&error).as_str(), code, "{error}");
         }
         let error = lookup("no\0name", 1).unwrap_err();
-        assert_eq!(io_code::of(&error), "nxdomain");
+        assert_eq!(IoCode::of(&error).as_str(), "nxdomain");
     }
 
     #[tokio::test]

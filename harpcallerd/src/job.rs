@@ -538,16 +538,12 @@ enum Ending {
 
 impl Ending {
     fn of_fault(error: HostError) -> Ending {
-        let is_over = match error.kind() {
-            HostErrorKind::Remote(_) => true,
-            // Our own deadline leaves a connection behind that is open.
-            HostErrorKind::Network { code } => *code != "etimedout",
-            _ => false,
-        };
+        let is_busy = error.leaves_host_busy();
         let outcome = host_fault(error);
-        match is_over {
-            true => Ending::ByHost(outcome),
-            false => Ending::ByUs(outcome),
+        if is_busy {
+            Ending::ByUs(outcome)
+        } else {
+            Ending::ByHost(outcome)
         }
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use harp_proto::client::{Call, CallReply, Hello, HelloReply, Reply, Request};
+use harp_proto::client::{Call, CallReply, Hello, HelloReply, Reply, Request, feature};
 use harp_proto::{Fault, LINE_ALLOWANCE};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -31,17 +31,6 @@ use crate::dispatcher::Dispatcher;
 use crate::identity::tokens::TokensFile;
 use crate::limits::ClientLimits;
 use stream::{Lines, PacketStream};
-
-/// The extensions that are always in force (client protocol, section 8).
-const FEATURES: [&str; 7] = [
-    "keep_alive",
-    "timestamps",
-    "limit",
-    "key",
-    "unless_since",
-    "start_by",
-    "confirm",
-];
 
 /// How long the answer to a wrong token takes, beside all else: who guesses is not fast.
 const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
@@ -382,8 +371,13 @@ impl<S: Socket> Session<S> {
             "hello"
         );
         // In force only where there are tokens to be known.
-        let token = self.desk.tokens.borrow().is_some().then_some("token");
-        let features = FEATURES.into_iter().chain(token);
+        let token = self
+            .desk
+            .tokens
+            .borrow()
+            .is_some()
+            .then_some(feature::TOKEN);
+        let features = feature::ALWAYS.into_iter().chain(token);
         Ok(HelloReply {
             server: concat!("harpcallerd/", env!("CARGO_PKG_VERSION")).to_owned(),
             features: features.map(str::to_owned).collect(),

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use harp_host::line_reader::{LineError, LineReader};
-use harp_host::{io_code, socket, tls};
+use harp_host::{IoCode, socket, tls};
 use harp_proto::client::reply::{self, HelloReply};
 use harp_proto::client::{Hello, ReplyError, Request};
 use harp_proto::{Json, Outcome};
@@ -218,7 +218,7 @@ impl Connection {
             )),
             LineError::Closed => Error::broken(
                 &self.address,
-                broken(io_code::CLOSED),
+                broken(IoCode::Closed),
                 match taciturn && phase != Phase::Hello {
                     false if self.lines.has_partial_line() => {
                         "the dispatcher closed the connection in the middle of a line; \
@@ -243,7 +243,7 @@ impl Connection {
     pub(crate) fn timed_out(&self, phase: Phase) -> Error {
         let broken = Broken {
             phase,
-            code: io_code::ETIMEDOUT,
+            code: IoCode::TimedOut,
             taciturn: self.is_taciturn(),
         };
         Error::broken(&self.address, broken, "no answer in time")
@@ -258,10 +258,10 @@ fn is_end(error: &io::Error) -> bool {
     )
 }
 
-fn code(error: &io::Error) -> &'static str {
+fn code(error: &io::Error) -> IoCode {
     match tls_error(error) {
-        Some(_) => io_code::TLS,
-        None => io_code::of(error),
+        Some(_) => IoCode::Tls,
+        None => IoCode::of(error),
     }
 }
 
@@ -270,7 +270,7 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 }
 
 /// The system's or the TLS library's message, and what to do where that is known.
-fn advice(address: &Address, code: &str, phase: Phase, error: &io::Error) -> String {
+fn advice(address: &Address, code: IoCode, phase: Phase, error: &io::Error) -> String {
     if let Some(error) = tls_error(error) {
         return tls::explain(error, tls::Peer::Dispatcher);
     }
@@ -278,28 +278,26 @@ fn advice(address: &Address, code: &str, phase: Phase, error: &io::Error) -> Str
         return advice_on_path(code, error);
     }
     match (code, phase) {
-        (io_code::NXDOMAIN | io_code::NODATA, _) => {
+        (IoCode::NoSuchName | IoCode::NoAddress, _) => {
             format!("{error}; is the dispatcher's name right?")
         }
-        (io_code::EAI_AGAIN | io_code::EAI_FAIL, _) => {
+        (IoCode::NameServiceBusy | IoCode::NameServiceFails, _) => {
             format!("{error}; does this machine reach its name service?")
         }
-        (io_code::ETIMEDOUT, Phase::Tls) => {
+        (IoCode::TimedOut, Phase::Tls) => {
             "no TLS handshake in time; is it a TLS listener of harpcallerd?".to_owned()
         }
-        (io_code::ETIMEDOUT, Phase::Resolve) => {
-            "the name service did not answer in time".to_owned()
-        }
-        (io_code::ETIMEDOUT, Phase::Connect) => {
+        (IoCode::TimedOut, Phase::Resolve) => "the name service did not answer in time".to_owned(),
+        (IoCode::TimedOut, Phase::Connect) => {
             "no answer in time; is the machine up, and does a firewall let this port through?"
                 .to_owned()
         }
-        (io_code::CLOSED, Phase::Tls) => {
+        (IoCode::Closed, Phase::Tls) => {
             "the connection was closed during the TLS handshake; is it a TLS listener of \
              harpcallerd?"
                 .to_owned()
         }
-        ("econnrefused", _) => {
+        (IoCode::System("econnrefused"), _) => {
             format!("{error}; does harpcallerd run there, and listen on this port?")
         }
         _ => error.to_string(),
@@ -307,15 +305,17 @@ fn advice(address: &Address, code: &str, phase: Phase, error: &io::Error) -> Str
 }
 
 /// The same for a Unix socket that cannot be connected to.
-fn advice_on_path(code: &str, error: &io::Error) -> String {
+fn advice_on_path(code: IoCode, error: &io::Error) -> String {
     let advice = match code {
-        "enoent" => "does harpcallerd run, and is this the `path` of a [[listener]]?",
-        "econnrefused" => "does harpcallerd run? Nobody listens on this socket",
-        "eacces" => {
+        IoCode::System("enoent") => {
+            "does harpcallerd run, and is this the `path` of a [[listener]]?"
+        }
+        IoCode::System("econnrefused") => "does harpcallerd run? Nobody listens on this socket",
+        IoCode::System("eacces") => {
             "may this user enter the directory and write to the socket (`mode` of the \
              [[listener]])?"
         }
-        io_code::ETIMEDOUT => return "its queue stayed full; is harpcallerd stuck?".to_owned(),
+        IoCode::TimedOut => return "its queue stayed full; is harpcallerd stuck?".to_owned(),
         _ => return error.to_string(),
     };
     format!("{error}; {advice}")

@@ -1,24 +1,8 @@
-//! The extensions that `hello` tells of (client protocol, section 8), by their names on
-//! the wire, and which of them a request cannot do without.
+//! The extensions that `hello` tells of, and which of them a request cannot do without.
 
 use harp_proto::client::Request;
-
-/// The connection takes further requests.
-pub(crate) const KEEP_ALIVE: &str = "keep_alive";
-/// `read_stream` takes `limit`.
-pub(crate) const LIMIT: &str = "limit";
-/// Packets can come with their time.
-pub(crate) const TIMESTAMPS: &str = "timestamps";
-/// A call takes `key`.
-pub(crate) const KEY: &str = "key";
-/// With `key`, a call takes `unless_since`.
-pub(crate) const UNLESS_SINCE: &str = "unless_since";
-/// A call takes `start_by`.
-pub(crate) const START_BY: &str = "start_by";
-/// `hello` takes a `token`.
-pub(crate) const TOKEN: &str = "token";
-/// A cancel takes `confirm`.
-pub(crate) const CONFIRM: &str = "confirm";
+use harp_proto::client::feature::{CONFIRM, KEY, START_BY, UNLESS_SINCE};
+pub(crate) use harp_proto::client::feature::{KEEP_ALIVE, LIMIT, TIMESTAMPS, TOKEN};
 
 /// The extensions without which the request would mean something else, or nothing.
 pub(super) fn needed(request: &Request) -> impl Iterator<Item = &'static str> {

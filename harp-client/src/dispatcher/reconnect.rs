@@ -117,7 +117,7 @@ mod tests {
     fn broken(phase: Phase, taciturn: bool) -> Error {
         let broken = Broken {
             phase,
-            code: "closed",
+            code: harp_host::IoCode::Closed,
             taciturn,
         };
         Error::broken(&"dispatcher", broken, "gone")

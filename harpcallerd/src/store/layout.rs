@@ -28,6 +28,7 @@ use bytes::Bytes;
 use harp_proto::JobId;
 
 use super::varint;
+use crate::segment::SEGMENT_SIZE;
 
 /// Version of the layout that this release writes.
 pub const VERSION: u32 = 1;
@@ -48,6 +49,12 @@ pub const CONTENT_TABLES: [u8; 6] = *b"ceCEpP";
 /// entries in a page and moves pages of 128 KiB and up to files that it never syncs, so
 /// entries have to stay well under 8 KiB.
 pub const PIECE: usize = 4000;
+
+// A segment of packets is one entry, never a piece and a rest: what a power cut leaves is
+// then whole segments.
+const _: () = assert!(SEGMENT_SIZE <= PIECE);
+// A page of sixteen entries with their keys stays below the files that are never synced.
+const _: () = assert!(16 * (PIECE + varint::MAX_LEN + Key::MAX) < 128 * 1024);
 
 /// A table, by the first byte of its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod clock_jump;
 mod configuration;
 mod confirm;
 mod crash;
+mod crate_facts;
 mod damaged_records;
 mod dependencies;
 mod errors;

@@ -1,0 +1,31 @@
+//! The extensions that a dispatcher names in its answer to `hello`, by their names on the
+//! wire (client protocol, section 8).
+
+/// The connection takes further requests.
+pub const KEEP_ALIVE: &str = "keep_alive";
+/// Packets can come with their time.
+pub const TIMESTAMPS: &str = "timestamps";
+/// `read_stream` takes `limit`.
+pub const LIMIT: &str = "limit";
+/// A call takes `key`.
+pub const KEY: &str = "key";
+/// With `key`, a call takes `unless_since`.
+pub const UNLESS_SINCE: &str = "unless_since";
+/// A call takes `start_by`.
+pub const START_BY: &str = "start_by";
+/// A cancel takes `confirm`.
+pub const CONFIRM: &str = "confirm";
+/// `hello` takes a `token`: in force only where tokens are known.
+pub const TOKEN: &str = "token";
+
+/// The extensions that this release's dispatcher has in force whatever its configuration
+/// says, in the order in which it names them.
+pub const ALWAYS: [&str; 7] = [
+    KEEP_ALIVE,
+    TIMESTAMPS,
+    LIMIT,
+    KEY,
+    UNLESS_SINCE,
+    START_BY,
+    CONFIRM,
+];
