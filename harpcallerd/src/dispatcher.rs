@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use harp_host::Cancel;
 use harp_proto::client::Call;
+use harp_jobs::lineup::due::Due;
 use harp_proto::{Fault, JobId, Outcome};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -24,7 +25,6 @@ use tracing::{Instrument, info, info_span, warn};
 use crate::audit::Audit;
 use crate::client::Identity;
 use crate::clock;
-use crate::deadlines::Deadlines;
 use crate::hosts::Hosts;
 use crate::job::{self, Rules, Start};
 use crate::jobs::{Jobs, LiveJob};
@@ -56,7 +56,7 @@ pub struct Dispatcher {
 struct Lineup {
     queues: Queues,
     /// Of jobs that wait.
-    deadlines: Deadlines,
+    deadlines: Due<Instant>,
     next_sequence: u64,
     /// No new calls are taken.
     closed: bool,
@@ -98,7 +98,7 @@ impl Dispatcher {
             jobs: Jobs::default(),
             lineup: Mutex::new(Lineup {
                 queues: Queues::default(),
-                deadlines: Deadlines::default(),
+                deadlines: Due::default(),
                 next_sequence,
                 closed: false,
             }),

@@ -10,7 +10,6 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod daemon;
-pub mod deadlines;
 pub mod dispatcher;
 pub mod hosts;
 pub mod identity;
@@ -19,12 +18,13 @@ pub mod jobs;
 pub mod limits;
 pub mod listener;
 pub mod packet_lines;
-pub mod queue;
-pub mod record;
 pub mod recovery;
 pub mod reload;
 pub mod retention;
-pub mod segment;
 pub mod session;
 pub mod store;
 pub mod transfer;
+
+// The forms of what is kept, and the queues, are the core's.
+pub use harp_jobs::lineup::queue;
+pub use harp_jobs::{record, segment};

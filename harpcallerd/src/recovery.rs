@@ -28,9 +28,10 @@ pub(crate) enum Decision {
 }
 
 pub(crate) fn decide(job: &LiveRecord, resume_queued: bool) -> Decision {
-    match job.started {
-        None if resume_queued => Decision::Resume,
-        _ => Decision::End,
+    if job.waits_again(resume_queued) {
+        Decision::Resume
+    } else {
+        Decision::End
     }
 }
 

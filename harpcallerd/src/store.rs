@@ -33,7 +33,6 @@ mod sled;
 #[cfg(test)]
 mod tests;
 mod unsynced;
-pub mod varint;
 mod writer;
 
 use std::path::Path;
@@ -53,6 +52,7 @@ pub use self::error::{OpenError, StoreError};
 use self::keys::Claim;
 use self::layout::Table;
 pub use self::prune::{Keep, Pruned};
+pub use harp_jobs::varint;
 use self::read::Long;
 pub use self::round::Place;
 use self::round::{Change, Done};

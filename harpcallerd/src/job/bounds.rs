@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use harp_jobs::failures;
 use harp_proto::Outcome;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{ExecutionLimits, failures};
+use super::ExecutionLimits;
 use crate::jobs::LiveJob;
 use crate::record::CallRecord;
 

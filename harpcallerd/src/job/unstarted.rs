@@ -1,11 +1,11 @@
 //! The wait of a job that has its place while the store cannot be written: it has not
 //! started, and will not before its start can be recorded.
 
+use harp_jobs::failures;
 use harp_proto::Outcome;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::failures;
 use crate::jobs::{LiveJob, StartBy};
 use crate::store::StoreError;
 

@@ -5,7 +5,7 @@
 //! given back, which is some time after its end: as long as the host may still be busy
 //! with it.
 //!
-//! Invariants, held by the property test in `queue/model.rs`:
+//! Invariants, held by the property test in `lineup/queue/model.rs`:
 //!
 //! - no job starts where its queue's concurrency is reached, that of the queue's first call;
 //! - jobs start in the order of their sequence numbers, each once;
@@ -17,7 +17,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use harp_proto::{JobId, QueueName};
+use harp_values::{JobId, QueueName};
 
 /// All queues that have a job.
 #[derive(Debug, Default)]
@@ -82,6 +82,24 @@ impl Queues {
             concurrency: queue.concurrency,
             runs,
         }
+    }
+
+    /// Enters a job again at its old place in the order, for another attempt or after a start
+    /// of the dispatcher. Returns the jobs that start now.
+    #[must_use = "the returned jobs hold places and have to be started"]
+    pub fn rejoin(
+        &mut self,
+        name: &QueueName,
+        concurrency: u64,
+        id: JobId,
+        sequence: u64,
+    ) -> Vec<JobId> {
+        let queue = self
+            .queues
+            .entry(name.clone())
+            .or_insert_with(|| Queue::new(concurrency));
+        queue.waiting.insert(sequence, Waiting { id, ready: true });
+        self.advance(name)
     }
 
     /// How many jobs wait in a queue.
@@ -202,6 +220,12 @@ impl Queues {
             running,
             waiting: ready.map(|waiting| waiting.id).collect(),
         }
+    }
+
+    /// Whether no job starts any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// From now on no job starts; those that wait stay.

@@ -8,7 +8,7 @@
 //! release did not write gets its default, one that a newer release added is ignored;
 //! so a field is added with `#[serde(default)]`, and none ever changes its meaning.
 
-use harp_proto::{JobId, Json, Outcome, QueueName};
+use harp_values::{JobId, Json, Outcome, QueueName};
 use serde::{Deserialize, Serialize};
 
 /// A call as it was submitted. It never changes.
@@ -76,6 +76,13 @@ impl LiveRecord {
         start_by: None,
         submitted: 0,
     };
+
+    /// Whether a start of the dispatcher lets the job wait again: one that had not started
+    /// does, if such jobs are wanted.
+    #[must_use]
+    pub fn waits_again(&self, resume_queued: bool) -> bool {
+        self.started.is_none() && resume_queued
+    }
 }
 
 /// How a job ended.
@@ -124,24 +131,29 @@ pub enum Stage {
     },
 }
 
-/// A queue's name is JSON already, and is stored as what it is.
-pub(crate) mod queue_name {
-    use harp_proto::{Json, QueueName};
+/// A queue's name as JSON, which it is already: for `#[serde(with = ...)]`.
+pub mod queue_name {
+    use harp_values::{Json, QueueName};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(crate) fn serialize<S: Serializer>(
-        name: &QueueName,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    /// Writes the name as the JSON object that it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(name: &QueueName, serializer: S) -> Result<S::Ok, S::Error> {
         name.as_str()
             .parse::<Json>()
             .map_err(serde::ser::Error::custom)?
             .serialize(serializer)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<QueueName, D::Error> {
+    /// Reads a name, and brings it into its canonical form.
+    ///
+    /// # Errors
+    ///
+    /// If it is not the name of a queue.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<QueueName, D::Error> {
         QueueName::from_json(&Json::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }

@@ -13,7 +13,7 @@
 
 use bytes::{BufMut, Bytes};
 
-use crate::store::varint;
+use crate::varint;
 
 /// How long a segment for the store should become, in bytes: a little less than one
 /// value of the store holds. A longer one is stored too, in several values.

@@ -3,12 +3,11 @@
 
 use std::collections::HashSet;
 
-use harp_proto::{JobId, QueueName};
+use harp_values::{JobId, QueueName};
 use proptest::prelude::*;
 
 use super::{Members, Queues};
 use crate::record::{LiveRecord, QueueRecord};
-use crate::recovery::{Decision, decide};
 
 const NAMES: [&str; 2] = ["{}", r#"{"other":1}"#];
 
@@ -197,14 +196,14 @@ impl Both {
                 started: runs.then_some(1),
                 ..LiveRecord::UNKNOWN
             };
-            self.jobs[job].state = match decide(&record, resume_queued) {
-                _ if !is_recorded => State::Gone,
-                Decision::End if runs => State::Kept,
-                Decision::End => State::Gone,
-                Decision::Resume => {
-                    resumed.push(job);
-                    State::Gone
-                }
+            let waits_again = is_recorded && record.waits_again(resume_queued);
+            if waits_again {
+                resumed.push(job);
+            }
+            self.jobs[job].state = if is_recorded && runs {
+                State::Kept
+            } else {
+                State::Gone
             };
         }
         for job in 0..self.jobs.len() {

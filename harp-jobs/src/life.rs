@@ -1,0 +1,469 @@
+//! A job's life from its turn to the moment when nothing of it is left at its host: where
+//! it stands, and what is to be done when something happens. Pure: no clock, no lock, no
+//! I/O.
+//!
+//! [`Life::on`] takes an event and returns orders; whoever runs the job carries them out
+//! and decides nothing. Its table is in ARCHITECTURE.md and, as data, in `life/table.rs`,
+//! and `life/walk.rs` holds this code to it for every pair that can come.
+
+mod event;
+mod limits;
+mod order;
+mod retry;
+mod standing;
+#[cfg(test)]
+mod table;
+#[cfg(test)]
+mod walk;
+
+use std::time::Duration;
+
+use harp_values::Outcome;
+
+pub use self::event::Event;
+pub use self::order::{Order, Orders};
+pub use self::retry::Retry;
+pub use self::standing::{Limit, Link, Reach, Record, Run, Standing, Wish};
+use crate::failures;
+use crate::ledger::{Closed, Start, Then, Token};
+use crate::transport::Proof;
+use crate::world::Moment;
+
+/// What a life goes by. It is what held when the job had its turn; a reload changes it for
+/// those after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// For everything up to the commit, and the age at which a link is opened anew.
+    pub connect: Duration,
+    /// Longest silence of the host.
+    pub silence: Duration,
+    /// Longest execution.
+    pub longest: Duration,
+    /// How long the job has run already when it is attached to.
+    pub already: Duration,
+    /// When another attempt follows; `None` if this is the last one.
+    pub retry: Option<Retry>,
+}
+
+/// One job's life.
+#[derive(Debug, Clone)]
+pub struct Life {
+    standing: Standing,
+    terms: Terms,
+    /// Whether the host goes on with the call while nobody is connected.
+    keeps: bool,
+    /// The dispatcher stops: a request that has not gone out, to a host that keeps calls,
+    /// goes out no more.
+    leaving: bool,
+}
+
+impl Life {
+    /// The life of a job that has its turn, and what is to be done first.
+    #[must_use]
+    pub fn new(start: &Start, terms: Terms, now: Moment) -> (Life, Orders) {
+        let mut keeps = false;
+        let (standing, orders) = match start {
+            Start::ToRecord => (
+                Standing::Starting {
+                    link: Link::Opening,
+                    record: Record::Asked { before: false },
+                },
+                [Order::Begin, Order::Start(None)].into(),
+            ),
+            Start::Recorded { .. } => (
+                Standing::Starting {
+                    link: Link::Opening,
+                    record: Record::Made(Run::new(&terms, Duration::ZERO, now)),
+                },
+                [Order::Begin].into(),
+            ),
+            Start::Attach { .. } => {
+                keeps = true;
+                let run = Run::new(&terms, terms.already, now);
+                let standing = Standing::Running {
+                    run,
+                    heard: now,
+                    read: true,
+                    reach: Reach::Attaching,
+                };
+                (standing, [Order::Listen].into())
+            }
+            Start::Settle { .. } => {
+                keeps = true;
+                let standing = Standing::Settling {
+                    debt: true,
+                    host: None,
+                };
+                (standing, [Order::Prove].into())
+            }
+        };
+        let life = Life {
+            standing,
+            terms,
+            keeps,
+            leaving: false,
+        };
+        (life, orders)
+    }
+
+    /// Where the job stands.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Whether the life is over.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.standing == Standing::Done
+    }
+
+    /// Something has happened: where the job stands changes, and what is returned has to be
+    /// done, in this order. In [`Standing::Done`] nothing happens any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Unexpected`] for an event that cannot come where the job stands: a fault of this
+    /// program. Nothing has changed then.
+    pub fn on(&mut self, event: Event, now: Moment) -> Result<Orders, Unexpected> {
+        match self.standing {
+            Standing::Starting { .. } => self.on_starting(event, now),
+            Standing::Committing { .. } => self.on_committing(event, now),
+            Standing::Running { .. } => self.on_running(event, now),
+            Standing::Ending { .. } => self.on_ending(event),
+            Standing::Settling { .. } => self.on_settling(event),
+            Standing::Done => Ok(Orders::none()),
+        }
+    }
+
+    fn on_starting(&mut self, event: Event, now: Moment) -> Result<Orders, Unexpected> {
+        let Standing::Starting { link, record } = &mut self.standing else {
+            return Ok(Orders::none());
+        };
+        let (is_opening, record) = (*link == Link::Opening, *record);
+        let orders = match event {
+            Event::LinkReady { keeps } if is_opening => {
+                self.keeps = keeps;
+                match record {
+                    _ if keeps && self.leaving => self.done([Order::Drop]),
+                    Record::Asked { .. } => {
+                        *link = Link::Ready(now);
+                        Orders::none()
+                    }
+                    Record::Made(run) => self.commit(run),
+                }
+            }
+            Event::LinkFailed(failure) if is_opening => match record {
+                Record::Asked { .. } => {
+                    *link = Link::Failed(failure, now);
+                    Orders::none()
+                }
+                Record::Made(_) => self.end(Outcome::Error(failure), Some(Proof::Confirmed), now),
+            },
+            Event::Started if matches!(record, Record::Asked { .. }) => self.on_started(now),
+            Event::Taken(end) if record == (Record::Asked { before: false }) => self.done([
+                Order::Drop,
+                Order::ShowEnd(end),
+                Order::ShowHost(Proof::Confirmed),
+            ]),
+            Event::Cancel => self.drop_and_end(Outcome::Cancelled, Proof::Confirmed, now),
+            Event::Due => {
+                let outcome = self.outcome_of(self.limit_reached(now)?);
+                self.drop_and_end(outcome, Proof::Confirmed, now)
+            }
+            Event::Leave if self.keeps => self.done([Order::Drop]),
+            Event::Leave => {
+                self.leaving = true;
+                Orders::none()
+            }
+            Event::Interrupt => match record {
+                // It goes on waiting, for the next start.
+                Record::Asked { before: false } => self.done([Order::Drop]),
+                _ => self.drop_and_end(limits::interrupted(), Proof::Confirmed, now),
+            },
+            Event::Fenced | Event::Shut => self.done([Order::Drop]),
+            Event::Refused(failure) => {
+                self.drop_and_end(Outcome::Error(failure), Proof::Confirmed, now)
+            }
+            Event::Fault => {
+                let outcome = Outcome::Error(failures::internal());
+                self.drop_and_end(outcome, Proof::Confirmed, now)
+            }
+            event => return Err(self.unexpected(&event)),
+        };
+        Ok(orders)
+    }
+
+    fn on_started(&mut self, now: Moment) -> Orders {
+        let run = Run::new(&self.terms, Duration::ZERO, now);
+        let Standing::Starting { link, record } = &mut self.standing else {
+            return Orders::none();
+        };
+        match link {
+            Link::Opening => {
+                *record = Record::Made(run);
+                Orders::none()
+            }
+            // The host may have closed it meanwhile, or be there by now.
+            Link::Ready(since) | Link::Failed(_, since)
+                if now.since(*since) >= self.terms.connect =>
+            {
+                *link = Link::Opening;
+                *record = Record::Made(run);
+                [Order::Drop, Order::Begin].into()
+            }
+            Link::Ready(_) => self.commit(run),
+            Link::Failed(failure, _) => {
+                let outcome = Outcome::Error(failure.clone());
+                self.end(outcome, Some(Proof::Confirmed), now)
+            }
+        }
+    }
+
+    fn on_committing(&mut self, event: Event, now: Moment) -> Result<Orders, Unexpected> {
+        let Standing::Committing { run, wish: wished } = self.standing else {
+            return Ok(Orders::none());
+        };
+        let orders = match event {
+            Event::Committed => match wished {
+                None => {
+                    self.standing = Standing::Running {
+                        run,
+                        heard: run.begun,
+                        read: true,
+                        reach: Reach::Together,
+                    };
+                    [Order::Listen].into()
+                }
+                Some(Wish::Leave) => self.done([Order::Detach]),
+                Some(wish) => self.tell_and_end(self.wanted(wish), now),
+            },
+            Event::First(token) => match wished {
+                None => self.start_anew(token, now),
+                Some(Wish::Leave) => self.done([Order::Drop]),
+                Some(wish) => self.drop_and_end(self.wanted(wish), Proof::Confirmed, now),
+            },
+            Event::NotCommitted { failure, certain } => {
+                let proof = if certain {
+                    Proof::Confirmed
+                } else {
+                    Proof::Unconfirmed
+                };
+                match wished {
+                    None => self.drop_and_end(Outcome::Error(failure), proof, now),
+                    Some(Wish::Leave) => self.done([Order::Drop]),
+                    Some(wish) => self.drop_and_end(self.wanted(wish), proof, now),
+                }
+            }
+            Event::Cancel => self.wish(Wish::Cancel),
+            Event::Due => {
+                let limit = self.limit_reached(now)?;
+                self.wish(Wish::Limit(limit))
+            }
+            Event::Leave if self.keeps => self.wish(Wish::Leave),
+            Event::Leave => Orders::none(),
+            Event::Interrupt => self.wish(Wish::Interrupt),
+            // Nothing can be recorded any more, whatever else was wanted.
+            Event::Fenced | Event::Shut => {
+                let wish = Some(Wish::Leave);
+                self.standing = Standing::Committing { run, wish };
+                Orders::none()
+            }
+            Event::Fault => self.give_up(),
+            event => return Err(self.unexpected(&event)),
+        };
+        Ok(orders)
+    }
+
+    fn on_running(&mut self, event: Event, now: Moment) -> Result<Orders, Unexpected> {
+        let Standing::Running {
+            heard, read, reach, ..
+        } = &mut self.standing
+        else {
+            return Ok(Orders::none());
+        };
+        let orders = match event {
+            Event::Sign => {
+                *heard = now;
+                Orders::none()
+            }
+            Event::Back => {
+                (*heard, *reach) = (now, Reach::Together);
+                Orders::none()
+            }
+            Event::Apart => {
+                if *reach == Reach::Together {
+                    *reach = Reach::Apart;
+                }
+                Orders::none()
+            }
+            Event::Reading(reads) => {
+                (*heard, *read) = (now, reads);
+                Orders::none()
+            }
+            Event::Note(token) => [Order::Note(token)].into(),
+            Event::NeverRan(token) => self.start_anew(token, now),
+            Event::HostEnd { outcome, left } if left => self.tell_and_end(outcome, now),
+            Event::HostEnd { outcome, .. } => self.end(outcome, Some(Proof::Unconfirmed), now),
+            Event::Cut(failure) | Event::Refused(failure) => {
+                self.tell_and_end(Outcome::Error(failure), now)
+            }
+            Event::Cancel => self.tell_and_end(Outcome::Cancelled, now),
+            Event::Due => {
+                let outcome = self.outcome_of(self.limit_reached(now)?);
+                self.tell_and_end(outcome, now)
+            }
+            Event::Leave if self.keeps => self.done([Order::Detach]),
+            Event::Leave => Orders::none(),
+            Event::Interrupt => self.tell_and_end(limits::interrupted(), now),
+            Event::Fenced | Event::Shut => self.done([Order::Detach]),
+            Event::Fault => self.give_up(),
+            event => return Err(self.unexpected(&event)),
+        };
+        Ok(orders)
+    }
+
+    fn on_ending(&mut self, event: Event) -> Result<Orders, Unexpected> {
+        let Standing::Ending { then, host } = &self.standing else {
+            return Ok(Orders::none());
+        };
+        let orders = match event {
+            Event::Closed(closed) => self.on_closed(closed),
+            // One that waits for another attempt is withdrawn by whoever cancels it.
+            Event::Cancel | Event::Leave | Event::Interrupt => Orders::none(),
+            // Nobody may be told of an end that is not on record.
+            Event::Fenced | Event::Shut | Event::Refused(_) => self.done([Order::Detach]),
+            Event::Fault => {
+                let again = close(then, *host);
+                [Order::Drop, again].into()
+            }
+            event => return Err(self.unexpected(&event)),
+        };
+        Ok(orders)
+    }
+
+    fn on_closed(&mut self, closed: Closed) -> Orders {
+        let Standing::Ending { host, .. } = self.standing else {
+            return Orders::none();
+        };
+        let show = closed.end.map(Order::ShowEnd);
+        match host {
+            None => {
+                self.standing = Standing::Settling {
+                    debt: closed.debt,
+                    host: None,
+                };
+                show.into_iter().chain([Order::Prove]).collect()
+            }
+            Some(proof) => {
+                self.standing = Standing::Done;
+                let show = show.into_iter();
+                show.chain([Order::ShowHost(proof)]).collect()
+            }
+        }
+    }
+
+    fn on_settling(&mut self, event: Event) -> Result<Orders, Unexpected> {
+        let Standing::Settling { debt, host } = &mut self.standing else {
+            return Ok(Orders::none());
+        };
+        let orders = match event {
+            Event::Proved(proof) if host.is_none() => {
+                *host = Some(proof);
+                if *debt {
+                    [Order::ShowHost(proof), Order::Settle].into()
+                } else {
+                    self.done([Order::ShowHost(proof)])
+                }
+            }
+            Event::Settled if host.is_some() => self.done([]),
+            Event::Cancel | Event::Interrupt => Orders::none(),
+            Event::Leave if self.keeps => self.done([Order::Detach]),
+            Event::Leave => Orders::none(),
+            Event::Fenced | Event::Shut | Event::Refused(_) => self.done([Order::Detach]),
+            Event::Fault if host.is_some() => [Order::Drop, Order::Settle].into(),
+            Event::Fault => [Order::Drop, Order::Prove].into(),
+            event => return Err(self.unexpected(&event)),
+        };
+        Ok(orders)
+    }
+
+    fn commit(&mut self, run: Run) -> Orders {
+        self.standing = Standing::Committing { run, wish: None };
+        [Order::Commit].into()
+    }
+
+    /// Nothing has run yet, and the start is recorded once more.
+    fn start_anew(&mut self, token: Token, now: Moment) -> Orders {
+        self.standing = Standing::Starting {
+            link: Link::Ready(now),
+            record: Record::Asked { before: true },
+        };
+        [Order::Start(Some(token))].into()
+    }
+
+    fn wish(&mut self, wanted: Wish) -> Orders {
+        if let Standing::Committing { wish, .. } = &mut self.standing {
+            wish.get_or_insert(wanted);
+        }
+        Orders::none()
+    }
+
+    fn done<const N: usize>(&mut self, orders: [Order; N]) -> Orders {
+        self.standing = Standing::Done;
+        orders.into()
+    }
+
+    /// Ends the attempt; `None` if the host may still be busy.
+    fn end(&mut self, outcome: Outcome, host: Option<Proof>, now: Moment) -> Orders {
+        let retry = self.terms.retry.as_ref();
+        let then = match retry.and_then(|retry| retry.after(&outcome, now)) {
+            Some(after) => Then::Again { outcome, after },
+            None => Then::End(outcome),
+        };
+        let orders = [close(&then, host)].into();
+        self.standing = Standing::Ending { then, host };
+        orders
+    }
+
+    fn drop_and_end(&mut self, outcome: Outcome, host: Proof, now: Moment) -> Orders {
+        let end = self.end(outcome, Some(host), now);
+        std::iter::once(Order::Drop).chain(end).collect()
+    }
+
+    fn tell_and_end(&mut self, outcome: Outcome, now: Moment) -> Orders {
+        let end = self.end(outcome, None, now);
+        std::iter::once(Order::Tell).chain(end).collect()
+    }
+
+    /// A fault of this program while the host may be at work. What is left of the attempt
+    /// tells nothing any more, so another one proves that nothing is left.
+    fn give_up(&mut self) -> Orders {
+        let then = Then::End(Outcome::Error(failures::internal()));
+        let close = close(&then, None);
+        self.standing = Standing::Ending { then, host: None };
+        [Order::Drop, close].into()
+    }
+
+    fn unexpected(&self, event: &Event) -> Unexpected {
+        Unexpected {
+            event: format!("{event:?}"),
+            standing: format!("{:?}", self.standing),
+        }
+    }
+}
+
+/// An event that cannot come where the job stands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{event} cannot come in {standing}")]
+pub struct Unexpected {
+    event: String,
+    standing: String,
+}
+
+fn close(then: &Then, host: Option<Proof>) -> Order {
+    Order::Close {
+        then: then.clone(),
+        is_left: host.is_none(),
+    }
+}

@@ -1,0 +1,79 @@
+//! What can happen to a job that has its turn.
+
+use std::sync::Arc;
+
+use harp_values::{Failure, Outcome};
+
+use crate::ledger::{Closed, Token};
+use crate::record::EndRecord;
+use crate::transport::Proof;
+
+/// What has happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The attempt is ready: only the request has to go out.
+    LinkReady {
+        /// Whether the host goes on with the call while nobody is connected.
+        keeps: bool,
+    },
+    /// The attempt could not be made ready. The call has certainly not been run.
+    LinkFailed(Failure),
+    /// The start is on record.
+    Started,
+    /// The job has ended before its start.
+    Taken(Arc<EndRecord>),
+    /// The request is at the host, or may be.
+    Committed,
+    /// The request has not gone out, and this has to be on record before.
+    First(Token),
+    /// The request could not be sent.
+    NotCommitted {
+        /// Why.
+        failure: Failure,
+        /// Whether the call has certainly not been run.
+        certain: bool,
+    },
+    /// The host was heard.
+    Sign,
+    /// The host is read from now on, or not, because its packets are not taken.
+    Reading(bool),
+    /// The transport wants this on record.
+    Note(Token),
+    /// The host cannot be reached; the call goes on there.
+    Apart,
+    /// The host can be reached again.
+    Back,
+    /// The host has never had the request. It may go out once this is on record.
+    NeverRan(Token),
+    /// The call has ended.
+    HostEnd {
+        /// How.
+        outcome: Outcome,
+        /// Whether the host may still be busy with it.
+        left: bool,
+    },
+    /// The call cannot go on: its packets are too many or cannot be kept.
+    Cut(Failure),
+    /// Somebody wants the job to be cancelled.
+    Cancel,
+    /// [`Life::due`](super::Life::due) is over.
+    Due,
+    /// The dispatcher stops.
+    Leave,
+    /// The dispatcher's stop waits no longer.
+    Interrupt,
+    /// The end of the attempt is on record.
+    Closed(Closed),
+    /// What is known of the host about a call that has ended.
+    Proved(Proof),
+    /// What was owed is paid.
+    Settled,
+    /// Somebody else holds the job.
+    Fenced,
+    /// The ledger is closed.
+    Shut,
+    /// What was to be written never can be, although the ledger works.
+    Refused(Failure),
+    /// The program met a fault of its own in this job; the attempt is gone.
+    Fault,
+}

@@ -1,0 +1,208 @@
+//! The transport: how one call is made at one host. The door to it, and what passes
+//! through.
+
+use std::sync::Arc;
+
+use harp_values::{Failure, Outcome};
+
+use crate::ledger::{Hold, Token};
+use crate::lineup::pool::PoolId;
+use crate::record::CallRecord;
+use crate::segment::{Segment, SegmentBuilder};
+use crate::world::{BoxFuture, Moment};
+
+/// A way of making calls.
+pub trait Transport: Send + Sync {
+    /// What goes on record with the start of a call. Waits for nothing.
+    fn mint(&self, call: &CallRecord) -> Minted;
+
+    /// Begins an attempt. Nothing goes out before [`Attempt::commit`].
+    fn begin(&self, hold: Hold, call: Arc<CallRecord>, how: How, token: Token) -> Box<dyn Attempt>;
+}
+
+/// What a transport gives along for the start of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Minted {
+    /// Its note for the start record.
+    pub token: Token,
+    /// The pool, if workers fetch such calls.
+    pub pool: Option<PoolId>,
+}
+
+/// How far a call has come when an attempt is begun for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Nothing of it has gone out.
+    New,
+    /// It runs at its host.
+    Attach {
+        /// The number of the first packet that is wanted.
+        since: u64,
+    },
+    /// It has ended, and something is owed.
+    Settle,
+}
+
+/// One call at one host, over as many connections as it takes.
+///
+/// One of its futures is polled at a time. All but that of [`Attempt::commit`] may be
+/// dropped before they complete, and nothing is lost. Dropping the attempt gives the call
+/// up without a word; a host that does not keep calls ends it then.
+pub trait Attempt: Send {
+    /// Makes everything ready, so that only the request has to go out.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong: the call has certainly not been run.
+    fn ready(&mut self, by: Moment) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// Sends the request. Not dropped before it completes: something may have gone out.
+    fn commit(&mut self, by: Moment) -> BoxFuture<'_, Commit>;
+
+    /// Waits for something to be heard, and takes in whatever has arrived with it. Waits
+    /// for nothing once something was heard.
+    fn next<'a>(&'a mut self, into: &'a mut Batch) -> BoxFuture<'a, Heard>;
+
+    /// Something is durable now and may be acknowledged. Waits for nothing.
+    fn stored(&mut self, what: Stored);
+
+    /// Tells the host that the call is given up. Completes in bounded time.
+    fn tell(&mut self) -> BoxFuture<'_, ()>;
+
+    /// Waits until the host is done with a call that has ended, or can have nothing left of
+    /// it. Completes in bounded time.
+    fn prove(&mut self) -> BoxFuture<'_, Proof>;
+
+    /// Whether the host goes on with the call while nobody is connected. Known once it is
+    /// ready; always so of one that is attached to.
+    fn keeps(&self) -> bool;
+
+    /// What has to be on record with the end, for whoever settles what is owed.
+    fn debt(&self) -> Token;
+
+    /// Lets go of a call that its host is to go on with.
+    fn detach(self: Box<Self>);
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Commit {
+    /// It is at the host, or may be.
+    Done,
+    /// It has not gone out, and this has to be on record before.
+    First(Token),
+    /// It could not be sent.
+    Not {
+        /// Why.
+        failure: Failure,
+        /// Whether the call has certainly not been run.
+        certain: bool,
+    },
+}
+
+/// What was heard of a call. Packets are in the batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// The host is at work: an acknowledgement.
+    Sign,
+    /// Packets.
+    Packets,
+    /// This has to be on record.
+    Note(Token),
+    /// The host cannot be reached; the call goes on there.
+    Apart,
+    /// The host can be reached again, and the call goes on there. Not said of one that has
+    /// ended meanwhile: its end counts, whatever limit has passed.
+    Back,
+    /// The host has never had the request. It may go out once this is on record.
+    NeverRan(Token),
+    /// The call has ended.
+    End {
+        /// How.
+        outcome: Outcome,
+        /// Whether the host may still be busy with it.
+        left: bool,
+    },
+}
+
+/// What is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// All packets below this number.
+    Packets(u64),
+    /// The newest note.
+    Note,
+    /// The end.
+    End,
+}
+
+/// What is known of a host about a call that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Proof {
+    /// Nothing of it is left there.
+    Confirmed,
+    /// Nothing is known.
+    Unconfirmed,
+}
+
+/// Packets that were heard together.
+#[derive(Debug)]
+pub struct Batch {
+    full: Vec<Segment>,
+    open: SegmentBuilder,
+    bytes: usize,
+}
+
+/// Bytes of packets that are taken in at once.
+const BATCH: usize = 64 * 1024;
+
+/// What a packet counts beside its data, so that tiny ones are bounded too.
+const PACKET_COST: usize = 16;
+
+impl Batch {
+    /// An empty batch whose first packet will have this number.
+    #[must_use]
+    pub fn new(first: u64) -> Batch {
+        Batch {
+            full: Vec::new(),
+            open: SegmentBuilder::new(first),
+            bytes: 0,
+        }
+    }
+
+    /// Adds the next packet, JSON text, received at `time` (milliseconds since 1970).
+    pub fn push(&mut self, time: u64, data: &[u8]) {
+        if !self.open.is_empty() && !self.open.has_room_for(data) {
+            self.full.push(self.open.finish());
+        }
+        self.open.push(time, data);
+        self.skip(data);
+    }
+
+    /// Counts a packet that is not kept, so that a host which sends without end does not
+    /// keep its job from everything else.
+    pub fn skip(&mut self, data: &[u8]) {
+        self.bytes += data.len() + PACKET_COST;
+    }
+
+    /// Whether no more is to be put in.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.bytes >= BATCH
+    }
+
+    /// Bytes of what has been put in or skipped.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The packets as segments.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Segment> {
+        if !self.open.is_empty() {
+            self.full.push(self.open.finish());
+        }
+        self.full
+    }
+}
