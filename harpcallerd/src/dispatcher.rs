@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use harp_host::Cancel;
-use harp_proto::client::Call;
 use harp_jobs::lineup::due::Due;
+use harp_proto::client::Call;
 use harp_proto::{Fault, JobId, Outcome};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;

@@ -16,14 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-<<<<<<< HEAD
 use harp_host::tls::Trust;
 use harp_host::{Cancel, Connection, Event, HostCall, HostError, HostErrorKind, Limits};
-=======
-use harp_client::direct::{Cancel, Connection, Event, HostCall, HostError, HostErrorKind, Limits};
-use harp_client::tls::Trust;
 use harp_jobs::failures;
->>>>>>> bae35b5 (The core begins as a crate: the life of a job as a table that a walk holds it to, the lineup of all jobs, and the doors to what is kept, to hosts and to time)
 use harp_proto::{Json, Outcome, host};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};

@@ -52,7 +52,6 @@ pub use self::error::{OpenError, StoreError};
 use self::keys::Claim;
 use self::layout::Table;
 pub use self::prune::{Keep, Pruned};
-pub use harp_jobs::varint;
 use self::read::Long;
 pub use self::round::Place;
 use self::round::{Change, Done};
@@ -61,6 +60,7 @@ use self::sled::Engine;
 use self::writer::{Request, Write};
 use crate::record::{CallRecord, EndRecord, JobRecord, LiveRecord};
 use crate::segment::Segment;
+pub use harp_jobs::varint;
 
 /// How many bytes of writes wait in memory at most. A writer beyond that waits before
 /// its write is taken in.

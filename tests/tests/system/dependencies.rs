@@ -89,6 +89,33 @@ fn every_crate_that_is_used_has_its_reason_and_no_other() {
     );
 }
 
+/// What the core may know. Cargo unites the features of a workspace's members, so what it
+/// asks for is read here, and `.ci/run` builds it alone.
+#[test]
+fn the_core_knows_no_socket_no_store_no_clock_and_no_client_protocol() {
+    let core = manifest(&repository().join("harp-jobs/Cargo.toml"));
+    let allowed = [
+        "bytes",
+        "dashmap",
+        "futures-util",
+        "harp-values",
+        "serde",
+        "thiserror",
+        "tokio",
+        "tracing",
+    ];
+    let dependencies = core["dependencies"].as_table().unwrap();
+    for name in dependencies.keys() {
+        assert!(allowed.contains(&name.as_str()), "harp-jobs knows {name}");
+    }
+    // Its channels alone: it can neither spawn nor sleep.
+    let tokio = &dependencies["tokio"];
+    assert_eq!(tokio["default-features"].as_bool(), Some(false));
+    let features = tokio["features"].as_array().unwrap();
+    let features: Vec<_> = features.iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(features, ["sync", "macros"]);
+}
+
 #[test]
 fn unsafe_code_is_forbidden_in_every_crate_but_one() {
     let workspace = manifest(&repository().join("Cargo.toml"));

@@ -157,6 +157,7 @@ fn every_error_is_in_the_manual_and_no_other() {
         "harp-values",
         "harp-proto",
         "harp-host",
+        "harp-jobs",
         "harp-client",
         "harpcallerd",
         "harpd",
