@@ -28,10 +28,12 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use tree::{Keys, Lines, Value};
+use tree::{Keys, Lines};
+use unknown::KnownKeys;
 
 mod table;
 mod tree;
+mod unknown;
 
 pub use table::Table;
 
@@ -48,8 +50,7 @@ pub struct Settings {
 struct Notes {
     problems: Vec<Note>,
     warnings: Vec<Note>,
-    /// For each table by its dotted name, the keys that were asked for.
-    known: BTreeMap<String, BTreeSet<String>>,
+    known: KnownKeys,
 }
 
 /// Something to say about one line of the file.
@@ -133,7 +134,7 @@ impl Settings {
     /// outermost): what a manual has to describe.
     #[must_use]
     pub fn known_keys(&self) -> BTreeMap<String, BTreeSet<String>> {
-        self.notes.borrow().known.clone()
+        self.notes.borrow().known.all()
     }
 
     /// The verdict, when everything known has been asked for: what to warn of.
@@ -142,9 +143,16 @@ impl Settings {
     ///
     /// If there was any problem: all of them.
     pub fn finish(&self) -> Result<Vec<Warning>, SettingsError> {
+        let unknown = self.notes.borrow().known.unknown(&self.root);
+        for unknown in unknown {
+            if unknown.refused {
+                self.problem(unknown.line, unknown.key, unknown.message);
+            } else {
+                self.warning(unknown.line, unknown.key, unknown.message);
+            }
+        }
         self.check_problems()?;
-        let mut warnings = self.notes.borrow().warnings.clone();
-        self.unknown_keys("", &self.root, &mut warnings);
+        let mut warnings = std::mem::take(&mut self.notes.borrow_mut().warnings);
         warnings.sort_by_key(|note| note.line);
         Ok(warnings.into_iter().map(Warning).collect())
     }
@@ -174,47 +182,6 @@ impl Settings {
             line,
             key,
             message,
-        }
-    }
-
-    fn know(&self, table: &str, key: &str) {
-        let mut notes = self.notes.borrow_mut();
-        if let Some(known) = notes.known.get_mut(table) {
-            known.insert(key.to_owned());
-        } else {
-            let known = BTreeSet::from([key.to_owned()]);
-            notes.known.insert(table.to_owned(), known);
-        }
-    }
-
-    /// Warns of the keys of a table, and of those inside it, that nobody asked for. A
-    /// table that was accepted without being looked into is passed over.
-    fn unknown_keys(&self, name: &str, keys: &Keys, warnings: &mut Vec<Note>) {
-        let notes = self.notes.borrow();
-        let Some(known) = notes.known.get(name) else {
-            return;
-        };
-        for (key, entry) in keys {
-            let dotted = table::dotted(name, key);
-            if !known.contains(key) {
-                let message = match nearest(key, known) {
-                    Some(near) => format!("unknown key, ignored; did you mean {near}?"),
-                    None => "unknown key, ignored".to_owned(),
-                };
-                warnings.push(self.note(entry.key_line, dotted, message));
-                continue;
-            }
-            match &entry.value.value {
-                Value::Table(inner) => self.unknown_keys(&dotted, inner, warnings),
-                Value::Array(elements) => {
-                    for (index, element) in elements.iter().enumerate() {
-                        if let Value::Table(inner) = &element.value {
-                            self.unknown_keys(&table::indexed(&dotted, index), inner, warnings);
-                        }
-                    }
-                }
-                _ => {}
-            }
         }
     }
 }
@@ -247,14 +214,14 @@ impl fmt::Display for Problems {
     }
 }
 
-/// The known key that was probably meant.
-fn nearest<'a>(key: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
-    known
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(key, candidate), candidate.as_str()))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map(|(_, candidate)| candidate)
+/// The last word on a file that can be used, after its warnings have been told.
+#[must_use]
+pub fn verdict(warnings: usize) -> String {
+    match warnings {
+        0 => "good".to_owned(),
+        1 => "can be used, with 1 warning".to_owned(),
+        warnings => format!("can be used, with {warnings} warnings"),
+    }
 }
 
 #[cfg(test)]

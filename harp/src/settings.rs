@@ -69,6 +69,16 @@ impl Settings {
             None => relative,
         };
         let root = file.table();
+        // Whom the command trusts, and who it says it is.
+        root.guard(&[
+            "ca_file",
+            "fingerprint",
+            "tls_name",
+            "client_certificate",
+            "client_key",
+            "token_file",
+            "direct",
+        ]);
         let certificate = root.path("client_certificate").map(beside);
         let key = root.path("client_key").map(beside);
         let client_certificate = match (certificate, key) {
@@ -182,6 +192,24 @@ mod tests {
             warnings,
             ["config.toml:1: dispacher: unknown key, ignored; did you mean dispatcher?"]
         );
+    }
+
+    #[test]
+    fn a_key_near_one_of_trust_is_an_error() {
+        for text in [
+            "ca_fiel = 'c'",
+            "finger_print = 'x'",
+            "token = 't'",
+            "[direct]\nknwon_certs_file = 'k'",
+            "[direct]\npassword = 'k'",
+            "[dirct]\nca_file = 'k'",
+        ] {
+            let problem = take(text).unwrap_err();
+            assert!(
+                problem.message.contains("unknown key"),
+                "{text}: {problem:?}"
+            );
+        }
     }
 
     #[test]

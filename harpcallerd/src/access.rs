@@ -89,6 +89,18 @@ impl Operation {
 impl AccessRules {
     /// Takes the rules out of the configuration.
     pub(crate) fn take(table: &Table<'_>) -> AccessRules {
+        let words = [
+            "access",
+            "acl",
+            "deny",
+            "forbid",
+            "permission",
+            "permissions",
+            "permit",
+            "rule",
+            "rules",
+        ];
+        table.guard_also("allow", &words);
         AccessRules(table.array_of_tables("allow").iter().map(rule).collect())
     }
 
@@ -169,6 +181,10 @@ impl Rule {
 }
 
 fn rule(table: &Table<'_>) -> Rule {
+    // A rule that was meant for somebody must not be everybody's.
+    if !table.ignore("client") {
+        table.problem("client", "missing: say whom it allows; \"*\" is everybody");
+    }
     let patterns = |key| match table.one_or_more_strings(key) {
         None => Patterns::everything(),
         Some(texts) => {
@@ -307,7 +323,7 @@ mod tests {
 
     #[test]
     fn who_has_not_authenticated_has_no_jobs_of_its_own() {
-        let rules = rules("[[allow]]\njobs = 'own'\n");
+        let rules = rules("[[allow]]\nclient = '*'\njobs = 'own'\n");
         let nobody = client(None);
         assert!(!rules.allow_job(&nobody, Operation::Read, &job("h", "p", None, None)));
         let named = job("h", "p", None, Some(Identity::ANONYMOUS));
@@ -316,7 +332,7 @@ mod tests {
 
     #[test]
     fn an_empty_queue_pattern_is_for_calls_without_one() {
-        let rules = rules("[[allow]]\nqueue = ''\n");
+        let rules = rules("[[allow]]\nclient = '*'\nqueue = ''\n");
         let anybody = client(None);
         assert!(rules.allow_job(&anybody, Operation::Read, &job("h", "p", None, None)));
         assert!(!rules.allow_job(&anybody, Operation::Read, &job("h", "p", Some("{}"), None)));

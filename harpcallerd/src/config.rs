@@ -1,6 +1,7 @@
 //! The configuration file as a checked value (daemon specification, "Configuration").
 
 mod clients;
+mod exposed;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ use crate::job::{ExecutionLimits, OutputLimits};
 use crate::limits::ClientLimits;
 use crate::listener::settings::ListenerSettings;
 use crate::retention::Retention;
+
+pub use exposed::exposed;
 
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/harpcaller/harpcaller.toml";
@@ -58,6 +61,8 @@ pub struct Config {
     pub resume_queued: bool,
     /// How long running calls may go on after a stop.
     pub stop_grace: Duration,
+    /// Whether files that others could change are used by a dispatcher that is root's.
+    pub allow_unsafe_permissions: bool,
     /// Where the log goes.
     pub log: LogSettings,
 }
@@ -96,6 +101,18 @@ impl Config {
         if table.ignore("erlang") {
             table.warning("erlang", "is for the Erlang daemon and is not looked at");
         }
+        // Who is trusted, who may come in, and what is written down of it. The rules guard
+        // themselves.
+        table.guard(&[
+            "ca_file",
+            "known_certs_file",
+            "verify_hostname",
+            "tokens_file",
+            "listen",
+            "audit_file",
+            "audit_arguments",
+        ]);
+        table.guard_also("listener", &["listeners"]);
         const MIB: usize = 1024 * 1024;
         let seconds = |key, default| seconds(table, key, Duration::from_secs(default));
 
@@ -163,6 +180,7 @@ impl Config {
             retention: Retention::take(table),
             resume_queued,
             stop_grace,
+            allow_unsafe_permissions: table.boolean("allow_unsafe_permissions").unwrap_or(false),
             log,
         }
     }
@@ -298,6 +316,51 @@ mod tests {
         ] {
             let error = of(keys).unwrap_err();
             assert!(error.contains(told), "{keys}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_would_let_in_whom_a_rule_should_keep_out_is_refused() {
+        for (text, told) in [
+            ("[[allow]]\nclients = 'token:op'", "did you mean client?"),
+            (
+                "[[allow]]\nclient = '*'\nprocedures = 'p'",
+                "did you mean procedure?",
+            ),
+            ("[[allow]]\nclient = '*'\nhosts = 'h'", "did you mean host?"),
+            (
+                "[[allow]]\nclient = '*'\noperation = 'read'",
+                "did you mean operations?",
+            ),
+            ("[[allow]]\nclient = '*'\njob = 'own'", "did you mean jobs?"),
+            (
+                "[[allow]]\nclient = '*'\nuser = 'x'",
+                "allow[0].user: unknown key",
+            ),
+            ("[[alow]]\nclient = '*'", "did you mean allow?"),
+            ("[[rules]]\nclient = '*'", "did you mean allow?"),
+            ("[allow]\nclient = '*'", "must be an array of tables"),
+            ("[[allow]]\nhost = 'h'", "allow[0].client: missing"),
+            ("[[allow]]", "allow[0].client: missing"),
+            (
+                "[[listener]]\naddress = '*:1'\nrequire_authentification = true",
+                "require_authentication",
+            ),
+            (
+                "[[listener]]\npath = '/s'\nmod = '0600'",
+                "did you mean mode?",
+            ),
+            ("[[listners]]\npath = '/s'", "did you mean listener?"),
+            ("knwon_certs_file = '/k'", "did you mean known_certs_file?"),
+            ("ca_flie = '/k'", "did you mean ca_file?"),
+            ("verify_hostnames = true", "did you mean verify_hostname?"),
+            ("token_file = '/t'", "did you mean tokens_file?"),
+            ("audit_log = '/t'", "did you mean audit_"),
+            ("max_conections = 5", "did you mean max_connections?"),
+            ("max_queue_len = 5", "did you mean max_queue_length?"),
+        ] {
+            let error = check(&format!("{LEAST}{text}\n")).unwrap_err();
+            assert!(error.contains(told), "{text}: {error}");
         }
     }
 

@@ -12,13 +12,12 @@ use std::sync::Arc;
 use harp_host::tls::Trust;
 use harp_service::logging::{Log, Prepared};
 use harp_service::report::with_causes;
-use harp_service::settings::Warning;
 use tokio::sync::watch;
 use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
 use crate::access::AccessRules;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::hosts::Refresher;
 use crate::identity::tokens::TokensFile;
 use crate::job::Rules;
@@ -149,7 +148,7 @@ impl InForce {
 /// What a reload has read, checked.
 struct Read {
     config: Config,
-    warnings: Vec<Warning>,
+    warnings: Vec<String>,
     trust: Trust,
     tokens: Option<Arc<TokensFile>>,
     log: Prepared,
@@ -168,6 +167,8 @@ async fn read(file: &Path, debug: bool) -> Result<Read, Refused> {
     let reading = tokio::task::spawn_blocking(move || {
         let (mut config, warnings) =
             Config::read(&file).map_err(|error| Refused::File(with_causes(&error)))?;
+        let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(config::exposed(&file, &config).map_err(Refused::File)?);
         let trust = Trust::new(config.trust.clone())
             .map_err(|error| refused("trust", with_causes(&error)))?;
         let tokens = config.tokens_file.as_deref().map(TokensFile::read);

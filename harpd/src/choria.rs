@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use crate::account::{Account, NoAccount};
+use crate::care::Care;
 use crate::output::OutputMode;
 use crate::procedure::{self, Procedure};
 use crate::reaper::Reaper;
@@ -49,13 +50,15 @@ pub struct ChoriaSettings {
     pub path: String,
     /// Whom they run as, as far as that could be found out.
     pub account: Result<Account, NoAccount>,
+    /// What to do if others could change an agent.
+    pub care: Care,
     /// Greatest length of a reply's data, in bytes.
     pub max_output: usize,
 }
 
 impl ChoriaSettings {
     /// Takes the table. What is wrong with it is noted in its settings.
-    pub(crate) fn take(table: &Table<'_>, path: &str) -> Option<ChoriaSettings> {
+    pub(crate) fn take(table: &Table<'_>, path: &str, care: Care) -> Option<ChoriaSettings> {
         let config_dir = table.path("config_dir");
         let settings = ChoriaSettings {
             config_dir: config_dir.unwrap_or_else(|| "/etc/choria".into()),
@@ -65,6 +68,7 @@ impl ChoriaSettings {
                 .unwrap_or_else(|| "mcollective".to_owned()),
             path: procedure::search_path(table).unwrap_or_else(|| path.to_owned()),
             account: procedure::account(table),
+            care,
             max_output: procedure::max_output(table),
             agents: table.required("agents", table.path("agents"))?,
         };

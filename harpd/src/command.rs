@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use bytes::{BufMut, Bytes, BytesMut};
 use harp_exec::{Program, Stream};
 use harp_proto::{Failure, Json};
+use harp_service::exposure::Exposed;
 use rustix::fs::Access;
 
 use crate::account::{self, Account, NoAccount};
 use crate::arguments::{ArgumentMode, command_line};
+use crate::care::Care;
 use crate::launch::{Process, launch};
 use crate::reaper::Reaper;
 use crate::runner::{Identity, Invocation, loading_error};
@@ -34,6 +36,8 @@ pub struct CommandRunner {
     pub environment: BTreeMap<String, String>,
     /// Whom it runs as, as far as that could be found out.
     pub account: Result<Account, NoAccount>,
+    /// What to do if others could change the program.
+    pub care: Care,
 }
 
 /// Why a command cannot be started, as configured.
@@ -59,6 +63,9 @@ pub enum CannotStart {
     /// The user or a group is not known, or may not execute the program.
     #[error(transparent)]
     Account(#[from] NoAccount),
+    /// It would run as root, and others could change it.
+    #[error("{0}; nothing that others could change runs as root (allow_unsafe_permissions)")]
+    Exposed(#[from] Exposed),
 }
 
 impl CommandRunner {
@@ -68,8 +75,7 @@ impl CommandRunner {
     ///
     /// Why not.
     pub fn check(&self) -> Result<(), CannotStart> {
-        self.account()?;
-        self.program()?;
+        self.care.check(&self.program()?, self.account()?)?;
         match std::fs::metadata(&self.directory) {
             Ok(found) if found.is_dir() => Ok(()),
             Ok(_) => Err(self.no_directory(&"not a directory")),
@@ -157,7 +163,11 @@ impl CommandRunner {
     }
 
     /// The program's file.
-    fn program(&self) -> Result<PathBuf, CannotStart> {
+    ///
+    /// # Errors
+    ///
+    /// If it is missing or may not be executed.
+    pub fn program(&self) -> Result<PathBuf, CannotStart> {
         find_program(&self.command[0], &self.path)
     }
 

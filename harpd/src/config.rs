@@ -8,10 +8,12 @@ use harp_proto::HOST_PORT;
 use harp_service::logging::LogSettings;
 use harp_service::{ListenAddress, Settings, SettingsError, Table, Warning};
 
+use crate::care::Care;
 use crate::choria::ChoriaSettings;
 use crate::command::DEFAULT_PATH;
 use crate::permissions::Permissions;
 use crate::procedure::{self, Procedures};
+use crate::procedures_dir::PassedOver;
 use crate::python::PythonSettings;
 
 /// Everything that the file says.
@@ -31,6 +33,8 @@ pub struct Config {
     pub kill_grace: Duration,
     /// What can be called, without the procedures of the module and of agents.
     pub procedures: Procedures,
+    /// What lies in `procedures_dir` and is no procedure.
+    pub passed_over: Vec<PassedOver>,
     /// The Python module.
     pub python: Option<PythonSettings>,
     /// Agents of Choria.
@@ -41,6 +45,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Who may call what.
     pub permissions: Permissions,
+    /// What to do about files that others could change.
+    pub care: Care,
     /// The log.
     pub log: LogSettings,
 }
@@ -70,9 +76,30 @@ impl Config {
 
     fn take(settings: &Settings) -> Result<(Config, Vec<Warning>), SettingsError> {
         let root = settings.table();
+        // Who may come in, what they may run and as whom.
+        root.guard(&[
+            "listen",
+            "certificate",
+            "private_key",
+            "users_file",
+            "client_ca_file",
+            "stall_timeout",
+            "python",
+            "choria",
+        ]);
+        root.guard_also(
+            "user",
+            &["users", "permission", "permissions", "allow", "deny"],
+        );
+        root.guard_also("procedure", &["procedures"]);
         let path = procedure::search_path(&root).unwrap_or_else(|| DEFAULT_PATH.to_owned());
         let python = root.table("python");
         let choria = root.table("choria");
+        let care = match root.boolean("allow_unsafe_permissions") {
+            Some(true) => Care::Tell,
+            Some(false) | None => Care::Refuse,
+        };
+        let (procedures, passed_over) = procedure::take_all(&root, &path, care);
         let config = Config {
             listen: listen(&root),
             certificate: required_path(&root, "certificate"),
@@ -90,9 +117,11 @@ impl Config {
                 .seconds("stall_timeout", 1)
                 .unwrap_or(Duration::from_secs(600)),
             permissions: Permissions::take(&root),
-            procedures: procedure::take_all(&root, &path),
-            python: python.and_then(|table| PythonSettings::take(&table, &path)),
-            choria: choria.and_then(|table| ChoriaSettings::take(&table, &path)),
+            procedures,
+            passed_over,
+            python: python.and_then(|table| PythonSettings::take(&table, &path, care)),
+            choria: choria.and_then(|table| ChoriaSettings::take(&table, &path, care)),
+            care,
             log: LogSettings::take(&root),
         };
         let warnings = settings.finish()?;
@@ -216,29 +245,51 @@ mod tests {
     }
 
     #[test]
+    fn what_would_run_as_somebody_else_or_let_somebody_in_is_refused() {
+        for (text, told) in [
+            (
+                "[procedure.p]\ncommand = ['/bin/true']\nusr = 'nobody'",
+                "did you mean user?",
+            ),
+            (
+                "[procedure.p]\ncommand = ['/bin/true']\ngroups = ['x']",
+                "did you mean group?",
+            ),
+            (
+                "[procedure.p]\ncommand = ['/bin/true']\ntime_out = 5",
+                "did you mean timeout?",
+            ),
+            (
+                "[procedures.p]\ncommand = ['/bin/true']",
+                "did you mean procedure?",
+            ),
+            (
+                "[python]\nmodule = '/m.py'\nuid = 'x'",
+                "python.uid: unknown key",
+            ),
+            ("[choria]\nagents = '/a'\nusers = 'x'", "did you mean user?"),
+            (
+                "[user.ops]\nallow = []\nalow = ['*']",
+                "did you mean allow?",
+            ),
+            ("[users.ops]\nallow = []", "did you mean user?"),
+            ("[usr.ops]\nallow = []", "did you mean user?"),
+            ("client_ca = '/c'", "did you mean client_ca_file?"),
+            ("stal_timeout = 1", "did you mean stall_timeout?"),
+        ] {
+            let told_was = take(&format!("{text}\n")).unwrap_err().to_string();
+            assert!(told_was.contains(told), "{text}: {told_was}");
+        }
+        let (_, warnings) = take("kil_grace = 1\n").unwrap();
+        assert_eq!(warnings.len(), 1, "a warning still: {warnings:?}");
+    }
+
+    #[test]
     fn the_three_files_must_be_named() {
         let settings = Settings::parse("", "f").unwrap();
         let told = Config::take(&settings).unwrap_err().to_string();
         for key in ["certificate", "private_key", "users_file"] {
             assert!(told.contains(&format!("{key}: missing")), "{told}");
         }
-    }
-
-    #[test]
-    fn only_executable_regular_files_of_the_directory_count() {
-        use std::os::unix::fs::{PermissionsExt, symlink};
-        let directory = tempfile::tempdir().unwrap();
-        let file = |name: &str, mode: u32| {
-            let path = directory.path().join(name);
-            std::fs::write(&path, "#!/bin/sh\n").unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        };
-        file("yes", 0o755);
-        file("no", 0o644);
-        symlink("/bin/sh", directory.path().join("link")).unwrap();
-        std::fs::create_dir(directory.path().join("inner")).unwrap();
-        let text = format!("procedures_dir = '{}'\n", directory.path().display());
-        let (config, _) = take(&text).unwrap();
-        assert_eq!(config.procedures.keys().collect::<Vec<_>>(), ["yes"]);
     }
 }

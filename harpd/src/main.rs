@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use harp_service::report::with_causes;
+use harp_service::settings::verdict;
 use harp_service::signals::Signals;
 use harp_service::systemd::{self, Notifier};
 use harp_service::{Pidfile, logging};
@@ -86,6 +87,7 @@ fn list(config_file: &Path) -> Result<()> {
     for told in imports.problems.iter().chain(&imports.warnings) {
         eprintln!("{told}");
     }
+    tell_passed_over(&config);
     for (name, procedure) in &config.procedures {
         let output = procedure.output.name();
         println!("{name}\t{output}\t{}", procedure.runner.arguments());
@@ -107,16 +109,26 @@ fn add_user(config_file: &Path, name: &str) -> Result<()> {
 fn test(config_file: &Path) -> Result<()> {
     let (mut state, warnings) = State::load(config_file)?;
     with_processes(async |reaper| state.import(&reaper).await)?;
-    for warning in warnings.iter().chain(&state.imports.warnings) {
+    let warnings: Vec<_> = warnings.iter().chain(&state.imports.warnings).collect();
+    for warning in &warnings {
         eprintln!("{warning}");
     }
+    tell_passed_over(&state.config);
     let mut broken = state.broken_procedures();
     broken.append(&mut state.imports.problems);
     if !broken.is_empty() {
         bail!("{}", broken.join("\n"));
     }
-    println!("{}: no problems found", config_file.display());
+    let verdict = verdict(warnings.len());
+    println!("{}: {verdict}", config_file.display());
     Ok(())
+}
+
+/// Says which files of `procedures_dir` are no procedures.
+fn tell_passed_over(config: &Config) {
+    for passed_over in &config.passed_over {
+        eprintln!("procedures_dir: {passed_over}");
+    }
 }
 
 /// Runs something that starts processes and has them reaped. They do not outlive a signal

@@ -1,17 +1,18 @@
 //! A procedure: what is run for it, what its output means, and its limits.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use harp_service::Table;
-use rustix::fs::Access;
 
 use crate::account::{self, Account, NoAccount};
 use crate::arguments::ArgumentMode;
+use crate::care::Care;
 use crate::command::CommandRunner;
 use crate::output::OutputMode;
+use crate::procedures_dir::{self, Found, PassedOver};
 use crate::runner::Runner;
 use crate::slots::Slots;
 
@@ -43,7 +44,7 @@ pub struct Procedure {
 
 impl Procedure {
     /// A procedure of a file in `procedures_dir`: everything as by default.
-    fn of_file(name: &str, file: PathBuf, path: &str) -> Procedure {
+    fn of_file(name: &str, file: PathBuf, path: &str, care: Care) -> Procedure {
         Procedure {
             name: name.to_owned(),
             runner: Runner::Command(CommandRunner {
@@ -53,6 +54,7 @@ impl Procedure {
                 path: path.to_owned(),
                 environment: BTreeMap::new(),
                 account: Ok(None),
+                care,
             }),
             output: OutputMode::Json,
             max_output: DEFAULT_MAX_OUTPUT,
@@ -63,7 +65,7 @@ impl Procedure {
     }
 
     /// Takes a table `[procedure.NAME]`. What is wrong with it is noted in its settings.
-    fn take(name: &str, table: &Table<'_>, path: &str) -> Option<Procedure> {
+    fn take(name: &str, table: &Table<'_>, path: &str, care: Care) -> Option<Procedure> {
         if name.is_empty() || name.contains('\0') {
             table.problem(
                 "command",
@@ -88,6 +90,7 @@ impl Procedure {
                 path: search_path(table).unwrap_or_else(|| path.to_owned()),
                 environment: environment(table),
                 account: account(table),
+                care,
                 command: command(table)?,
             }),
         };
@@ -95,50 +98,36 @@ impl Procedure {
     }
 }
 
-/// Takes `procedures_dir` and every `[procedure.NAME]` out of the configuration.
-/// What is wrong with them is noted there.
+/// Takes `procedures_dir` and every `[procedure.NAME]` out of the configuration, and says
+/// what lies in that directory and is no procedure. What is wrong is noted in the settings.
 #[must_use]
-pub fn take_all(root: &Table<'_>, path: &str) -> Procedures {
-    let mut procedures = Procedures::new();
+pub fn take_all(root: &Table<'_>, path: &str, care: Care) -> (Procedures, Vec<PassedOver>) {
+    let mut found = Found::default();
     if let Some(directory) = root.path("procedures_dir") {
-        match of_directory(&directory, path) {
-            Ok(found) => procedures = found,
+        match procedures_dir::read(&directory) {
+            Ok(read) => found = read,
             Err(error) => root.problem(
                 "procedures_dir",
                 format!("cannot read {}: {error}", directory.display()),
             ),
         }
     }
+    let programs = found.programs.into_iter();
+    let mut procedures: Procedures = programs
+        .map(|(name, file)| {
+            let procedure = Procedure::of_file(&name, file, path, care);
+            (name, Arc::new(procedure))
+        })
+        .collect();
     for (name, table) in root.tables("procedure") {
         if procedures.contains_key(&name) {
             table.warning("command", "is used instead of the file in procedures_dir");
         }
-        if let Some(procedure) = Procedure::take(&name, &table, path) {
+        if let Some(procedure) = Procedure::take(&name, &table, path, care) {
             procedures.insert(name, Arc::new(procedure));
         }
     }
-    procedures
-}
-
-/// A procedure for each executable regular file directly in the directory, by its file
-/// name.
-fn of_directory(directory: &Path, path: &str) -> std::io::Result<Procedures> {
-    let directory = std::path::absolute(directory)?;
-    let mut procedures = Procedures::new();
-    for entry in std::fs::read_dir(&directory)? {
-        let entry = entry?;
-        // Does not follow a symbolic link, so none leads out of the directory.
-        let is_file = entry.file_type()?.is_file();
-        let file = entry.path();
-        let is_executable = rustix::fs::access(&file, Access::EXEC_OK).is_ok();
-        let (true, true, Ok(name)) = (is_file, is_executable, entry.file_name().into_string())
-        else {
-            continue;
-        };
-        let procedure = Procedure::of_file(&name, file, path);
-        procedures.insert(name, Arc::new(procedure));
-    }
-    Ok(procedures)
+    (procedures, found.passed_over)
 }
 
 fn command(table: &Table<'_>) -> Option<Vec<String>> {

@@ -19,6 +19,7 @@ use tokio::net::unix::pipe;
 use tracing::Level;
 
 use crate::account::{Account, NoAccount};
+use crate::care::Care;
 use crate::launch::Process;
 use crate::line_log::LineLog;
 use crate::output::OutputMode;
@@ -47,6 +48,8 @@ pub struct PythonSettings {
     pub environment: BTreeMap<String, String>,
     /// Whom the interpreter runs as, as far as that could be found out.
     pub account: Result<Account, NoAccount>,
+    /// What to do if others could change the module or the interpreter.
+    pub care: Care,
     /// How long a call may run whose procedure does not say it, if limited.
     pub timeout: Option<Duration>,
     /// Greatest length of one result or packet, in bytes.
@@ -77,7 +80,7 @@ struct Request<'a> {
 
 impl PythonSettings {
     /// Takes the table. What is wrong with it is noted in its settings.
-    pub(crate) fn take(table: &Table<'_>, path: &str) -> Option<PythonSettings> {
+    pub(crate) fn take(table: &Table<'_>, path: &str, care: Care) -> Option<PythonSettings> {
         let interpreter = table.string("interpreter");
         let interpreter = interpreter.unwrap_or_else(|| "python3".to_owned());
         if let Err(why) = procedure::check_program(&interpreter) {
@@ -89,6 +92,7 @@ impl PythonSettings {
             path: procedure::search_path(table).unwrap_or_else(|| path.to_owned()),
             environment: procedure::environment(table),
             account: procedure::account(table),
+            care,
             timeout: table.seconds("timeout", 1),
             max_output: procedure::max_output(table),
             module: table.required("module", table.path("module"))?,

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use harp_service::SettingsError;
+use harp_service::exposure::Exposed;
 use harp_service::tls::{ServerTls, TlsError, TlsFiles};
 
+use crate::care;
 use crate::config::Config;
 use crate::imports::{self, Imports};
 use crate::reaper::Reaper;
@@ -42,6 +44,9 @@ pub enum Problem {
     /// The users file.
     #[error(transparent)]
     Users(#[from] UsersError),
+    /// Others could change a file that says what root runs.
+    #[error("{0}; harpd runs as root, so it does not go by it (allow_unsafe_permissions)")]
+    Exposed(Exposed),
     /// The log file.
     #[error(transparent)]
     Log(std::io::Error),
@@ -58,6 +63,12 @@ impl State {
         let (config, warnings) =
             Config::read(path).map_err(|error| LoadError(vec![error.into()]))?;
         let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        let (refused, told) = care::look(path, &config);
+        if !refused.is_empty() {
+            let problems = refused.into_iter().map(Problem::Exposed);
+            return Err(LoadError(problems.collect()));
+        }
+        warnings.extend(told.iter().map(ToString::to_string));
         let tls = ServerTls::load(TlsFiles {
             certificate: config.certificate.clone(),
             private_key: config.private_key.clone(),

@@ -32,12 +32,7 @@ impl<'s> Table<'s> {
 
     fn new(settings: &'s Settings, keys: &'s Keys, name: String, line: usize) -> Table<'s> {
         // Its keys are unknown until asked for, even if nothing at all is asked.
-        settings
-            .notes
-            .borrow_mut()
-            .known
-            .entry(name.clone())
-            .or_default();
+        settings.notes.borrow_mut().known.look_into(name.clone());
         Table {
             settings,
             keys,
@@ -286,8 +281,23 @@ impl<'s> Table<'s> {
         self.take(key).is_some()
     }
 
+    /// Says that keys of this table restrict or trust somebody. To pass over a key that
+    /// was meant for one of them, or one in a table of that name, would let in whom the
+    /// file's owner meant to keep out; so these are errors, not warnings.
+    pub fn guard(&self, keys: &[&str]) {
+        for key in keys {
+            self.guard_also(key, &[]);
+        }
+    }
+
+    /// Like [`Table::guard`] for one key, which people also call by other words.
+    pub fn guard_also(&self, key: &str, words: &[&'static str]) {
+        let mut notes = self.settings.notes.borrow_mut();
+        notes.known.guard(&self.name, key, words);
+    }
+
     fn take(&self, key: &str) -> Option<&'s Value> {
-        self.settings.know(&self.name, key);
+        self.settings.notes.borrow_mut().known.know(&self.name, key);
         Some(&self.keys.get(key)?.value.value)
     }
 

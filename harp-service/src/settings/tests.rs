@@ -180,6 +180,56 @@ fn unknown_keys_are_warned_of_with_the_nearest_known_one() {
 }
 
 #[test]
+fn a_key_near_one_that_restricts_or_trusts_is_refused() {
+    for (text, told) in [
+        ("tokens_fil = 'x'", "tokens_file"),
+        ("Tokens_File = 'x'", "tokens_file"),
+        ("tokens-file = 'x'", "tokens_file"),
+        ("tokens = 'x'", "tokens_file"),
+        ("knwon_certs_file = 'x'", "known_certs_file"),
+        ("certs_file = 'x'", "known_certs_file"),
+        ("[[alow]]\nclient = 'x'", "allow"),
+        ("[[Allow]]\nclient = 'x'", "allow"),
+        ("[allows]\nclient = 'x'", "allow"),
+        ("[[deny]]\nclient = 'x'", "allow"),
+        ("[[allow]]\nclients = 'x'", "client"),
+        ("[[allow]]\nclient = 'x'\n[[allow]]\nzzz = 'x'", ""),
+        ("[[allow]]\n[allow.clientele]\nname = 'x'", "client"),
+    ] {
+        let settings = Settings::parse(text, "f").unwrap();
+        let root = settings.table();
+        root.guard(&["tokens_file", "known_certs_file"]);
+        root.guard_also("allow", &["deny"]);
+        for key in ["tokens_file", "known_certs_file", "log_file"] {
+            let _ = root.string(key);
+        }
+        for rule in root.array_of_tables("allow") {
+            let _ = rule.string("client");
+        }
+        let refused = settings.finish().unwrap_err().to_string();
+        assert!(refused.contains("unknown key"), "{text}: {refused}");
+        assert!(
+            refused.contains(&format!("mean {told}")) || told.is_empty(),
+            "{text}: {refused}"
+        );
+    }
+    // What is far from all of them stays a warning, also near one that does no harm.
+    let settings = Settings::parse("log_fil = 'x'\nzzz = 1\n", "f").unwrap();
+    let root = settings.table();
+    root.guard(&["tokens_file", "known_certs_file"]);
+    for key in ["tokens_file", "known_certs_file", "log_file"] {
+        let _ = root.string(key);
+    }
+    assert_eq!(
+        warnings(&settings),
+        [
+            "f:1: log_fil: unknown key, ignored; did you mean log_file?",
+            "f:2: zzz: unknown key, ignored",
+        ]
+    );
+}
+
+#[test]
 fn what_is_no_toml_is_told_with_its_line() {
     let error = Settings::parse("a = 1\nb = = 2\n", "f").unwrap_err();
     assert!(error.to_string().starts_with("f:2: "), "{error}");

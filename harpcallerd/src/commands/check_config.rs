@@ -9,7 +9,8 @@ use anyhow::Context;
 use futures_util::{StreamExt, stream};
 use harp_host::tls::Trust;
 use harp_host::{Connection, Limits};
-use harpcallerd::config::Config;
+use harp_service::settings;
+use harpcallerd::config::{self, Config};
 use harpcallerd::hosts::{self, Host};
 use tokio::time::Instant;
 
@@ -21,10 +22,16 @@ const AT_ONCE: usize = 64;
 
 pub(crate) fn run(file: &Path, with_hosts: bool) -> Done {
     let (config, warnings) = Config::read(file)?;
-    for warning in warnings {
+    let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    warnings.extend(config::exposed(file, &config).map_err(anyhow::Error::msg)?);
+    for warning in &warnings {
         say(format_args!("warning: {warning}"))?;
     }
-    say(format_args!("{}: good", file.display()))?;
+    say(format_args!(
+        "{}: {}",
+        file.display(),
+        settings::verdict(warnings.len())
+    ))?;
     if !with_hosts {
         return Ok(ExitCode::SUCCESS);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use harp_service::logging;
 use harp_service::systemd::{self, Notifier};
-use harpcallerd::config::Config;
+use harpcallerd::config::{self, Config};
 use harpcallerd::daemon::{self, Setup};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tracing::level_filters::LevelFilter;
@@ -32,6 +32,9 @@ pub(crate) fn run(
     refuse_core_dumps();
     for warning in warnings {
         warn!("{warning}");
+    }
+    for exposed in config::exposed(&config_file, &config).map_err(anyhow::Error::msg)? {
+        warn!("{exposed}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -7,6 +7,18 @@ use crate::limits::ClientLimits;
 
 /// Takes their keys out of the configuration.
 pub(super) fn take(table: &Table<'_>) -> ClientLimits {
+    table.guard(&[
+        "max_request_size",
+        "max_connections",
+        "max_connections_per_peer",
+        "max_handshakes",
+        "handshake_timeout",
+        "request_timeout",
+        "idle_timeout",
+        "write_timeout",
+        "max_live_jobs",
+        "max_queue_length",
+    ]);
     let default = ClientLimits::default();
     ClientLimits {
         max_request_size: size(table, "max_request_size", default.max_request_size),

@@ -95,13 +95,21 @@ struct ActivationReply {
 }
 
 impl Agent {
+    /// Looks whether the program could be started now.
+    fn check(&self) -> Result<(), CannotStart> {
+        let settings = &self.settings;
+        let account = settings.account.as_ref().map_err(Clone::clone)?;
+        check_executable(&self.program)?;
+        Ok(settings.care.check(&self.program, account)?)
+    }
+
     /// Asks the agent whether it wants to be active: 2 s at most, then it is ended.
     ///
     /// # Errors
     ///
     /// Why it could not be asked or gave no answer.
     pub async fn activation(&self, reaper: &Reaper, kill_grace: Duration) -> Result<bool, String> {
-        check_executable(&self.program).map_err(|why| why.to_string())?;
+        self.check().map_err(|why| why.to_string())?;
         let request = serde_json::to_vec(&ActivationRequest {
             schema: ACTIVATION_SCHEMA,
             protocol: ACTIVATION,
@@ -205,8 +213,7 @@ impl AgentRunner {
     ///
     /// Why not.
     pub fn check(&self) -> Result<(), CannotStart> {
-        self.agent.settings.account.as_ref().map_err(Clone::clone)?;
-        check_executable(&self.agent.program)
+        self.agent.check()
     }
 
     /// Makes of a call's arguments the data of a request.

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tracing::Level;
 
 use super::{ImportError, PythonSettings};
-use crate::command::find_program;
+use crate::command::{CannotStart, find_program};
 use crate::line_log::LineLog;
 use crate::reaper::Reaper;
 use crate::session::Session;
@@ -109,6 +109,10 @@ impl Server {
     async fn spawn(settings: &PythonSettings, reaper: &Reaper) -> anyhow::Result<Server> {
         let interpreter = find_program(&settings.interpreter, &settings.path)?;
         let account = settings.account.clone()?;
+        for file in [&interpreter, &settings.module] {
+            let checked = settings.care.check(file, &account);
+            checked.map_err(CannotStart::from)?;
+        }
         let (control, its_control) = std::os::unix::net::UnixStream::pair()?;
         let mut environment = BTreeMap::from([("PATH", settings.path.as_str())]);
         let configured = settings.environment.iter();

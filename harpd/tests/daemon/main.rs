@@ -4,6 +4,7 @@ mod cancel;
 mod choria;
 mod choria_packages;
 mod error_types;
+mod exposed;
 mod failures;
 mod host;
 mod operation;

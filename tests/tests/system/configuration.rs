@@ -1,6 +1,7 @@
 //! Configuration files, good and bad (daemon specification, "Configuration").
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -284,4 +285,53 @@ fn the_sample_is_good_and_so_are_its_keys_of_log_and_retention() {
         assert!(said.ends_with("test.toml: good\n"), "{said}");
         assert_eq!(said.lines().count(), 1, "no warning: {said}");
     }
+}
+
+#[test]
+fn what_is_warned_of_is_counted_and_what_opens_a_door_is_refused() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sample = fs::read_to_string(tests.join("../dist/harpcaller.toml")).unwrap();
+    let (output, said, _) = run(
+        "check-config",
+        &format!("default_timout = 5\nzzz = 1\n{sample}"),
+    );
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.ends_with("test.toml: can be used, with 2 warnings\n"),
+        "{said}"
+    );
+    for table in [
+        "[[allow]]\nclients = 'token:operator'\n",
+        "[[alow]]\nclient = '*'\n",
+    ] {
+        let (output, said, _) = run("check-config", &format!("{sample}\n{table}"));
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("unknown key"), "{said}");
+        assert!(!said.contains("good"), "{said}");
+    }
+}
+
+#[test]
+fn what_others_could_change_is_told_and_refused_to_root() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("script");
+    fs::write(&script, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o757)).unwrap();
+    let text = LEAST.replace("/nonexistent/script", script.to_str().unwrap());
+    let is_root = rustix::process::geteuid().is_root();
+    for verb in ["check-config", "start"] {
+        if !is_root {
+            println!("skipped: root alone is refused");
+            break;
+        }
+        let (output, said, _) = run(verb, &text);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("could be changed by everybody"), "{said}");
+        assert!(said.contains("chmod go-w"), "{said}");
+    }
+    let text = format!("{text}allow_unsafe_permissions = true\n");
+    let (output, said, _) = run("check-config", &text);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("could be changed by everybody"), "{said}");
+    assert!(said.ends_with("can be used, with 1 warning\n"), "{said}");
 }

@@ -31,7 +31,7 @@ fn who_did_what_is_written_down() {
     let mut cluster = with_tokens(&files)
         .hosts(1)
         .set("audit_file", &json!(path).to_string())
-        .tables("[[allow]]\nprocedure = ['feed', 'echo']\n")
+        .tables("[[allow]]\nclient = '*'\nprocedure = ['feed', 'echo']\n")
         .start();
     let caller = cluster.caller();
     let mut feed = cluster.feed("feed");
