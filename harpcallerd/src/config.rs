@@ -120,6 +120,9 @@ impl Config {
             default_timeout: seconds("default_timeout", 600),
             max_exec_time: seconds("max_exec_time", 600),
             connect_timeout: seconds("connect_timeout", 10),
+            connect_patience: table
+                .seconds("connect_patience", 0)
+                .unwrap_or(Duration::from_secs(15)),
             slot_grace: table
                 .seconds("slot_grace", 0)
                 .unwrap_or(Duration::from_secs(10)),
@@ -231,6 +234,7 @@ mod tests {
         assert_eq!(config.execution.default_timeout, Duration::from_secs(600));
         assert_eq!(config.execution.max_exec_time, Duration::from_secs(600));
         assert_eq!(config.execution.connect_timeout, Duration::from_secs(10));
+        assert_eq!(config.execution.connect_patience, Duration::from_secs(15));
         assert_eq!(config.execution.slot_grace, Duration::from_secs(10));
         assert_eq!(config.execution.max_packet_size, 16 << 20);
         assert_eq!(config.clients.max_request_size, 16 << 20);

@@ -19,7 +19,7 @@ use futures_util::FutureExt;
 use harp_host::tls::Trust;
 use harp_host::{Cancel, Connection, Event, HostCall, HostError, HostErrorKind, Limits};
 use harp_jobs::failures;
-use harp_proto::{Json, Outcome, host};
+use harp_proto::{Failure, Json, Outcome, host};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ use tracing::{Span, debug, error, info, warn};
 
 use crate::audit::Audit;
 use crate::clock;
+use crate::host_attempts::{Attempts, HostAttempts, Turn};
 use crate::hosts::{Host, Hosts};
 use crate::jobs::{Jobs, LiveJob};
 use crate::record::{CallRecord, EndRecord};
@@ -50,6 +51,9 @@ pub struct ExecutionLimits {
     pub max_exec_time: Duration,
     /// For resolving, connecting, TLS and acknowledgement, in all.
     pub connect_timeout: Duration,
+    /// How long a call waits for a host that was heard of lately and cannot be reached;
+    /// zero for not at all.
+    pub connect_patience: Duration,
     /// How long a queue's place is kept after a job's end for a host that is not done.
     pub slot_grace: Duration,
     /// Greatest JSON text of one packet or result in bytes.
@@ -73,6 +77,7 @@ pub struct Rules {
 pub struct Runner {
     store: Store,
     hosts: Arc<Hosts>,
+    attempts: HostAttempts,
     rules: watch::Receiver<Arc<Rules>>,
     audit: Audit,
     interrupt: CancellationToken,
@@ -132,6 +137,7 @@ impl Runner {
         Runner {
             store,
             hosts,
+            attempts: HostAttempts::default(),
             rules,
             audit,
             interrupt,
@@ -386,15 +392,17 @@ impl Execution<'_> {
         begun: Instant,
         connection: &mut Option<HostCall>,
     ) -> Result<Outcome, Unstarted> {
-        let Some(host) = self.runner.hosts.get(&self.call.host) else {
-            let failure = failures::unknown_host(&self.call.host);
-            return Ok(Outcome::Error(failure));
-        };
         let mut begun = begun;
-        let mut call = loop {
-            match self.send(begun, &host).await {
-                Ok(call) => break call,
+        let end = loop {
+            let patience = self.rules.limits.connect_patience;
+            let mut attempts = self.runner.attempts.of_call(&self.call.host, patience);
+            match self.acknowledged(begun, &mut attempts).await {
+                Ok(mut call) => {
+                    let end = self.receive(&mut call, &attempts).await;
+                    break end.map_err(|end| (end, call));
+                }
                 Err(Unsent::For(outcome)) => return Ok(outcome),
+                Err(Unsent::Unacknowledged(end, call)) => break Err((end, *call)),
                 Err(Unsent::Unrecorded) => {}
             }
             // The job has not started, so it may wait, and its limits do not count yet.
@@ -403,32 +411,68 @@ impl Execution<'_> {
             self.bounds.begin_again(begun);
             self.started = clock::now().max(self.live.submitted);
         };
-        let end = match self.acknowledged(begun, &mut call).await {
-            Ok(()) => self.receive(&mut call).await,
-            Err(end) => Err(end),
-        };
         Ok(match end {
-            Ok(outcome) | Err(Ending::ByHost(outcome)) => outcome,
-            Err(Ending::ByUs(outcome)) => {
+            Ok(outcome) | Err((Ending::ByHost(outcome), _)) => outcome,
+            Err((Ending::ByUs(outcome), call)) => {
                 *connection = Some(call);
                 outcome
             }
         })
     }
 
-    /// Connects while the start is being recorded, then sends the request.
-    async fn send(&mut self, begun: Instant, host: &Host) -> Result<HostCall, Unsent> {
-        let limits = Limits {
-            max_packet_size: self.rules.limits.max_packet_size,
-        };
-        let by = begun + self.rules.limits.connect_timeout;
-        let record = async {
-            match self.is_recorded {
-                true => Ok(()),
-                false => self.runner.store.start(self.live.id, self.started).await,
+    /// Connects while the start is being recorded, sends the request, and waits for its
+    /// acknowledgement; again and again while the host is worth waiting for and has
+    /// certainly not run the call.
+    async fn acknowledged(
+        &mut self,
+        begun: Instant,
+        attempts: &mut Attempts,
+    ) -> Result<HostCall, Unsent> {
+        loop {
+            let reached = self.reach(begun, attempts).await?;
+            let (mut call, turn, by) = match self.send(begun, reached).await? {
+                Ok(sent) => sent,
+                Err((error, turn)) => {
+                    // A host that has not got all of the request does nothing.
+                    self.is_sent = false;
+                    give_up(attempts.failed(turn, &error), &error)?;
+                    continue;
+                }
+            };
+            let acknowledged = tokio::select! {
+                biased;
+                outcome = self.bounds.cut_short(Some(begun)) => {
+                    return Err(Unsent::Unacknowledged(Ending::ByUs(outcome), Box::new(call)));
+                }
+                acknowledged = call.acknowledged(by) => acknowledged,
+            };
+            let Err(error) = acknowledged else {
+                attempts.acknowledged(turn);
+                // Not needed here any more, and they can be large.
+                self.call.arguments = Json::NULL;
+                return Ok(call);
+            };
+            if attempts.failed(turn, &error).is_some() {
+                return Err(Unsent::Unacknowledged(
+                    Ending::of_fault(error),
+                    Box::new(call),
+                ));
             }
+            // The host has refused it.
+            self.is_sent = false;
+        }
+    }
+
+    /// Connects as soon as the call may try its host, and sees to it that the start is on
+    /// disk by then.
+    async fn reach(&mut self, begun: Instant, attempts: &mut Attempts) -> Result<Reached, Unsent> {
+        let record = async {
+            if self.is_recorded {
+                return Ok(());
+            }
+            self.runner.store.start(self.live.id, self.started).await
         };
-        let connect = Connection::open(&host.endpoint, &self.rules.trust, limits, by);
+        let connect = self.connect(attempts);
         let (recorded, connected) = tokio::select! {
             biased;
             outcome = self.bounds.cut_short(Some(begun)) => return Err(Unsent::For(outcome)),
@@ -442,38 +486,74 @@ impl Execution<'_> {
             });
         }
         self.is_recorded = true;
-        let connection = connected.map_err(|error| Unsent::For(host_fault(error)))?;
+        connected
+    }
+
+    /// Connects to the host, which is looked up in the registry anew for each attempt.
+    async fn connect(&self, attempts: &mut Attempts) -> Result<Reached, Unsent> {
+        let limits = Limits {
+            max_packet_size: self.rules.limits.max_packet_size,
+        };
+        loop {
+            let turn = attempts.turn().await;
+            let turn = turn.map_err(|failure| Unsent::For(Outcome::Error(failure)))?;
+            let Some(host) = self.runner.hosts.get(&self.call.host) else {
+                let failure = failures::unknown_host(&self.call.host);
+                return Err(Unsent::For(Outcome::Error(failure)));
+            };
+            let by = Instant::now() + self.rules.limits.connect_timeout;
+            let until = turn.bound(by);
+            match Connection::open(&host.endpoint, &self.rules.trust, limits, until).await {
+                Ok(connection) => {
+                    return Ok(Reached {
+                        connection,
+                        host,
+                        turn,
+                        by,
+                    });
+                }
+                Err(error) => give_up(attempts.failed(turn, &error), &error)?,
+            }
+        }
+    }
+
+    /// Sends the request. The inner error is the host's, and the call was not run then.
+    async fn send(
+        &mut self,
+        begun: Instant,
+        reached: Reached,
+    ) -> Result<Result<(HostCall, Turn, Instant), (HostError, Turn)>, Unsent> {
+        let Reached {
+            connection,
+            host,
+            turn,
+            by,
+        } = reached;
         let request = host::Request {
             procedure: self.call.procedure.clone(),
-            // Not needed here any more, and they can be large.
-            arguments: std::mem::replace(&mut self.call.arguments, Json::NULL),
+            arguments: self.call.arguments.clone(),
             user: host.user.clone(),
             password: host.password.clone(),
         };
         // Not given up half-way for a cancellation: from the line's last byte on the host
         // may be at work, and must then be told.
-        let by = by.min(self.bounds.first_limit(Some(begun)));
+        let send_by = by.min(self.bounds.first_limit(Some(begun)));
         self.is_sent = true;
-        match connection.send(&request, by).await {
-            Ok(call) => Ok(call),
+        match connection.send(&request, send_by).await {
+            Ok(call) => Ok(Ok((call, turn, by))),
             Err(error) => match self.bounds.cut_short(Some(begun)).now_or_never() {
                 Some(outcome) => Err(Unsent::For(outcome)),
-                None => Err(Unsent::For(host_fault(error))),
+                None => Ok(Err((error, turn))),
             },
         }
     }
 
-    async fn acknowledged(&self, begun: Instant, call: &mut HostCall) -> Result<(), Ending> {
-        let by = begun + self.rules.limits.connect_timeout;
-        tokio::select! {
-            biased;
-            outcome = self.bounds.cut_short(Some(begun)) => Err(Ending::ByUs(outcome)),
-            acknowledged = call.acknowledged(by) => acknowledged.map_err(Ending::of_fault),
-        }
-    }
-
     /// Takes packets until the host ends the call, or something else does.
-    async fn receive(&mut self, call: &mut HostCall) -> Result<Outcome, Ending> {
+    async fn receive(
+        &mut self,
+        call: &mut HostCall,
+        attempts: &Attempts,
+    ) -> Result<Outcome, Ending> {
         enum Step {
             CutShort(Outcome),
             Stored(Result<(), StoreError>),
@@ -506,6 +586,9 @@ impl Execution<'_> {
                 Step::Message(message) => message,
             };
             heard = Instant::now();
+            if message.is_ok() {
+                attempts.heard(heard);
+            }
             match self.packets.take(message, call) {
                 Ok(None) => {}
                 Ok(Some(outcome)) => return Ok(outcome),
@@ -520,10 +603,21 @@ impl Execution<'_> {
     }
 }
 
-/// Why no request was sent.
+/// A host that can be sent the request.
+struct Reached {
+    connection: Connection,
+    host: Arc<Host>,
+    turn: Turn,
+    /// When the acknowledgement must have come.
+    by: Instant,
+}
+
+/// Why no call was acknowledged.
 enum Unsent {
-    /// The job ends with this.
+    /// The job ends with this; the host does not know of it, or has refused it.
     For(Outcome),
+    /// The job ends with this, and the host may be at work.
+    Unacknowledged(Ending, Box<HostCall>),
     /// The job's start is not on disk, and can be recorded later.
     Unrecorded,
 }
@@ -539,7 +633,7 @@ enum Ending {
 impl Ending {
     fn of_fault(error: HostError) -> Ending {
         let is_busy = error.leaves_host_busy();
-        let outcome = host_fault(error);
+        let outcome = host_fault(&error);
         if is_busy {
             Ending::ByUs(outcome)
         } else {
@@ -552,13 +646,27 @@ impl Ending {
     }
 }
 
-fn host_fault(error: HostError) -> Outcome {
-    let failure = error.to_failure();
+/// Ends the call with this failure, if there is one.
+fn give_up(failure: Option<Failure>, error: &HostError) -> Result<(), Unsent> {
+    match failure {
+        None => Ok(()),
+        Some(failure) => {
+            told_of(error);
+            Err(Unsent::For(Outcome::Error(failure)))
+        }
+    }
+}
+
+fn host_fault(error: &HostError) -> Outcome {
+    told_of(error);
+    Outcome::Error(error.to_failure())
+}
+
+fn told_of(error: &HostError) {
     // Network faults are everyday: they are told in the line about the job's end. What a
     // host says is not, it can have parts of arguments in it.
     if !matches!(error.kind(), HostErrorKind::Remote(_)) {
         Span::current().record("error", tracing::field::display(&error));
     }
     debug!(%error, "call to the host failed");
-    Outcome::Error(failure)
 }

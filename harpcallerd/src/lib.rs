@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod dispatcher;
+pub mod host_attempts;
 pub mod hosts;
 pub mod identity;
 pub mod job;

@@ -131,7 +131,23 @@ impl FakeHost {
         versions: &[&'static SupportedProtocolVersion],
         scripts: &[&[Step]],
     ) -> FakeHost {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        FakeHost::start_at(anywhere, certificate, versions, scripts)
+    }
+
+    /// The same at an address of the test's choice, for one that goes away and comes back.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot listen there.
+    #[must_use]
+    pub fn start_at(
+        address: SocketAddr,
+        certificate: &HostCertificate,
+        versions: &[&'static SupportedProtocolVersion],
+        scripts: &[&[Step]],
+    ) -> FakeHost {
+        let listener = TcpListener::bind(address).expect("a free address");
         let address = listener.local_addr().expect("a bound socket");
         let shared = Arc::new(Shared {
             scripts: scripts.iter().map(|script| script.to_vec()).collect(),

@@ -131,6 +131,7 @@ mod tests {
             default_timeout: Duration::from_secs(20),
             max_exec_time: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(10),
+            connect_patience: Duration::from_secs(15),
             slot_grace: Duration::from_secs(10),
             max_packet_size: 1000,
             output: super::super::OutputLimits::default(),

@@ -496,6 +496,7 @@ fn limits() -> ExecutionLimits {
         default_timeout: never,
         max_exec_time: never,
         connect_timeout: never,
+        connect_patience: Duration::ZERO,
         slot_grace: Duration::from_secs(SLOT_GRACE),
         max_packet_size: 1024 * 1024,
         output: OutputLimits::default(),

@@ -48,6 +48,7 @@ fn a_good_file_is_good() {
         host_db_refresh = 900
         log_handlers = ['harpcaller_stdout_h', 'stderr']
         connect_timeout = 10
+        connect_patience = 0
         verify_hostname = false
         resume_queued = true
         max_request_size = '16M'

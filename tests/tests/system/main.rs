@@ -25,6 +25,7 @@ mod faithful;
 mod followers;
 mod framing;
 mod hello;
+mod host_away;
 mod keys;
 mod leftovers;
 mod limits;

@@ -132,6 +132,7 @@ fn dispatcher(store: &Store) -> Arc<Dispatcher> {
             default_timeout: second,
             max_exec_time: second,
             connect_timeout: second,
+            connect_patience: Duration::ZERO,
             slot_grace: second,
             max_packet_size: 1000,
             output: OutputLimits::default(),
