@@ -15,7 +15,7 @@ pub mod due;
 pub mod pool;
 pub mod queue;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use harp_values::{JobId, QueueName};
 
@@ -38,6 +38,8 @@ pub struct Lineup {
     last_sequence: u64,
     /// How many keep a place and are no live jobs any more.
     ended: usize,
+    /// Jobs that are to be resumed, and whose attempt before owes something.
+    owing: HashSet<JobId>,
 }
 
 /// A job as it is entered.
@@ -181,10 +183,11 @@ impl Lineup {
     }
 
     /// Enters a job again that was on record at a start of the dispatcher: one that waited.
-    /// In the order of the sequence numbers, after [`Lineup::keep`].
+    /// In the order of the sequence numbers, when all places are kept.
     #[must_use = "the returned jobs hold places and have to be started"]
     pub fn resume(&mut self, entrant: Entrant, sequence: u64, not_before: Option<Moment>) -> Turns {
         let id = entrant.id;
+        let owes = self.owing.remove(&id);
         self.last_sequence = self.last_sequence.max(sequence);
         if let Some(by) = entrant.start_by {
             _ = self.start_by.add(by, id);
@@ -199,7 +202,7 @@ impl Lineup {
             start_by: entrant.start_by,
             not_before,
             stands: Stands::Waits,
-            owes: false,
+            owes,
         };
         self.jobs.insert(id, entry);
         self.wait_in_queue(id)
@@ -227,6 +230,15 @@ impl Lineup {
             owes: has_ended,
         };
         self.jobs.insert(id, entry);
+    }
+
+    /// Keeps the place of an attempt that owes, at a start of the dispatcher: its job is to be
+    /// resumed.
+    pub fn keep_for_debt(&mut self, id: JobId, queue: Option<&QueueRecord>) {
+        if let Some(queue) = queue {
+            self.queues.hold(&queue.name, queue.concurrency, id);
+        }
+        self.owing.insert(id);
     }
 
     /// A job that has its turn starts. False if it has no turn: it was withdrawn.

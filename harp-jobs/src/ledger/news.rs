@@ -27,6 +27,8 @@ pub struct Turn {
     pub hold: Hold,
     /// How far it has come.
     pub start: Start,
+    /// How many packets are kept of it, those of earlier attempts included.
+    pub packets: u64,
     /// Its call, being read if it is not at hand; `None` if its record is gone.
     pub call: Answer<Option<Box<CallRecord>>, Unreadable>,
 }
@@ -49,8 +51,6 @@ pub enum Start {
         at: u64,
         /// What the transport noted last.
         token: Token,
-        /// How many packets are kept of it.
-        packets: u64,
     },
     /// It has ended, and something is still owed.
     Settle {

@@ -50,7 +50,6 @@ fn starts() -> [Start; 4] {
         Start::Attach {
             at: 1,
             token: token.clone(),
-            packets: 0,
         },
         Start::Settle { token },
     ]

@@ -175,11 +175,13 @@ fn a_start_keeps_the_places_and_the_order() {
     let mut lineup = Lineup::default();
     lineup.keep(id(1), queue(), 1, false);
     lineup.keep(id(2), queue(), 2, true);
+    lineup.keep_for_debt(id(4), queue().as_ref());
     assert!(lineup.resume(entrant(3), 3, None).is_empty());
     assert!(lineup.resume(entrant(4), 4, Some(at(5))).is_empty());
     assert_eq!(lineup.live(), 3);
     assert!(lineup.settle(id(2)).is_empty());
-    assert_eq!(lineup.close(id(1), false), [id(3)]);
+    assert!(lineup.close(id(1), false).is_empty());
+    assert_eq!(lineup.settle(id(4)), [id(3)]);
     assert!(lineup.start(id(3)));
     assert_eq!(lineup.take_due(at(5)), (vec![], vec![]));
     assert_eq!(lineup.close(id(3), false), [id(4)]);
