@@ -1,5 +1,5 @@
 //! Starting a program in a session of its own, with no descriptor but its standard
-//! streams, as a given user.
+//! streams, as a given user, below a keeper that knows when nothing of it is left.
 //!
 //! # Why there is unsafe code here, and nowhere else
 //!
@@ -12,11 +12,11 @@
 //! What makes it unsafe: the process was forked from one with several threads, so any
 //! lock may be held for ever by a thread that is not there, the allocator's among them.
 //! Between `fork` and `exec` only async-signal-safe functions may run (signal-safety(7)).
-//! `enter` and `execute` below are all that runs there. They make system calls, through
-//! rustix (which issues them directly: no lock, no allocation, no `errno`) and through
-//! `libc::syscall`, `fcntl` and `execve`; they use memory that was allocated before the
-//! fork, and free none. Errors leave them as bare numbers, since building a message would
-//! allocate.
+//! `enter` and `execute` below and what is in `keeper` are all that runs there. They make
+//! system calls, through rustix (which issues them directly: no lock, no allocation, no
+//! `errno`) and through functions of `libc` that do nothing else; they use memory that was
+//! allocated before the fork, and free none. Errors leave them as bare numbers, since
+//! building a message would allocate.
 //!
 //! The program is executed here too and not by the standard library, which asks
 //! execvp(3): that gives a file that is no program to a shell.
@@ -24,7 +24,7 @@
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -34,6 +34,13 @@ use std::sync::Arc;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::thread::{Gid, Uid};
+
+mod keeper;
+mod memory;
+
+pub use keeper::Report;
+use keeper::Side;
+use memory::Dispensable;
 
 /// A program with everything that it starts with. Its process will lead a session and a
 /// process group of its own, has its standard streams and no other descriptors, and the
@@ -54,6 +61,19 @@ pub struct Program {
     pub stdin: Stream,
     /// Its standard output.
     pub stdout: Stream,
+    /// Whether what descends from it and loses its parent stays with its keeper, and is
+    /// waited for there. If not, it goes to the nearest subreaper above.
+    pub keeps_orphans: bool,
+}
+
+/// A program that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// The keeper's process, which ends when nothing of the program is left, with the
+    /// program's exit status; and the ends of the program's pipes.
+    pub child: Child,
+    /// Where the keeper writes its [`Report`]s, one after the other.
+    pub reports: OwnedFd,
 }
 
 /// One of the standard streams.
@@ -96,6 +116,9 @@ pub enum Step {
     /// To make a process at all, and its pipes; and, at the end, to become the program.
     #[error("cannot execute the program")]
     Execute,
+    /// A keeper for it.
+    #[error("cannot make a process that keeps what descends from it")]
+    Keeper,
     /// A session of its own.
     #[error("cannot make a session")]
     Session,
@@ -114,8 +137,9 @@ pub enum Step {
 }
 
 /// Steps are carried through the one number that comes back from the new process.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step::Execute,
+    Step::Keeper,
     Step::Session,
     Step::Descriptors,
     Step::Groups,
@@ -135,27 +159,30 @@ impl Program {
     /// # Errors
     ///
     /// The first step that failed. No process is left then.
-    pub fn spawn(&self) -> Result<Child, SpawnError> {
+    pub fn spawn(&self) -> Result<Started, SpawnError> {
         let cannot = |source| SpawnError {
             step: Step::Execute,
             source,
         };
         let prepared = Prepared::new(self).map_err(cannot)?;
+        let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+        let (reports, its_reports) = pipe.map_err(|errno| cannot(errno.into()))?;
         let mut command = Command::new(&self.file);
         command
             .stdin(self.stdin.stdio().map_err(cannot)?)
             .stdout(self.stdout.stdio().map_err(cannot)?)
             .stderr(Stdio::piped());
         #[expect(unsafe_code, reason = "see the top of this file")]
-        // SAFETY: `enter` and `execute` are async-signal-safe, and the closure does
-        // nothing else. What they use was allocated here and is only read.
+        // SAFETY: `become_program` is async-signal-safe, and the closure does nothing else.
+        // What it uses was allocated here and is only read.
         unsafe {
             command.pre_exec(move || {
-                let Err((step, errno)) = enter(&prepared).and_then(|()| execute(&prepared));
+                let Err((step, errno)) = become_program(&prepared, its_reports.as_fd());
                 Err(io::Error::from_raw_os_error(encode(step, errno)))
             });
         }
-        command.spawn().map_err(decode)
+        let child = command.spawn().map_err(decode)?;
+        Ok(Started { child, reports })
     }
 }
 
@@ -176,6 +203,9 @@ struct Prepared {
     environment: Strings,
     directory: CString,
     ids: Option<RawIds>,
+    keeps_orphans: bool,
+    /// Of the memory that the keeper starts with.
+    dispensable: Dispensable,
 }
 
 impl Prepared {
@@ -191,6 +221,8 @@ impl Prepared {
             )?,
             directory: CString::new(program.directory.as_os_str().as_bytes())?,
             ids: program.ids.as_ref().map(RawIds::from),
+            keeps_orphans: program.keeps_orphans,
+            dispensable: Dispensable::find(),
         })
     }
 }
@@ -236,6 +268,20 @@ impl From<&Ids> for RawIds {
             gid: Gid::from_raw(ids.gid),
             groups: ids.groups.iter().copied().map(Gid::from_raw).collect(),
         }
+    }
+}
+
+/// What the new process does: it becomes the keeper, and a second one the program. Returns
+/// in that one only, and if it fails; the keeper ends by itself then.
+/// Async-signal-safe.
+fn become_program(
+    prepared: &Prepared,
+    reports: BorrowedFd<'_>,
+) -> Result<Infallible, (Step, Errno)> {
+    match keeper::divide(prepared.keeps_orphans) {
+        Ok(Side::Program) => enter(prepared).and_then(|()| execute(prepared)),
+        Ok(Side::Keeper(program)) => keeper::keep(program, reports, prepared.dispensable),
+        Err(errno) => Err((Step::Keeper, errno)),
     }
 }
 
@@ -293,9 +339,7 @@ fn close_at_exec() -> Result<(), Errno> {
         return Ok(());
     }
     // Before Linux 5.11: one by one, up to where descriptors may be.
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let limit = limit.and_then(|limit| libc::c_int::try_from(limit).ok());
-    for descriptor in 3..limit.unwrap_or(1 << 20) {
+    for descriptor in 3..=highest_descriptor().cast_signed() {
         #[expect(unsafe_code, reason = "descriptors of unknown owners")]
         // SAFETY: sets a flag; fails without harm where there is no such descriptor.
         unsafe {
@@ -303,6 +347,13 @@ fn close_at_exec() -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// The system may allow more, but nobody has opened so many.
+fn highest_descriptor() -> libc::c_uint {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.and_then(|limit| libc::c_uint::try_from(limit).ok());
+    limit.unwrap_or(libc::c_uint::MAX).min(1 << 20)
 }
 
 fn encode(step: Step, errno: Errno) -> i32 {

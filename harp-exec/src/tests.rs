@@ -12,11 +12,12 @@ fn shell(script: &str) -> Program {
         ids: None,
         stdin: Stream::Pipe,
         stdout: Stream::Pipe,
+        keeps_orphans: true,
     }
 }
 
 fn output(program: &Program) -> String {
-    let output = program.spawn().unwrap().wait_with_output().unwrap();
+    let output = program.spawn().unwrap().child.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -206,7 +207,7 @@ fn streams_are_those_given() {
         stdout: Stream::Given(Arc::new(given.into())),
         ..shell("readlink /proc/self/fd/0; test -S /proc/self/fd/1 && echo socket")
     };
-    let mut child = program.spawn().unwrap();
+    let mut child = program.spawn().unwrap().child;
     // The other end is the child's alone.
     drop(program);
     let mut told = String::new();

@@ -142,6 +142,7 @@ impl CommandRunner {
             ids: account.clone(),
             stdin: Stream::Pipe,
             stdout: Stream::Pipe,
+            keeps_orphans: true,
         };
         launch(program, invocation.input, reaper).await
     }

@@ -148,10 +148,16 @@ impl PythonRunner {
         let (its_stdin, stdin) = io::pipe().map_err(|error| no_pipes(&error))?;
         let (answer, its_answer) = io::pipe().map_err(|error| no_pipes(&error))?;
         let (printed, its_printed) = io::pipe().map_err(|error| no_pipes(&error))?;
-        let session = self
-            .server
-            .fork([its_stdin.into(), its_answer.into(), its_printed.into()])
-            .await?;
+        let (reports, its_reports) = io::pipe().map_err(|error| no_pipes(&error))?;
+        let reports = pipe::Receiver::from_owned_fd(reports.into());
+        let reports = reports.map_err(|error| no_pipes(&error))?;
+        let pipes = [
+            its_stdin.into(),
+            its_answer.into(),
+            its_printed.into(),
+            its_reports.into(),
+        ];
+        let session = self.server.fork(pipes, reports).await?;
         let ends = || {
             io::Result::Ok((
                 pipe::Sender::from_owned_fd(stdin.into())?,

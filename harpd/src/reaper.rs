@@ -1,24 +1,28 @@
 //! Every child process of harpd: started here, and reaped here when it ends.
 //!
-//! harpd is a child subreaper: a process whose parent ends becomes harpd's child, so
-//! there are children that nobody in here started and that must be reaped all the same.
-//! One place therefore waits for all of them, and tells those who started one.
+//! Its children are the keepers of calls, which say by themselves what becomes of a call
+//! (see [`Session`]). harpd is a child subreaper besides: what was below a keeper that was
+//! killed becomes harpd's child, and so does what a fork server leaves behind. All of them
+//! must be reaped, by one place that knows which ones are keepers.
 //!
-//! That place is a thread: to start a process blocks, and none can end before its
-//! starter is known if both are done by the same thread, one after the other.
+//! That place is a thread: to start a process blocks, and none can be taken for a stray
+//! before its starter is known if both are done by the same thread, one after the other.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io;
-use std::process::Child;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
 use std::sync::{Arc, mpsc};
 
 use harp_exec::{Program, SpawnError, Step};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use rustix::process::{Pid, Signal, WaitOptions};
+use tokio::net::unix::pipe;
+use tokio::runtime::Handle;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::oneshot;
 
-use crate::session::Session;
+use crate::session::{self, Session};
 
 /// Starts and reaps processes. A clone does so by the same thread, which ends with the
 /// last of them.
@@ -31,9 +35,20 @@ pub struct Reaper {
 #[derive(Debug)]
 enum Order {
     /// To start a program.
-    Start(Arc<Program>, oneshot::Sender<Result<Started, SpawnError>>),
-    /// To take on a child that something else has started.
-    Adopt(Pid, oneshot::Sender<Result<Session, NotAdopted>>),
+    Start(
+        Arc<Program>,
+        Reaper,
+        oneshot::Sender<Result<Started, SpawnError>>,
+    ),
+    /// To take on a keeper that something else has started.
+    Adopt(
+        Pid,
+        pipe::Receiver,
+        Reaper,
+        oneshot::Sender<Result<Session, NotAdopted>>,
+    ),
+    /// To kill the children that are no keepers, with all that descends from them.
+    EndStrays(oneshot::Sender<usize>),
     /// To reap every child that has ended.
     Reap,
 }
@@ -44,7 +59,7 @@ pub enum NotAdopted {
     /// It has ended by now.
     Ended,
     /// It is not what was said: a child of harpd that leads a session of its own, and
-    /// that nobody waits for yet.
+    /// that is no keeper yet.
     Another,
 }
 
@@ -81,9 +96,10 @@ impl Reaper {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let mut child_ended = tokio::signal::unix::signal(SignalKind::child())?;
         let (orders, incoming) = mpsc::channel();
+        let runtime = Handle::current();
         std::thread::Builder::new()
             .name("processes".to_owned())
-            .spawn(move || follow(&incoming))?;
+            .spawn(move || follow(&incoming, &runtime))?;
         let reaper = Reaper { orders };
         let reaping = reaper.clone();
         tokio::spawn(async move {
@@ -104,7 +120,7 @@ impl Reaper {
     pub async fn spawn(&self, program: Arc<Program>) -> Result<Started, SpawnError> {
         let (reply, spawned) = oneshot::channel();
         // Fails if the thread is gone, as does the answer then.
-        let _ = self.orders.send(Order::Start(program, reply));
+        let _ = self.orders.send(Order::Start(program, self.clone(), reply));
         spawned.await.unwrap_or_else(|_| {
             Err(SpawnError {
                 step: Step::Execute,
@@ -113,67 +129,78 @@ impl Reaper {
         })
     }
 
-    /// Takes on a process that leads a session and has become a child of harpd, though
-    /// something else has started it. That it is such a process is not believed but looked
-    /// at: it will be killed as a whole session. Dropped before it is through, the process
+    /// Takes on a keeper that has become a child of harpd, though something else has
+    /// started it, with the pipe of its reports. That it is such a process is not believed
+    /// but looked at: what is below it will be killed. Dropped before it is through, that
     /// is killed.
     ///
     /// # Errors
     ///
     /// There is no such process.
-    pub async fn adopt(&self, pid: Pid) -> Result<Session, NotAdopted> {
+    pub async fn adopt(&self, keeper: Pid, reports: pipe::Receiver) -> Result<Session, NotAdopted> {
         let (reply, adopted) = oneshot::channel();
         // Fails if the thread is gone, as does the answer then.
-        let _ = self.orders.send(Order::Adopt(pid, reply));
+        let _ = self
+            .orders
+            .send(Order::Adopt(keeper, reports, self.clone(), reply));
         adopted.await.unwrap_or(Err(NotAdopted::Ended))
+    }
+
+    /// Kills all that has come to harpd without its keeper, once. Returns how many
+    /// processes that were.
+    pub async fn end_strays(&self) -> usize {
+        let (reply, ended) = oneshot::channel();
+        // Fails if the thread is gone, as does the answer then.
+        let _ = self.orders.send(Order::EndStrays(reply));
+        ended.await.unwrap_or(0)
     }
 }
 
 /// The thread.
-fn follow(orders: &mpsc::Receiver<Order>) {
-    let mut waiting = HashMap::new();
+fn follow(orders: &mpsc::Receiver<Order>, runtime: &Handle) {
+    let _runtime = runtime.enter();
+    let mut keepers = HashSet::new();
     while let Ok(order) = orders.recv() {
         match order {
-            Order::Start(program, reply) => {
-                let spawned = program.spawn().map(|child| {
-                    let pid = Pid::from_child(&child);
-                    let (ended, exit) = oneshot::channel();
-                    waiting.insert(pid, ended);
-                    let session = Session::led_by(pid, exit);
-                    Started { session, child }
+            Order::Start(program, reaper, reply) => {
+                let started = program.spawn().and_then(|started| {
+                    let keeper = Pid::from_child(&started.child);
+                    keepers.insert(keeper);
+                    Started::new(keeper, started, reaper)
                 });
                 // If nobody is there to take it, the session dies with this value.
-                let _ = reply.send(spawned);
+                let _ = reply.send(started);
             }
-            Order::Adopt(pid, reply) => {
+            Order::Adopt(pid, reports, reaper, reply) => {
                 // What has not been reaped by now will be later, by this thread: until
                 // then the number is that of this process.
-                let adopted = match Session::may_be_led_by(pid) {
+                let adopted = match Session::may_have_keeper(pid) {
                     None => Err(NotAdopted::Ended),
-                    Some(true) if !waiting.contains_key(&pid) => {
-                        let (ended, exit) = oneshot::channel();
-                        waiting.insert(pid, ended);
-                        Ok(Session::led_by(pid, exit))
-                    }
+                    Some(true) if keepers.insert(pid) => Ok(Session::below(pid, reports, reaper)),
                     Some(_) => Err(NotAdopted::Another),
                 };
                 let _ = reply.send(adopted);
             }
-            Order::Reap => reap(&mut waiting),
+            Order::EndStrays(reply) => {
+                reap(&mut keepers);
+                let is_keeper = |pid| Pid::from_raw(pid).is_some_and(|pid| keepers.contains(&pid));
+                let strays = session::signal_strays(is_keeper, &[Signal::KILL]);
+                let strays = strays.unwrap_or_else(|error| {
+                    tracing::error!(%error, "cannot look for what the calls have left");
+                    0
+                });
+                let _ = reply.send(strays);
+            }
+            Order::Reap => reap(&mut keepers),
         }
     }
 }
 
-/// Reaps every child that has ended, and tells who waits for it.
-fn reap(waiting: &mut HashMap<Pid, oneshot::Sender<Exit>>) {
+/// Reaps every child that has ended.
+fn reap(keepers: &mut HashSet<Pid>) {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) => {
-                if let Some(ended) = waiting.remove(&pid) {
-                    // Who does not listen any more does not need to know.
-                    let _ = ended.send(Exit::from(status));
-                }
-            }
+            Ok(Some((pid, _))) => drop(keepers.remove(&pid)),
             Ok(None) | Err(Errno::CHILD) => return,
             Err(Errno::INTR) => {}
             Err(error) => {
@@ -184,9 +211,30 @@ fn reap(waiting: &mut HashMap<Pid, oneshot::Sender<Exit>>) {
     }
 }
 
-impl From<WaitStatus> for Exit {
-    fn from(status: WaitStatus) -> Exit {
-        match (status.exit_status(), status.terminating_signal()) {
+impl Started {
+    fn new(
+        keeper: Pid,
+        started: harp_exec::Started,
+        reaper: Reaper,
+    ) -> Result<Started, SpawnError> {
+        let harp_exec::Started { child, reports } = started;
+        match pipe::Receiver::from_owned_fd(reports) {
+            Ok(reports) => Ok(Started {
+                session: Session::below(keeper, reports, reaper),
+                child,
+            }),
+            Err(source) => {
+                session::kill_below(keeper);
+                let step = Step::Keeper;
+                Err(SpawnError { step, source })
+            }
+        }
+    }
+}
+
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Exit {
+        match (status.code(), status.signal()) {
             (Some(code), _) => Exit::Code(code),
             (None, Some(signal)) => Exit::Signal(signal),
             // Not asked for, so it does not happen: a stopped or continued process.

@@ -1,254 +1,251 @@
-//! The session of one call: signalled as a whole, and waited for until nothing of it is
+//! What one call has started: signalled as a whole, and waited for until nothing of it is
 //! left.
 //!
-//! A call's command leads a session of its own. Its processes may make further process
-//! groups, as GNU `timeout` and shells with job control do; they stay in the session.
-//! Only a process that makes a session of its own leaves the call.
+//! A call's command leads a session of its own, and its processes may make further sessions
+//! and process groups, run as other users, and outlive their parents: `setsid`, `su`,
+//! `script`, shells with job control, daemons. All of them belong to the call. Between harpd
+//! and the command there is a keeper ([`harp_exec::Report`]), below which they all stay, and
+//! its word that nothing is left is what ends a session; that is the system's own account.
+//! /proc is searched only for whom to signal, and searched again until that word has come,
+//! so what forks away from a round is met by a later one.
 //!
-//! A session's number is that of its leader, and the system does not give it to a new
-//! process as long as any process is in the session. Numbers are handed out in a circle,
-//! so one that has become free is not seen again between two looks a few milliseconds
-//! apart; and whoever leads a new session under the old number has that number, which is
-//! looked for before a signal is sent.
+//! A keeper that was killed gives no such word. What is left of its call are children of
+//! harpd then that nobody knows, and those are ended.
 
-mod members;
+mod descendants;
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::process::{self, Pid, Signal};
-use tokio::sync::oneshot;
+use harp_exec::Report;
+use rustix::process::{Pid, Signal};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
 use tokio::time::Instant;
 
-use crate::reaper::Exit;
+pub(crate) use descendants::signal_strays;
 
-/// Between two looks whether the session is gone, at first and at most.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Between two SIGKILLs to what does not go away, at first and at most. Before each
-/// further one /proc is searched for processes that are left and not mere zombies.
-const FIRST_KILL: Duration = Duration::from_millis(100);
+use crate::reaper::{Exit, Reaper};
+
+/// Between two rounds of SIGKILL, at first and at most.
+const FIRST_KILL: Duration = Duration::from_millis(1);
 const KILL_EVERY: Duration = Duration::from_secs(1);
 /// When to tell the log of processes that survive SIGKILL.
 const COMPLAIN_AFTER: Duration = Duration::from_secs(10);
+/// Rounds of SIGKILL where nobody waits for the end.
+const LAST_ROUNDS: u32 = 8;
 
-/// A session that was started for a call. Dropped before [`Session::end`] is through (a
-/// panic, the end of harpd), it is killed at once.
+/// A call's command and all that descends from it. Dropped before [`Session::end`] is
+/// through (a panic, the end of harpd), it is killed at once.
 #[derive(Debug)]
 pub struct Session {
-    leader: Pid,
-    /// Tells when the leader has been reaped, and is not asked again then.
-    exit: oneshot::Receiver<Exit>,
-    leader_exit: Option<Exit>,
-    ended: bool,
+    keeper: Pid,
+    reports: Reports,
+    reaper: Reaper,
+}
+
+/// What the keeper has told by now.
+#[derive(Debug)]
+struct Reports {
+    pipe: pipe::Receiver,
+    /// The beginning of a report, and its length.
+    part: [u8; Report::SIZE],
+    length: usize,
+    exit: Option<Exit>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// There is a keeper, and so something may be left.
+    Kept,
+    /// Nothing is left, and the keeper has said so.
+    NothingLeft,
+    /// The keeper has ended without a word.
+    Lost,
 }
 
 impl Session {
-    /// The session of a process that leads one by now, and a process group; `exit` is to
-    /// resolve when the leader has ended and has been reaped.
+    /// What is below a keeper, which is or becomes a child of harpd and writes its reports
+    /// into this pipe.
     #[must_use]
-    pub fn led_by(leader: Pid, exit: oneshot::Receiver<Exit>) -> Session {
+    pub fn below(keeper: Pid, reports: pipe::Receiver, reaper: Reaper) -> Session {
+        let reports = Reports {
+            pipe: reports,
+            part: [0; Report::SIZE],
+            length: 0,
+            exit: None,
+            state: State::Kept,
+        };
         Session {
-            leader,
-            exit,
-            leader_exit: None,
-            ended: false,
+            keeper,
+            reports,
+            reaper,
         }
     }
 
     /// Whether the process is a child of harpd that leads a session and its group; `None`
     /// if there is no such process, or none any more.
     #[must_use]
-    pub fn may_be_led_by(pid: Pid) -> Option<bool> {
-        members::is_child_that_leads(pid)
+    pub fn may_have_keeper(pid: Pid) -> Option<bool> {
+        descendants::is_child_that_leads(pid)
     }
 
-    /// Waits until the leader has ended and has been reaped.
+    /// Waits until the command has ended and has been reaped.
     ///
     /// Cancel safe.
     pub async fn leader_exit(&mut self) -> Exit {
-        if let Some(exit) = self.leader_exit {
-            return exit;
+        loop {
+            if let Some(exit) = self.reports.exit {
+                return exit;
+            }
+            if self.reports.state != State::Kept {
+                // Nobody will ever know.
+                return Exit::Signal(Signal::KILL.as_raw());
+            }
+            self.reports.next().await;
         }
-        // The reaper outlives every call, so there is always an answer.
-        let exit = (&mut self.exit).await.unwrap_or(Exit::Signal(0));
-        self.leader_exit = Some(exit);
-        exit
     }
 
-    /// Ends every process of the session: SIGTERM to all, `grace` later SIGKILL. Returns
-    /// when none is left; at once if there is none. Zombies count as left until they are
-    /// reaped, which the [`Reaper`](crate::reaper::Reaper) does; but after SIGKILL those
-    /// whose parent is a living process outside the session do not count.
-    ///
-    /// Dropped before it is through, the session goes on dying but is not waited for.
+    /// Ends all that is left: SIGTERM to all, `grace` later SIGKILL, until there is
+    /// nothing. Returns then, at once if nothing is left. Does not return as long as there
+    /// are processes that harpd may not signal or that survive SIGKILL.
     pub async fn end(&mut self, grace: Duration) {
-        if !self.is_empty().await {
+        self.reports.read_available();
+        if self.reports.state == State::Kept {
             // A stopped process would not notice the first without the second.
             self.signal(&[Signal::TERM, Signal::CONT]).await;
-            if !self.is_empty_within(grace).await {
+            if !self.is_over_within(grace).await {
                 self.kill().await;
             }
         }
-        self.ended = true;
+        if self.reports.state == State::Lost {
+            self.end_strays().await;
+            self.reports.state = State::NothingLeft;
+        }
     }
 
     async fn kill(&mut self) {
         let since = Instant::now();
         let mut pause = FIRST_KILL;
         let mut complained = false;
+        let mut forbidden = 0;
         loop {
-            self.signal(&[Signal::KILL]).await;
-            if self.is_empty_within(pause).await || self.only_foreign_zombies_are_left().await {
+            let round = self.signal(&[Signal::KILL]).await;
+            if round.forbidden > forbidden {
+                tracing::error!(
+                    processes = round.forbidden,
+                    "harpd may not signal some processes of a call and waits until they end"
+                );
+                forbidden = round.forbidden;
+            }
+            if self.is_over_within(pause).await {
                 return;
             }
             pause = KILL_EVERY.min(pause * 2);
-            if since.elapsed() >= COMPLAIN_AFTER && !complained {
+            if since.elapsed() >= COMPLAIN_AFTER && forbidden == 0 && !complained {
                 complained = true;
                 tracing::error!(
-                    session = self.leader.as_raw_nonzero(),
+                    processes = round.living,
                     "processes of a call survive SIGKILL, still waiting for them"
                 );
             }
         }
     }
 
-    async fn only_foreign_zombies_are_left(&self) -> bool {
-        let session = self.leader;
-        tokio::task::spawn_blocking(move || members::are_zombies_of_others(session))
-            .await
-            .unwrap_or(false)
+    /// Without its keeper nobody can say which processes were this call's. They are among
+    /// those that have come to harpd instead, and all of these are ended.
+    async fn end_strays(&mut self) {
+        tracing::error!("the keeper of a call was killed, ending what is nobody's");
+        let mut pause = FIRST_KILL;
+        while self.reaper.end_strays().await > 0 {
+            tokio::time::sleep(pause).await;
+            pause = KILL_EVERY.min(pause * 2);
+        }
     }
 
-    async fn is_empty_within(&mut self, time: Duration) -> bool {
-        let until = Instant::now() + time;
-        let mut pause = FIRST_LOOK;
-        loop {
-            if self.is_empty().await {
-                return true;
+    async fn is_over_within(&mut self, time: Duration) -> bool {
+        let over = async {
+            while self.reports.state == State::Kept {
+                self.reports.next().await;
             }
-            if Instant::now() >= until {
-                return false;
+        };
+        tokio::time::timeout(time, over).await.is_ok()
+    }
+
+    /// One round.
+    async fn signal(&mut self, signals: &'static [Signal]) -> descendants::Round {
+        self.reports.read_available();
+        if self.reports.state != State::Kept {
+            return descendants::Round::default();
+        }
+        let keeper = self.keeper;
+        let round =
+            tokio::task::spawn_blocking(move || descendants::signal_below(keeper, signals)).await;
+        match round {
+            Ok(Ok(round)) => round,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot look for the processes of a call");
+                descendants::Round::default()
             }
-            tokio::time::sleep_until(until.min(Instant::now() + pause)).await;
-            pause = LOOK_EVERY.min(pause * 2);
+            // The panic is in the log.
+            Err(_) => descendants::Round::default(),
         }
-    }
-
-    /// The leader's own group is asked first, since that is cheap; only when it is gone
-    /// the system's processes are gone through for others of the session. False when in
-    /// doubt.
-    async fn is_empty(&mut self) -> bool {
-        if self.number_has_a_new_owner() {
-            return true;
-        }
-        if process::test_kill_process_group(self.leader) != Err(Errno::SRCH) {
-            return false;
-        }
-        let session = self.leader;
-        let none = tokio::task::spawn_blocking(move || members::are_none(session)).await;
-        none.is_ok_and(|none| none.unwrap_or(false))
-    }
-
-    /// Signals every group of the session, the leader's first. Each group gets a signal
-    /// as a whole, so none of its processes can fork away from it.
-    async fn signal(&mut self, signals: &'static [Signal]) {
-        if self.number_has_a_new_owner() {
-            return;
-        }
-        let session = self.leader;
-        // Fails if it panics, and then the panic is in the log.
-        let _ = tokio::task::spawn_blocking(move || signal_all(session, signals)).await;
-    }
-
-    fn number_has_a_new_owner(&mut self) -> bool {
-        if self.leader_exit.is_none() {
-            self.leader_exit = self.exit.try_recv().ok();
-        }
-        self.leader_exit.is_some() && process::test_kill_process(self.leader) != Err(Errno::SRCH)
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if !self.ended && !self.number_has_a_new_owner() {
-            signal_all(self.leader, &[Signal::KILL]);
+        self.reports.read_available();
+        if self.reports.state == State::Kept {
+            kill_below(self.keeper);
         }
     }
 }
 
-/// Blocks while it goes through the system's processes.
-fn signal_all(session: Pid, signals: &[Signal]) {
-    signal_group(session, signals);
-    match members::groups(session) {
-        Ok(groups) => groups
-            .into_iter()
-            .filter(|group| *group != session)
-            .for_each(|group| signal_group(group, signals)),
-        Err(error) => tracing::error!(
-            session = session.as_raw_nonzero(),
-            %error,
-            "cannot look for the processes of a call"
-        ),
-    }
-}
-
-fn signal_group(group: Pid, signals: &[Signal]) {
-    for signal in signals {
-        match process::kill_process_group(group, *signal) {
-            Ok(()) | Err(Errno::SRCH) => {}
-            Err(error) => tracing::error!(
-                group = group.as_raw_nonzero(),
-                %error,
-                "cannot signal the processes of a call"
-            ),
+/// Kills what is below a keeper, as far as that can be done at once. Blocks.
+pub(crate) fn kill_below(keeper: Pid) {
+    for _ in 0..LAST_ROUNDS {
+        let round = descendants::signal_below(keeper, &[Signal::KILL]);
+        if round.is_ok_and(|round| round.living == 0) {
+            return;
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::os::unix::process::{CommandExt, ExitStatusExt};
-    use std::process::{Child, Command};
-
-    use super::*;
-
-    /// A process whose number was, as its session is told, that of a leader now reaped.
-    fn innocent() -> (Child, Session) {
-        let mut command = Command::new("sleep");
-        let child = command.arg("1000").process_group(0).spawn().unwrap();
-        let (ended, exit) = oneshot::channel();
-        let session = Session::led_by(Pid::from_child(&child), exit);
-        ended.send(Exit::Signal(15)).unwrap();
-        (child, session)
+impl Reports {
+    /// Waits for the next report, or the end. Cancel safe.
+    async fn next(&mut self) {
+        match self.pipe.read(&mut self.part[self.length..]).await {
+            Ok(count @ 1..) => self.take(count),
+            Ok(0) | Err(_) => self.state = State::Lost,
+        }
     }
 
-    /// True if nobody has signalled the child before.
-    fn is_left_alone(mut child: Child) -> bool {
-        // Signals are taken in the order of their numbers, SIGKILL before all.
-        process::kill_process(Pid::from_child(&child), Signal::VTALARM).unwrap();
-        child.wait().unwrap().signal() == Some(Signal::VTALARM.as_raw())
+    /// Takes what is there by now.
+    fn read_available(&mut self) {
+        while self.state == State::Kept {
+            match self.pipe.try_read(&mut self.part[self.length..]) {
+                Ok(count @ 1..) => self.take(count),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Ok(0) | Err(_) => self.state = State::Lost,
+            }
+        }
     }
 
-    #[tokio::test]
-    async fn whoever_has_the_number_after_a_leader_that_was_reaped_is_left_alone() {
-        let (child, mut session) = innocent();
-        let ended = tokio::time::timeout(Duration::from_secs(10), session.end(Duration::ZERO));
-        ended.await.unwrap();
-        drop(session);
-        assert!(is_left_alone(child));
-
-        let (child, session) = innocent();
-        drop(session);
-        assert!(is_left_alone(child));
-    }
-
-    #[tokio::test]
-    async fn the_exit_is_told_again() {
-        let (child, mut session) = innocent();
-        assert_eq!(session.leader_exit().await, Exit::Signal(15));
-        assert_eq!(session.leader_exit().await, Exit::Signal(15));
-        drop(session);
-        assert!(is_left_alone(child));
+    fn take(&mut self, count: usize) {
+        self.length += count;
+        if self.length < Report::SIZE {
+            return;
+        }
+        self.length = 0;
+        match Report::decode(self.part) {
+            Some(Report::Started(_)) => {}
+            Some(Report::Ended(status)) => self.exit = Some(ExitStatus::from_raw(status).into()),
+            Some(Report::NothingLeft) => self.state = State::NothingLeft,
+            // No keeper writes this, so it is none.
+            None => self.state = State::Lost,
+        }
     }
 }

@@ -201,6 +201,7 @@ impl Agent {
             ids: account,
             stdin: Stream::Null,
             stdout: Stream::Pipe,
+            keeps_orphans: true,
         };
         launch(program, Bytes::new(), reaper).await
     }

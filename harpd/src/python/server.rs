@@ -135,6 +135,8 @@ impl Server {
             ids: account,
             stdin: Stream::Pipe,
             stdout: Stream::Given(Arc::new(its_control.into())),
+            // Calls that it has forked are none of its own.
+            keeps_orphans: false,
         };
         // With the program goes this side's copy of the other end of the socket.
         let mut started = reaper.spawn(Arc::new(program)).await?;
@@ -155,19 +157,19 @@ impl Server {
         Ok(server)
     }
 
-    /// Asks for a call's process and returns its number when, as the interpreter says, it
-    /// leads a session of its own and is a child of harpd. Not cancel safe: the answer would be taken for that
+    /// Asks for a call's process and returns the number of its keeper when, as the
+    /// interpreter says, that leads a session of its own and is a child of harpd. Not cancel safe: the answer would be taken for that
     /// to the next question.
     ///
     /// # Errors
     ///
     /// The inner one if the interpreter cannot fork; the outer one if it cannot be
     /// talked to any more.
-    pub(super) async fn fork(&mut self, pipes: &[OwnedFd; 3]) -> io::Result<Result<Pid, String>> {
+    pub(super) async fn fork(&mut self, pipes: &[OwnedFd; 4]) -> io::Result<Result<Pid, String>> {
         let pipes = pipes.each_ref().map(AsFd::as_fd);
         self.control
             .async_io(Interest::WRITABLE, || {
-                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
                 let mut ancillary = SendAncillaryBuffer::new(&mut space);
                 ancillary.push(SendAncillaryMessage::ScmRights(&pipes));
                 let byte = [IoSlice::new(b"c")];
@@ -180,7 +182,7 @@ impl Server {
             // 1 is the system's first process, and others stand for several.
             Forked::Pid(number) => match Some(number).filter(|number| *number > 1) {
                 Some(number) => Ok(Ok(Pid::from_raw(number).ok_or(io::ErrorKind::InvalidData)?)),
-                None => Err(io::Error::other(format!("{number} is no call's process"))),
+                None => Err(io::Error::other(format!("{number} is no call's keeper"))),
             },
             Forked::Error(why) => Ok(Err(why)),
         }

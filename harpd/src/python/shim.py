@@ -3,13 +3,15 @@
 #
 # Standard output is a Unix socket to harpd. When the module has been imported, one line
 # of JSON goes out on it: the procedures, or why there are none. Then each byte that comes
-# asks for one call: with it come the call's standard input, the pipe for its answer and
-# the pipe for what it prints. The answer is the number of the call's process, on a line
-# of its own. The end of the socket is the end of this server.
+# asks for one call: with it come the call's standard input, the pipe for its answer, the
+# pipe for what it prints and that for the reports of its keeper. The answer is the number
+# of the keeper, on a line of its own. The end of the socket is the end of this server.
 #
-# The process of a call is the grandchild of this one and, since its parent ends at once,
-# a child of harpd, which reaps it. It begins when it has read from its standard input, to
-# the end, who calls what. It answers with lines of the host protocol.
+# The keeper of a call is the grandchild of this process and, since its parent ends at once,
+# a child of harpd, which reaps it. It does what `harp_exec::keeper` does for other
+# programs: whatever descends from the call stays below it, and it reports when nothing of
+# that is left. The process of the call is its child. It begins when it has read from its
+# standard input, to the end, who calls what. It answers with lines of the host protocol.
 
 import sys
 
@@ -19,6 +21,7 @@ sys.path[:] = [entry for entry in sys.path if entry]
 
 import array
 import atexit
+import ctypes
 import functools
 import gc
 import importlib.util
@@ -27,7 +30,9 @@ import json
 import os
 import pwd
 import grp
+import signal
 import socket
+import struct
 import threading
 import traceback
 import types
@@ -35,6 +40,12 @@ import types
 MODULE_NAME = "__harpd__"
 # To the system this is no user or group: "as before".
 UNCHANGED = 2**32 - 1
+# Of prctl(2).
+PR_SET_CHILD_SUBREAPER = 36
+PRCTL = ctypes.CDLL(None, use_errno=True).prctl
+# What a keeper reports: two numbers each.
+REPORT = struct.Struct("=ii")
+STARTED, ENDED, NOTHING_LEFT = 1, 2, 3
 
 
 class Result:
@@ -217,10 +228,10 @@ def serve(control, procedures):
 
 
 def start(control, procedures, descriptors):
-    """Forks twice. Returns the number of the call's process when that is the leader of a
+    """Forks twice. Returns the number of the call's keeper when that is the leader of a
     session of its own, and a child of harpd."""
-    if len(descriptors) != 3:
-        raise ValueError("%d descriptors came, not 3" % len(descriptors))
+    if len(descriptors) != 4:
+        raise ValueError("%d descriptors came, not 4" % len(descriptors))
     telling, told = os.pipe()
     child = os.fork()
     if child == 0:
@@ -228,11 +239,9 @@ def start(control, procedures, descriptors):
         try:
             if os.fork() == 0:
                 os.setsid()
-                os.write(told, b"%d" % os.getpid())
-                os.close(told)
                 os.close(telling)
                 control.close()
-                run_call(procedures, *descriptors)
+                keep(told, procedures, *descriptors)
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -246,6 +255,41 @@ def start(control, procedures, descriptors):
     if not number:
         raise OSError("cannot fork")
     return int(number)
+
+
+def keep(told, procedures, stdin, answer, printed, reports):
+    """Has a child run the call, and waits until nothing is left that descends from it."""
+    if PRCTL(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot become a subreaper")
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    call = os.fork()
+    if call == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        os.setsid()
+        os.close(told)
+        os.close(reports)
+        run_call(procedures, stdin, answer, printed)
+        return
+    os.write(told, b"%d" % os.getpid())
+    os.closerange(0, reports)
+    os.closerange(reports + 1, max(told, stdin, answer, printed) + 1)
+    report(reports, STARTED, call)
+    while True:
+        try:
+            number, status = os.wait()
+        except ChildProcessError:
+            break
+        if number == call:
+            report(reports, ENDED, status)
+    report(reports, NOTHING_LEFT, 0)
+
+
+def report(reports, kind, value):
+    try:
+        os.write(reports, REPORT.pack(kind, value))
+    except OSError:
+        # harpd is gone.
+        pass
 
 
 def run_call(procedures, stdin, answer, printed):

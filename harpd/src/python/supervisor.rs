@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use harp_proto::{Failure, error_type};
+use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -31,10 +32,11 @@ pub(super) struct ForkServer {
     requests: mpsc::Sender<Request>,
 }
 
-/// A call that is to be forked: its ends of its pipes.
+/// A call that is to be forked: its ends of its pipes, and harpd's of the last one.
 #[derive(Debug)]
 struct Request {
-    pipes: [OwnedFd; 3],
+    pipes: [OwnedFd; 4],
+    reports: pipe::Receiver,
     answer: oneshot::Sender<Result<Session, Failure>>,
 }
 
@@ -80,11 +82,20 @@ impl ForkServer {
         ForkServer { requests: sender }
     }
 
-    /// Forks a call's process with these standard streams: input, answer, what is
-    /// printed. Dropped before it is through, the process is killed.
-    pub(super) async fn fork(&self, pipes: [OwnedFd; 3]) -> Result<Session, Failure> {
+    /// Forks a call's process with these pipes: its input, answer, what is printed, and
+    /// the reports of its keeper, which are read here. Dropped before it is through, the
+    /// process is killed.
+    pub(super) async fn fork(
+        &self,
+        pipes: [OwnedFd; 4],
+        reports: pipe::Receiver,
+    ) -> Result<Session, Failure> {
         let (answer, forked) = oneshot::channel();
-        let request = Request { pipes, answer };
+        let request = Request {
+            pipes,
+            reports,
+            answer,
+        };
         let gone = || system_error("the task that keeps the interpreter is gone");
         self.requests.send(request).await.map_err(|_| gone())?;
         forked.await.map_err(|_| gone())?
@@ -133,7 +144,7 @@ impl Supervisor {
         }
         let forked = tokio::time::timeout(FORK_TIME, server.fork(&request.pipes)).await;
         let failure = match forked {
-            Ok(Ok(Ok(pid))) => match self.reaper.adopt(pid).await {
+            Ok(Ok(Ok(pid))) => match self.reaper.adopt(pid, request.reports).await {
                 // If nobody is there to take it, the session dies with this value.
                 Ok(session) => return drop(request.answer.send(Ok(session))),
                 Err(NotAdopted::Ended) => {
@@ -141,7 +152,7 @@ impl Supervisor {
                     return drop(request.answer.send(Err(failure)));
                 }
                 Err(NotAdopted::Another) => system_error(format!(
-                    "the Python interpreter named process {}, which is no new call's",
+                    "the Python interpreter named process {}, which is no new call's keeper",
                     pid.as_raw_nonzero()
                 )),
             },

@@ -3,6 +3,7 @@
 mod cancel;
 mod choria;
 mod choria_packages;
+mod descendants;
 mod error_types;
 mod exposed;
 mod failures;

@@ -10,28 +10,36 @@ use serde_json::json;
 use crate::host::{Harpd, Host, is_gone, wait_for};
 use crate::python::{PROCEDURES, host};
 
-/// The fork server: harpd's only child with this command line that is not one of these
-/// calls.
-pub(crate) fn fork_server(harpd: &Harpd, calls: &[Pid]) -> Pid {
-    let children = format!("/proc/{0}/task", harpd.pid().as_raw_nonzero());
+/// The fork server: what runs the module below a keeper that does not.
+pub(crate) fn fork_server(harpd: &Harpd) -> Pid {
+    // Keepers of calls are children of harpd too, and forks of the interpreter; its own
+    // keeper is none.
+    let mut keepers = children(harpd.pid()).into_iter();
+    let own = keepers.find_map(|keeper| {
+        let mut below = children(keeper).into_iter();
+        let server = below.find(|child| runs_the_module(*child));
+        server.filter(|_| !runs_the_module(keeper))
+    });
+    own.expect("a fork server")
+}
+
+fn children(parent: Pid) -> Vec<Pid> {
+    let threads = format!("/proc/{}/task", parent.as_raw_nonzero());
     let of_thread = |thread: std::fs::DirEntry| {
         let children = std::fs::read_to_string(thread.path().join("children"));
         children.unwrap_or_default()
     };
-    let all: String = std::fs::read_dir(children)
-        .unwrap()
-        .flatten()
-        .map(of_thread)
-        .collect();
-    let is_server = |pid: &Pid| {
-        let number = pid.as_raw_nonzero();
-        let words = std::fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
-        words.ends_with(b"harpd.py\0") && !calls.contains(pid)
-    };
-    let mut children = all
-        .split_whitespace()
-        .map(|number| Pid::from_raw(number.parse().unwrap()).unwrap());
-    children.find(is_server).expect("a fork server")
+    let threads = std::fs::read_dir(threads).into_iter().flatten().flatten();
+    let all: String = threads.map(of_thread).collect();
+    all.split_whitespace()
+        .map(|number| Pid::from_raw(number.parse().unwrap()).unwrap())
+        .collect()
+}
+
+fn runs_the_module(process: Pid) -> bool {
+    let number = process.as_raw_nonzero();
+    let words = std::fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+    words.ends_with(b"harpd.py\0")
 }
 
 #[tokio::test]
@@ -43,7 +51,7 @@ async fn a_fork_server_that_dies_is_replaced_and_calls_go_on() {
     held.acknowledged(true).await;
     let pid = held.pid().await;
 
-    let server = fork_server(&harpd, &[pid]);
+    let server = fork_server(&harpd);
     rustix::process::kill_process(server, Signal::KILL).unwrap();
     harpd.logged("Python module imported again").await;
     assert!(is_gone(server) && !is_gone(pid));
@@ -52,7 +60,7 @@ async fn a_fork_server_that_dies_is_replaced_and_calls_go_on() {
     // Again and again, with a pause in between: what is called meanwhile is told so, or
     // waits, and the calls after that are served.
     for _ in 0..2 {
-        let server = fork_server(&harpd, &[pid]);
+        let server = fork_server(&harpd);
         rustix::process::kill_process(server, Signal::KILL).unwrap();
         wait_for("it to go", || is_gone(server)).await;
         let began = Instant::now();
@@ -127,7 +135,7 @@ async fn an_import_that_hangs_and_a_fork_server_that_does_are_given_up() {
     let Some(host) = host(PROCEDURES) else { return };
     let tested = tokio::task::spawn_blocking(move || hanging.harpd(&["--test"]));
     let harpd = host.start();
-    let server = fork_server(&harpd, &[]);
+    let server = fork_server(&harpd);
     rustix::process::kill_process(server, Signal::STOP).unwrap();
     let error = harpd.end("add", json!([1])).await["error"].take();
     assert_eq!(error["type"], "system_error", "{error}");
@@ -198,7 +206,7 @@ async fn a_reload_imports_the_module_again_and_leaves_running_calls_alone() {
     let mut held = harpd.call("held", json!([go_on])).await;
     held.acknowledged(true).await;
     let pid = held.pid().await;
-    let earlier = fork_server(&harpd, &[pid]);
+    let earlier = fork_server(&harpd);
 
     harpd.host.write(
         "harpd.py",
@@ -221,7 +229,7 @@ async fn a_reload_imports_the_module_again_and_leaves_running_calls_alone() {
 async fn the_fork_server_ends_with_harpd() {
     let Some(host) = host(PROCEDURES) else { return };
     let mut harpd = host.start();
-    let server = fork_server(&harpd, &[]);
+    let server = fork_server(&harpd);
     harpd.signal(Signal::TERM);
     assert_eq!(harpd.exit_code().await, Some(0));
     wait_for("the fork server to end", || is_gone(server)).await;

@@ -108,7 +108,7 @@ async fn the_watchdog_is_fed_during_a_reload_and_a_stop_ends_it() {
 async fn a_hung_interpreter_holds_up_neither_a_cancel_nor_a_stop() {
     let Some(host) = host(PROCEDURES) else { return };
     let mut harpd = host.start();
-    kill_process(fork_server(&harpd, &[]), Signal::STOP).unwrap();
+    kill_process(fork_server(&harpd), Signal::STOP).unwrap();
     let mut calls = Vec::new();
     for _ in 0..3 {
         let mut call = harpd.call("add", json!([1])).await;

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use harp_tests::{Cluster, until};
@@ -104,4 +105,75 @@ fn no_process_of_a_call_that_was_ended_is_left() {
     let since = Instant::now();
     cluster.kill_dispatcher();
     gone(&families[3], since);
+}
+
+/// Ways for a process to leave the session of its call, as far as they are here. Each runs
+/// `sh -c`'s argument, and what it prints is appended to file $1.
+fn ways_out() -> Vec<(&'static str, &'static str)> {
+    let is_root = runs_as_root();
+    let ways = [
+        (
+            "setsid",
+            "setsid sh -c 'echo $$; exec sleep 600; :' >> \"$1\" &",
+        ),
+        (
+            "setsid",
+            "(setsid sh -c '(trap \"\" TERM; echo $$; exec sleep 600) &' >> \"$1\")",
+        ),
+        (
+            "su",
+            "su -s /bin/sh nobody -c 'echo $$; sleep 600; echo' >> \"$1\" &",
+        ),
+        (
+            "script",
+            "script -qc \"sh -c 'echo \\$\\$ >> $1; exec sleep 600'\" /dev/null < /dev/null > /dev/null &",
+        ),
+    ];
+    ways.into_iter()
+        .filter(|(program, _)| {
+            let there = *program != "su" || is_root;
+            let there = there && is_there(program);
+            if !there {
+                println!("skipped: {program} is not there, or needs root");
+            }
+            there
+        })
+        .collect()
+}
+
+fn is_there(program: &str) -> bool {
+    let status = Command::new("sh")
+        .args(["-c", "command -v \"$0\"", program])
+        .stdout(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+fn runs_as_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
+#[test]
+fn who_left_the_session_of_a_call_is_not_left_beside_the_next_one() {
+    let ways = ways_out();
+    let body: String = ways.iter().map(|(_, way)| format!("{way}\n")).collect();
+    let cluster = Cluster::builder()
+        .procedure(
+            "leave",
+            "output = 'json'\narguments = 'argv'",
+            &format!("{body}exec sleep 600"),
+        )
+        .start();
+    let caller = cluster.caller();
+    let queue = r#""queue": {"name": {"q": 1}}"#;
+    let family = Family::new(&cluster, "members");
+    let job = caller.call_with("web01", "leave", &family.arguments(), queue);
+    until("all are there", || {
+        (family.alive().len() == ways.len()).then_some(())
+    });
+    let next = caller.call_with("web01", "echo", "[]", queue);
+    let cancelled = caller.ask(json!({"harpcaller": 1, "cancel": job, "confirm": true}));
+    assert_eq!(cancelled, json!({"cancelled": true, "remote": "confirmed"}));
+    assert_eq!(family.alive(), Vec::<u32>::new());
+    let _ = caller.result(&next);
 }
