@@ -26,9 +26,9 @@ use crate::state::{LoadError, Problem, State};
 const MAX_CONNECTIONS: usize = 1024;
 /// Files that harpd itself has open: standard streams, sockets, the runtime's own.
 const OWN_FILES: u64 = 64;
-/// Files that a running call needs beside its connection: its pipes, both ends of them
+/// Files that a running call needs beside its connection: its pipes and its keeper's, both ends
 /// while the command is being started.
-const FILES_OF_A_CALL: u64 = 8;
+const FILES_OF_A_CALL: u64 = 10;
 /// Beyond `kill_grace`, how long a stop waits for calls to end and be told so.
 const STOP_TIME: Duration = Duration::from_secs(10);
 

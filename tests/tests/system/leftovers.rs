@@ -118,7 +118,7 @@ fn ways_out() -> Vec<(&'static str, &'static str)> {
         ),
         (
             "setsid",
-            "(setsid sh -c '(trap \"\" TERM; echo $$; exec sleep 600) &' >> \"$1\")",
+            "(setsid sh -c 'setsid sh -c \"echo \\$\\$; exec sleep 600\" &' >> \"$1\")",
         ),
         (
             "su",
