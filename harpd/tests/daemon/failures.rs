@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::host::{Host, wait_for};
+use crate::host::Host;
 
 #[tokio::test]
 async fn an_exit_code_or_signal_is_an_exception_with_stderr() {

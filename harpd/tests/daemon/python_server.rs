@@ -205,7 +205,7 @@ async fn a_reload_imports_the_module_again_and_leaves_running_calls_alone() {
     let go_on = harpd.host.path("go on");
     let mut held = harpd.call("held", json!([go_on])).await;
     held.acknowledged(true).await;
-    let pid = held.pid().await;
+    held.pid().await;
     let earlier = fork_server(&harpd);
 
     harpd.host.write(
