@@ -226,7 +226,7 @@ async fn a_job_that_waited_and_whose_call_is_damaged_ends() {
     store.submit(id(1), &call(text(10)), &record).await.unwrap();
     {
         let mut batch = crate::store::sled::Batch::default();
-        batch.insert(&crate::store::Table::Calls.key(id(1)), b"\x05noise");
+        batch.insert(&crate::store::layout::Table::Calls.key(id(1)), b"\x05noise");
         store.shared.engine().unwrap().apply(batch).unwrap();
     }
     dispatcher(&store).resume(id(1), record);

@@ -1,6 +1,6 @@
 use super::directories::copy;
 use super::*;
-use crate::store::Table;
+use crate::store::layout::Table;
 use crate::store::sled::Batch;
 use crate::store::{Contents, Keep, Pruned};
 
