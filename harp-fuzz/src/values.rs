@@ -1,7 +1,7 @@
 //! Values and keys of the job store, as a damaged disk may hold them.
 
 use bytes::Bytes;
-use harpcallerd::store::{Contents, codec, layout, varint};
+use harpcallerd::store::{Contents, codec, frame, layout, varint};
 
 use crate::input::Input;
 
@@ -18,7 +18,10 @@ pub(crate) fn store_value(data: &[u8]) {
         4 => pieces(&bytes),
         5 => key(&bytes),
         6 => contents(&bytes),
-        _ => numbers(&bytes),
+        _ => {
+            numbers(&bytes);
+            frame(&bytes);
+        }
     }
 }
 
@@ -136,5 +139,22 @@ fn numbers(bytes: &Bytes) {
         out.clear();
         varint::put_signed(&mut out, number as i64);
         assert_eq!(varint::take_signed(&mut &out[..]), Some(number as i64));
+    }
+}
+
+/// What begins like a frame is one only as a whole; what is in one comes out of it.
+fn frame(bytes: &Bytes) {
+    for framed in [bytes.to_vec(), [&frame::MAGIC[..], bytes].concat()] {
+        let Some(header) = frame::Header::read(&framed) else {
+            continue;
+        };
+        if header.fits(&framed) {
+            let whole = &framed[..header.len + header.value_len];
+            assert_eq!(frame::unwrap(&header.key, whole), Ok(header.len));
+        }
+        let wrapped = frame::wrap(&header.key, header.mark, bytes);
+        assert!(wrapped.len() <= bytes.len() + frame::OVERHEAD);
+        let begin = frame::unwrap(&header.key, &wrapped).expect("what was written is whole");
+        assert_eq!(&wrapped[begin..], &bytes[..]);
     }
 }

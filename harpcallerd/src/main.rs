@@ -144,11 +144,17 @@ enum Command {
         /// Repair what can be repaired.
         #[arg(long)]
         repair: bool,
+        /// Make a new store, in this directory, of all that is intact.
+        #[arg(long, value_name = "NEW-DIRECTORY", conflicts_with = "repair")]
+        salvage: Option<PathBuf>,
     },
     /// Write all jobs of the store into a file, while no daemon has it open.
     Export {
         #[command(flatten)]
         which: Which,
+        /// Of a store that is damaged: all that is intact.
+        #[arg(long)]
+        salvage: bool,
         /// The file; `-` for standard output.
         #[arg(value_name = "FILE")]
         file: PathBuf,
@@ -198,8 +204,17 @@ fn main() -> ExitCode {
         Command::ReopenLogs => commands::logs::reopen(&socket),
         Command::DistErlStart | Command::DistErlStop => commands::erlang::run(),
         Command::CheckConfig { config, hosts } => commands::check_config::run(&config, hosts),
-        Command::CheckStore { which, repair } => commands::store::check(which, repair),
-        Command::Export { which, file } => commands::store::export(which, &file),
+        Command::CheckStore {
+            which,
+            salvage: Some(target),
+            ..
+        } => commands::store::salvage(which, &target),
+        Command::CheckStore { which, repair, .. } => commands::store::check(which, repair),
+        Command::Export {
+            which,
+            salvage,
+            file,
+        } => commands::store::export(which, &file, salvage),
         Command::Import { which, file } => commands::store::import(which, &file),
         Command::NewToken { name } => commands::token::run(&name),
         Command::Completions { shell } => commands::completions::run::<Arguments>(shell),

@@ -18,10 +18,16 @@ mod changes;
 mod check;
 pub mod codec;
 mod contents;
+mod derived;
 mod directory;
+mod engine_log;
+mod entries;
 mod error;
+pub mod frame;
+mod image;
 mod keys;
 pub mod layout;
+mod live_sum;
 mod open;
 mod outage;
 mod passed_over;
@@ -30,8 +36,10 @@ mod prune;
 mod read;
 mod reading;
 mod round;
+mod salvage;
 mod shared;
 mod sled;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod unsynced;
@@ -47,6 +55,7 @@ pub use self::changes::{Adopting, Appending, Finished, Submitted};
 pub use self::check::{Checked, Problem};
 pub use self::contents::Contents;
 pub use self::error::{OpenError, StoreError};
+pub use self::live_sum::LiveSum;
 pub use self::prune::{Keep, Pruned};
 pub use self::round::Place;
 use self::round::{Change, Done};
@@ -110,6 +119,23 @@ impl Store {
         report: &mut dyn FnMut(Problem),
     ) -> Result<Checked, OpenError> {
         check::check(directory, options, repair, report)
+    }
+
+    /// Makes a new store of what can still be read of one that nobody has open, whatever
+    /// its engine says, and tells `report` what is gone. The damaged one stays as it is.
+    /// Blocks, for as long as reading everything takes.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if its file cannot be read, or the new store not be written; one that
+    /// was begun is no store then.
+    pub fn salvage(
+        directory: &Path,
+        target: &Path,
+        options: StoreOptions,
+        report: &mut dyn FnMut(Problem),
+    ) -> Result<Checked, OpenError> {
+        salvage::salvage(directory, target, options, report)
     }
 
     /// Removes ended jobs that are not to be kept, with all that belongs to them, and

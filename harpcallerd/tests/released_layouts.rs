@@ -83,6 +83,23 @@ async fn everything_is_found_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn it_can_be_salvaged() {
+    for fixture in fixtures() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("old");
+        fs::create_dir(&directory).unwrap();
+        unpack(&fixture, &directory);
+        let mut report = |problem| panic!("{problem:?}");
+        let target = parent.path().join("new");
+        let options = StoreOptions::default();
+        Store::salvage(&directory, &target, options, &mut report).unwrap();
+        let store = open(&target);
+        assert_eq!(exported(&store).await, expected(&fixture));
+        store.close().await;
+    }
+}
+
+#[tokio::test]
 async fn its_export_says_the_same() {
     for fixture in fixtures() {
         let directory = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use harp_service::private_file::Replacement;
 use harpcallerd::config::{Config, DEFAULT_PATH};
-use harpcallerd::store::{Store, StoreOptions};
+use harpcallerd::store::{Checked, Problem, Store, StoreOptions};
 use harpcallerd::transfer;
 use nix::unistd::{Uid, User};
 use rustix::process::geteuid;
@@ -42,49 +42,107 @@ impl Which {
 pub(crate) fn check(which: Which, repair: bool) -> Done {
     let directory = which.directory()?;
     refuse_root(&directory, "check-store")?;
-    // A repair goes on to its end even if nobody reads about it any more.
-    let mut printed = Ok(());
-    let mut report = |problem: harpcallerd::store::Problem| {
-        let job = problem.job.map(|job| format!("job {job}: "));
-        let remedy = match (problem.remedy, repair) {
-            (Some(remedy), true) => format!("repaired: {remedy}"),
-            (Some(remedy), false) => format!("--repair: {remedy}"),
-            (None, _) => "cannot be repaired".to_owned(),
-        };
-        let line = format!("{}{} ({remedy})", job.unwrap_or_default(), problem.what);
-        if printed.is_ok() {
-            printed = say(line);
-        }
+    let mut lines = Lines::default();
+    let mut is_in_place = true;
+    let mut report = |problem: Problem| {
+        is_in_place &= problem.in_place;
+        lines.tell(&problem, repair);
     };
     let checked = Store::check(&directory, StoreOptions::default(), repair, &mut report)?;
-    printed?;
-    say(format_args!(
-        "{}: {} jobs, {} of them live, {} packets, {} problems",
-        directory.display(),
-        checked.jobs,
-        checked.live,
-        checked.packets,
-        checked.problems
-    ))?;
+    lines.end(&directory, &checked)?;
     let left = match repair {
         true => checked.problems - checked.repairable,
         false => checked.problems,
     };
-    if left > 0 {
+    if left > 0 && is_in_place {
         bail!(
             "{left} problems are left in job store {}",
+            directory.display()
+        );
+    }
+    if left > 0 {
+        bail!(
+            "job store {} cannot be repaired where it is, and was not changed; \
+             \"harpcallerd check-store --salvage NEW-DIRECTORY\" makes a new store of what is intact",
             directory.display()
         );
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Makes a new store of all that is intact, and tells what is gone, one line a problem.
+pub(crate) fn salvage(which: Which, target: &Path) -> Done {
+    let directory = which.directory()?;
+    refuse_root(&directory, "check-store")?;
+    let mut lines = Lines::default();
+    let mut report = |problem: Problem| lines.tell(&problem, true);
+    let checked = Store::salvage(&directory, target, StoreOptions::default(), &mut report)?;
+    lines.end(target, &checked)?;
+    say(format_args!(
+        "{} is as it was; to go on with the new store, move it there, or name it as stream_directory",
+        directory.display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lines about problems. The work goes on to its end even if nobody reads them any more.
+#[derive(Default)]
+struct Lines(Option<anyhow::Error>);
+
+impl Lines {
+    fn tell(&mut self, problem: &Problem, is_done: bool) {
+        let job = problem.job.map(|job| format!("job {job}: "));
+        let remedy = match (problem.remedy, problem.in_place, is_done) {
+            (Some(remedy), true, true) => format!("repaired: {remedy}"),
+            (Some(remedy), true, false) => format!("--repair: {remedy}"),
+            (Some(remedy), false, true) => format!("in the new store: {remedy}"),
+            (Some(remedy), false, false) => format!("--salvage: {remedy}"),
+            (None, true, _) => "cannot be repaired".to_owned(),
+            (None, false, _) => "it cannot be brought back".to_owned(),
+        };
+        let line = format!("{}{} ({remedy})", job.unwrap_or_default(), problem.what);
+        if self.0.is_none() {
+            self.0 = say(line).err().map(Into::into);
+        }
+    }
+
+    fn end(self, directory: &Path, checked: &Checked) -> anyhow::Result<()> {
+        self.0.map_or(Ok(()), Err)?;
+        say(format_args!(
+            "{}: {} jobs, {} of them live, {} packets, {} problems",
+            directory.display(),
+            checked.jobs,
+            checked.live,
+            checked.packets,
+            checked.problems
+        ))?;
+        Ok(())
+    }
+}
+
 /// Writes all jobs into a file, or to standard output if that is `-`.
-pub(crate) fn export(which: Which, file: &Path) -> Done {
-    let directory = existing(which.directory()?)?;
+/// With `salvage`, of a store that is damaged: by way of a new one that goes away again.
+pub(crate) fn export(which: Which, file: &Path, salvage: bool) -> Done {
+    let mut directory = existing(which.directory()?)?;
     refuse_root(&directory, "export")?;
     let file = (file != Path::new("-")).then_some(file);
     file.map_or(Ok(()), refuse_special)?;
+    let place = tempfile::tempdir().context("cannot make a directory (TMPDIR says where)")?;
+    let mut lost = 0;
+    if salvage {
+        let target = place.path().join("jobs");
+        let mut report = |problem: Problem| {
+            let job = problem.job.map(|job| format!("job {job}: "));
+            note(format_args!(
+                "harpcallerd: {}{}",
+                job.unwrap_or_default(),
+                problem.what
+            ));
+        };
+        let options = StoreOptions::default();
+        lost = Store::salvage(&directory, &target, options, &mut report)?.problems;
+        directory = target;
+    }
     let store = Store::open(&directory, StoreOptions::default())?;
     let mut problem = |what: String| note(format_args!("harpcallerd: {what}"));
     let moved = block_on(async {
@@ -109,6 +167,9 @@ pub(crate) fn export(which: Which, file: &Path) -> Done {
             "of {} jobs something is left out, because it is damaged",
             moved.others
         );
+    }
+    if lost > 0 {
+        bail!("all that is intact is exported; {lost} things are not, told above");
     }
     Ok(ExitCode::SUCCESS)
 }

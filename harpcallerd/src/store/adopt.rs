@@ -29,7 +29,8 @@ pub enum Adopted {
 
 /// The same as it is written.
 pub(crate) enum AdoptedBytes {
-    Live(Vec<u8>),
+    /// The state, and whether the job has started.
+    Live(Vec<u8>, bool),
     Ended {
         end: Vec<u8>,
         place: Option<Vec<u8>>,
@@ -39,7 +40,9 @@ pub(crate) enum AdoptedBytes {
 impl AdoptedBytes {
     pub(crate) fn encode(state: &Adopted) -> Result<AdoptedBytes, serde_json::Error> {
         Ok(match state {
-            Adopted::Live(live) => AdoptedBytes::Live(codec::encode_live(live)?),
+            Adopted::Live(live) => {
+                AdoptedBytes::Live(codec::encode_live(live)?, live.started.is_some())
+            }
             Adopted::Ended { end, place } => AdoptedBytes::Ended {
                 end: codec::encode_end(end)?,
                 place: place.as_ref().map(codec::encode_live).transpose()?,
@@ -49,7 +52,7 @@ impl AdoptedBytes {
 
     pub(crate) fn len(&self) -> usize {
         match self {
-            AdoptedBytes::Live(live) => live.len(),
+            AdoptedBytes::Live(state, _) => state.len(),
             AdoptedBytes::Ended { end, .. } => end.len(),
         }
     }
@@ -90,7 +93,7 @@ impl Round<'_> {
         self.shared.unsynced.state_changes(id);
         let entry = self.pieces(&Table::Calls.key(id), call)?;
         let state = match state {
-            AdoptedBytes::Live(live) => AdoptedBytes::Live(live),
+            live @ AdoptedBytes::Live(..) => live,
             AdoptedBytes::Ended { end, place } => AdoptedBytes::Ended {
                 end: self.pieces(&Table::Ends.key(id), &end)?,
                 place,
@@ -98,7 +101,10 @@ impl Round<'_> {
         };
         self.insert(&Table::Calls.key(id), &entry);
         match state {
-            AdoptedBytes::Live(live) => self.batch.insert(&Table::Live.key(id), &live),
+            AdoptedBytes::Live(state, has_started) => {
+                self.batch.insert(&Table::Live.key(id), &state);
+                self.count_live(|sum| sum.add(id, has_started));
+            }
             AdoptedBytes::Ended { end, place } => {
                 self.insert(&Table::Ends.key(id), &end);
                 self.contents.ended += 1;

@@ -2,8 +2,10 @@
 
 use std::ops::ControlFlow;
 
+use super::entries::Entries;
 use super::layout::{self, Table};
-use super::sled::{Engine, EngineError};
+use super::live_sum::LiveSum;
+use super::sled::EngineError;
 
 /// How much a store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,23 +15,36 @@ pub struct Contents {
     /// Bytes of calls, ends and packets, those of live jobs included: what was asked to
     /// be kept. The file is larger, see [`Store::prune`](super::Store::prune).
     pub bytes: u64,
+    /// The live jobs; `None` if the store does not say, or the state of one cannot be read.
+    pub live: Option<LiveSum>,
 }
 
 impl Contents {
     /// What the store says of itself; counted if it says nothing.
-    pub(crate) fn read(engine: &Engine) -> Result<Contents, EngineError> {
-        let noted = engine.get(layout::CONTENTS_KEY)?;
-        match noted.as_deref().and_then(Contents::decode) {
+    pub(crate) fn read(engine: &dyn Entries) -> Result<Contents, EngineError> {
+        match Contents::noted(engine)? {
             Some(contents) => Ok(contents),
             None => Contents::count(engine),
         }
     }
 
+    /// What the store says of itself.
+    pub(crate) fn noted(engine: &dyn Entries) -> Result<Option<Contents>, EngineError> {
+        let noted = match engine.get(layout::CONTENTS_KEY) {
+            Err(EngineError::Value { .. }) => None,
+            noted => noted?,
+        };
+        Ok(noted.as_deref().and_then(Contents::decode))
+    }
+
     /// Reads the whole store.
-    pub(crate) fn count(engine: &Engine) -> Result<Contents, EngineError> {
-        let mut contents = Contents::default();
+    pub(crate) fn count(engine: &dyn Entries) -> Result<Contents, EngineError> {
+        let mut contents = Contents {
+            live: LiveSum::count(engine)?,
+            ..Contents::default()
+        };
         for table in layout::CONTENT_TABLES {
-            engine.scan(&[table], &[table + 1], |key, value| {
+            engine.scan(&[table], &[table + 1], &mut |key, value| {
                 contents.bytes += entry_size(key, value.len());
                 contents.ended += u64::from(table == Table::Ends as u8);
                 ControlFlow::Continue(())
@@ -41,17 +56,28 @@ impl Contents {
     /// As it is kept in the store.
     #[must_use]
     pub fn encode(self) -> String {
-        format!("{} {}", self.ended, self.bytes)
+        let Contents { ended, bytes, live } = self;
+        match live {
+            Some(LiveSum { jobs, sum }) => format!("{ended} {bytes} {jobs} {sum}"),
+            None => format!("{ended} {bytes}"),
+        }
     }
 
     /// What [`Contents::encode`] has written; `None` for anything else.
     #[must_use]
     pub fn decode(text: &[u8]) -> Option<Contents> {
-        let (ended, bytes) = std::str::from_utf8(text).ok()?.split_once(' ')?;
-        Some(Contents {
-            ended: ended.parse().ok()?,
-            bytes: bytes.parse().ok()?,
-        })
+        let mut numbers = std::str::from_utf8(text).ok()?.split(' ').map(str::parse);
+        let mut next = || numbers.next().map(Result::ok);
+        let (ended, bytes) = (next()??, next()??);
+        let live = match next() {
+            None => None,
+            Some(jobs) => Some(LiveSum {
+                jobs: jobs?,
+                sum: next()??,
+            }),
+        };
+        let is_all = next().is_none();
+        is_all.then_some(Contents { ended, bytes, live })
     }
 }
 

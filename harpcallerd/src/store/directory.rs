@@ -6,7 +6,7 @@
 //! take it for a new one, or for one that was written to a little less:
 //!
 //! ```json
-//! {"layout":1,"mark":7,"closed_with":524288}
+//! {"layout":2,"mark":7,"closed_with":524288,"crc":"9c0f3b2a"}
 //! ```
 //!
 //! - It is first written once the store is complete, so if it is there the engine's file
@@ -14,6 +14,7 @@
 //! - `mark` is a number that the store has as well, and that is raised a few times a
 //!   second while jobs are written: there first, here after that is on disk. If the one
 //!   in the store is the lower one, the last writes are gone.
+//! - `crc` is a checksum of what stands before it.
 //! - `closed_with` is the length of the engine's file at an orderly closing; missing
 //!   while the store is open and after a crash.
 
@@ -24,6 +25,7 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
+use flate2::Crc;
 use serde::{Deserialize, Serialize};
 
 use super::error::OpenError;
@@ -44,7 +46,7 @@ pub(crate) struct Missing {
 }
 
 /// What the store says about itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct About {
     layout: u32,
     #[serde(default)]
@@ -55,6 +57,39 @@ struct About {
 
 const ABOUT: &str = "store.json";
 const LOCK: &str = "lock";
+
+/// What the checksum of `store.json` stands behind.
+const CHECKSUM: &str = ",\"crc\":\"";
+
+/// Whether this is a `store.json` as a release has written it.
+pub(super) fn is_about(text: &[u8]) -> bool {
+    About::read(text).is_some()
+}
+
+impl About {
+    /// `None` if it is damaged. Layout 1 had no checksum.
+    fn read(text: &[u8]) -> Option<About> {
+        let text = std::str::from_utf8(text).ok()?;
+        if let Some((told, crc)) = text.rsplit_once(CHECKSUM)
+            && crc.trim_end() != format!("{:08x}\"}}", checksum(told))
+        {
+            return None;
+        }
+        serde_json::from_str(text).ok()
+    }
+
+    fn write(&self) -> io::Result<String> {
+        let text = serde_json::to_string(self)?;
+        let told = text.strip_suffix('}').unwrap_or(&text);
+        Ok(format!("{told}{CHECKSUM}{:08x}\"}}\n", checksum(told)))
+    }
+}
+
+fn checksum(text: &str) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(text.as_bytes());
+    crc.sum()
+}
 
 /// Bytes that are written to see whether writing works: two of the engine's segments.
 const PROBE: usize = 1024 * 1024;
@@ -77,14 +112,26 @@ impl Directory {
                 sync_directory(parent).map_err(failed("sync the directory above"))?;
             }
         }
-        let directory = Directory {
+        Ok(Directory {
             path: path.into(),
             lock: lock(path)?,
-        };
-        directory
-            .remove_unfinished_snapshots()
-            .map_err(failed("remove an unfinished snapshot"))?;
-        Ok(directory)
+        })
+    }
+
+    /// Locks the directory of a store, and changes nothing in it.
+    pub(crate) fn look_at(path: &Path) -> Result<Directory, OpenError> {
+        if !path.join("db").exists() {
+            let nothing = io::ErrorKind::NotFound.into();
+            return Err(io_error(path, "find a store there")(nothing));
+        }
+        // Whoever has it open has made the lock.
+        let file = File::open(path.join(LOCK))
+            .or_else(|_| File::open(path))
+            .map_err(io_error(path, "open the file lock"))?;
+        Ok(Directory {
+            path: path.into(),
+            lock: locked(path, file)?,
+        })
     }
 
     /// Looks at what is there before the engine does, which could take the remains of a
@@ -96,8 +143,8 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.io_error("read store.json")(error)),
         };
-        let about: About = serde_json::from_slice(&text)
-            .map_err(|error| self.damaged(format!("store.json is not readable: {error}")))?;
+        // One that is of no use is put aside; that there is one says that there is a store.
+        let about = About::read(&text).unwrap_or_default();
         if about.layout > layout::VERSION {
             return Err(self.newer(about.layout));
         }
@@ -117,6 +164,21 @@ impl Directory {
             ))),
             _ => Ok(Some(about.mark)),
         }
+    }
+
+    /// The mark that the store must have, as far as anything says so.
+    pub(crate) fn noted_mark(&self) -> Option<u64> {
+        Some(self.about()?.mark)
+    }
+
+    /// Whether it was closed in order.
+    pub(crate) fn was_closed(&self) -> bool {
+        self.about()
+            .is_some_and(|about| about.closed_with.is_some())
+    }
+
+    fn about(&self) -> Option<About> {
+        About::read(&std::fs::read(self.path.join(ABOUT)).ok()?)
     }
 
     /// Makes the files that the engine would make with the mode of its choice.
@@ -238,7 +300,12 @@ impl Directory {
 
     /// A process killed while it opens the store can leave `snap.*.generating`, with
     /// which the engine would never open again.
-    fn remove_unfinished_snapshots(&self) -> io::Result<()> {
+    pub(crate) fn remove_unfinished_snapshots(&self) -> Result<(), OpenError> {
+        self.remove_generating()
+            .map_err(self.io_error("remove an unfinished snapshot"))
+    }
+
+    fn remove_generating(&self) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.path)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -267,8 +334,7 @@ impl Directory {
         let new = self.path.join("store.json.new");
         let mut file = private_file(&new)?;
         file.set_len(0)?;
-        serde_json::to_writer(&mut file, &about)?;
-        file.write_all(b"\n")?;
+        file.write_all(about.write()?.as_bytes())?;
         file.sync_all()?;
         // Should a power cut undo the renaming, the older note is as true.
         std::fs::rename(&new, self.path.join(ABOUT))
@@ -277,7 +343,11 @@ impl Directory {
 
 /// Locks the directory for this process.
 fn lock(path: &Path) -> Result<File, OpenError> {
-    let lock = private_file(&path.join(LOCK)).map_err(io_error(path, "open the file lock"))?;
+    let file = private_file(&path.join(LOCK)).map_err(io_error(path, "open the file lock"))?;
+    locked(path, file)
+}
+
+fn locked(path: &Path, lock: File) -> Result<File, OpenError> {
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.into() }),

@@ -40,13 +40,19 @@ pub enum OpenError {
     },
     /// What is there is not what was written.
     #[error(
-        "job store {path} is damaged ({why}); \"harpcallerd check-store\" says what can be read and repaired; else restore it from a backup, or move the directory aside to start with an empty one"
+        "job store {path} is damaged ({why}): \"harpcallerd check-store\" tells which jobs are concerned, \"harpcallerd check-store --salvage NEW-DIRECTORY\" makes a new store of all that is intact, whatever is damaged; else restore a backup, or move the directory aside to start with an empty one"
     )]
     Damaged {
         /// The store's directory.
         path: PathBuf,
         /// What was found.
         why: String,
+    },
+    /// There is something where a new store is to be made.
+    #[error("{path} is not empty: a new store is made in a directory that is new, or empty")]
+    NotEmpty {
+        /// That directory.
+        path: PathBuf,
     },
 }
 

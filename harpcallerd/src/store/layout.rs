@@ -12,7 +12,7 @@
 //! | `p` id number | a segment of packets, by the number of its first |
 //! | `C` id n, `E` id n, `P` id number n | further pieces of a long `c`, `e`, `p` value |
 //! | `d` id | a job that has been pruned, of which there are packets or pieces left |
-//! | `n` | how many jobs have ended and how many bytes there are, in decimal |
+//! | `n` | how many jobs have ended, how many bytes there are, how many jobs live, and a sum over these, in decimal |
 //! | `m` | the mark, in decimal (see [`directory`](super::directory)) |
 //! | `v` | version of this layout, in decimal |
 //!
@@ -20,7 +20,8 @@
 //! bytes and piece numbers four, both big endian. Which of `l` and `e` has the job says
 //! whether it is live, so that recovery reads the live ones and nothing else.
 //!
-//! A value of `c`, `e` and `p` begins with the length of the whole (a [`varint`]), then
+//! Each value but that of `v` is in a [`frame`](super::frame), which is none of the
+//! following. A value of `c`, `e` and `p` begins with the length of the whole (a [`varint`]), then
 //! comes as much of it as fits; the rest is in pieces. The pieces are written before the
 //! entry that makes them known.
 
@@ -30,8 +31,9 @@ use harp_proto::JobId;
 use super::varint;
 use crate::segment::SEGMENT_SIZE;
 
-/// Version of the layout that this release writes.
-pub const VERSION: u32 = 1;
+/// Version of the layout that this release writes. Values of layout 1 have no frames
+/// ([`frame`](super::frame)); they are read as they are, and stay until they are removed.
+pub const VERSION: u32 = 2;
 
 /// Where the version stands.
 pub const VERSION_KEY: &[u8] = b"v";
@@ -53,8 +55,9 @@ pub const PIECE: usize = 4000;
 // A segment of packets is one entry, never a piece and a rest: what a power cut leaves is
 // then whole segments.
 const _: () = assert!(SEGMENT_SIZE <= PIECE);
-// A page of sixteen entries with their keys stays below the files that are never synced.
-const _: () = assert!(16 * (PIECE + varint::MAX_LEN + Key::MAX) < 128 * 1024);
+// A page of sixteen entries with their frames and keys stays below the files that are never synced.
+const _: () =
+    assert!(16 * (PIECE + varint::MAX_LEN + super::frame::OVERHEAD + Key::MAX) < 128 * 1024);
 
 /// A table, by the first byte of its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +88,20 @@ impl Table {
     pub fn bounds(self) -> (Key, Key) {
         (Key::new(self as u8), Key::new(self as u8 + 1))
     }
+}
+
+/// The table that a key is of; that of the value of which it is a further piece.
+pub fn table_of(key: &[u8]) -> Option<Table> {
+    Some(match key.first()?.to_ascii_lowercase() {
+        b'c' => Table::Calls,
+        b'l' => Table::Live,
+        b'e' => Table::Ends,
+        b'q' => Table::Places,
+        b'k' => Table::Keys,
+        b'p' => Table::Packets,
+        b'd' => Table::Pruned,
+        _ => return None,
+    })
 }
 
 /// Key of the segment that starts with this packet.
@@ -149,13 +166,13 @@ impl Key {
     /// Table and digest. Shorter: table, job, packet number, piece number.
     const MAX: usize = 1 + 32;
 
-    fn new(table: u8) -> Key {
+    pub(super) fn new(table: u8) -> Key {
         let mut bytes = [0; Key::MAX];
         bytes[0] = table;
         Key { bytes, len: 1 }
     }
 
-    fn with(mut self, part: &[u8]) -> Key {
+    pub(super) fn with(mut self, part: &[u8]) -> Key {
         self.bytes[self.len..self.len + part.len()].copy_from_slice(part);
         self.len += part.len();
         self

@@ -7,20 +7,32 @@ use std::sync::{Arc, mpsc};
 use tokio::sync::Semaphore;
 
 use super::contents::Contents;
+use super::derived::Derived;
 use super::directory::Directory;
 use super::error::OpenError;
 use super::layout;
+use super::live_sum::LiveSum;
 use super::presence::Presence;
 use super::shared::Shared;
 use super::sled::{Batch, Engine, EngineError};
+use super::survey;
 use super::writer::Writer;
 use super::{Store, StoreOptions, WRITE_BUDGET};
 
 pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenError> {
     let directory = Directory::prepare(path)?;
     let expected = directory.inspect()?;
+    // Nothing is written before it is known that what is there is good.
+    let found = examine(&directory)?;
+    if let Some(why) = found.damage {
+        return Err(directory.damaged(why));
+    }
+    tidy(&directory, &found.derived)?;
     directory.make_private_files()?;
     let opened = engine(&directory, options, expected)?;
+    if opened.live_differ {
+        return Err(directory.damaged(LIVE_DIFFER));
+    }
     let presence = Presence::note(&directory).map_err(directory.io_error("open the file db"))?;
     directory
         .note_open(opened.mark)
@@ -48,7 +60,14 @@ pub(crate) struct Opened {
     pub(crate) engine: Engine,
     pub(crate) mark: u64,
     pub(crate) contents: Contents,
+    /// The jobs that are found live are not those that should be.
+    pub(crate) live_differ: bool,
 }
+
+/// Told of a store that shows jobs as live that have ended, or as waiting that have
+/// started, or lacks some.
+pub(crate) const LIVE_DIFFER: &str =
+    "the jobs that are found live are not those that it notes as live";
 
 /// Opens the engine of a directory that has been inspected.
 pub(crate) fn engine(
@@ -58,31 +77,82 @@ pub(crate) fn engine(
 ) -> Result<Opened, OpenError> {
     let failed = |error| failed(directory, error);
     let engine = Engine::open(directory, options.cache_size).map_err(failed)?;
-    check_layout(directory, &engine, expected.is_some())?;
-    let mark = check_mark(directory, &engine, expected.unwrap_or(0))?;
-    let contents = Contents::read(&engine).map_err(failed)?;
+    let found = check_layout(directory, &engine, expected.is_some())?;
+    let mut mark = check_mark(directory, &engine, expected.unwrap_or(0))?;
+    let mut contents = Contents::read(&engine).map_err(failed)?;
+    let noted = contents.live;
+    contents.live = LiveSum::count(&engine).map_err(failed)?;
+    let live_differ = noted
+        .zip(contents.live)
+        .is_some_and(|(noted, found)| noted != found);
+    if found < layout::VERSION {
+        mark += 1;
+        take_over(&engine, mark, contents).map_err(failed)?;
+    }
     Ok(Opened {
         engine,
         mark,
         contents,
+        live_differ,
     })
 }
 
-/// Opens the engine of a directory whose note does not fit, if it holds a job store.
-pub(crate) fn engine_despite(
-    directory: &Directory,
-    options: StoreOptions,
-) -> Result<Opened, OpenError> {
-    let length = std::fs::metadata(directory.data_file()).map(|metadata| metadata.len());
-    if length.map_err(directory.io_error("look at the file db"))? == 0 {
-        return Err(directory.damaged("its file db is empty"));
+/// Makes a store of an earlier layout one of this release's. What is in it stays as it is:
+/// this release reads that too.
+fn take_over(engine: &Engine, mark: u64, contents: Contents) -> Result<(), EngineError> {
+    let mut batch = Batch::new(mark);
+    batch.insert(layout::VERSION_KEY, layout::VERSION.to_string().as_bytes());
+    batch.insert(layout::MARK_KEY, mark.to_string().as_bytes());
+    batch.insert(layout::CONTENTS_KEY, contents.encode().as_bytes());
+    engine.apply(batch)?;
+    engine.sync()
+}
+
+/// What is known of a store before its engine is opened.
+pub(crate) struct Examined {
+    pub(crate) derived: Derived,
+    /// Why the engine must not be let in.
+    pub(crate) damage: Option<String>,
+    /// That is only because its end is missing, in a way that a crash could have brought
+    /// about.
+    pub(crate) is_only_short: bool,
+}
+
+/// Looks at a store's files without changing them.
+pub(crate) fn examine(directory: &Directory) -> Result<Examined, OpenError> {
+    let failed = || directory.io_error("read its files");
+    let derived = Derived::inspect(directory.path()).map_err(failed())?;
+    match directory.inspect() {
+        Ok(_) => {}
+        Err(OpenError::Damaged { why, .. }) => {
+            return Ok(Examined {
+                derived,
+                damage: Some(why),
+                is_only_short: false,
+            });
+        }
+        Err(other) => return Err(other),
     }
-    engine(directory, options, Some(0))
+    let orderly = directory.was_closed();
+    let survey = survey::survey(&directory.data_file(), derived.known_up_to, orderly);
+    let survey = survey.map_err(failed())?;
+    Ok(Examined {
+        derived,
+        is_only_short: survey.damaged.is_empty(),
+        damage: survey.problem(directory.noted_mark().unwrap_or(0)),
+    })
+}
+
+/// Removes and puts aside what would keep the engine from opening.
+pub(crate) fn tidy(directory: &Directory, derived: &Derived) -> Result<(), OpenError> {
+    directory.remove_unfinished_snapshots()?;
+    let put_aside = derived.put_aside(directory.path());
+    put_aside.map_err(directory.io_error("put a useless file aside"))
 }
 
 /// Makes sure that the engine holds a job store that this release knows, or nothing at
-/// all if there was no store.
-fn check_layout(directory: &Directory, engine: &Engine, exists: bool) -> Result<(), OpenError> {
+/// all if there was no store. Returns the layout that it has.
+fn check_layout(directory: &Directory, engine: &Engine, exists: bool) -> Result<u32, OpenError> {
     let failed = |error| failed(directory, error);
     match engine.get(layout::VERSION_KEY).map_err(failed)? {
         Some(version) => {
@@ -92,7 +162,7 @@ fn check_layout(directory: &Directory, engine: &Engine, exists: bool) -> Result<
             if version > layout::VERSION {
                 return Err(directory.newer(version));
             }
-            Ok(())
+            Ok(version)
         }
         None if exists => Err(directory.damaged("its content is gone")),
         None if !engine.is_empty().map_err(failed)? => {
@@ -104,7 +174,8 @@ fn check_layout(directory: &Directory, engine: &Engine, exists: bool) -> Result<
             engine
                 .apply(batch)
                 .and_then(|()| engine.sync())
-                .map_err(failed)
+                .map_err(failed)?;
+            Ok(layout::VERSION)
         }
     }
 }
@@ -117,20 +188,19 @@ fn check_mark(directory: &Directory, engine: &Engine, expected: u64) -> Result<u
     let mark = mark.as_deref().map_or(Some(0), decimal);
     match mark {
         Some(mark) if mark >= expected => Ok(mark),
-        Some(_) => Err(directory.damaged(
-            "what was written last is gone; \"harpcallerd check-store --repair\" accepts the loss",
-        )),
+        Some(_) => Err(directory.damaged(survey::LAST_GONE)),
         None => Err(directory.damaged("its mark is not readable")),
     }
 }
 
-fn decimal(text: &[u8]) -> Option<u64> {
+pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-fn failed(directory: &Directory, error: EngineError) -> OpenError {
+pub(super) fn failed(directory: &Directory, error: EngineError) -> OpenError {
     match error {
         EngineError::Io(source) => directory.io_error("open the engine")(source),
         EngineError::Damaged(why) => directory.damaged(why),
+        damaged @ EngineError::Value { .. } => directory.damaged(damaged.to_string()),
     }
 }

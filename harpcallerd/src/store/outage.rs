@@ -80,8 +80,9 @@ impl Writer {
             engine,
             mark,
             contents,
+            ..
         } = opened;
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(mark + 1);
         batch.insert(layout::MARK_KEY, (mark + 1).to_string().as_bytes());
         let written = engine.apply(batch).and_then(|()| engine.sync());
         self.next_packet.clear();

@@ -7,9 +7,11 @@ use bytes::{Bytes, BytesMut};
 use harp_proto::JobId;
 
 use super::codec;
+use super::entries::Entries;
 use super::error::StoreError;
+use super::frame::Damage;
 use super::layout::{self, Beginning, Key, Table};
-use super::sled::Engine;
+use super::sled::Value;
 use crate::record::{EndRecord, JobRecord, LiveRecord, Stage};
 use crate::segment::{self, Segment};
 
@@ -28,7 +30,7 @@ pub(crate) struct Long {
 impl Long {
     /// Reads the beginning of a job's entry in this table: a point read.
     pub(crate) fn read(
-        engine: &Engine,
+        engine: &dyn Entries,
         table: Table,
         id: JobId,
     ) -> Result<Option<Long>, StoreError> {
@@ -66,7 +68,7 @@ impl Long {
     }
 
     /// The value, whose further pieces are read if there are any.
-    pub(crate) fn join(self, engine: &Engine) -> Result<Bytes, StoreError> {
+    pub(crate) fn join(self, engine: &dyn Entries) -> Result<Bytes, StoreError> {
         if self.is_whole() {
             return Ok(self.beginning.first);
         }
@@ -87,7 +89,7 @@ impl Long {
 }
 
 /// Where a job stands; `None` if there is no such job. Point reads.
-pub(crate) fn stage(engine: &Engine, id: JobId) -> Result<Option<Stage>, StoreError> {
+pub(crate) fn stage(engine: &dyn Entries, id: JobId) -> Result<Option<Stage>, StoreError> {
     // In the order in which a job moves, so that it is not missed between the two.
     if let Some(record) = engine.get(&Table::Live.key(id))? {
         let live = decode_live(id, &record)?;
@@ -110,7 +112,7 @@ pub(crate) fn stage(engine: &Engine, id: JobId) -> Result<Option<Stage>, StoreEr
 
 /// The record of a job whose call has been found.
 pub(crate) fn job(
-    engine: &Engine,
+    engine: &dyn Entries,
     id: JobId,
     stage: Stage,
     call: Long,
@@ -121,13 +123,13 @@ pub(crate) fn job(
 }
 
 /// How the job ended, from the record that has been found.
-pub(crate) fn end(engine: &Engine, end: Long) -> Result<EndRecord, StoreError> {
+pub(crate) fn end(engine: &dyn Entries, end: Long) -> Result<EndRecord, StoreError> {
     let id = end.id;
     codec::decode_end(&end.join(engine)?).map_err(|error| corrupt(id, name(Table::Ends), error))
 }
 
 /// How many packets the job has. Point reads.
-pub(crate) fn packet_count(engine: &Engine, id: JobId) -> Result<u64, StoreError> {
+pub(crate) fn packet_count(engine: &dyn Entries, id: JobId) -> Result<u64, StoreError> {
     match Long::read(engine, Table::Ends, id)? {
         Some(end) => Ok(end_fields(&end)?.packets),
         None => packets_end(engine, id),
@@ -135,7 +137,7 @@ pub(crate) fn packet_count(engine: &Engine, id: JobId) -> Result<u64, StoreError
 }
 
 /// The number after the last packet that is stored.
-pub(crate) fn packets_end(engine: &Engine, id: JobId) -> Result<u64, StoreError> {
+pub(crate) fn packets_end(engine: &dyn Entries, id: JobId) -> Result<u64, StoreError> {
     let (from, to) = (
         layout::packets_key(id, 0),
         layout::packets_key(id, u64::MAX),
@@ -150,7 +152,7 @@ pub(crate) fn packets_end(engine: &Engine, id: JobId) -> Result<u64, StoreError>
 /// Segments of a job, the first of which has the packet with this number, together at
 /// most `max_bytes` long unless the first alone is longer.
 pub(crate) fn segments(
-    engine: &Engine,
+    engine: &dyn Entries,
     id: JobId,
     from: u64,
     max_bytes: usize,
@@ -163,8 +165,9 @@ pub(crate) fn segments(
     let mut size = 0;
     let mut failure = None;
     let to = layout::packets_key(id, u64::MAX);
-    engine.scan(&key, &to, |key, entry| {
-        let segment = packets(id, key, entry.share()).and_then(|packets| {
+    engine.scan(&key, &to, &mut |key, entry| {
+        let segment = intact(key, entry).and_then(|()| packets(id, key, entry.share()));
+        let segment = segment.and_then(|packets| {
             if !segments.is_empty() && size + packets.beginning.total > max_bytes {
                 return Ok(None);
             }
@@ -204,12 +207,12 @@ pub(crate) struct Standing {
 }
 
 /// All jobs of a table that tells where they stand.
-pub(crate) fn standing(engine: &Engine, table: Table) -> Result<Standing, StoreError> {
+pub(crate) fn standing(engine: &dyn Entries, table: Table) -> Result<Standing, StoreError> {
     let (from, to) = table.bounds();
     let (mut jobs, mut damaged) = (Vec::new(), Vec::new());
-    engine.scan(&from, &to, |key, record| {
+    engine.scan(&from, &to, &mut |key, record| {
         let id = layout::job_of(key).unwrap_or(JobId::NONE);
-        match decode_live(id, record) {
+        match intact(key, record).and_then(|()| decode_live(id, record)) {
             Ok(live) => jobs.push((id, live)),
             Err(error) => {
                 tracing::error!(job = %id, "{error}");
@@ -223,7 +226,7 @@ pub(crate) fn standing(engine: &Engine, table: Table) -> Result<Standing, StoreE
 }
 
 /// How many packets from the first on can be read, where some are damaged.
-pub(crate) fn readable_packets(engine: &Engine, id: JobId) -> Result<u64, StoreError> {
+pub(crate) fn readable_packets(engine: &dyn Entries, id: JobId) -> Result<u64, StoreError> {
     let mut next = 0;
     loop {
         match segments(engine, id, next, PAGE_SIZE) {
@@ -247,7 +250,7 @@ pub(crate) fn readable_packets(engine: &Engine, id: JobId) -> Result<u64, StoreE
 
 /// Jobs that have ended, by id, from the one behind `after`.
 pub(crate) fn ended_page(
-    engine: &Engine,
+    engine: &dyn Entries,
     after: Option<JobId>,
     limit: usize,
 ) -> Result<Vec<JobRecord>, StoreError> {
@@ -256,17 +259,17 @@ pub(crate) fn ended_page(
     let mut jobs = Vec::new();
     let mut size = 0;
     let mut failure = None;
-    engine.scan(&from, &to, |key, entry| {
+    engine.scan(&from, &to, &mut |key, entry| {
         let id = layout::job_of(key).unwrap_or(JobId::NONE);
         if Some(id) == after {
             return ControlFlow::Continue(());
         }
-        match ended(engine, id, Bytes::copy_from_slice(entry)) {
+        let entry = intact(key, entry).map(|()| Bytes::copy_from_slice(entry));
+        match entry.and_then(|entry| ended(engine, id, entry)) {
             Ok(Some((job, len))) => {
                 jobs.push(job);
                 size += len;
             }
-            // Pruned since the entry was read.
             Ok(None) => {}
             // One bad record does not take the others away.
             Err(error @ StoreError::Corrupt { .. }) => tracing::error!(job = %id, "{error}"),
@@ -283,14 +286,18 @@ pub(crate) fn ended_page(
 
 /// An ended job, and how long its call is.
 fn ended(
-    engine: &Engine,
+    engine: &dyn Entries,
     id: JobId,
     entry: Bytes,
 ) -> Result<Option<(JobRecord, usize)>, StoreError> {
     let end = Long::of_end(id, entry)?;
     let end = end_fields(&end)?;
     let Some(call) = Long::read(engine, Table::Calls, id)? else {
-        return Ok(None);
+        // Pruned since the entry was read.
+        if !engine.contains(&Table::Ends.key(id))? {
+            return Ok(None);
+        }
+        return Err(missing_call(id));
     };
     let len = call.beginning.total;
     let stage = Stage::Ended {
@@ -298,6 +305,13 @@ fn ended(
         ended: end.ended,
     };
     Ok(Some((job(engine, id, stage, call)?, len)))
+}
+
+/// Refuses a value that is not what was written.
+pub(crate) fn intact(key: &[u8], value: &Value) -> Result<(), StoreError> {
+    value
+        .damage()
+        .map_or(Ok(()), |damage| Err(damaged(key, damage)))
 }
 
 fn packets(id: JobId, key: &[u8], entry: Bytes) -> Result<Long, StoreError> {
@@ -314,6 +328,19 @@ pub(crate) fn decode_live(id: JobId, record: &[u8]) -> Result<LiveRecord, StoreE
     codec::decode_live(record).map_err(|error| corrupt(id, name(Table::Live), error))
 }
 
+/// The error about a job that has a state, but no call.
+pub(crate) fn missing_call(id: JobId) -> StoreError {
+    corrupt(id, name(Table::Calls), "it is missing")
+}
+
+/// The error about a value that is not what was written.
+pub(crate) fn damaged(key: &[u8], damage: Damage) -> StoreError {
+    match (layout::table_of(key), layout::job_of(key)) {
+        (Some(table), Some(id)) => corrupt(id, name(table), damage),
+        _ => StoreError::Unreadable(damage.to_string()),
+    }
+}
+
 fn corrupt(id: JobId, what: &'static str, why: impl ToString) -> StoreError {
     StoreError::Corrupt {
         id,
@@ -322,7 +349,7 @@ fn corrupt(id: JobId, what: &'static str, why: impl ToString) -> StoreError {
     }
 }
 
-fn name(table: Table) -> &'static str {
+pub(crate) fn name(table: Table) -> &'static str {
     match table {
         Table::Calls => "the call",
         Table::Live => "the state",

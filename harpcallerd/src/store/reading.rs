@@ -29,13 +29,15 @@ impl Store {
     async fn read_job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
         let (stage, call) = {
             let engine = self.shared.engine()?;
-            let Some(stage) = read::stage(&engine, id)? else {
+            let Some(stage) = read::stage(&*engine, id)? else {
                 return Ok(None);
             };
-            let Some(call) = Long::read(&engine, Table::Calls, id)? else {
-                return Ok(None);
-            };
+            let call = Long::read(&*engine, Table::Calls, id)?;
             (stage, call)
+        };
+        let Some(call) = call else {
+            // Unless it was pruned since its state was read.
+            return self.unless_pruned(id, Err(read::missing_call(id)));
         };
         self.settled(id).await?;
         let job = if call.is_whole() {

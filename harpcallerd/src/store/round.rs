@@ -11,6 +11,7 @@ use super::contents::{Contents, entry_size};
 use super::error::StoreError;
 use super::keys::Claim;
 use super::layout::{self, Key, Table};
+use super::live_sum::LiveSum;
 use super::prune::Keep;
 use super::read;
 use super::shared::Shared;
@@ -119,11 +120,13 @@ pub(crate) struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
+    /// `mark` is the one that will cover these changes.
     pub(crate) fn new(
         engine: &'a Engine,
         shared: &'a Shared,
         next_packet: &'a mut HashMap<JobId, u64>,
         contents: &'a mut Contents,
+        mark: u64,
     ) -> Round<'a> {
         Round {
             engine,
@@ -131,7 +134,7 @@ impl<'a> Round<'a> {
             next_packet,
             noted: *contents,
             contents,
-            batch: Batch::default(),
+            batch: Batch::new(mark),
             states: HashMap::new(),
             claimed: HashSet::new(),
             in_doubt: false,
@@ -178,7 +181,7 @@ impl<'a> Round<'a> {
                 .insert(layout::CONTENTS_KEY, self.noted.encode().as_bytes());
         }
         self.claimed.clear();
-        let batch = std::mem::take(&mut self.batch);
+        let batch = self.batch.take();
         if batch.len() == 0 {
             return Ok(());
         }
@@ -206,6 +209,7 @@ impl<'a> Round<'a> {
         let entry = self.pieces(&Table::Calls.key(id), &call)?;
         self.insert(&Table::Calls.key(id), &entry);
         self.batch.insert(&Table::Live.key(id), &state);
+        self.count_live(|sum| sum.add(id, live.started.is_some()));
         self.states.insert(id, Some(live));
         if let Some(claim) = claim {
             self.batch.insert(&claim.key, id.as_bytes());
@@ -224,6 +228,10 @@ impl<'a> Round<'a> {
         let state = encode_live(id, &live)?;
         self.shared.unsynced.state_changes(id);
         self.batch.insert(&Table::Live.key(id), &state);
+        self.count_live(|sum| {
+            sum.remove(id, false);
+            sum.add(id, true);
+        });
         self.states.insert(id, Some(live));
         self.apply_if_full()?;
         Ok(Done::Recorded)
@@ -271,7 +279,10 @@ impl<'a> Round<'a> {
     ) -> Result<Done, Trouble> {
         let live = match self.live(id) {
             // Where it stands is not known, but it can end.
-            Err(StoreError::Corrupt { .. }) => Some(LiveRecord::UNKNOWN),
+            Err(StoreError::Corrupt { .. }) => {
+                self.contents.live = None;
+                Some(LiveRecord::UNKNOWN)
+            }
             live => live?,
         };
         let Some(live) = live else {
@@ -306,6 +317,7 @@ impl<'a> Round<'a> {
         self.insert(&Table::Ends.key(id), &entry);
         self.contents.ended += 1;
         self.batch.remove(&Table::Live.key(id));
+        self.count_live(|sum| sum.remove(id, live.started.is_some()));
         if let Some(kept) = kept {
             self.batch.insert(&Table::Places.key(id), &kept);
         }
@@ -330,6 +342,13 @@ impl<'a> Round<'a> {
     pub(super) fn insert(&mut self, key: &[u8], value: &[u8]) {
         self.contents.bytes += entry_size(key, value.len());
         self.batch.insert(key, value);
+    }
+
+    /// Changes the sum over the live jobs, in the batch that changes their states.
+    pub(super) fn count_live(&mut self, change: impl FnOnce(&mut LiveSum)) {
+        if let Some(sum) = &mut self.contents.live {
+            change(sum);
+        }
     }
 
     pub(super) fn apply_if_full(&mut self) -> Result<(), Trouble> {

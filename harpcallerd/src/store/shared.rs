@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::contents::Contents;
 use super::error::StoreError;
 use super::passed_over::PassedOver;
+use super::read;
 use super::sled::{Engine, EngineError};
 use super::unsynced::Unsynced;
 
@@ -200,6 +201,9 @@ impl Shared {
 impl From<EngineError> for StoreError {
     /// The form that an error takes for a reader.
     fn from(error: EngineError) -> StoreError {
-        StoreError::Unreadable(error.to_string())
+        match error {
+            EngineError::Value { key, damage } => read::damaged(&key, damage),
+            error => StoreError::Unreadable(error.to_string()),
+        }
     }
 }

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::directory::Directory;
+use super::frame::{self, Damage};
 
 /// One open sled database.
 pub(crate) struct Engine {
@@ -26,8 +27,12 @@ pub(crate) struct Engine {
     data_file: File,
 }
 
-/// A value as the engine holds it.
-pub(crate) struct Value(sled::IVec);
+/// A value as the engine holds it. It is seen without its frame; a damaged one is seen
+/// as empty.
+pub(crate) struct Value {
+    framed: sled::IVec,
+    begin: Result<usize, Damage>,
+}
 
 /// Why the engine did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +41,9 @@ pub(crate) enum EngineError {
     Io(io::Error),
     #[error("{0}")]
     Damaged(String),
+    /// The value of one key is not what was written.
+    #[error("the value of {key:02x?}: {damage}")]
+    Value { key: Vec<u8>, damage: Damage },
 }
 
 /// Writes that are applied all or none.
@@ -43,12 +51,28 @@ pub(crate) enum EngineError {
 pub(crate) struct Batch {
     writes: sled::Batch,
     len: usize,
+    mark: u64,
 }
 
 impl Batch {
+    /// For writes that come to the disk under this mark.
+    pub(crate) fn new(mark: u64) -> Batch {
+        Batch {
+            mark,
+            ..Batch::default()
+        }
+    }
+
+    /// Writes a value in its frame.
     pub(crate) fn insert(&mut self, key: &[u8], value: &[u8]) {
-        self.writes.insert(key, value);
+        self.writes.insert(key, frame::wrap(key, self.mark, value));
         self.len += 1;
+    }
+
+    /// What has been collected; this is left empty.
+    pub(crate) fn take(&mut self) -> Batch {
+        let mark = self.mark;
+        std::mem::replace(self, Batch::new(mark))
     }
 
     pub(crate) fn remove(&mut self, key: &[u8]) {
@@ -63,10 +87,23 @@ impl Batch {
 }
 
 impl Value {
+    pub(super) fn new(key: &[u8], framed: &[u8]) -> Value {
+        Value {
+            begin: frame::unwrap(key, framed),
+            framed: framed.into(),
+        }
+    }
+
     /// The value without a copy, for what is soon dropped: it may keep more of the engine's
     /// cache in memory than itself.
     pub(crate) fn share(&self) -> Bytes {
-        Bytes::from_owner(self.0.clone())
+        let begin = self.begin.unwrap_or(self.framed.len());
+        Bytes::from_owner(self.framed.clone()).slice(begin..)
+    }
+
+    /// What is wrong with it, if anything.
+    pub(crate) fn damage(&self) -> Option<Damage> {
+        self.begin.err()
     }
 }
 
@@ -74,7 +111,7 @@ impl std::ops::Deref for Value {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.framed[self.begin.unwrap_or(self.framed.len())..]
     }
 }
 
@@ -98,8 +135,7 @@ impl Engine {
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
         let value = guarded(|| self.db.get(key))?;
-        // Copied, because the engine's value would keep its whole page in memory.
-        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+        value.map(|value| unframed(key, &value)).transpose()
     }
 
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, EngineError> {
@@ -113,7 +149,8 @@ impl Engine {
         to: &[u8],
     ) -> Result<Option<(Bytes, Bytes)>, EngineError> {
         let last = guarded(|| self.db.range(from..=to).next_back().transpose())?;
-        Ok(last.map(|(key, value)| (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value))))
+        last.map(|(key, value)| Ok((Bytes::copy_from_slice(&key), unframed(&key, &value)?)))
+            .transpose()
     }
 
     /// Shows the entries from key `from` up to, not including, `to` in order of their
@@ -126,8 +163,9 @@ impl Engine {
     ) -> Result<(), EngineError> {
         guarded(|| {
             for entry in self.db.range(from..to) {
-                let (key, value) = entry?;
-                if visit(&key, &Value(value)).is_break() {
+                let (key, framed) = entry?;
+                let begin = frame::unwrap(&key, &framed);
+                if visit(&key, &Value { framed, begin }).is_break() {
                     break;
                 }
             }
@@ -206,6 +244,18 @@ fn readable(error: io::Error) -> io::Error {
             kind.into()
         }
         _ => error,
+    }
+}
+
+/// A value without its frame. Copied, because the engine's value would keep its whole page
+/// in memory.
+pub(super) fn unframed(key: &[u8], framed: &[u8]) -> Result<Bytes, EngineError> {
+    match frame::unwrap(key, framed) {
+        Ok(begin) => Ok(Bytes::copy_from_slice(&framed[begin..])),
+        Err(damage) => Err(EngineError::Value {
+            key: key.to_vec(),
+            damage,
+        }),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod counts;
+mod damage;
 mod directories;
 mod jobs;
 mod keys;

@@ -31,8 +31,9 @@ use super::sled::Engine;
 /// all who came after them.
 const ROUND: usize = 16 * 1024 * 1024;
 
-/// How long to wait before the mark is raised again.
-const MARKING: Duration = Duration::from_millis(200);
+/// How often the mark is raised while there are writes. Each is covered by a mark on disk
+/// 200 ms after it at the latest; the rest of the time is for bringing that mark there.
+const MARKING: Duration = Duration::from_millis(150);
 
 /// How long the engine may take to let go of its file when it is closed.
 pub(super) const CLOSING: Duration = Duration::from_secs(10);
@@ -70,6 +71,8 @@ pub(crate) struct Writer {
     pub(super) presence: Presence,
     /// When the directory was looked at.
     looked: Instant,
+    /// Whether there are writes that no mark on disk covers.
+    is_uncovered: bool,
     /// While the engine has failed.
     outage: Option<Outage>,
 }
@@ -94,6 +97,7 @@ impl Writer {
             marked: None,
             presence,
             looked: Instant::now(),
+            is_uncovered: false,
             outage: None,
         }
     }
@@ -107,6 +111,9 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {
                     self.try_again();
                     self.look();
+                    if self.until_marking().is_zero() {
+                        self.cover();
+                    }
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -128,6 +135,7 @@ impl Writer {
             self.round(writes);
             self.look();
         }
+        self.cover();
         self.close();
         if let Some(closed) = closing {
             // Nobody may be waiting any more.
@@ -135,14 +143,29 @@ impl Writer {
         }
     }
 
-    /// Waits for a request; not longer than until the directory is to be looked at, or
-    /// the engine to be opened anew.
+    /// Waits for a request; not longer than until the mark is to be raised, the directory
+    /// to be looked at, or the engine to be opened anew.
     fn next(&self) -> Result<Request, RecvTimeoutError> {
+        let looking = LOOK_EVERY.saturating_sub(self.looked.elapsed());
         let longest = match &self.outage {
-            None => LOOK_EVERY.saturating_sub(self.looked.elapsed()),
             Some(outage) => outage.pause_left(),
+            None if self.is_uncovered => looking.min(self.until_marking()),
+            None => looking,
         };
         self.requests.recv_timeout(longest)
+    }
+
+    /// How long until the mark is to be raised.
+    fn until_marking(&self) -> Duration {
+        let since = self.marked.map_or(MARKING, |marked| marked.elapsed());
+        MARKING.saturating_sub(since)
+    }
+
+    /// Raises the mark if there are writes that none covers.
+    fn cover(&mut self) {
+        if self.is_uncovered && self.outage.is_none() {
+            self.write(Vec::new(), true);
+        }
     }
 
     /// Looks at the directory if it is time to, and begins an outage if it is not the one
@@ -168,7 +191,7 @@ impl Writer {
             self.directory.lock_again().map_err(|why| why.to_string())?;
         }
         if missing.about {
-            tracing::warn!("store.json of the job store was removed and is written anew");
+            warn_of_missing_about();
             let noted = self.directory.note_open(self.mark);
             noted.map_err(|error| format!("cannot write store.json: {error}"))?;
         }
@@ -203,14 +226,19 @@ impl Writer {
     }
 
     fn round(&mut self, writes: Vec<Write>) {
-        if writes.is_empty() {
-            return;
+        if !writes.is_empty() {
+            self.write(writes, self.until_marking().is_zero());
         }
+    }
+
+    /// Makes these changes, with the mark behind them if `marking` says so.
+    fn write(&mut self, writes: Vec<Write>, marking: bool) {
         let writable = self.shared.check_writable();
         let engine = writable.and_then(|()| self.shared.engine());
         let engine = match engine {
             Ok(engine) => engine,
             Err(error) => {
+                self.is_uncovered = false;
                 for write in writes {
                     let _ = write.answer.send(Err(error.clone()));
                 }
@@ -223,6 +251,7 @@ impl Writer {
             &self.shared,
             &mut self.next_packet,
             &mut self.contents,
+            self.mark + 1,
         );
         let mut waiting = Vec::with_capacity(writes.len());
         let mut failure: Option<String> = None;
@@ -254,13 +283,16 @@ impl Writer {
                 }
             }
         }
-        let marking =
-            round.in_doubt || self.marked.is_none_or(|marked| marked.elapsed() >= MARKING);
+        let marking = marking || round.in_doubt;
         if failure.is_none() {
+            let applied = round.apply();
             if marking {
+                // In a batch of its own: where it is, all before it is.
                 round.mark(self.mark + 1);
             }
-            let synced = round.apply().and_then(|()| engine.sync());
+            let synced = applied
+                .and_then(|()| round.apply())
+                .and_then(|()| engine.sync());
             // Nobody is answered for what stands in files that no start would find.
             failure = match synced {
                 Ok(()) => self.presence.check(&self.directory).err(),
@@ -286,6 +318,7 @@ impl Writer {
                 (Some(reason), Err(_)) => Err(StoreError::Unavailable(reason.clone())),
             });
         }
+        self.is_uncovered = failure.is_none() && !marking;
         if marking && failure.is_none() {
             self.note_mark();
         }
@@ -295,6 +328,9 @@ impl Writer {
     fn note_mark(&mut self) {
         self.mark += 1;
         self.marked = Some(Instant::now());
+        if self.directory.missing().is_ok_and(|missing| missing.about) {
+            warn_of_missing_about();
+        }
         if let Err(error) = self.directory.note_open(self.mark) {
             tracing::warn!(%error, "cannot write store.json of the job store");
         }
@@ -319,6 +355,10 @@ impl Writer {
             tracing::warn!(%error, "cannot note that the job store is closed");
         }
     }
+}
+
+fn warn_of_missing_about() {
+    tracing::warn!("store.json of the job store was removed and is written anew");
 }
 
 /// The engine once no reader has it any more: each holds it for one operation.

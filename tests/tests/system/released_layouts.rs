@@ -42,7 +42,16 @@ fn start(layout: &str, builder: ClusterBuilder) -> Cluster {
 
 #[test]
 fn layout_1_is_served_and_its_jobs_go_on() {
-    let cluster = start("layout-1", Cluster::builder());
+    is_served_and_its_jobs_go_on("layout-1");
+}
+
+#[test]
+fn layout_2_is_served_and_its_jobs_go_on() {
+    is_served_and_its_jobs_go_on("layout-2");
+}
+
+fn is_served_and_its_jobs_go_on(layout: &str) {
+    let cluster = start(layout, Cluster::builder());
     let caller = cluster.caller();
     let [
         waits,

@@ -154,3 +154,83 @@ fn the_loss_of_a_store_s_tail_is_told_and_can_be_accepted() {
     cluster.start_dispatcher();
     assert_eq!(caller.read(&kept, "").packets.len(), 10);
 }
+
+/// Names and contents of the files in a directory.
+fn files(directory: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
+    let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+    let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    let mut files: Vec<_> = files
+        .map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_damaged_store_is_refused_unchanged_and_salvaged() {
+    let mut cluster = Cluster::start();
+    let caller = cluster.caller();
+    let jobs: Vec<_> = (0..20)
+        .map(|number| caller.call("web01", "echo", &format!("[\"job {number}\"]")))
+        .collect();
+    for (number, job) in jobs.iter().enumerate() {
+        assert_eq!(
+            caller.result(job),
+            json!({"result": [format!("job {number}")]})
+        );
+    }
+    cluster.stop_dispatcher();
+    let store = cluster.path("jobs");
+    let db = store.join("db");
+    let mut bytes = std::fs::read(&db).unwrap();
+    // A bit of what one of the jobs has returned, wherever it stands.
+    let sought = b"\"job 7\"";
+    let at = bytes
+        .windows(sought.len())
+        .position(|window| window == sought);
+    bytes[at.unwrap() + 5] ^= 1;
+    std::fs::write(&db, &bytes).unwrap();
+
+    let before = files(&store);
+    let refused = cluster.fail_to_start();
+    assert!(refused.contains("--salvage NEW-DIRECTORY"), "{refused}");
+    let export = cluster.path("jobs.export");
+    for arguments in [
+        &["check-store"][..],
+        &["check-store", "--repair"],
+        &["export", path(&export)],
+    ] {
+        let done = run(&cluster, arguments);
+        assert!(!done.status.success(), "{done:?}");
+        let told = text(&done.stderr);
+        assert!(told.contains("--salvage NEW-DIRECTORY"), "{told}");
+    }
+    let new = cluster.path("new");
+    let salvaged = run(&cluster, &["check-store", "--salvage", path(&new)]);
+    assert!(salvaged.status.success(), "{salvaged:?}");
+    let _ = run(&cluster, &["export", "--salvage", path(&export)]);
+    assert_eq!(files(&store), before, "nobody has changed the damaged one");
+    let again = run(&cluster, &["check-store", "--salvage", path(&new)]);
+    assert!(text(&again.stderr).contains("is not empty"), "{again:?}");
+    let imported = cluster.path("imported");
+    let import = Command::new(binary("harpcallerd"))
+        .args(["import", "--store", path(&imported), path(&export)])
+        .output()
+        .expect("a program that was built");
+    assert!(import.status.success(), "{import:?}");
+
+    let told = text(&salvaged.stdout);
+    for directory in [&new, &imported] {
+        cluster.set("stream_directory", &json!(directory).to_string());
+        cluster.start_dispatcher();
+        for (number, job) in jobs.iter().enumerate() {
+            let result = caller.result_now(job);
+            let is_whole = result == json!({"result": [format!("job {number}")]});
+            assert!(
+                is_whole || number == 7 && told.contains(job),
+                "{result} {told}"
+            );
+        }
+        cluster.stop_dispatcher();
+    }
+}

@@ -1,0 +1,131 @@
+//! Making a new store of what can still be read of one whose engine cannot be trusted.
+
+use std::fs;
+use std::path::Path;
+
+use super::StoreOptions;
+use super::check::{CLOSING, Check, Checked, Problem};
+use super::contents::Contents;
+use super::directory::Directory;
+use super::entries::Entries;
+use super::error::OpenError;
+use super::image::Image;
+use super::layout;
+use super::live_sum::LiveSum;
+use super::open;
+use super::round::BATCH;
+use super::sled::{Batch, Engine, EngineError};
+
+/// Why a job that is found live may have ended.
+pub(super) const END_LOST: &str = "what was written last is gone";
+
+/// Likewise, where something in the middle is gone.
+const SUM_LOST: &str = "which jobs live is lost";
+
+pub(super) fn salvage(
+    path: &Path,
+    target: &Path,
+    options: StoreOptions,
+    report: &mut dyn FnMut(Problem),
+) -> Result<Checked, OpenError> {
+    let from = Directory::look_at(path)?;
+    let is_empty = fs::read_dir(target).map(|mut entries| entries.next().is_none());
+    if !is_empty.unwrap_or(!target.exists()) {
+        return Err(OpenError::NotEmpty {
+            path: target.into(),
+        });
+    }
+    let damage = match open::examine(&from) {
+        Ok(found) => found.damage,
+        Err(OpenError::Damaged { why, .. }) => Some(why),
+        Err(other) => return Err(other),
+    };
+    let unreadable = |error: EngineError| from.damaged(error.to_string());
+    let mut image = Image::read(&from.data_file()).map_err(from.io_error("read the file db"))?;
+    let doubt = doubt(&image, &from, damage.as_deref()).map_err(unreadable)?;
+    let mut checked = Checked::default();
+    if let Some(why) = damage {
+        let remedy = "all that is intact is taken";
+        checked.tell(Problem::of_all(why, Some(remedy), false), report);
+    }
+    let mut check = Check::new(&image, checked);
+    check.in_place = false;
+    check.all(doubt, report).map_err(unreadable)?;
+    check.broken(image.broken(), report);
+    let (checked, repairs) = (check.checked, check.repairs);
+    for (key, value) in repairs {
+        image.change(key, value);
+    }
+    let mark = from
+        .noted_mark()
+        .unwrap_or(0)
+        .max(mark(&image).map_err(unreadable)?)
+        + 1;
+    let to = Directory::prepare(target)?;
+    to.make_private_files()?;
+    write(&image, &to, options, mark).map_err(|error| open::failed(&to, error))?;
+    to.close_to_others()?;
+    to.note_closed(mark)
+        .map_err(to.io_error("write store.json"))?;
+    Ok(checked)
+}
+
+/// Why it is not known of the jobs that are found live whether they are; `None` if it is.
+pub(super) fn doubt(
+    image: &Image,
+    directory: &Directory,
+    damage: Option<&str>,
+) -> Result<Option<&'static str>, EngineError> {
+    if mark(image)? < directory.noted_mark().unwrap_or(0) {
+        return Ok(Some(END_LOST));
+    }
+    let noted = Contents::noted(image)?.and_then(|contents| contents.live);
+    let fits = match noted {
+        Some(noted) => LiveSum::count(image)? == Some(noted),
+        // A store of an earlier layout does not say.
+        None => damage.is_none(),
+    };
+    Ok((!fits).then_some(SUM_LOST))
+}
+
+fn mark(image: &Image) -> Result<u64, EngineError> {
+    let mark = image.get(layout::MARK_KEY)?;
+    Ok(mark.as_deref().and_then(open::decimal).unwrap_or(0))
+}
+
+/// Writes all entries into a new store.
+fn write(
+    image: &Image,
+    to: &Directory,
+    options: StoreOptions,
+    mark: u64,
+) -> Result<(), EngineError> {
+    let engine = Engine::open(to, options.cache_size)?;
+    let mut batch = Batch::new(mark);
+    batch.insert(layout::VERSION_KEY, layout::VERSION.to_string().as_bytes());
+    for entry in image.all() {
+        let (key, value) = match entry {
+            Err(EngineError::Value { .. }) => continue,
+            entry => entry?,
+        };
+        let own = [layout::VERSION_KEY, layout::MARK_KEY, layout::CONTENTS_KEY];
+        if own.contains(&key) {
+            continue;
+        }
+        batch.insert(key, &value);
+        if batch.len() >= BATCH {
+            engine.apply(batch.take())?;
+        }
+    }
+    engine.apply(batch)?;
+    let mut counts = Batch::new(mark);
+    let contents = Contents::count(&engine)?;
+    counts.insert(layout::CONTENTS_KEY, contents.encode().as_bytes());
+    counts.insert(layout::MARK_KEY, mark.to_string().as_bytes());
+    engine.apply(counts)?;
+    engine.sync()?;
+    match engine.close(CLOSING) {
+        true => Ok(()),
+        false => Err(EngineError::Damaged("the new store does not close".into())),
+    }
+}
