@@ -1,6 +1,6 @@
 //! Requests of the administrative socket.
 
-use harpcallerd::admin::request::AdminRequest;
+use harpcallerd::faces::admin::request::AdminRequest;
 
 /// A request's line.
 pub(crate) fn request(data: &[u8]) {

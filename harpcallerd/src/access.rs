@@ -6,10 +6,10 @@
 
 mod pattern;
 
-use harp_proto::client::{Call, Request};
-use harp_proto::{JobId, QueueName};
+use harp_proto::QueueName;
 use harp_service::Table;
 
+use crate::call::NewCall;
 use crate::client::Client;
 use crate::record::CallRecord;
 use pattern::Patterns;
@@ -71,24 +71,11 @@ impl Operation {
             Operation::Cancel => "cancel",
         }
     }
-
-    /// What a request about a job asks for, and which job; `None` for other requests.
-    #[must_use]
-    pub fn about_job(request: &Request) -> Option<(Operation, JobId)> {
-        match request {
-            Request::Call(_) | Request::Hello(_) => None,
-            Request::Cancel { job, .. } => Some((Operation::Cancel, *job)),
-            Request::GetResult { job, .. }
-            | Request::GetStatus { job }
-            | Request::FollowStream { job, .. }
-            | Request::ReadStream { job, .. } => Some((Operation::Read, *job)),
-        }
-    }
 }
 
 impl AccessRules {
     /// Takes the rules out of the configuration.
-    pub(crate) fn take(table: &Table<'_>) -> AccessRules {
+    pub fn take(table: &Table<'_>) -> AccessRules {
         let words = [
             "access",
             "acl",
@@ -112,7 +99,7 @@ impl AccessRules {
 
     /// True if the client may make this call.
     #[must_use]
-    pub fn allow_call(&self, client: &Client, call: &Call) -> bool {
+    pub fn allow_call(&self, client: &Client, call: &NewCall) -> bool {
         let subject = Subject {
             host: &call.host,
             procedure: &call.procedure,

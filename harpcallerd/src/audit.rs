@@ -10,17 +10,19 @@ mod file;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use harp_proto::client::Call;
-use harp_proto::{JobId, Json};
+use harp_proto::{JobId, Json, QueueName};
 use harp_service::Table;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
+use crate::call::NewCall;
 use crate::client::Client;
 use crate::clock;
 use crate::record::CallRecord;
+use crate::refusal::Refusal;
 use crate::store::Store;
 use file::AuditFile;
 
@@ -29,6 +31,9 @@ const MAX_EVENTS: usize = 10_000;
 
 /// Bytes of events that wait to be written.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes of a name that are written down: a name can be as long as a request.
+const LONGEST_NAME: usize = 256;
 
 /// Lines that are written at once.
 const BATCH: usize = 64 * 1024;
@@ -106,9 +111,34 @@ struct Line {
     outcome: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments: Option<Json>,
+    /// Of a prune: jobs submitted longer ago than so many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<u64>,
     /// Of the event `lost`: how many lines are missing here.
     #[serde(skip_serializing_if = "Option::is_none")]
     lines: Option<u64>,
+}
+
+/// What an administrator has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act<'a> {
+    /// All jobs of a queue cancelled.
+    CancelQueue(&'a QueueName),
+    /// Ended jobs deleted.
+    Prune {
+        /// Those submitted longer ago than this.
+        age: Duration,
+    },
+    /// The configuration read again.
+    Reload,
+    /// The daemon stopped.
+    Stop,
+    /// The daemon drained.
+    Drain,
+    /// The registry's script run.
+    RefreshHosts,
+    /// The log files opened anew.
+    ReopenLogs,
 }
 
 /// A call as it was asked for, kept until it is known what came of it.
@@ -145,13 +175,13 @@ impl Audit {
 
     /// Notes a call before it is made or refused.
     #[must_use]
-    pub fn asked(&self, client: &Client, call: &Call) -> Option<AskedCall> {
+    pub fn asked(&self, client: &Client, call: &NewCall) -> Option<AskedCall> {
         let sender = self.0.as_ref()?;
         let queue = call.queue.as_ref();
         Some(AskedCall(Box::new(Line {
             operation: Some("call"),
-            host: Some(call.host.clone()),
-            procedure: Some(call.procedure.clone()),
+            host: Some(name(&call.host)),
+            procedure: Some(name(&call.procedure)),
             queue: queue.and_then(|queue| queue.name.as_str().parse().ok()),
             arguments: sender.arguments.then(|| call.arguments.clone()),
             ..Line::by("", client)
@@ -177,7 +207,7 @@ impl Audit {
         }
     }
 
-    /// Another request was refused: one about a job, or `hello`.
+    /// Another request was refused: one about a job, `hello`, or one that was not read.
     pub fn refused(
         &self,
         client: &Client,
@@ -200,7 +230,25 @@ impl Audit {
         });
     }
 
-    /// A client's cancel ended a job.
+    /// An administrator has done something beside cancelling a job, or tried to.
+    pub fn administered(&self, client: &Client, act: Act<'_>, refusal: Option<&Refusal>) {
+        let Some(sender) = &self.0 else {
+            return;
+        };
+        let mut line = Box::new(Line {
+            operation: Some(act.name()),
+            error: refusal.map(|refusal| refusal.name().to_owned()),
+            ..Line::by("administered", client)
+        });
+        match act {
+            Act::CancelQueue(queue) => line.queue = queue.as_str().parse().ok(),
+            Act::Prune { age } => line.max_age = Some(age.as_secs()),
+            _ => {}
+        }
+        sender.send(Event::Line(line));
+    }
+
+    /// A client's cancel, or an administrator's, ended a job.
     pub fn cancelled(&self, client: &Client, job: JobId) {
         if let Some(sender) = &self.0 {
             let line = Line {
@@ -250,6 +298,31 @@ impl Audit {
             }
         }
     }
+}
+
+impl Act<'_> {
+    /// The name in the audit log: that of the command.
+    fn name(self) -> &'static str {
+        match self {
+            Act::CancelQueue(_) => "queue-cancel",
+            Act::Prune { .. } => "prune-jobs",
+            Act::Reload => "reload",
+            Act::Stop => "stop",
+            Act::Drain => "drain",
+            Act::RefreshHosts => "hosts-refresh",
+            Act::ReopenLogs => "reopen-logs",
+        }
+    }
+}
+
+/// A name as it is written down: a long one is cut, with `...` behind it.
+fn name(name: &str) -> String {
+    if name.len() <= LONGEST_NAME {
+        return name.to_owned();
+    }
+    let mut ends = (0..=LONGEST_NAME).rev();
+    let end = ends.find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}...", &name[..end])
 }
 
 impl Sender {
@@ -314,8 +387,8 @@ impl Line {
         self.client.get_or_insert_with(|| {
             client.unwrap_or_else(|| crate::client::Identity::ANONYMOUS.to_owned())
         });
-        self.host = Some(call.host);
-        self.procedure = Some(call.procedure);
+        self.host = Some(name(&call.host));
+        self.procedure = Some(name(&call.procedure));
         let queue = call.queue.as_ref();
         self.queue = queue.and_then(|queue| queue.name.as_str().parse().ok());
     }
@@ -426,6 +499,18 @@ mod tests {
             written.contains(r#""event":"lost","lines":3}"#),
             "{written}"
         );
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_two_characters() {
+        assert_eq!(name("web01"), "web01");
+        let long = format!("x{}", "\u{e9}".repeat(1000));
+        let cut = name(&long);
+        assert!(
+            cut.len() <= LONGEST_NAME + 3 && cut.ends_with("\u{e9}..."),
+            "{cut}"
+        );
+        assert!(long.starts_with(cut.trim_end_matches('.')));
     }
 
     #[test]

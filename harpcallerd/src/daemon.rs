@@ -17,16 +17,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::admin::{self, AdminDesk, AdminSocket, Office};
 use crate::audit::Audit;
 use crate::config::Config;
+use crate::desk::Desk;
+use crate::desk::admin::{Administration, Reloaded, Started};
 use crate::dispatcher::Dispatcher;
+use crate::faces::admin::{self, AdminSocket};
 use crate::hosts::{self, Hosts};
 use crate::listener::{Hall, Listeners, Opened, Places};
 use crate::recovery;
-use crate::reload::{InForce, Refused, Reloaded};
+use crate::refusal::NotReloaded;
+use crate::reload::InForce;
 use crate::retention;
-use crate::session::Desk;
 use crate::store::{Store, StoreOptions};
 use events::{Event, Events};
 
@@ -67,14 +69,14 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
     let mut events = Events::catch(inbox).context("cannot listen for signals")?;
     // Before everything else: what takes its time can be waited for and stopped.
     let (_socket, listener) = AdminSocket::open(&setup.socket)?;
-    let (office, offices) = watch::channel(None);
-    let desk = AdminDesk {
-        office: offices,
+    let (started, starts) = watch::channel(None);
+    let administration = Administration {
+        started: starts,
         orders,
     };
     let notifier = Arc::new(setup.notifier);
     // Ends with the process, so that an administrator can see the end of a stop.
-    tokio::spawn(admin::serve(listener, desk));
+    tokio::spawn(admin::serve(listener, administration));
     let feeding = Arc::clone(&notifier);
     tokio::spawn(async move { feeding.keep_alive().await });
 
@@ -87,14 +89,14 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
         handed_over: setup.handed_over,
     };
     let mut daemon = tokio::select! {
-        started = Daemon::start(start) => started?,
+        daemon = Daemon::start(start) => daemon?,
         // Whatever had been begun is as safe as after a crash.
         () = events.end_of_start() => {
             info!("stopped before the start was complete");
             return Ok(());
         }
     };
-    office.send_replace(Some(Arc::clone(&daemon.office)));
+    started.send_replace(Some(Arc::clone(&daemon.started)));
     notifier.ready();
     info!(version = env!("CARGO_PKG_VERSION"), "ready");
     daemon.serve(&mut events, &notifier).await;
@@ -116,11 +118,13 @@ struct Daemon {
     in_force: InForce,
     audit: Audit,
     store: Store,
-    office: Arc<Office>,
+    started: Arc<Started>,
     listeners: Listeners,
     /// Keeping the registry fresh.
     background: JoinSet<()>,
     sessions: TaskTracker,
+    /// What goes on for the desk although nobody may wait for it any more.
+    acts: TaskTracker,
     /// Tells sessions that nobody may wait any more.
     closing: CancellationToken,
     _pidfile: Option<Pidfile>,
@@ -161,36 +165,39 @@ impl Daemon {
         recovery::recover(&dispatcher, unfinished, config.resume_queued, slot_grace).await?;
 
         let closing = CancellationToken::new();
+        let acts = TaskTracker::new();
         let desk = Desk {
-            dispatcher: Arc::clone(&dispatcher),
+            dispatcher,
             limits: in_force.clients.subscribe(),
             tokens: in_force.tokens.subscribe(),
             access: in_force.access.subscribe(),
             audit: audit.clone(),
             closing: closing.clone(),
+            acts: acts.clone(),
         };
+        let desk = Arc::new(desk);
         let sessions = TaskTracker::new();
         let hall = Hall {
-            desk: Arc::new(desk),
+            desk: Arc::clone(&desk),
             places: Arc::new(Places::default()),
             sessions: sessions.clone(),
         };
         let listeners = Listeners::start(opened, Arc::new(hall));
-        let office = Office {
-            dispatcher,
+        let started = Started {
+            desk,
             hosts,
             refresher,
-            audit: audit.clone(),
             log: start.log,
         };
         Ok(Daemon {
             in_force,
             audit,
             store,
-            office: Arc::new(office),
+            started: Arc::new(started),
             listeners,
             background,
             sessions,
+            acts,
             closing,
             _pidfile: pidfile,
         })
@@ -199,7 +206,7 @@ impl Daemon {
     /// Reloads when asked, until it is time to stop: at once, or when nothing runs after
     /// a drain was asked for.
     async fn serve(&mut self, events: &mut Events, notifier: &Notifier) {
-        let dispatcher = Arc::clone(&self.office.dispatcher);
+        let dispatcher = Arc::clone(&self.started.desk.dispatcher);
         let mut draining = false;
         loop {
             let event = tokio::select! {
@@ -229,18 +236,18 @@ impl Daemon {
         }
     }
 
-    async fn reload(&mut self) -> Result<Reloaded, Refused> {
-        let refresher = &self.office.refresher;
+    async fn reload(&mut self) -> Result<Reloaded, NotReloaded> {
+        let refresher = &self.started.refresher;
         let outcome = self.in_force.reload(&mut self.listeners, refresher).await;
         match &outcome {
             Ok(_) => {}
-            Err(Refused::File(why)) => {
+            Err(NotReloaded::File(why)) => {
                 for problem in why.lines() {
                     error!("{problem}");
                 }
                 error!("configuration not reloaded, the one in force stays");
             }
-            Err(Refused::Parts(parts)) => {
+            Err(NotReloaded::Parts(parts)) => {
                 for (part, why) in parts {
                     error!(part, "{why}");
                 }
@@ -256,7 +263,7 @@ impl Daemon {
         let stop_grace = self.in_force.config.stop_grace;
         // A host that takes the rest of its request, and the wait for it to be done.
         let longest = limits.connect_timeout + limits.slot_grace + PATIENCE;
-        let dispatcher = &self.office.dispatcher;
+        let dispatcher = &self.started.desk.dispatcher;
         info!(stop_grace = stop_grace.as_secs(), "stopping");
         notifier.stopping();
         notifier.extend_stop(stop_grace + longest + 2 * PATIENCE);
@@ -281,6 +288,10 @@ impl Daemon {
                 sessions,
                 "connections closed while a client was still reading"
             );
+        }
+        self.acts.close();
+        if timeout(PATIENCE, self.acts.wait()).await.is_err() {
+            warn!("what an administrator or a client has asked for is left unfinished");
         }
         if timeout(PATIENCE, self.audit.finish()).await.is_err() {
             error!("the audit log cannot be written; its last lines are lost");

@@ -11,10 +11,8 @@ mod queues;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use harp_host::Cancel;
 use harp_jobs::lineup::due::Due;
-use harp_proto::client::Call;
-use harp_proto::{Fault, JobId, Outcome};
+use harp_proto::{JobId, Outcome};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +21,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::audit::Audit;
+use crate::call::NewCall;
 use crate::client::Identity;
 use crate::clock;
 use crate::hosts::Hosts;
@@ -31,6 +30,7 @@ use crate::jobs::{Jobs, LiveJob};
 use crate::limits::ClientLimits;
 use crate::queue::Queues;
 use crate::record::{CallRecord, LiveRecord, QueueRecord};
+use crate::refusal::{Full, Refusal};
 use crate::store::{Store, StoreError, Submitted};
 
 /// The live jobs and all that acts on them.
@@ -126,25 +126,36 @@ impl Dispatcher {
     /// that its key stands for.
     ///
     /// Cancel safe in this sense: once begun, the submission goes on when the future is
-    /// dropped; the job then exists although nobody was told its id.
+    /// dropped; the job then exists although nobody was told its id. `told` is told what has
+    /// come of it all the same.
     ///
     /// # Errors
     ///
-    /// `shutdown`, `overloaded`, `invalid_request` for a key that stands for another
-    /// call, or `storage_error` with what is known of the job.
+    /// [`Refusal::Closing`], [`Refusal::Full`], [`Refusal::KeyTaken`], or
+    /// [`Refusal::CallNotRecorded`] with what is known of the job.
     pub async fn submit(
         self: &Arc<Self>,
-        call: Call,
+        call: NewCall,
         client: Option<&Identity>,
-    ) -> Result<Accepted, Fault> {
+        told: impl FnOnce(&Result<Accepted, Refusal>) + Send + 'static,
+    ) -> Result<Accepted, Refusal> {
         // Counted from before the check, so that a stop waits for it.
         let counted = self.tasks.token();
-        let admitted = self.admit(call, client)?;
+        let admitted = match self.admit(call, client) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                let refused = Err(refusal);
+                told(&refused);
+                return refused;
+            }
+        };
         let live = Arc::clone(&admitted.live);
         let dispatcher = Arc::clone(self);
         let recording = async move {
             let _counted = counted;
-            dispatcher.record(admitted).await
+            let recorded = dispatcher.record(admitted).await;
+            told(&recorded);
+            recorded
         };
         // Whoever has submitted it stands in the log.
         match tokio::spawn(recording.in_current_span()).await {
@@ -152,31 +163,30 @@ impl Dispatcher {
             // A fault of this program in one submission must not block its queue.
             Err(panic) => {
                 self.forget(&live);
-                Err(Fault::not_recorded(true, panic))
+                Err(Refusal::CallNotRecorded {
+                    may_exist: true,
+                    why: panic.to_string(),
+                })
             }
         }
     }
 
-    fn admit(&self, call: Call, client: Option<&Identity>) -> Result<Admitted, Fault> {
+    fn admit(&self, call: NewCall, client: Option<&Identity>) -> Result<Admitted, Refusal> {
         let submitted = clock::now();
         let id = JobId::submitted_at(submitted);
         let mut lineup = self.lineup();
         if lineup.closed {
-            return Err(Fault::shutdown());
+            return Err(Refusal::Closing);
         }
         let max_live_jobs = self.clients.borrow().max_live_jobs;
         if self.jobs.count() >= max_live_jobs {
-            return Err(Fault::overloaded(format_args!(
-                "{max_live_jobs} jobs are queued or running, which is the limit (max_live_jobs)"
-            )));
+            return Err(Refusal::Full(Full::LiveJobs(max_live_jobs)));
         }
         let max_queue_length = self.clients.borrow().max_queue_length;
         if let Some(queue) = &call.queue
             && lineup.queues.waiting(&queue.name) >= max_queue_length
         {
-            return Err(Fault::overloaded(format_args!(
-                "{max_queue_length} jobs wait in this queue, which is the limit (max_queue_length)"
-            )));
+            return Err(Refusal::Full(Full::Queue(max_queue_length)));
         }
         let sequence = lineup.next_sequence;
         lineup.next_sequence += 1;
@@ -221,7 +231,7 @@ impl Dispatcher {
         })
     }
 
-    async fn record(self: Arc<Self>, admitted: Admitted) -> Result<Accepted, Fault> {
+    async fn record(self: Arc<Self>, admitted: Admitted) -> Result<Accepted, Refusal> {
         let (job, existing) = match self.try_to_record(&admitted).await {
             Ok(Submitted::Now) => (self.recorded(admitted), false),
             Ok(Submitted::Before(job)) => {
@@ -231,19 +241,16 @@ impl Dispatcher {
             }
             Ok(Submitted::KeyTaken) => {
                 self.forget(&admitted.live);
-                return Err(Fault::invalid_request(
-                    "key",
-                    "stands for a call to another host, of another procedure or with other arguments",
-                ));
+                return Err(Refusal::KeyTaken);
             }
             Err(error) => {
                 let may_exist = matches!(error, StoreError::UnknownOutcome(_));
-                let fault = Fault::not_recorded(may_exist, error);
+                let why = error.to_string();
                 match may_exist {
                     true => drop(self.tasks.spawn(Arc::clone(&self).find_out(admitted))),
                     false => self.forget(&admitted.live),
                 }
-                return Err(fault);
+                return Err(Refusal::CallNotRecorded { may_exist, why });
             }
         };
         Ok(Accepted { job, existing })
@@ -383,38 +390,22 @@ impl Dispatcher {
     ///
     /// # Errors
     ///
-    /// `storage_error` if the end cannot be recorded.
-    pub async fn cancel(self: &Arc<Self>, id: JobId) -> Result<bool, Fault> {
+    /// [`Refusal::EndNotRecorded`].
+    pub async fn cancel(self: &Arc<Self>, id: JobId) -> Result<bool, Refusal> {
         match self.jobs.get(id) {
             Some(live) => self.cancel_live(&live).await,
             None => Ok(false),
         }
     }
 
-    /// The same, then waits until the job's host is done with it, at most `slot_grace`,
-    /// and says whether that is proved. It is for a job whose host was never asked; it is
-    /// not where nothing was cancelled.
-    ///
-    /// Cancel safe: once begun, the cancellation goes on.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Dispatcher::cancel`].
-    pub async fn cancel_and_confirm(self: &Arc<Self>, id: JobId) -> Result<(bool, Cancel), Fault> {
-        match self.jobs.get(id) {
-            Some(live) if self.cancel_live(&live).await? => Ok((true, live.host_done().await)),
-            _ => Ok((false, Cancel::Unconfirmed)),
-        }
-    }
-
-    async fn cancel_live(self: &Arc<Self>, live: &Arc<LiveJob>) -> Result<bool, Fault> {
+    async fn cancel_live(self: &Arc<Self>, live: &Arc<LiveJob>) -> Result<bool, Refusal> {
         live.request_cancel();
         self.end_if_waiting(live, Outcome::Cancelled);
         match live.ended_or_unrecorded().await {
             Some(outcome) => Ok(*outcome == Outcome::Cancelled),
-            None => Err(Fault::unreadable(
-                "the end of the job cannot be recorded at present",
-            )),
+            None => Err(Refusal::EndNotRecorded {
+                why: "the end of the job cannot be recorded at present",
+            }),
         }
     }
 

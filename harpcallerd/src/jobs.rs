@@ -16,7 +16,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::packet_lines;
 use crate::record::LiveRecord;
 use crate::segment::Segment;
 
@@ -269,13 +268,14 @@ impl Tail {
     }
 }
 
-/// Packets that came to the disk together, at least one, and their wire lines, made once
-/// for all followers.
+/// Packets that came to the disk together, at least one, and the form that a face gives
+/// them, made once for all who follow.
 #[derive(Debug)]
 pub struct TailBatch {
     segments: Vec<Segment>,
     bytes: usize,
-    lines: OnceLock<Bytes>,
+    /// By which face, and the form.
+    form: OnceLock<(&'static str, Bytes)>,
 }
 
 impl TailBatch {
@@ -285,7 +285,7 @@ impl TailBatch {
         Some(TailBatch {
             bytes: segments.iter().map(Segment::len_bytes).sum(),
             segments,
-            lines: OnceLock::new(),
+            form: OnceLock::new(),
         })
     }
 
@@ -307,11 +307,14 @@ impl TailBatch {
         self.segments.last().map_or(0, Segment::end)
     }
 
-    /// All packets as lines of the client protocol, without times.
-    pub fn lines(&self) -> &Bytes {
-        self.lines.get_or_init(|| {
-            packet_lines::of(self.first(), &self.segments, u64::MAX, false).into_bytes()
-        })
+    /// All packets in the form of a face, as `make` makes it. It is kept for the face that
+    /// asks first; others have it made for each of their clients.
+    pub fn in_form(&self, face: &'static str, make: impl Fn(&TailBatch) -> Bytes) -> Bytes {
+        let (kept_for, form) = self.form.get_or_init(|| (face, make(self)));
+        match *kept_for == face {
+            true => form.clone(),
+            false => make(self),
+        }
     }
 
     fn cost(&self) -> usize {

@@ -4,13 +4,15 @@
 //! through it.
 
 pub mod access;
-pub mod admin;
 pub mod audit;
+pub mod call;
 pub mod client;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod desk;
 pub mod dispatcher;
+pub mod faces;
 pub mod host_attempts;
 pub mod hosts;
 pub mod identity;
@@ -18,11 +20,10 @@ pub mod job;
 pub mod jobs;
 pub mod limits;
 pub mod listener;
-pub mod packet_lines;
 pub mod recovery;
+pub mod refusal;
 pub mod reload;
 pub mod retention;
-pub mod session;
 pub mod store;
 pub mod transfer;
 

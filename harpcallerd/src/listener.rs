@@ -11,9 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use futures_util::FutureExt;
-use harp_proto::Fault;
 use harp_service::accept::Acceptor;
 use socket2::SockRef;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
@@ -24,13 +22,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
 
 use crate::client::{Client, Peer, Via};
+use crate::desk::Desk;
+use crate::faces::line::{refuse, serve};
 use crate::identity::user;
 use crate::limits::ClientLimits;
-use crate::session::{Connection, Desk, Socket, serve};
+use crate::refusal::Full;
 
 pub use change::{Listeners, Opened};
 pub use harp_service::tls::TlsFiles;
-pub use places::{Full, Place, Places};
+pub use places::{Place, Places};
 pub use settings::{ListenerPlace, ListenerSettings};
 pub use tls::Tls;
 pub use unix::{SocketFile, UnixPlace};
@@ -262,31 +262,13 @@ impl Arrival {
     /// Says that there is no place. Takes as long as the client does.
     async fn refuse(self, full: Full) {
         match self {
-            Arrival::Network(socket, None) => tell(socket, full).await,
+            Arrival::Network(socket, None) => refuse(socket, full, REFUSAL).await,
             Arrival::Network(socket, Some(tls)) => {
                 if let Ok((stream, _)) = tls.handshake(socket).await {
-                    tell(stream, full).await;
+                    refuse(stream, full, REFUSAL).await;
                 }
             }
-            Arrival::Local(socket) => tell(socket, full).await,
+            Arrival::Local(socket) => refuse(socket, full, REFUSAL).await,
         }
-    }
-}
-
-async fn tell<S: Socket>(socket: S, full: Full) {
-    let whose = match full {
-        Full::InAll => "the dispatcher has",
-        Full::ForPeer => "this peer has",
-    };
-    let mut line = BytesMut::new();
-    Fault::overloaded(format_args!(
-        "{whose} as many connections as it may have ({})",
-        full.key()
-    ))
-    .encode(&mut line);
-    let mut connection = Connection::new(socket, 0);
-    // A client that is gone needs no answer.
-    if connection.write(&line, REFUSAL).await.is_ok() {
-        connection.close().await;
     }
 }

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use commands::store::Which;
 use harp_service::report::with_causes;
-use harpcallerd::admin::DEFAULT_SOCKET;
 use harpcallerd::config::DEFAULT_PATH;
+use harpcallerd::faces::admin::DEFAULT_SOCKET;
 use mimalloc::MiMalloc;
 
 /// What it gives, and costs: PERFORMANCE.md.

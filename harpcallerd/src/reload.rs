@@ -18,29 +18,14 @@ use tracing::{info, warn};
 
 use crate::access::AccessRules;
 use crate::config::{self, Config};
+use crate::desk::admin::Reloaded;
 use crate::hosts::Refresher;
 use crate::identity::tokens::TokensFile;
 use crate::job::Rules;
 use crate::limits::ClientLimits;
 use crate::listener::Listeners;
+use crate::refusal::NotReloaded;
 use crate::retention::Retention;
-
-/// The configuration has been applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reloaded {
-    /// Keys whose new values are in force after the next start only.
-    pub restart_needed: Vec<&'static str>,
-}
-
-/// The configuration has not been applied; the one in force stays, whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
-    /// The file is wrong: every problem with its line, key and what was expected.
-    File(String),
-    /// The file is right, but what it asks for cannot be had, by the part of the daemon
-    /// that it is for.
-    Parts(BTreeMap<&'static str, String>),
-}
 
 /// What the parts of the daemon go by at the moment.
 #[derive(Debug)]
@@ -96,12 +81,12 @@ impl InForce {
     ///
     /// # Errors
     ///
-    /// [`Refused`]; nothing has changed then.
+    /// [`NotReloaded`]; nothing has changed then.
     pub async fn reload(
         &mut self,
         listeners: &mut Listeners,
         refresher: &Refresher,
-    ) -> Result<Reloaded, Refused> {
+    ) -> Result<Reloaded, NotReloaded> {
         let Read {
             mut config,
             warnings,
@@ -162,13 +147,13 @@ fn warn_of_any_certificate(trust: &Trust) {
 }
 
 /// The file, checked, with the files that it names.
-async fn read(file: &Path, debug: bool) -> Result<Read, Refused> {
+async fn read(file: &Path, debug: bool) -> Result<Read, NotReloaded> {
     let file = file.to_owned();
     let reading = tokio::task::spawn_blocking(move || {
         let (mut config, warnings) =
-            Config::read(&file).map_err(|error| Refused::File(with_causes(&error)))?;
+            Config::read(&file).map_err(|error| NotReloaded::File(with_causes(&error)))?;
         let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
-        warnings.extend(config::exposed(&file, &config).map_err(Refused::File)?);
+        warnings.extend(config::exposed(&file, &config).map_err(NotReloaded::File)?);
         let trust = Trust::new(config.trust.clone())
             .map_err(|error| refused("trust", with_causes(&error)))?;
         let tokens = config.tokens_file.as_deref().map(TokensFile::read);
@@ -189,12 +174,12 @@ async fn read(file: &Path, debug: bool) -> Result<Read, Refused> {
         })
     });
     // The panic itself is in the log.
-    let panicked = |_| Refused::File("reading it met a fault of this program".to_owned());
+    let panicked = |_| NotReloaded::File("reading it met a fault of this program".to_owned());
     reading.await.map_err(panicked)?
 }
 
-fn refused(part: &'static str, why: String) -> Refused {
-    Refused::Parts(BTreeMap::from([(part, why)]))
+fn refused(part: &'static str, why: String) -> NotReloaded {
+    NotReloaded::Parts(BTreeMap::from([(part, why)]))
 }
 
 /// Keys that are different and cannot change while the daemon runs.

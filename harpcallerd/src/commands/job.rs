@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use harp_proto::JobId;
-use harpcallerd::admin::request::AdminRequest;
+use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::Control;

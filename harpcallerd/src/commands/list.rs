@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use harpcallerd::admin::request::AdminRequest;
+use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::{Control, Reply, read};

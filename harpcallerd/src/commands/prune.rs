@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use harpcallerd::admin::request::AdminRequest;
+use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::Control;

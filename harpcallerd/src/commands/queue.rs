@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use harp_proto::{Json, QueueName};
-use harpcallerd::admin::request::AdminRequest;
+use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::Control;

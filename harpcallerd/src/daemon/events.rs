@@ -7,8 +7,8 @@ use harp_service::signals::{ServiceSignal, Signals};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-use crate::admin::Order;
-use crate::reload::{Refused, Reloaded};
+use crate::desk::admin::{Order, Reloaded};
+use crate::refusal::NotReloaded;
 
 /// Something to do.
 pub(super) enum Event {
@@ -17,7 +17,7 @@ pub(super) enum Event {
     /// End when nothing runs any more.
     Drain,
     /// Read the configuration again, and say what came of it if somebody waits for that.
-    Reload(Option<oneshot::Sender<Result<Reloaded, Refused>>>),
+    Reload(Option<oneshot::Sender<Result<Reloaded, NotReloaded>>>),
 }
 
 /// Where events come from.
@@ -59,7 +59,7 @@ impl Events {
                 Event::Reload(None) => warn!("not reloaded, the start is not complete"),
                 Event::Reload(Some(reply)) => {
                     let why = "harpcallerd is starting; status --wait waits for it";
-                    let refused = Refused::Parts(BTreeMap::from([("start", why.to_owned())]));
+                    let refused = NotReloaded::Parts(BTreeMap::from([("start", why.to_owned())]));
                     // Whoever does not wait any more does not need the answer.
                     let _ = reply.send(Err(refused));
                 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use harp_proto::{Fault, JobId, Outcome, QueueName};
+use harp_proto::{JobId, Outcome, QueueName};
 use tracing::info;
 
 use super::Dispatcher;
 use crate::jobs::LiveJob;
 use crate::queue::Members;
+use crate::refusal::Refusal;
 
 /// How many ends are on their way to the disk at once.
 const ENDS_AT_ONCE: usize = 1000;
@@ -34,8 +35,8 @@ impl Dispatcher {
     ///
     /// # Errors
     ///
-    /// `storage_error` if the end of one of them cannot be recorded at present.
-    pub async fn cancel_queue(self: &Arc<Self>, name: &QueueName) -> Result<(), Fault> {
+    /// [`Refusal::EndNotRecorded`] if the end of one of them cannot be recorded at present.
+    pub async fn cancel_queue(self: &Arc<Self>, name: &QueueName) -> Result<(), Refusal> {
         let (running, waiting) = self.clear_queue(name);
         for live in &running {
             live.request_cancel();
@@ -51,7 +52,9 @@ impl Dispatcher {
                 join_all(ends).await;
             }
         });
-        let unrecorded = || Fault::unreadable("the end of a job cannot be recorded at present");
+        let unrecorded = || Refusal::EndNotRecorded {
+            why: "the end of a job cannot be recorded at present",
+        };
         let ended = async {
             for live in waiting.iter().chain(&running) {
                 live.ended_or_unrecorded().await.ok_or_else(unrecorded)?;

@@ -6,17 +6,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use harp_proto::Password;
 use harp_service::watched::Watched;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use crate::client::Identity;
+use crate::client::{Identity, Proof};
 
 type Hash = [u8; 32];
 
@@ -82,6 +83,10 @@ impl TokensFile {
     /// Whose token this is, if anybody's. Takes the same time for every wrong one.
     #[must_use]
     pub fn identify(&self, token: &Password) -> Option<Identity> {
+        self.owner(&hash(token.reveal()))
+    }
+
+    fn owner(&self, hash: &Hash) -> Option<Identity> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.watched.has_changed() {
             match Tokens::read(&self.path) {
@@ -110,7 +115,43 @@ impl TokensFile {
                 }
             }
         }
-        state.tokens.owner(token)
+        state.tokens.owner_of(hash)
+    }
+}
+
+/// That a client has shown a token which is in the file of the moment.
+#[derive(Debug)]
+pub struct TokenProof {
+    identity: Identity,
+    hash: Hash,
+    tokens: watch::Receiver<Option<Arc<TokensFile>>>,
+}
+
+impl TokenProof {
+    /// Whose token this is, if anybody's, and the proof of it. Takes the same time for every
+    /// wrong one.
+    #[must_use]
+    pub fn of(
+        token: &Password,
+        tokens: &watch::Receiver<Option<Arc<TokensFile>>>,
+    ) -> Option<(Identity, TokenProof)> {
+        let hash = hash(token.reveal());
+        let file = tokens.borrow().clone()?;
+        let identity = file.owner(&hash)?;
+        let proof = TokenProof {
+            identity: identity.clone(),
+            hash,
+            tokens: tokens.clone(),
+        };
+        Some((identity, proof))
+    }
+}
+
+impl Proof for TokenProof {
+    /// False also once there is no tokens file any more.
+    fn holds(&self) -> bool {
+        let file = self.tokens.borrow().clone();
+        file.and_then(|file| file.owner(&self.hash)).as_ref() == Some(&self.identity)
     }
 }
 
@@ -161,11 +202,14 @@ impl Tokens {
     /// Whose token this is, if anybody's. Takes the same time for every wrong one.
     #[must_use]
     pub fn owner(&self, token: &Password) -> Option<Identity> {
-        let hash = hash(token.reveal());
+        self.owner_of(&hash(token.reveal()))
+    }
+
+    fn owner_of(&self, hash: &Hash) -> Option<Identity> {
         let mut owner = None;
         // Every hash is compared, each in constant time.
         for (name, known) in &self.0 {
-            if bool::from(known.ct_eq(&hash)) {
+            if bool::from(known.ct_eq(hash)) {
                 owner = Some(name);
             }
         }

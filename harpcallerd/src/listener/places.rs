@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::client::PeerGroup;
 use crate::limits::ClientLimits;
+use crate::refusal::Full;
 
 /// The connections of now.
 #[derive(Debug, Default)]
@@ -17,15 +18,6 @@ struct State {
     connections: usize,
     by_peer: HashMap<PeerGroup, usize>,
     handshakes: usize,
-}
-
-/// Which limit leaves no place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
-    /// `max_connections`.
-    InAll,
-    /// `max_connections_per_peer`.
-    ForPeer,
 }
 
 /// A connection's place; given back when dropped.
@@ -52,11 +44,11 @@ impl Places {
     ) -> Result<Place, Full> {
         let mut state = self.state();
         if state.connections >= limits.max_connections {
-            return Err(Full::InAll);
+            return Err(Full::Connections);
         }
         let of_peer = state.by_peer.entry(group).or_default();
         if *of_peer >= limits.max_connections_per_peer {
-            return Err(Full::ForPeer);
+            return Err(Full::ConnectionsOfPeer);
         }
         *of_peer += 1;
         state.connections += 1;
@@ -79,17 +71,6 @@ impl Places {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Full {
-    /// The key of the configuration that sets the limit.
-    #[must_use]
-    pub fn key(self) -> &'static str {
-        match self {
-            Full::InAll => "max_connections",
-            Full::ForPeer => "max_connections_per_peer",
-        }
     }
 }
 
@@ -128,9 +109,12 @@ mod tests {
         let (one, two) = (PeerGroup::User(1), PeerGroup::User(2));
         let first = places.take(one, &limits).unwrap();
         let _second = places.take(one, &limits).unwrap();
-        assert_eq!(places.take(one, &limits).unwrap_err(), Full::ForPeer);
+        assert_eq!(
+            places.take(one, &limits).unwrap_err(),
+            Full::ConnectionsOfPeer
+        );
         let third = places.take(two, &limits).unwrap();
-        assert_eq!(places.take(two, &limits).unwrap_err(), Full::InAll);
+        assert_eq!(places.take(two, &limits).unwrap_err(), Full::Connections);
         drop(first);
         drop(third);
         assert!(places.take(one, &limits).is_ok());

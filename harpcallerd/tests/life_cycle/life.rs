@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use harp_host::tls::{Trust, TrustFiles};
 use harp_host::{Cancel, Endpoint};
-use harp_proto::client::{Call, Queue};
 use harp_proto::{JobId, Json, Password, QueueName};
 use harpcallerd::audit::Audit;
+use harpcallerd::call::{NewCall, QueueChoice};
+use harpcallerd::client::{Client, Peer, Via};
+use harpcallerd::desk::Desk;
 use harpcallerd::dispatcher::Dispatcher;
 use harpcallerd::hosts::{Host as Entrance, Hosts, Registry};
 use harpcallerd::job::{ExecutionLimits, OutputLimits, Rules};
@@ -18,6 +20,8 @@ use harpcallerd::recovery;
 use harpcallerd::store::{Store, StoreOptions};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::book::{Book, Entry};
 use super::host::{Host, Order};
@@ -39,6 +43,9 @@ pub(crate) enum Next {
 
 pub(crate) struct Life {
     dispatcher: Arc<Dispatcher>,
+    desk: Arc<Desk>,
+    /// Who asks for everything: an administrator, who may cancel queues, too.
+    client: Client,
     host: Arc<Host>,
     book: Arc<Book>,
     /// Seconds by which the clock was moved.
@@ -74,7 +81,7 @@ impl Life {
             store.clone(),
             Arc::new(Hosts::from(registry)),
             rules,
-            clients,
+            clients.clone(),
             Audit::default(),
             recovery::last_sequence(&unfinished) + 1,
         );
@@ -94,8 +101,20 @@ impl Life {
         recovery::recover(&dispatcher, unfinished, true, grace)
             .await
             .unwrap();
+        let desk = Desk {
+            dispatcher: Arc::clone(&dispatcher),
+            limits: clients,
+            tokens: watch::Sender::default().subscribe(),
+            access: watch::Sender::default().subscribe(),
+            audit: Audit::default(),
+            closing: CancellationToken::new(),
+            acts: TaskTracker::new(),
+        };
+        let peer = Peer::Local { uid: 0, pid: None };
         Life {
             dispatcher,
+            desk: Arc::new(desk),
+            client: Client::unknown(peer, Via::Administration, true),
             host,
             book,
             seconds: 0,
@@ -170,9 +189,10 @@ impl Life {
         let entry = &self.book.all()[tag as usize];
         let call = call(tag, entry);
         let dispatcher = Arc::clone(&self.dispatcher);
+        let (desk, client) = (Arc::clone(&self.desk), self.client.clone());
         let (host, book) = (Arc::clone(&self.host), Arc::clone(&self.book));
         self.requests.push(tokio::spawn(async move {
-            let accepted = match dispatcher.submit(call, None).await {
+            let accepted = match desk.submit(&client, call).await {
                 Ok(accepted) => accepted,
                 Err(fault) => return host.broken(format!("call {tag} was refused: {fault:?}")),
             };
@@ -202,25 +222,18 @@ impl Life {
             return;
         };
         self.book.change(tag, |entry| entry.cancel_asked = true);
-        let dispatcher = Arc::clone(&self.dispatcher);
+        let (desk, client) = (Arc::clone(&self.desk), self.client.clone());
         let (host, book) = (Arc::clone(&self.host), Arc::clone(&self.book));
         let request = async move {
-            let told = match confirm {
-                true => dispatcher.cancel_and_confirm(id).await,
-                false => {
-                    let told = dispatcher.cancel(id).await;
-                    told.map(|cancelled| (cancelled, Cancel::Unconfirmed))
-                }
-            };
-            match told {
-                Err(fault) => host.broken(format!("cancel of call {tag}: {fault:?}")),
-                Ok((true, proof)) => {
+            match desk.cancel(&client, id, confirm).await {
+                Err(refusal) => host.broken(format!("cancel of call {tag}: {refusal:?}")),
+                Ok(told) if told.cancelled => {
                     book.change(tag, |entry| entry.cancel_told = true);
-                    if proof == Cancel::Confirmed && host.get(tag).is_busy {
+                    if told.host == Some(Cancel::Confirmed) && host.get(tag).is_busy {
                         host.broken(format!("call {tag} runs after a confirmed cancel"));
                     }
                 }
-                Ok((false, _)) => {}
+                Ok(_) => {}
             }
         };
         let request = tokio::spawn(request);
@@ -236,11 +249,11 @@ impl Life {
                 self.book.change(tag, |entry| entry.cancel_asked = true);
             }
         }
-        let dispatcher = Arc::clone(&self.dispatcher);
+        let (desk, client) = (Arc::clone(&self.desk), self.client.clone());
         let host = Arc::clone(&self.host);
         self.requests.push(tokio::spawn(async move {
-            if let Err(fault) = dispatcher.cancel_queue(&name(queue)).await {
-                host.broken(format!("cancel of queue {queue}: {fault:?}"));
+            if let Err(refusal) = desk.cancel_queue(&client, &name(queue)).await {
+                host.broken(format!("cancel of queue {queue}: {refusal:?}"));
             }
         }));
     }
@@ -470,15 +483,15 @@ fn name(queue: usize) -> QueueName {
     format!(r#"{{"q":{queue}}}"#).parse().unwrap()
 }
 
-fn call(tag: u64, entry: &Entry) -> Call {
+fn call(tag: u64, entry: &Entry) -> NewCall {
     let arguments = serde_json::json!({"tag": tag, "queue": entry.queue});
-    Call {
+    NewCall {
         host: "host".to_owned(),
         procedure: "p".to_owned(),
         arguments: Json::encode(&arguments).unwrap(),
         timeout: None,
         max_exec_time: None,
-        queue: entry.queue.map(|queue| Queue {
+        queue: entry.queue.map(|queue| QueueChoice {
             name: name(queue),
             concurrency: QUEUES[queue],
         }),

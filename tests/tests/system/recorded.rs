@@ -334,7 +334,7 @@ fn strangers_and_those_who_may_not_are_told_what_they_always_were() {
         .set("max_connections_per_peer", "8")
         .tables(
             "[[listener]]\naddress = '127.0.0.1:0'\n[[allow]]\nclient = 'token:shop'\n\
-             host = 'nowhere'\njobs = 'own'\n[[allow]]\nhost = 'there'\n\
+             host = 'nowhere'\njobs = 'own'\n[[allow]]\nclient = '*'\nhost = 'there'\n\
              operations = 'call'\n[[allow]]\nclient = 'token:*'\nhost = 'x'\n",
         )
         .start();

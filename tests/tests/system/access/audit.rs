@@ -135,3 +135,139 @@ fn a_full_disk_costs_lines_of_it_and_nothing_else() {
         1
     );
 }
+
+/// The lines of one event.
+fn of(path: &Path, event: &str) -> Vec<Value> {
+    let lines = lines(path).into_iter();
+    lines.filter(|line| line["event"] == event).collect()
+}
+
+/// Who runs the tests, as the daemon names the user.
+fn user() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let name = std::process::Command::new("id").arg("-un").output();
+    let name = name.ok().filter(|output| output.status.success());
+    match name.and_then(|output| String::from_utf8(output.stdout).ok()) {
+        Some(name) => format!("uid:{}", name.trim()),
+        None => format!("uid:#{uid}"),
+    }
+}
+
+#[test]
+fn what_administrators_do_stands_in_it_with_who_they_are() {
+    let files = Files::new();
+    let path = files.path("audit");
+    let mut cluster = Cluster::builder()
+        .set("audit_file", &json!(path).to_string())
+        .start();
+    let caller = cluster.caller();
+    let queue = r#""queue": {"name": {"q": 1}, "concurrency": 1}"#;
+    let running = caller.call_with("web01", "silent", "[]", queue);
+    let waiting = caller.call_with("web01", "silent", "[]", queue);
+    for arguments in [
+        &["cancel", &waiting][..],
+        &["queue-cancel", r#"{"q": 1}"#],
+        &["hosts-refresh"],
+        &["prune-jobs", "--age", "7"],
+        &["reopen-logs"],
+        &["reload"],
+    ] {
+        assert!(cluster.run(arguments).status.success(), "{arguments:?}");
+    }
+    // What only looks leaves no line, what is not done does.
+    for arguments in [
+        &["status"][..],
+        &["list"],
+        &["info", &running],
+        &["queue-list"],
+    ] {
+        assert!(cluster.run(arguments).status.success(), "{arguments:?}");
+    }
+    assert!(cluster.run(&["cancel", &running]).status.success());
+    cluster.set("max_live_jobs", "\"many\"");
+    assert!(!cluster.reload().status.success());
+    cluster.set("max_live_jobs", "");
+    assert!(cluster.run(&["stop"]).status.success());
+    assert!(cluster.wait_dispatcher_ended().success());
+
+    let user = user();
+    let cancelled = of(&path, "cancelled");
+    assert_eq!(cancelled.len(), 1, "{cancelled:?}");
+    assert_eq!(cancelled[0]["job"], waiting.as_str());
+    assert_eq!(cancelled[0]["procedure"], "silent");
+    let acts = of(&path, "administered");
+    let operations: Vec<_> = acts.iter().map(|line| line["operation"].clone()).collect();
+    let expected = [
+        "queue-cancel",
+        "hosts-refresh",
+        "prune-jobs",
+        "reopen-logs",
+        "reload",
+        "reload",
+        "stop",
+    ];
+    assert_eq!(operations, expected, "{acts:?}");
+    assert_eq!(acts[0]["queue"], json!({"q": 1}));
+    assert_eq!(acts[2]["max_age"], 7 * 86400);
+    let errors: Vec<_> = acts.iter().map(|line| line["error"].clone()).collect();
+    assert_eq!(errors[5], "not_reloaded");
+    assert_eq!(errors.iter().filter(|error| error.is_null()).count(), 6);
+    let uid = rustix::process::getuid().as_raw();
+    for line in acts.iter().chain(&cancelled) {
+        assert_eq!(line["client"], user, "{line}");
+        let peer = line["peer"].as_str().unwrap();
+        assert!(peer.starts_with(&format!("local:uid={uid},pid=")), "{line}");
+    }
+}
+
+#[test]
+fn strangers_and_lines_that_are_too_long_stand_in_it_and_names_are_cut() {
+    let files = Files::new();
+    let _ = files.new_token("shop");
+    let path = files.path("audit");
+    let cluster = with_tokens(&files)
+        .set("audit_file", &json!(path).to_string())
+        .set("max_request_size", "\"200K\"")
+        .tables("[[listener]]\naddress = '127.0.0.1:0'\n")
+        .start();
+    let closed = super::identity::listeners(&cluster)[0];
+    let hello = json!({"harpcaller": 1, "hello": {}});
+    let told = harp_tests::ask(closed, &hello);
+    assert_eq!(told["error"]["type"], "unauthorized");
+    for (address, error) in [
+        (closed, "unauthorized"),
+        (cluster.address(), "request_too_large"),
+    ] {
+        let mut client = harp_tests::RawClient::connect(address);
+        client.try_send_bytes(&vec![b'x'; 300_000]);
+        assert_eq!(client.line()["error"]["type"], error);
+    }
+    let refused = until("all three are noted", || {
+        let refused = of(&path, "refused");
+        (refused.len() == 3).then_some(refused)
+    });
+    let of_line = |line: &Value| (line["operation"].clone(), line["error"].clone());
+    let noted: Vec<_> = refused.iter().map(of_line).collect();
+    assert_eq!(
+        noted,
+        [
+            (json!("hello"), json!("unauthorized")),
+            (json!("request"), json!("unauthorized")),
+            (json!("request"), json!("request_too_large")),
+        ]
+    );
+
+    // Whatever is asked for, and whoever asks: a line stays a line.
+    let long = "n\u{e9}".repeat(30_000);
+    let caller = cluster.caller();
+    let job = caller.call(&long, &long, "[]");
+    let _ = caller.result(&job);
+    for event in ["accepted", "ended"] {
+        let line = wait_for(&path, event);
+        for name in ["host", "procedure"] {
+            let name = line[name].as_str().unwrap();
+            assert!(name.len() < 300 && name.ends_with("..."), "{name}");
+            assert!(long.starts_with(name.trim_end_matches('.')), "{name}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The front door: what clients and administrators may do, in words of the core.
+//!
+//! Each verb is told who asks. It authorizes, limits, writes into the audit log, and then
+//! acts; a face does nothing of that, and the desk knows no wire. A verb that was begun may
+//! be dropped at any `await`: what it has set going goes on, and its line in the audit log
+//! is written all the same.
+
+pub mod admin;
+pub mod cancel;
+pub mod lists;
+pub mod packets;
+mod permission;
+pub mod queues;
+pub mod read;
+mod submit;
+
+use std::sync::Arc;
+
+use harp_proto::Password;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use crate::access::AccessRules;
+use crate::audit::Audit;
+use crate::client::Client;
+use crate::dispatcher::Dispatcher;
+use crate::identity::tokens::{TokenProof, TokensFile};
+use crate::limits::ClientLimits;
+use crate::refusal::Refusal;
+
+/// How long the answer to a wrong token takes, beside all else: who guesses is not fast.
+const WRONG_TOKEN_DELAY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The front door. One for all faces.
+#[derive(Debug)]
+pub struct Desk {
+    /// The jobs.
+    pub dispatcher: Arc<Dispatcher>,
+    /// The limits of clients, those of the moment.
+    pub limits: watch::Receiver<ClientLimits>,
+    /// The tokens that clients may authenticate with, those of the moment.
+    pub tokens: watch::Receiver<Option<Arc<TokensFile>>>,
+    /// What clients may do; asked anew for each request.
+    pub access: watch::Receiver<Arc<AccessRules>>,
+    /// Where it is written down what they did.
+    pub audit: Audit,
+    /// Cancelled when nobody may wait for anything any more.
+    pub closing: CancellationToken,
+    /// Acts that go on although nobody waits for them.
+    pub acts: TaskTracker,
+}
+
+impl Desk {
+    /// Finds out who a client is that sends a token, or none. A token counts in place of
+    /// what the connection came with. `calls_itself` is for the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UnknownToken`], a second later; [`Refusal::Stranger`];
+    /// [`Refusal::Lapsed`].
+    pub async fn greet(
+        &self,
+        by: &mut Client,
+        token: Option<&Password>,
+        calls_itself: Option<&str>,
+    ) -> Result<(), Refusal> {
+        // Without a tokens file there is nothing that a token could prove.
+        if let Some(token) = token
+            && self.has_tokens()
+        {
+            let Some((identity, proof)) = TokenProof::of(token, &self.tokens) else {
+                warn!(peer = %by.peer, client = calls_itself, "wrong token");
+                let refusal = Refusal::UnknownToken;
+                self.audit.refused(by, "hello", None, refusal.name());
+                tokio::time::sleep(WRONG_TOKEN_DELAY).await;
+                return Err(refusal);
+            };
+            by.identity = Some(identity);
+            by.proof = Some(Arc::new(proof));
+        }
+        if let Err(refusal) = permission::identified(by) {
+            info!(
+                peer = %by.peer, client = by.name(), operation = "hello",
+                refusal = refusal.name(), "request refused"
+            );
+            self.audit.refused(by, "hello", None, refusal.name());
+            return Err(refusal);
+        }
+        debug!(peer = %by.peer, identity = by.name(), client = calls_itself, "hello");
+        Ok(())
+    }
+
+    /// True if there are tokens to be known.
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        self.tokens.borrow().is_some()
+    }
+
+    /// The greatest JSON text of a request of this client, in bytes; `None` for one that has
+    /// to authenticate first, which takes no long request.
+    #[must_use]
+    pub fn longest_request(&self, by: &Client) -> Option<usize> {
+        (!by.is_stranger()).then(|| self.limits.borrow().max_request_size)
+    }
+
+    /// Says why a request is refused that is longer than it may be, whatever it is.
+    #[must_use]
+    pub fn refuse_longer(&self, by: &Client, limit: usize) -> Refusal {
+        let refusal = match by.is_stranger() {
+            true => Refusal::Stranger,
+            false => Refusal::TooLarge { limit },
+        };
+        info!(
+            peer = %by.peer, client = by.name(), refusal = refusal.name(),
+            "a request is too long and was not read"
+        );
+        self.audit.refused(by, "request", None, refusal.name());
+        refusal
+    }
+
+    /// Carries something out whether or not anybody waits for it.
+    async fn act<T: Send + 'static>(
+        &self,
+        act: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        match self.acts.spawn(act).await {
+            Ok(done) => done,
+            // The panic itself is in the log.
+            Err(_) => Err(Refusal::Failed {
+                why: "harpcallerd met a fault of its own; its log has the details".to_owned(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What administrators ask of the daemon as a whole.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use harp_host::Endpoint;
+use harp_proto::JobId;
+use harp_service::logging::Log;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::info;
+
+use super::Desk;
+use crate::audit::Act;
+use crate::client::Client;
+use crate::hosts::{Hosts, Refresher};
+use crate::refusal::{NotReloaded, Refusal};
+use crate::retention;
+
+/// What an administrator wants of the daemon as a whole.
+#[derive(Debug)]
+pub enum Order {
+    /// End, running calls within `stop_grace`.
+    Stop,
+    /// End when the last running call has.
+    Drain,
+    /// Read the configuration again and say what came of it.
+    Reload(oneshot::Sender<Result<Reloaded, NotReloaded>>),
+}
+
+/// The configuration has been applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Keys whose new values are in force after the next start only.
+    pub restart_needed: Vec<&'static str>,
+}
+
+/// What there is to administrate, once the start is complete.
+#[derive(Debug)]
+pub struct Started {
+    /// The front door.
+    pub desk: Arc<Desk>,
+    /// The registry.
+    pub hosts: Arc<Hosts>,
+    /// Its keeper.
+    pub refresher: Refresher,
+    /// The log of the process.
+    pub log: Arc<Log>,
+}
+
+/// The front door of administrators: open before the daemon's start is complete.
+#[derive(Debug, Clone)]
+pub struct Administration {
+    /// Empty until the start is complete.
+    pub started: watch::Receiver<Option<Arc<Started>>>,
+    /// To the daemon.
+    pub orders: mpsc::Sender<Order>,
+}
+
+impl Administration {
+    /// What there is to administrate.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Starting`].
+    pub fn started(&self) -> Result<Arc<Started>, Refusal> {
+        self.started.borrow().clone().ok_or(Refusal::Starting)
+    }
+
+    /// Whether the daemon serves clients; with `wait`, only when it does or ends before.
+    /// Cancel safe.
+    pub async fn status(&self, wait: bool) -> bool {
+        let mut started = self.started.clone();
+        match wait {
+            // An error says that the daemon ends before its start was complete.
+            true => started.wait_for(Option::is_some).await.is_ok(),
+            false => started.borrow().is_some(),
+        }
+    }
+
+    /// What is not as it should be at the moment, a sentence each; nothing before the start is
+    /// complete.
+    #[must_use]
+    pub fn attention(&self) -> Vec<String> {
+        let Ok(started) = self.started() else {
+            return Vec::new();
+        };
+        let failure = started.desk.dispatcher.store().failure();
+        let failure = failure.map(|reason| {
+            format!("the job store cannot be written, and calls are refused: {reason}")
+        });
+        failure.into_iter().collect()
+    }
+
+    /// Has the daemon end: it may have ended a moment after this. If nobody takes the order,
+    /// the daemon is stopping as it is.
+    pub async fn stop(&self, by: &Client) {
+        info!(client = by.name(), peer = %by.peer, "an administrator asked for the stop");
+        self.noted(by, Act::Stop, None);
+        let _ = self.orders.send(Order::Stop).await;
+    }
+
+    /// Has the daemon take no calls any more, and end when the running ones have ended.
+    pub async fn drain(&self, by: &Client) {
+        info!(client = by.name(), peer = %by.peer, "an administrator asked to drain");
+        self.noted(by, Act::Drain, None);
+        let _ = self.orders.send(Order::Drain).await;
+    }
+
+    /// Has the daemon read its configuration again. Cancel safe: once begun, it goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotReloaded`], [`Refusal::Closing`].
+    pub async fn reload(&self, by: &Client) -> Result<Reloaded, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        // An order that nobody takes drops `reply`, so that the answer is an error.
+        let _ = self.orders.send(Order::Reload(reply)).await;
+        let (this, by) = (self.clone(), by.clone());
+        let reloading = async move {
+            let reloaded = match answer.await {
+                Ok(reloaded) => reloaded.map_err(Refusal::NotReloaded),
+                Err(_) => Err(Refusal::Closing),
+            };
+            this.noted(&by, Act::Reload, reloaded.as_ref().err());
+            reloaded
+        };
+        match self.started() {
+            Ok(started) => started.desk.act(reloading).await,
+            Err(_) => reloading.await,
+        }
+    }
+
+    /// Before the start is complete there is no audit log.
+    fn noted(&self, by: &Client, act: Act<'_>, refusal: Option<&Refusal>) {
+        if let Ok(started) = self.started() {
+            started.desk.audit.administered(by, act, refusal);
+        }
+    }
+}
+
+impl Started {
+    /// The hosts that can be called, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`] for anybody but administrators.
+    pub fn hosts(&self, by: &Client) -> Result<Vec<(String, Endpoint)>, Refusal> {
+        self.desk.administrators_only(by, "hosts-list")?;
+        let registry = self.hosts.all();
+        let hosts = registry.iter();
+        let mut hosts: Vec<_> = hosts
+            .map(|(name, host)| (name.clone(), host.endpoint.clone()))
+            .collect();
+        hosts.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(hosts)
+    }
+
+    /// Runs the registry's script and waits for it. Cancel safe: once begun, it goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`] for anybody but administrators; [`Refusal::Failed`].
+    pub async fn refresh_hosts(&self, by: &Client) -> Result<(), Refusal> {
+        self.desk.administrators_only(by, "hosts-refresh")?;
+        info!(
+            client = by.name(),
+            "hosts registry to be refreshed, as an administrator asked"
+        );
+        let (refresher, audit) = (self.refresher.clone(), self.desk.audit.clone());
+        let by = by.clone();
+        self.desk
+            .act(async move {
+                let refreshed = refresher.refresh().await.map(drop).map_err(failed);
+                audit.administered(&by, Act::RefreshHosts, refreshed.as_ref().err());
+                refreshed
+            })
+            .await
+    }
+
+    /// Deletes jobs that have ended and were submitted longer ago than this. Cancel safe:
+    /// once begun, it goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`] for anybody but administrators; [`Refusal::Storage`].
+    pub async fn prune(&self, by: &Client, age: Duration) -> Result<(), Refusal> {
+        self.desk.administrators_only(by, "prune-jobs")?;
+        let (store, audit) = (
+            self.desk.dispatcher.store().clone(),
+            self.desk.audit.clone(),
+        );
+        let by = by.clone();
+        self.desk
+            .act(async move {
+                let pruned = retention::prune_older(&store, age).await;
+                let pruned = pruned.map(drop).map_err(Refusal::storage);
+                audit.administered(&by, Act::Prune { age }, pruned.as_ref().err());
+                pruned
+            })
+            .await
+    }
+
+    /// Opens the files of the log and of the audit log anew, each whatever becomes of the
+    /// other. Cancel safe: once begun, it goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`] for anybody but administrators; [`Refusal::Failed`].
+    pub async fn reopen_logs(&self, by: &Client) -> Result<(), Refusal> {
+        self.desk.administrators_only(by, "reopen-logs")?;
+        let (log, audit) = (Arc::clone(&self.log), self.desk.audit.clone());
+        let by = by.clone();
+        self.desk
+            .act(async move {
+                let reopening = tokio::task::spawn_blocking(move || log.reopen());
+                // The panic itself is in the log.
+                let panicked = |_| std::io::Error::other("reopening met a fault of this program");
+                let of_log = reopening.await.map_err(panicked).flatten();
+                let of_audit = audit.reopen().await;
+                info!(
+                    client = by.name(),
+                    "log files reopened, as an administrator asked"
+                );
+                let told = [of_log, of_audit].into_iter().filter_map(Result::err);
+                let told: Vec<_> = told.map(|error| error.to_string()).collect();
+                let reopened = match told.is_empty() {
+                    true => Ok(()),
+                    false => Err(failed(told.join("; "))),
+                };
+                audit.administered(&by, Act::ReopenLogs, reopened.as_ref().err());
+                reopened
+            })
+            .await
+    }
+}
+
+impl Desk {
+    /// Lets nobody but administrators through.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`].
+    pub(super) fn administrators_only(
+        &self,
+        by: &Client,
+        operation: &'static str,
+    ) -> Result<(), Refusal> {
+        if by.is_administrator() {
+            return Ok(());
+        }
+        let refusal = Refusal::Forbidden;
+        self.audit
+            .refused(by, operation, None::<JobId>, refusal.name());
+        Err(refusal)
+    }
+}
+
+fn failed(why: impl std::fmt::Display) -> Refusal {
+    Refusal::Failed {
+        why: why.to_string(),
+    }
+}

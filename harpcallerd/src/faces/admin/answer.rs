@@ -1,0 +1,136 @@
+//! Administrative requests in words of the desk, and what it answers in replies.
+
+use std::io;
+use std::time::Duration;
+
+use harp_proto::JobId;
+use serde_json::{Value, json};
+
+use super::administrator::Administrator;
+use super::request::AdminRequest;
+use super::{lists, replies};
+use crate::client::Client;
+use crate::desk::Desk;
+use crate::desk::admin::{Administration, Reloaded, Started};
+use crate::desk::lists::Which;
+use crate::refusal::Refusal;
+
+/// Answers one request.
+///
+/// # Errors
+///
+/// If the administrator cannot be written to.
+pub(super) async fn answer(
+    request: AdminRequest,
+    administration: &Administration,
+    administrator: &mut Administrator,
+) -> io::Result<()> {
+    let reply = match request {
+        AdminRequest::Status { wait } => {
+            let runs = administration.status(wait).await;
+            replies::status(runs, &administration.attention())
+        }
+        // Answered first: the daemon may have ended a moment after it has the order.
+        AdminRequest::Stop => {
+            let answered = administrator.write(&ending()).await;
+            administration.stop(&administrator.client().await).await;
+            return answered;
+        }
+        AdminRequest::Drain => {
+            let answered = administrator.write(&ending()).await;
+            administration.drain(&administrator.client().await).await;
+            return answered;
+        }
+        AdminRequest::ReloadConfig => {
+            let by = administrator.client().await;
+            reloaded(administration.reload(&by).await)
+        }
+        request => match administration.started() {
+            Ok(started) => return of_started(request, &started, administrator).await,
+            Err(refusal) => replies::refused(refusal),
+        },
+    };
+    administrator.write(&reply).await
+}
+
+/// What needs a daemon that has started.
+async fn of_started(
+    request: AdminRequest,
+    started: &Started,
+    administrator: &mut Administrator,
+) -> io::Result<()> {
+    let desk = &started.desk;
+    let by = administrator.client().await;
+    let answered = match request {
+        AdminRequest::ListJobs { list_all, stream } => {
+            let which = match list_all {
+                true => Which::All,
+                false => Which::Live,
+            };
+            match desk.jobs(&by, which) {
+                Ok(jobs) if stream => return lists::stream(jobs, administrator).await,
+                Ok(jobs) => return lists::list(jobs, administrator).await,
+                Err(refusal) => Err(refusal),
+            }
+        }
+        AdminRequest::ListQueue { queue } => match desk.queue_jobs(&by, &queue) {
+            Ok(jobs) => return lists::list_queue(jobs, administrator).await,
+            Err(refusal) => Err(refusal),
+        },
+        AdminRequest::JobInfo { job } => desk.job(&by, job).await.map(replies::info),
+        AdminRequest::CancelJob { job } => cancel(desk, &by, job).await,
+        AdminRequest::ListQueues => desk.queue_names(&by).map(replies::queues),
+        AdminRequest::CancelQueue { queue } => {
+            desk.cancel_queue(&by, &queue).await.map(|()| replies::ok())
+        }
+        AdminRequest::ListHosts => hosts(started, &by),
+        AdminRequest::RefreshHosts => started.refresh_hosts(&by).await.map(|()| replies::ok()),
+        AdminRequest::PruneJobs { max_age } => {
+            let age = Duration::from_secs(max_age);
+            started.prune(&by, age).await.map(|()| replies::ok())
+        }
+        AdminRequest::ReopenLogs => started.reopen_logs(&by).await.map(|()| replies::ok()),
+        // Those that need no daemon that has started.
+        AdminRequest::Status { .. }
+        | AdminRequest::Stop
+        | AdminRequest::Drain
+        | AdminRequest::ReloadConfig => Ok(replies::ok()),
+    };
+    administrator
+        .write(&answered.unwrap_or_else(replies::refused))
+        .await
+}
+
+/// The reply before the daemon ends.
+fn ending() -> Vec<u8> {
+    replies::line(&json!({"result": "ok", "pid": std::process::id().to_string()}))
+}
+
+fn reloaded(reloaded: Result<Reloaded, Refusal>) -> Vec<u8> {
+    match reloaded {
+        Ok(Reloaded { restart_needed }) if restart_needed.is_empty() => replies::ok(),
+        Ok(Reloaded { restart_needed }) => {
+            replies::line(&json!({"result": "ok", "restart_needed": restart_needed}))
+        }
+        Err(refusal) => replies::refused(refusal),
+    }
+}
+
+async fn cancel(desk: &Desk, by: &Client, job: JobId) -> Result<Vec<u8>, Refusal> {
+    if desk.cancel(by, job, false).await?.cancelled {
+        return Ok(replies::ok());
+    }
+    // It had ended, unless there is no such job.
+    desk.job(by, job).await?;
+    Ok(replies::line(&json!({"result": "ok", "cancelled": false})))
+}
+
+fn hosts(started: &Started, by: &Client) -> Result<Vec<u8>, Refusal> {
+    let hosts = started.hosts(by)?.into_iter();
+    let hosts: Vec<Value> = hosts
+        .map(|(name, endpoint)| {
+            json!({"hostname": name, "address": endpoint.address, "port": endpoint.port})
+        })
+        .collect();
+    Ok(replies::line(&json!({"result": "ok", "hosts": hosts})))
+}

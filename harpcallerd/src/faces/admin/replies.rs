@@ -1,0 +1,151 @@
+//! Replies of the administrative socket, each a line; what an administrator is told for each
+//! reason to refuse.
+
+use std::fmt::Display;
+
+use harp_proto::{Json, QueueName};
+use serde::{Serialize, Serializer};
+use serde_json::json;
+
+use crate::desk::read::Report;
+use crate::record::queue_name;
+use crate::refusal::{NotReloaded, Refusal};
+
+/// A job as it is listed. Times are seconds since 1970.
+#[derive(Debug, Serialize)]
+pub(super) struct JobLine {
+    job: harp_proto::JobId,
+    call: Call,
+    time: Times,
+    queue: Option<Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+struct Call {
+    host: String,
+    procedure: String,
+    arguments: Json,
+}
+
+#[derive(Debug, Serialize)]
+struct Times {
+    submit: u64,
+    start: Option<u64>,
+    end: Option<u64>,
+}
+
+/// A queue's name as the JSON that it is.
+#[derive(Debug)]
+pub(super) struct Name(pub(super) QueueName);
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        queue_name::serialize(&self.0, serializer)
+    }
+}
+
+impl JobLine {
+    /// `running` says whether it holds a place, where that is told.
+    pub(super) fn of(report: Report, running: Option<bool>) -> JobLine {
+        let call = report.call;
+        JobLine {
+            job: report.id,
+            call: Call {
+                host: call.host,
+                procedure: call.procedure,
+                arguments: call.arguments,
+            },
+            time: Times {
+                submit: call.submitted / 1000,
+                start: report.started.map(|time| time / 1000),
+                end: report.ended.map(|time| time / 1000),
+            },
+            queue: call.queue.map(|queue| Name(queue.name)),
+            client: call.client,
+            running,
+        }
+    }
+}
+
+/// A reply that tells whether the daemon runs, and what is not as it should be.
+pub(super) fn status(runs: bool, attention: &[String]) -> Vec<u8> {
+    let result = if runs { "running" } else { "stopped" };
+    match attention {
+        [] => line(&json!({"result": result})),
+        attention => line(&json!({"result": result, "attention": attention})),
+    }
+}
+
+/// A reply that tells about one job.
+pub(super) fn info(report: Report) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Info {
+        result: &'static str,
+        info: JobLine,
+    }
+    line(&Info {
+        result: "ok",
+        info: JobLine::of(report, None),
+    })
+}
+
+/// A reply that names queues.
+pub(super) fn queues(names: Vec<QueueName>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Queues {
+        result: &'static str,
+        queues: Vec<Name>,
+    }
+    line(&Queues {
+        result: "ok",
+        queues: names.into_iter().map(Name).collect(),
+    })
+}
+
+/// The reply that it is done.
+pub(super) fn ok() -> Vec<u8> {
+    line(&json!({"result": "ok"}))
+}
+
+/// The reply to what the desk has refused.
+pub(super) fn refused(refusal: Refusal) -> Vec<u8> {
+    match refusal {
+        Refusal::NoSuchJob => line(&json!({"result": "no_such_job"})),
+        Refusal::NotReloaded(NotReloaded::Parts(parts)) => {
+            line(&json!({"result": "error", "errors": parts}))
+        }
+        Refusal::NotReloaded(NotReloaded::File(why))
+        | Refusal::Storage { why }
+        | Refusal::Failed { why } => error(why),
+        Refusal::EndNotRecorded { why } => {
+            error(format_args!("{}: job store: {why}", refusal.name()))
+        }
+        Refusal::Starting => error("harpcallerd is starting; status --wait waits for it"),
+        Refusal::Closing
+        | Refusal::Forbidden
+        | Refusal::Stranger
+        | Refusal::UnknownToken
+        | Refusal::Lapsed
+        | Refusal::TooLarge { .. }
+        | Refusal::Full(_)
+        | Refusal::KeyTaken
+        | Refusal::CallNotRecorded { .. } => error(refusal),
+    }
+}
+
+/// A reply that says what is wrong.
+pub(super) fn error(message: impl Display) -> Vec<u8> {
+    line(&json!({"result": "error", "message": message.to_string()}))
+}
+
+/// A value as one line.
+pub(super) fn line(value: &impl Serialize) -> Vec<u8> {
+    // Text and numbers alone, which cannot fail.
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line
+}

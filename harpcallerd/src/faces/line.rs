@@ -1,0 +1,285 @@
+//! The face of the client protocol: read a line, ask the desk, write the answer, close or go
+//! on (client protocol, sections 1 and 8).
+
+pub mod packet_lines;
+mod refusals;
+mod requests;
+mod stream;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use harp_proto::client::{Hello, HelloReply, Reply, Request, feature};
+use harp_proto::{Fault, LINE_ALLOWANCE};
+use tracing::debug;
+use zeroize::Zeroize;
+
+use crate::client::Client;
+use crate::desk::Desk;
+use crate::desk::packets::{Next, Packets, Span, Until};
+use crate::desk::read::Wait;
+use crate::faces::connection::{Connection, Patience, ReadError, Socket};
+use crate::limits::ClientLimits;
+use crate::refusal::{Full, Refusal};
+use refusals::fault;
+
+/// One session under way.
+struct Session<S> {
+    connection: Connection<S>,
+    client: Client,
+    desk: Arc<Desk>,
+    /// Those of its beginning.
+    limits: ClientLimits,
+    /// After `hello`: further requests may come.
+    persistent: bool,
+    /// The store is about to be closed, and this request was there before.
+    is_last: bool,
+}
+
+/// Why a session ends before the client has ended it.
+enum End {
+    /// There is nothing more to say, or nobody to say it to.
+    Silent,
+    /// This is the last line.
+    With(Fault),
+    /// The connection broke.
+    Broken(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> End {
+        End::Broken(error)
+    }
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> End {
+        End::With(fault)
+    }
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> End {
+        End::With(fault(refusal))
+    }
+}
+
+/// Serves one connection to its end.
+pub async fn serve<S: Socket>(socket: S, client: Client, desk: Arc<Desk>) {
+    let limits = *desk.limits.borrow();
+    let mut session = Session {
+        connection: Connection::new(socket, 0),
+        client,
+        desk,
+        limits,
+        persistent: false,
+        is_last: false,
+    };
+    match session.converse().await {
+        End::Silent => session.connection.finish().await,
+        End::With(fault) => {
+            debug!(peer = %session.client.peer, fault = %fault.0, "request refused");
+            let mut line = BytesMut::new();
+            fault.encode(&mut line);
+            if session.write(&line).await.is_ok() {
+                session.connection.close().await;
+            }
+        }
+        End::Broken(error) => debug!(peer = %session.client.peer, %error, "connection broke"),
+    }
+}
+
+/// Says that there is no place for a connection. Takes as long as the client does, at most
+/// twice `patience`.
+pub async fn refuse<S: Socket>(socket: S, full: Full, patience: Duration) {
+    let mut line = BytesMut::new();
+    fault(Refusal::Full(full)).encode(&mut line);
+    let mut connection = Connection::new(socket, 0);
+    // A client that is gone needs no answer.
+    if connection.write(&line, patience).await.is_ok() {
+        connection.close().await;
+    }
+}
+
+impl<S: Socket> Session<S> {
+    /// Answers requests until the connection is to be closed.
+    async fn converse(&mut self) -> End {
+        loop {
+            let answered = match self.request().await {
+                Ok(request) => self.answer(request).await,
+                Err(end) => Err(end),
+            };
+            match answered {
+                Ok(()) if self.persistent => {}
+                Ok(()) => return End::Silent,
+                Err(end) => return end,
+            }
+        }
+    }
+
+    async fn request(&mut self) -> Result<Request, End> {
+        let limits = self.limits;
+        let patience = Patience {
+            begin: match self.persistent {
+                true => limits.idle_timeout,
+                false => limits.request_timeout,
+            },
+            end: limits.request_timeout,
+        };
+        self.connection
+            .set_longest_line(match self.client.is_stranger() {
+                // A `hello` is short, and anonymous clients may send it.
+                true => LINE_ALLOWANCE,
+                false => limits.max_request_size.saturating_add(LINE_ALLOWANCE),
+            });
+        let read = tokio::select! {
+            biased;
+            read = self.connection.next_line(patience) => read,
+            () = self.desk.closing.cancelled() => return Err(End::Silent),
+        };
+        match read {
+            // The store is about to be closed: one request after the other would keep it
+            // open for ever. No line says so, since it could be taken for a job's end.
+            Ok(Some(_)) if self.is_last => Err(End::Silent),
+            Ok(Some(line)) => {
+                self.is_last = self.desk.closing.is_cancelled();
+                Ok(decode(line)?)
+            }
+            // An error line could be taken for the answer to a request that is on its way.
+            Ok(None) | Err(ReadError::Idle) => Err(End::Silent),
+            Err(ReadError::TooLong) => Err(self
+                .desk
+                .refuse_longer(&self.client, limits.max_request_size)
+                .into()),
+            Err(ReadError::TooSlow) => Err(Fault::parse_error(format_args!(
+                "it did not end within {} s (request_timeout)",
+                limits.request_timeout.as_secs_f32()
+            ))
+            .into()),
+            Err(ReadError::Io(error)) => Err(End::Broken(error)),
+        }
+    }
+
+    async fn answer(&mut self, request: Request) -> Result<(), End> {
+        let desk = Arc::clone(&self.desk);
+        match request {
+            Request::Call(call) => {
+                let accepted = desk.submit(&self.client, requests::call(*call)).await?;
+                self.reply(&requests::accepted(accepted)).await
+            }
+            Request::Cancel { job, confirm } => {
+                let cancelled = tokio::select! {
+                    cancelled = desk.cancel(&self.client, job, confirm) => cancelled?,
+                    () = self.connection.broken() => return Err(End::Silent),
+                };
+                self.reply(&requests::cancelled(cancelled)).await
+            }
+            Request::GetStatus { job } => {
+                let report = desk.job(&self.client, job).await?;
+                self.reply(&requests::status(report)).await
+            }
+            Request::GetResult { job, wait: false } => {
+                let end = desk.end(&self.client, job, Wait::Not).await?;
+                self.reply(&requests::result(end.as_deref())).await
+            }
+            Request::GetResult { job, wait: true } => {
+                let end = tokio::select! {
+                    end = desk.end(&self.client, job, Wait::UntilEnd) => end?,
+                    () = self.connection.broken() => return Err(End::Silent),
+                };
+                // Without one, nobody may wait any more.
+                let end = end.ok_or(End::Silent)?;
+                self.reply(&requests::result(Some(&end))).await
+            }
+            Request::FollowStream {
+                job,
+                start,
+                timestamps,
+            } => {
+                let span = Span {
+                    start: requests::start(start),
+                    until: Until::End,
+                };
+                let packets = tokio::select! {
+                    biased;
+                    packets = desk.packets(&self.client, job, span) => packets?,
+                    () = self.connection.broken() => return Err(End::Silent),
+                };
+                self.send(packets, timestamps).await
+            }
+            Request::ReadStream {
+                job,
+                start,
+                timestamps,
+                limit,
+            } => {
+                let span = Span {
+                    start: requests::start(start),
+                    until: Until::Now { limit },
+                };
+                let packets = desk.packets(&self.client, job, span).await?;
+                self.send(packets, timestamps).await
+            }
+            Request::Hello(hello) => {
+                let (token, name) = (hello.token.as_ref(), hello.client.as_deref());
+                desk.greet(&mut self.client, token, name).await?;
+                self.persistent = true;
+                self.reply(&greeting(&desk)).await
+            }
+        }
+    }
+
+    async fn reply<R: Reply>(&mut self, reply: &R) -> Result<(), End> {
+        let mut line = BytesMut::new();
+        reply.encode(&mut line);
+        Ok(self.write(&line).await?)
+    }
+
+    async fn send(&mut self, mut packets: Packets, timestamps: bool) -> Result<(), End> {
+        loop {
+            let next = tokio::select! {
+                next = packets.next() => next?,
+                () = self.connection.broken() => return Err(End::Silent),
+            };
+            match next {
+                Next::Some(piece) => {
+                    for lines in stream::lines(&piece, timestamps) {
+                        self.write(&lines).await?;
+                    }
+                }
+                Next::End(end) => self.reply(&stream::last_line(end.as_deref())).await?,
+                Next::Finished => return Ok(()),
+                Next::Closing => return Err(End::Silent),
+            }
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.connection
+            .write(bytes, self.limits.write_timeout)
+            .await
+    }
+}
+
+fn greeting(desk: &Desk) -> HelloReply {
+    // In force only where there are tokens to be known.
+    let token = desk.has_tokens().then_some(feature::TOKEN);
+    let features = feature::ALWAYS.into_iter().chain(token);
+    HelloReply {
+        server: concat!("harpcallerd/", env!("CARGO_PKG_VERSION")).to_owned(),
+        features: features.map(str::to_owned).collect(),
+    }
+}
+
+/// Reads a request; it has its own copies of what it needs of a long line.
+fn decode(line: Bytes) -> Result<Request, Fault> {
+    let request = Request::decode(&line)?;
+    if let Request::Hello(Hello { token: Some(_), .. }) = request
+        && let Ok(mut line) = line.try_into_mut()
+    {
+        line.zeroize();
+    }
+    Ok(request)
+}

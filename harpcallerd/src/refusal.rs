@@ -1,0 +1,187 @@
+//! Why the front door refuses, in words of its own. Each face has one `match` from here to
+//! its wire.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use harp_proto::error_type;
+
+/// Why something was not done that a client or an administrator asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The client has to say who it is before anything else.
+    #[error("the client has not authenticated")]
+    Stranger,
+    /// What the client wants to authenticate with is not known.
+    #[error("the token is not known")]
+    UnknownToken,
+    /// What the client authenticated with does not count any more.
+    #[error("what the client authenticated with is not valid any more")]
+    Lapsed,
+    /// The access rules do not allow it. What exactly, is in the log alone.
+    #[error("not allowed")]
+    Forbidden,
+    /// There is no such job.
+    #[error("there is no such job")]
+    NoSuchJob,
+    /// The request is longer than so many bytes.
+    #[error("longer than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// There is no room for more.
+    #[error("{0}")]
+    Full(Full),
+    /// The key stands for a call to another host, of another procedure or with other
+    /// arguments.
+    #[error("the key stands for another call")]
+    KeyTaken,
+    /// The daemon is stopping and takes nothing new.
+    #[error("harpcallerd is stopping")]
+    Closing,
+    /// The daemon's start is not complete.
+    #[error("harpcallerd is starting")]
+    Starting,
+    /// The call could not be recorded.
+    #[error("{why}")]
+    CallNotRecorded {
+        /// True if the job may exist all the same; false if it certainly does not.
+        may_exist: bool,
+        /// What the store says.
+        why: String,
+    },
+    /// A job has ended, or is to be ended, and that cannot be recorded at present.
+    #[error("{why}")]
+    EndNotRecorded {
+        /// What was to be recorded.
+        why: &'static str,
+    },
+    /// The store cannot be read, or what is in it not be changed.
+    #[error("{why}")]
+    Storage {
+        /// What the store says.
+        why: String,
+    },
+    /// The configuration has not been applied.
+    #[error("{0}")]
+    NotReloaded(NotReloaded),
+    /// It was tried and did not succeed.
+    #[error("{why}")]
+    Failed {
+        /// What came of it.
+        why: String,
+    },
+}
+
+/// What there is no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// Connections, in all.
+    Connections,
+    /// Connections of one peer.
+    ConnectionsOfPeer,
+    /// Jobs that are queued or running: there are so many.
+    LiveJobs(usize),
+    /// Jobs that wait in one queue: there are so many.
+    Queue(usize),
+}
+
+/// The configuration has not been applied; the one in force stays, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotReloaded {
+    /// The file is wrong: every problem with its line, key and what was expected.
+    File(String),
+    /// The file is right, but what it asks for cannot be had, by the part of the daemon
+    /// that it is for.
+    Parts(BTreeMap<&'static str, String>),
+}
+
+impl Refusal {
+    /// The word for it in log and audit log: that of the client protocol, where it has one.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Refusal::Stranger | Refusal::UnknownToken | Refusal::Lapsed => error_type::UNAUTHORIZED,
+            Refusal::Forbidden => error_type::FORBIDDEN,
+            Refusal::NoSuchJob => error_type::INVALID_JOB_ID,
+            Refusal::TooLarge { .. } => error_type::REQUEST_TOO_LARGE,
+            Refusal::Full(_) => error_type::OVERLOADED,
+            Refusal::KeyTaken => error_type::INVALID_REQUEST,
+            Refusal::Closing => error_type::SHUTDOWN,
+            Refusal::Starting => "starting",
+            Refusal::CallNotRecorded { .. }
+            | Refusal::EndNotRecorded { .. }
+            | Refusal::Storage { .. } => error_type::STORAGE_ERROR,
+            Refusal::NotReloaded(_) => "not_reloaded",
+            Refusal::Failed { .. } => "failed",
+        }
+    }
+
+    /// The store said so when it was read.
+    pub fn storage(why: impl fmt::Display) -> Refusal {
+        Refusal::Storage {
+            why: why.to_string(),
+        }
+    }
+}
+
+impl Full {
+    /// The key of the configuration that sets the limit.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Full::Connections => "max_connections",
+            Full::ConnectionsOfPeer => "max_connections_per_peer",
+            Full::LiveJobs(_) => "max_live_jobs",
+            Full::Queue(_) => "max_queue_length",
+        }
+    }
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.key();
+        match self {
+            Full::Connections => {
+                write!(
+                    f,
+                    "the dispatcher has as many connections as it may have ({key})"
+                )
+            }
+            Full::ConnectionsOfPeer => {
+                write!(
+                    f,
+                    "this peer has as many connections as it may have ({key})"
+                )
+            }
+            Full::LiveJobs(count) => {
+                write!(
+                    f,
+                    "{count} jobs are queued or running, which is the limit ({key})"
+                )
+            }
+            Full::Queue(count) => {
+                write!(
+                    f,
+                    "{count} jobs wait in this queue, which is the limit ({key})"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for NotReloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotReloaded::File(why) => f.write_str(why),
+            NotReloaded::Parts(parts) => {
+                let parts: Vec<_> = parts
+                    .iter()
+                    .map(|(part, why)| format!("{part}: {why}"))
+                    .collect();
+                f.write_str(&parts.join("; "))
+            }
+        }
+    }
+}
