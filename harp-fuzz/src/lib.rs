@@ -14,6 +14,7 @@ mod client;
 mod files;
 mod host;
 mod input;
+mod kept;
 mod lines;
 mod output;
 mod queues;
@@ -32,13 +33,15 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 15] = [
     target("admin_request", admin::request),
     target("client_reply", client::reply),
     target("client_request", client::request),
     target("export", transfer::export),
     target("files", files::files),
     target("host_message", host::message),
+    target("kept_order", kept::order),
+    target("kept_message", kept::message),
     target("host_request", host::request),
     target("json", text::json),
     target("line_buffer", lines::line_buffer),

@@ -3,6 +3,8 @@
 //! One call a connection: a [`Request`], then a [`Message::Acknowledged`], then
 //! [`Message::Stream`]s if the procedure streams, then one message that ends the call.
 
+pub mod kept;
+
 use bytes::{Bytes, BytesMut};
 use harp_values::fields::{Fields, ShapeError};
 use harp_values::write;
@@ -25,17 +27,18 @@ pub struct Request {
 impl Request {
     /// Writes the request's line.
     pub fn encode(&self, out: &mut BytesMut) {
+        self.write_keys(out);
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// Writes the object's beginning, up to where other keys may follow.
+    fn write_keys(&self, out: &mut BytesMut) {
         out.extend_from_slice(b"{\"harp\":1");
         write::key(out, "procedure");
         write::string(out, &self.procedure);
         write::key(out, "arguments");
         self.arguments.write(out);
-        write::key(out, "auth");
-        out.extend_from_slice(b"{\"user\":");
-        write::string(out, &self.user);
-        write::key(out, "password");
-        write::string(out, self.password.reveal());
-        out.extend_from_slice(b"}}\n");
+        write_auth(out, &self.user, &self.password);
     }
 
     /// Reads a request's line.
@@ -49,28 +52,17 @@ impl Request {
     }
 
     fn read(line: &Bytes) -> Result<Request, Fault> {
-        let mut fields = Fields::read(line)
-            .map_err(Fault::parse_error)?
-            .ok_or_else(|| Fault::invalid_protocol("a request is a JSON object"))?;
-        if fields
-            .raw("harp")
-            .is_none_or(|version| version.get() != "1")
-        {
-            return Err(Fault::invalid_protocol(
-                "the key \"harp\" must be there and be 1",
-            ));
-        }
-        fields.none_repeated()?;
-        let procedure = fields.required_string("procedure")?;
-        let arguments = arguments(line, &mut fields)?;
-        let mut auth = fields
-            .object("auth")?
-            .ok_or_else(|| fields.error("auth", "missing, must be an object"))?;
-        auth.none_repeated()?;
-        let user = auth.required_string("user")?;
-        let password = Password::new(auth.required_string("password")?);
-        auth.none_left()?;
+        let mut fields = open(line)?;
+        let request = Request::take(line, &mut fields)?;
         fields.none_left()?;
+        Ok(request)
+    }
+
+    /// Takes the keys of a request out of an object that may have others.
+    fn take(line: &Bytes, fields: &mut Fields<'_>) -> Result<Request, Fault> {
+        let procedure = fields.required_string("procedure")?;
+        let arguments = arguments(line, fields)?;
+        let (user, password) = take_auth(fields)?;
         Ok(Request {
             procedure,
             arguments,
@@ -78,6 +70,45 @@ impl Request {
             password,
         })
     }
+}
+
+/// The object of a line that opens a conversation: `"harp": 1`, and no key twice.
+fn open(line: &Bytes) -> Result<Fields<'_>, Fault> {
+    let mut fields = Fields::read(line)
+        .map_err(Fault::parse_error)?
+        .ok_or_else(|| Fault::invalid_protocol("a request is a JSON object"))?;
+    if fields
+        .raw("harp")
+        .is_none_or(|version| version.get() != "1")
+    {
+        return Err(Fault::invalid_protocol(
+            "the key \"harp\" must be there and be 1",
+        ));
+    }
+    fields.none_repeated()?;
+    Ok(fields)
+}
+
+/// `,"auth":{...}`.
+fn write_auth(out: &mut BytesMut, user: &str, password: &Password) {
+    write::key(out, "auth");
+    out.extend_from_slice(b"{\"user\":");
+    write::string(out, user);
+    write::key(out, "password");
+    write::string(out, password.reveal());
+    out.extend_from_slice(b"}");
+}
+
+/// Takes `auth`: a user and a password.
+fn take_auth(fields: &mut Fields<'_>) -> Result<(String, Password), ShapeError> {
+    let mut auth = fields
+        .object("auth")?
+        .ok_or_else(|| fields.error("auth", "missing, must be an object"))?;
+    auth.none_repeated()?;
+    let user = auth.required_string("user")?;
+    let password = Password::new(auth.required_string("password")?);
+    auth.none_left()?;
+    Ok((user, password))
 }
 
 /// Takes `arguments` out of a request of either protocol.

@@ -50,3 +50,14 @@ pub const INVALID_ARGUMENT_LIST: &str = "invalid_argument_list";
 pub const CANCELLED: &str = "cancelled";
 /// harpd: a failure of the host's own system.
 pub const SYSTEM_ERROR: &str = "system_error";
+
+/// harpd, `harp/2`: the call was meant for another life of it; data has its `boot`.
+pub const WRONG_BOOT: &str = "wrong_boot";
+/// harpd, `harp/2`: nothing to attach to; data has `boot`, `earlier` and `remembers`.
+pub const NO_SUCH_CALL: &str = "no_such_call";
+/// harpd, `harp/2`: somebody with a higher epoch has the call.
+pub const STALE_EPOCH: &str = "stale_epoch";
+/// harpd, `harp/2`: packets that are wanted are gone; data has the `first` that is there.
+pub const LOST_PACKETS: &str = "lost_packets";
+/// harpd, `harp/2`: nobody took up the call within its `keep`; data has `processes`, 0.
+pub const KEEP_OVER: &str = "keep_over";

@@ -1,0 +1,117 @@
+//! Errors that only `harp/2` has: what a host says of a call that it does not have, or of
+//! a caller that it does not want.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Failure, Json, error_type};
+
+/// Why a host takes no request or attach, and what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request was meant for another life of harpd; nothing has run.
+    WrongBoot {
+        /// The life that it has come to.
+        boot: String,
+    },
+    /// There is no such call.
+    NoSuchCall {
+        /// The life that was asked; `None` if nothing may be concluded.
+        boot: Option<String>,
+        /// The lives before it, the newest last; at most 8.
+        earlier: Vec<String>,
+        /// Since how many seconds this life has forgotten no id; `None`: it never has.
+        /// 0: it has known this one, and has nothing to give.
+        remembers: Option<u64>,
+    },
+    /// Somebody with a higher epoch has the call.
+    StaleEpoch,
+    /// Packets before this one are gone.
+    LostPackets {
+        /// The first that is there.
+        first: u64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrongBootData {
+    boot: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NoSuchCallData {
+    boot: Option<String>,
+    #[serde(default)]
+    earlier: Vec<String>,
+    remembers: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LostPacketsData {
+    first: u64,
+}
+
+impl Refusal {
+    /// The error that says so on the wire.
+    #[must_use]
+    pub fn to_failure(&self) -> Failure {
+        match self {
+            Refusal::WrongBoot { boot } => Failure::new(
+                error_type::WRONG_BOOT,
+                "the call was meant for another life of this harpd",
+            )
+            .with_data(&WrongBootData { boot: boot.clone() }),
+            Refusal::NoSuchCall {
+                boot,
+                earlier,
+                remembers,
+            } => Failure::new(error_type::NO_SUCH_CALL, "there is no such call here").with_data(
+                &NoSuchCallData {
+                    boot: boot.clone(),
+                    earlier: earlier.clone(),
+                    remembers: *remembers,
+                },
+            ),
+            Refusal::StaleEpoch => Failure::new(
+                error_type::STALE_EPOCH,
+                "somebody with a higher epoch has the call",
+            ),
+            Refusal::LostPackets { first } => Failure::new(
+                error_type::LOST_PACKETS,
+                format!("the packets before number {first} are not kept any more"),
+            )
+            .with_data(&LostPacketsData { first: *first }),
+        }
+    }
+
+    /// What an error says, if it is one of these with the data that belongs to it.
+    #[must_use]
+    pub fn of_failure(failure: &Failure) -> Option<Refusal> {
+        fn data<T: serde::de::DeserializeOwned>(failure: &Failure) -> Option<T> {
+            failure.data.as_ref().map(Json::decode::<T>)?.ok()
+        }
+        match failure.error_type.as_str() {
+            error_type::WRONG_BOOT => {
+                let WrongBootData { boot } = data(failure)?;
+                Some(Refusal::WrongBoot { boot })
+            }
+            error_type::NO_SUCH_CALL => {
+                let NoSuchCallData {
+                    boot,
+                    earlier,
+                    remembers,
+                } = data(failure)?;
+                Some(Refusal::NoSuchCall {
+                    boot,
+                    earlier,
+                    remembers,
+                })
+            }
+            error_type::STALE_EPOCH => Some(Refusal::StaleEpoch),
+            error_type::LOST_PACKETS => {
+                let LostPacketsData { first } = data(failure)?;
+                Some(Refusal::LostPackets { first })
+            }
+            _ => None,
+        }
+    }
+}
