@@ -245,7 +245,7 @@ fn any_call() -> impl Strategy<Value = CallId> {
 fn any_order() -> impl Strategy<Value = Order> {
     let texts = any::<(String, String, String)>();
     let call = (
-        texts.clone(),
+        texts,
         any_call(),
         1..=MAX_KEEP,
         0..EPOCH_LIMIT,
