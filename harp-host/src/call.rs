@@ -1,6 +1,7 @@
 //! A call that a host has been sent.
 
 use std::future::poll_fn;
+use std::io;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::connection::HostLines;
 use crate::line_reader::{LineError, READ_SIZE};
-use crate::{Endpoint, HostError, Limits, Phase};
+use crate::{Endpoint, HostError, IoCode, Limits, Phase, told};
 
 /// A call on a host, first to be [acknowledged](HostCall::acknowledged). Dropping it
 /// closes the connection, which cancels the call; [`HostCall::cancel`] also learns whether
@@ -40,6 +41,17 @@ pub enum Cancel {
     Confirmed,
     /// The connection ended without that proof.
     Unconfirmed,
+}
+
+/// How the connection of a call ended whose host was told that it is no longer wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parting {
+    /// The host has proved that nothing of the call is left.
+    Proved,
+    /// The host, or its system, has ended the connection without that proof.
+    Closed,
+    /// The connection is dead on this side. The host may not know.
+    Lost,
 }
 
 /// Whether more packets are wanted at once.
@@ -138,24 +150,41 @@ impl HostCall {
     /// as the host takes: bound it with a time limit of your own. Dropping the future
     /// closes the connection.
     pub async fn cancel(mut self) -> Cancel {
+        match self.part().await {
+            Parting::Proved => Cancel::Confirmed,
+            Parting::Closed | Parting::Lost => Cancel::Unconfirmed,
+        }
+    }
+
+    /// Like [`HostCall::cancel`], but dropping the future leaves the connection open. Cancel
+    /// safe. Nothing else may be read afterwards.
+    pub async fn part(&mut self) -> Parting {
         self.tell_cancel().await;
         loop {
             match self.lines.next().await {
-                Ok(line) if proves_cancel(&line) => return Cancel::Confirmed,
+                Ok(line) if proves_cancel(&line) => return Parting::Proved,
                 Ok(_) => {}
-                Err(LineError::Closed | LineError::Io(_)) => return Cancel::Unconfirmed,
+                Err(LineError::Closed) => return Parting::Closed,
+                Err(LineError::Io(error)) => return Parting::after(&error),
                 Err(LineError::TooLong(_)) => break,
             }
         }
         // No line can be made out any more, but the end of the connection can.
-        let mut stream = self.lines.into_source();
+        self.lines.forget_lines();
         let mut dropped = vec![0; READ_SIZE];
-        while stream
-            .read(&mut dropped)
-            .await
-            .is_ok_and(|length| length > 0)
-        {}
-        Cancel::Unconfirmed
+        loop {
+            match self.lines.source_mut().read(&mut dropped).await {
+                Ok(0) => return Parting::Closed,
+                Ok(_) => {}
+                Err(error) => return Parting::after(&error),
+            }
+        }
+    }
+
+    /// True if the host's system has confirmed that this side has ended the connection, so
+    /// that the host can know. False where that cannot be found out. Cancel safe.
+    pub async fn is_told(&self) -> bool {
+        told::is_told(self.lines.source().get_ref().0.socket()).await
     }
 
     fn acknowledge(&mut self, answer: &Bytes) -> Result<(), HostError> {
@@ -233,6 +262,15 @@ impl HostCall {
                 "{size} bytes in one packet or result; max_packet_size allows {limit}"
             ))),
             false => Ok(event),
+        }
+    }
+}
+
+impl Parting {
+    fn after(error: &io::Error) -> Parting {
+        match IoCode::of(error) {
+            IoCode::Closed | IoCode::System("econnreset") => Parting::Closed,
+            _ => Parting::Lost,
         }
     }
 }

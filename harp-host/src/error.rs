@@ -120,6 +120,16 @@ impl HostError {
         }
     }
 
+    /// True if the connection broke without a word from the host: its harpd was killed, or
+    /// its machine or the way there is gone. The call may still be running.
+    #[must_use]
+    pub fn is_break(&self) -> bool {
+        // A limit of ours and an orderly close have no cause below.
+        matches!(self.kind(), HostErrorKind::Network { .. })
+            && matches!(self.phase(), Phase::Acknowledge | Phase::Stream)
+            && self.0.source.is_some()
+    }
+
     /// The error in the form of the client's wire: `network_error`, `protocol_error`,
     /// `os_error`, or the host's own error as it came (client protocol, section 7).
     #[must_use]

@@ -21,8 +21,9 @@ pub mod line_reader;
 pub mod read_ahead;
 pub mod socket;
 pub mod tls;
+mod told;
 
-pub use call::{Cancel, Event, HostCall, Wanted};
+pub use call::{Cancel, Event, HostCall, Parting, Wanted};
 pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{HostError, HostErrorKind, Phase};

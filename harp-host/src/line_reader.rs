@@ -135,6 +135,12 @@ impl<S: Source> LineReader<S> {
         self.source
     }
 
+    /// Drops what has been read and is no whole line. Only the connection itself is of use
+    /// afterwards.
+    pub fn forget_lines(&mut self) {
+        self.lines = LineBuffer::new(0);
+    }
+
     /// The next line. Cancel safe.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, getaddrinfo};
+use harp_proto::keepalive;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -13,16 +14,6 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::IoCode;
-
-/// Silence on a connection before the peer is asked whether it is still there (host
-/// protocol, end).
-const KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// Between two such questions.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Questions without an answer that make a connection dead.
-const KEEPALIVE_PROBES: u32 = 3;
 
 /// Names that are looked up at once. A name service that does not answer holds a thread
 /// for each, and the threads are those that everything else which blocks runs on, reading
@@ -171,11 +162,11 @@ fn says_little(error: &io::Error) -> bool {
 
 fn prepare(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_PROBES);
-    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+    let questions = TcpKeepalive::new()
+        .with_time(keepalive::IDLE)
+        .with_interval(keepalive::INTERVAL)
+        .with_retries(keepalive::PROBES);
+    SockRef::from(socket).set_tcp_keepalive(&questions)
 }
 
 #[cfg(test)]

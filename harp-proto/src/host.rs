@@ -142,6 +142,10 @@ pub enum Message {
 }
 
 /// The keys of which a message has one.
+/// How long `harpd` lets a procedure end by itself before it kills it, unless told otherwise
+/// (`kill_grace`).
+pub const KILL_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+
 const KINDS: [&str; 5] = ["stream", "result", "exception", "error", "stream_result"];
 
 /// A complete line that is no message of the host protocol.

@@ -5,19 +5,12 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use harp_proto::keepalive;
 use rustix::io::Errno;
 use socket2::{Domain, SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Instant;
 use tracing::{debug, warn};
-
-/// Silence after which the peer is asked whether it is still there (host protocol: 30 s,
-/// 3 probes).
-const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
-/// Between two such questions.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// Questions without an answer after which it is not.
-const KEEPALIVE_PROBES: u32 = 3;
 
 /// Pause when the system has run out of something: time for a connection to end.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -111,11 +104,11 @@ fn prepare(listener: &impl AsFd) -> io::Result<()> {
         return Ok(());
     }
     socket.set_tcp_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_TIME)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_PROBES);
-    socket.set_tcp_keepalive(&keepalive)
+    let questions = TcpKeepalive::new()
+        .with_time(keepalive::IDLE)
+        .with_interval(keepalive::INTERVAL)
+        .with_retries(keepalive::PROBES);
+    socket.set_tcp_keepalive(&questions)
 }
 
 /// Errors that accept(2) passes on from the connection it would have returned.
@@ -152,8 +145,8 @@ mod tests {
         assert!(stream.nodelay().unwrap());
         let socket = SockRef::from(&stream);
         assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_TIME);
-        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), keepalive::IDLE);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), keepalive::PROBES);
     }
 
     #[tokio::test]

@@ -26,6 +26,12 @@ pub use exposed::exposed;
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/harpcaller/harpcaller.toml";
 
+/// How long a host may go on with a call whose connection is gone: until harpd has noticed,
+/// and has ended it as it does unless told otherwise, and a second for the rest.
+const BREAK_GRACE: Duration = Duration::from_secs(
+    harp_proto::keepalive::NOTICED.as_secs() + harp_proto::host::KILL_GRACE.as_secs() + 1,
+);
+
 /// What a request or packet may be limited to: enough for the smallest, and no more than
 /// a machine can hold a few of.
 const SIZES: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024 * 1024;
@@ -126,6 +132,7 @@ impl Config {
             slot_grace: table
                 .seconds("slot_grace", 0)
                 .unwrap_or(Duration::from_secs(10)),
+            break_grace: table.seconds("break_grace", 0).unwrap_or(BREAK_GRACE),
             max_packet_size: size(table, "max_packet_size", 16 * MIB),
             output: OutputLimits::take(table),
         };
@@ -236,6 +243,7 @@ mod tests {
         assert_eq!(config.execution.connect_timeout, Duration::from_secs(10));
         assert_eq!(config.execution.connect_patience, Duration::from_secs(15));
         assert_eq!(config.execution.slot_grace, Duration::from_secs(10));
+        assert_eq!(config.execution.break_grace, Duration::from_secs(66));
         assert_eq!(config.execution.max_packet_size, 16 << 20);
         assert_eq!(config.clients.max_request_size, 16 << 20);
         assert_eq!(config.clients.max_connections, 10_000);

@@ -12,12 +12,13 @@ use harp_service::pidfile::Pidfile;
 use harp_service::systemd::Notifier;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::audit::Audit;
+use crate::boot;
 use crate::config::Config;
 use crate::desk::Desk;
 use crate::desk::admin::{Administration, Reloaded, Started};
@@ -158,11 +159,15 @@ impl Daemon {
             audit.clone(),
             recovery::last_sequence(&unfinished) + 1,
         );
-        let slot_grace = config.execution.slot_grace;
+        let graces = recovery::Graces {
+            slot: config.execution.slot_grace,
+            broken: config.execution.break_grace,
+            unaware_until: hosts_unaware_until(config).await?,
+        };
         background.spawn(Arc::clone(&dispatcher).end_overdue());
         let limits = in_force.retention.subscribe();
         background.spawn(retention::keep(store.clone(), limits));
-        recovery::recover(&dispatcher, unfinished, config.resume_queued, slot_grace).await?;
+        recovery::recover(&dispatcher, unfinished, config.resume_queued, graces).await?;
 
         let closing = CancellationToken::new();
         let acts = TaskTracker::new();
@@ -299,6 +304,13 @@ impl Daemon {
         self.store.close().await;
         info!("stopped");
     }
+}
+
+async fn hosts_unaware_until(config: &Config) -> anyhow::Result<Option<Instant>> {
+    let directory = config.stream_directory.clone();
+    let grace = config.execution.break_grace;
+    let looking = tokio::task::spawn_blocking(move || boot::hosts_unaware_until(&directory, grace));
+    Ok(looking.await?)
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Store> {

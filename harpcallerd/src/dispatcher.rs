@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use harp_jobs::lineup::due::Due;
-use harp_proto::{JobId, Outcome};
+use harp_proto::{JobId, Outcome, QueueName};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -371,6 +371,11 @@ impl Dispatcher {
         self.lineup()
             .queues
             .hold(&queue.name, queue.concurrency, id);
+        self.release_at(until, id, queue.name);
+    }
+
+    /// Gives a place that is kept back at this time.
+    fn release_at(self: &Arc<Self>, until: Instant, id: JobId, queue: QueueName) {
         let dispatcher = Arc::clone(self);
         tokio::spawn(async move {
             tokio::select! {
@@ -378,7 +383,7 @@ impl Dispatcher {
                 () = dispatcher.closed.cancelled() => return,
             }
             job::release_place(&dispatcher.store, id).await;
-            let next = dispatcher.lineup().queues.leave(&queue.name, id);
+            let next = dispatcher.lineup().queues.leave(&queue, id);
             dispatcher.start_promoted(next);
         });
     }
@@ -456,13 +461,20 @@ impl Dispatcher {
             }
         };
         let job = async move {
-            match late {
-                Some(outcome) => dispatcher.end_unstarted(&live, outcome).await,
+            let kept = match late {
+                Some(outcome) => {
+                    dispatcher.end_unstarted(&live, outcome).await;
+                    None
+                }
                 None => dispatcher.runner.run(&live, start, &dispatcher.jobs).await,
-            }
-            if let Some(queue) = &live.queue {
-                let next = dispatcher.lineup().queues.leave(queue, live.id);
-                dispatcher.start_promoted(next);
+            };
+            match (&live.queue, kept) {
+                (None, _) => {}
+                (Some(queue), Some(until)) => dispatcher.release_at(until, live.id, queue.clone()),
+                (Some(queue), None) => {
+                    let next = dispatcher.lineup().queues.leave(queue, live.id);
+                    dispatcher.start_promoted(next);
+                }
             }
         };
         self.tasks.spawn(job.instrument(span));

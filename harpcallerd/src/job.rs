@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use harp_host::tls::Trust;
-use harp_host::{Cancel, Connection, Event, HostCall, HostError, HostErrorKind, Limits};
+use harp_host::{Cancel, Connection, Event, HostCall, HostError, HostErrorKind, Limits, Parting};
 use harp_jobs::failures;
 use harp_proto::{Failure, Json, Outcome, host};
 use tokio::sync::watch;
@@ -56,6 +56,8 @@ pub struct ExecutionLimits {
     pub connect_patience: Duration,
     /// How long a queue's place is kept after a job's end for a host that is not done.
     pub slot_grace: Duration,
+    /// The same for a host that may not know that its connection is gone.
+    pub break_grace: Duration,
     /// Greatest JSON text of one packet or result in bytes.
     pub max_packet_size: usize,
     /// How much all packets of a job may be.
@@ -145,11 +147,13 @@ impl Runner {
     }
 
     /// Runs a job, records its end, takes it out of the live jobs, and returns when its
-    /// host is done with it or `slot_grace` is over.
-    pub async fn run(&self, live: &LiveJob, start: Start, jobs: &Jobs) {
+    /// host is done with it or `slot_grace` is over; then with the moment until which the
+    /// job's place is to be kept for a host that may not know of the end.
+    pub async fn run(&self, live: &LiveJob, start: Start, jobs: &Jobs) -> Option<Instant> {
         // A fault of this program in one job must not take others along.
         let life = AssertUnwindSafe(self.live(live, start, jobs));
-        if life.catch_unwind().await.is_err() {
+        let kept = life.catch_unwind().await;
+        if kept.is_err() {
             error!("the job met a fault of this program and is ended; please report it");
             let end = End {
                 started: Some(clock::now()),
@@ -160,19 +164,23 @@ impl Runner {
         }
         // Where nobody could say anything about the host, nothing is known of it.
         live.announce_host(Cancel::Unconfirmed);
+        kept.unwrap_or_default()
     }
 
-    async fn live(&self, live: &LiveJob, start: Start, jobs: &Jobs) {
+    async fn live(&self, live: &LiveJob, start: Start, jobs: &Jobs) -> Option<Instant> {
         let (call, recorded) = match start {
             Start::Recorded { call, started } => (*call, Some(started)),
             Start::ToRecord => match self.waiting_call(live).await {
                 Ok(call) => (call, None),
-                Err(unstarted) => return self.not_started(live, unstarted, jobs).await,
+                Err(unstarted) => {
+                    self.not_started(live, unstarted, jobs).await;
+                    return None;
+                }
             },
         };
         let begun = Instant::now();
         let execution = self.begin(live, call, recorded, begun);
-        self.complete(execution, begun, jobs).await;
+        self.complete(execution, begun, jobs).await
     }
 
     /// The call of a job that waited, once its start can be recorded and the call be
@@ -237,13 +245,21 @@ impl Runner {
         }
     }
 
-    /// Carries the call out and ends the job, whatever became of it.
-    async fn complete(&self, mut execution: Execution<'_>, begun: Instant, jobs: &Jobs) {
+    /// Carries the call out and ends the job, whatever became of it. Returns what
+    /// [`Runner::run`] does.
+    async fn complete(
+        &self,
+        mut execution: Execution<'_>,
+        begun: Instant,
+        jobs: &Jobs,
+    ) -> Option<Instant> {
         let live = execution.live;
-        let mut connection = None;
-        let outcome = match execution.execute(begun, &mut connection).await {
-            Ok(outcome) => outcome,
-            Err(unstarted) => return self.not_started(live, unstarted, jobs).await,
+        let (outcome, mut left) = match execution.execute(begun).await {
+            Ok(ended) => ended,
+            Err(unstarted) => {
+                self.not_started(live, unstarted, jobs).await;
+                return None;
+            }
         };
         info!(
             outcome = outcome.name(),
@@ -255,15 +271,19 @@ impl Runner {
             packets: execution.packets.count(),
             outcome,
         };
-        let place = match connection {
-            Some(_) => Place::Kept,
-            None => Place::Free,
+        let limits = &execution.rules.limits;
+        let (slot_grace, break_grace) = (limits.slot_grace, limits.break_grace);
+        let place = match left {
+            Left::Nothing => Place::Free,
+            Left::Unknown if break_grace.is_zero() => Place::Free,
+            Left::Unknown | Left::Call(_) => Place::Kept,
         };
         // The host is told at once. What it goes on sending is read only when the end is
         // recorded, so that a flood does not delay that.
-        let done_by = Instant::now() + execution.rules.limits.slot_grace;
+        let ended = Instant::now();
+        let done_by = ended + slot_grace;
         let told = async {
-            if let Some(call) = &mut connection {
+            if let Left::Call(call) = &mut left {
                 let _ = timeout_at(done_by, call.tell_cancel()).await;
             }
         };
@@ -273,20 +293,21 @@ impl Runner {
             self.show(live, outcome, jobs);
         };
         tokio::join!(told, recorded);
-        let Some(call) = connection else {
-            // A host that was not asked has nothing to be done with.
-            live.announce_host(match execution.is_sent {
-                true => Cancel::Unconfirmed,
-                false => Cancel::Confirmed,
-            });
-            return;
-        };
-        // Without an answer in time there is nothing more to wait for.
-        let host = timeout_at(done_by, call.cancel()).await;
-        live.announce_host(host.unwrap_or(Cancel::Unconfirmed));
-        if live.queue.is_some() {
-            release_place(&self.store, live.id).await;
+        let is_sent = execution.is_sent;
+        let (host, knows) = left.wait_until(done_by, is_sent).await;
+        live.announce_host(host);
+        if live.queue.is_none() || matches!(place, Place::Free) {
+            return None;
         }
+        if knows || break_grace.is_zero() {
+            release_place(&self.store, live.id).await;
+            return None;
+        }
+        info!(
+            seconds = break_grace.as_secs(),
+            "the host may not know of the end; the job's place in its queue is kept"
+        );
+        Some(ended + break_grace)
     }
 
     /// Records how a job ended, shows it, and takes the job out of the live ones.
@@ -385,13 +406,9 @@ impl Runner {
 }
 
 impl Execution<'_> {
-    /// The call to the host, up to what ends the job. A host that may still be busy with
-    /// it afterwards is left in `connection`. An error if the job has not started.
-    async fn execute(
-        &mut self,
-        begun: Instant,
-        connection: &mut Option<HostCall>,
-    ) -> Result<Outcome, Unstarted> {
+    /// The call to the host, up to what ends the job, and what is left of it at the host
+    /// then. An error if the job has not started.
+    async fn execute(&mut self, begun: Instant) -> Result<(Outcome, Left), Unstarted> {
         let mut begun = begun;
         let end = loop {
             let patience = self.rules.limits.connect_patience;
@@ -401,7 +418,7 @@ impl Execution<'_> {
                     let end = self.receive(&mut call, &attempts).await;
                     break end.map_err(|end| (end, call));
                 }
-                Err(Unsent::For(outcome)) => return Ok(outcome),
+                Err(Unsent::For(outcome)) => return Ok((outcome, Left::Nothing)),
                 Err(Unsent::Unacknowledged(end, call)) => break Err((end, *call)),
                 Err(Unsent::Unrecorded) => {}
             }
@@ -412,11 +429,9 @@ impl Execution<'_> {
             self.started = clock::now().max(self.live.submitted);
         };
         Ok(match end {
-            Ok(outcome) | Err((Ending::ByHost(outcome), _)) => outcome,
-            Err((Ending::ByUs(outcome), call)) => {
-                *connection = Some(call);
-                outcome
-            }
+            Ok(outcome) | Err((Ending::ByHost(outcome), _)) => (outcome, Left::Nothing),
+            Err((Ending::Broken(outcome), _)) => (outcome, Left::Unknown),
+            Err((Ending::ByUs(outcome), call)) => (outcome, Left::Call(Box::new(call))),
         })
     }
 
@@ -622,19 +637,53 @@ enum Unsent {
     Unrecorded,
 }
 
+/// What is left of a call at its host when the job has ended.
+enum Left {
+    /// Nothing, or it was never there.
+    Nothing,
+    /// Nobody knows: the connection broke.
+    Unknown,
+    /// The host may still be busy.
+    Call(Box<HostCall>),
+}
+
+impl Left {
+    /// Waits for a host that may be busy. What is proved then, and whether the host can know
+    /// that its call is over.
+    async fn wait_until(self, done_by: Instant, is_sent: bool) -> (Cancel, bool) {
+        let mut call = match self {
+            // A host that was not asked has nothing to be done with.
+            Left::Nothing if !is_sent => return (Cancel::Confirmed, true),
+            Left::Nothing => return (Cancel::Unconfirmed, true),
+            Left::Unknown => return (Cancel::Unconfirmed, false),
+            Left::Call(call) => call,
+        };
+        match timeout_at(done_by, call.part()).await {
+            Ok(Parting::Proved) => (Cancel::Confirmed, true),
+            Ok(Parting::Closed) => (Cancel::Unconfirmed, true),
+            Ok(Parting::Lost) => (Cancel::Unconfirmed, false),
+            // Without an answer in time there is nothing more to wait for.
+            Err(_) => (Cancel::Unconfirmed, call.is_told().await),
+        }
+    }
+}
+
 /// Who ended a call that was sent to a host.
 enum Ending {
-    /// The host has said its last word, or its connection is gone.
+    /// The host has said its last word, or has closed the connection in order.
     ByHost(Outcome),
+    /// The connection broke.
+    Broken(Outcome),
     /// We gave it up: the host has to be told, and may still be busy.
     ByUs(Outcome),
 }
 
 impl Ending {
     fn of_fault(error: HostError) -> Ending {
-        let is_busy = error.leaves_host_busy();
         let outcome = host_fault(&error);
-        if is_busy {
+        if error.is_break() {
+            Ending::Broken(outcome)
+        } else if error.leaves_host_busy() {
             Ending::ByUs(outcome)
         } else {
             Ending::ByHost(outcome)

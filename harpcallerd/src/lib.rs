@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod boot;
 pub mod call;
 pub mod client;
 pub mod clock;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use harp_proto::{JobId, Outcome};
+use harp_proto::{JobId, Outcome, error_type};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -45,8 +45,19 @@ pub fn last_sequence(unfinished: &[(JobId, LiveRecord)]) -> u64 {
         .unwrap_or_default()
 }
 
+/// How long places of jobs are kept whose hosts may still be busy.
+#[derive(Debug, Clone, Copy)]
+pub struct Graces {
+    /// From the start on, for a host that knows that its connection is gone.
+    pub slot: Duration,
+    /// From the job's end on, for one whose connection broke.
+    pub broken: Duration,
+    /// If the hosts cannot know yet that this machine was started anew: until when.
+    pub unaware_until: Option<Instant>,
+}
+
 /// Ends what ran when the dispatcher died, keeps the places of all jobs whose hosts may
-/// still be busy for `slot_grace`, and lets the rest wait again in its old order.
+/// still be busy, and lets the rest wait again in its old order.
 ///
 /// # Errors
 ///
@@ -56,7 +67,7 @@ pub async fn recover(
     dispatcher: &Arc<Dispatcher>,
     unfinished: Vec<(JobId, LiveRecord)>,
     resume_queued: bool,
-    slot_grace: Duration,
+    graces: Graces,
 ) -> Result<(), StoreError> {
     let (resumed, ended): (Vec<_>, Vec<_>) = unfinished
         .into_iter()
@@ -77,9 +88,10 @@ pub async fn recover(
         end_damaged(dispatcher.store(), id).await?;
     }
     // Those of just now, and those of jobs that had ended before a crash.
-    let until = Instant::now() + slot_grace;
     for (id, job) in dispatcher.store().kept_places().await? {
         if let Some(queue) = job.queue {
+            let end = dispatcher.store().outcome(id).await?;
+            let until = graces.until(Instant::now(), end.as_ref(), clock::now());
             dispatcher.hold_place(id, queue, until);
         }
     }
@@ -90,6 +102,27 @@ pub async fn recover(
         dispatcher.resume(id, job);
     }
     Ok(())
+}
+
+impl Graces {
+    /// Until when a job's place is kept. `wall` is the time in milliseconds since 1970.
+    fn until(&self, now: Instant, end: Option<&EndRecord>, wall: u64) -> Instant {
+        let broken = match end {
+            Some(EndRecord {
+                ended,
+                outcome: Outcome::Error(failure),
+                ..
+            }) if failure.error_type == error_type::NETWORK_ERROR => {
+                let since = Duration::from_millis(wall.saturating_sub(*ended));
+                now + self.broken.saturating_sub(since)
+            }
+            _ => now,
+        };
+        let slot = now + self.slot;
+        self.unaware_until
+            .map_or(slot, |until| until.max(slot))
+            .max(broken)
+    }
 }
 
 async fn end(store: &Store, id: JobId, job: &LiveRecord) -> Result<(), StoreError> {
@@ -133,6 +166,41 @@ async fn packets(store: &Store, id: JobId) -> Result<u64, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_kept_for_as_long_as_its_host_may_not_know() {
+        let seconds = Duration::from_secs;
+        let now = Instant::now();
+        let ended = |outcome| EndRecord {
+            started: Some(1),
+            ended: 100_000,
+            packets: 0,
+            outcome,
+        };
+        let broken = ended(Outcome::Error(harp_proto::Failure::new(
+            "network_error",
+            "cut",
+        )));
+        let missing = ended(Outcome::Error(missing_result()));
+        let graces = |unaware_until| Graces {
+            slot: seconds(10),
+            broken: seconds(66),
+            unaware_until,
+        };
+        for (graces, end, wall, kept) in [
+            (graces(None), Some(&missing), 100_000, 10),
+            (graces(Some(now + seconds(60))), Some(&missing), 100_000, 60),
+            (graces(Some(now + seconds(3))), Some(&missing), 100_000, 10),
+            (graces(None), Some(&broken), 100_000, 66),
+            (graces(None), Some(&broken), 140_000, 26),
+            (graces(None), Some(&broken), 500_000, 10),
+            // A clock that was set back is no reason to wait for longer.
+            (graces(None), Some(&broken), 0, 66),
+            (graces(None), None, 0, 10),
+        ] {
+            assert_eq!(graces.until(now, end, wall), now + seconds(kept));
+        }
+    }
 
     #[test]
     fn what_waited_waits_again_and_what_ran_ends() {

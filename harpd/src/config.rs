@@ -111,7 +111,7 @@ impl Config {
                 .unwrap_or(64),
             kill_grace: root
                 .seconds("kill_grace", 0)
-                .unwrap_or(Duration::from_secs(5)),
+                .unwrap_or(harp_proto::host::KILL_GRACE),
             client_ca_file: root.path("client_ca_file"),
             stall_timeout: root
                 .seconds("stall_timeout", 1)

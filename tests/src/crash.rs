@@ -129,6 +129,7 @@ fn run_on(options: Options, builder: ClusterBuilder, disk: Option<Disk>) -> Repo
     let host = CountingHost::start(Arc::clone(&ledger), Arc::clone(&signal));
     let cluster = builder
         .set("slot_grace", "2")
+        .set("break_grace", "2")
         .set("stop_grace", "1")
         .other_host("counting", host.address)
         .start();

@@ -133,6 +133,7 @@ mod tests {
             connect_timeout: Duration::from_secs(10),
             connect_patience: Duration::from_secs(15),
             slot_grace: Duration::from_secs(10),
+            break_grace: Duration::ZERO,
             max_packet_size: 1000,
             output: super::super::OutputLimits::default(),
         }

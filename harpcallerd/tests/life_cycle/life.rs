@@ -97,8 +97,12 @@ impl Life {
         for (id, _) in dispatcher.store().kept_places().await.unwrap() {
             held.insert(id);
         }
-        let grace = Duration::from_secs(SLOT_GRACE);
-        recovery::recover(&dispatcher, unfinished, true, grace)
+        let graces = recovery::Graces {
+            slot: Duration::from_secs(SLOT_GRACE),
+            broken: Duration::ZERO,
+            unaware_until: None,
+        };
+        recovery::recover(&dispatcher, unfinished, true, graces)
             .await
             .unwrap();
         let desk = Desk {
@@ -510,6 +514,7 @@ fn limits() -> ExecutionLimits {
         max_exec_time: never,
         connect_timeout: never,
         connect_patience: Duration::ZERO,
+        break_grace: Duration::ZERO,
         slot_grace: Duration::from_secs(SLOT_GRACE),
         max_packet_size: 1024 * 1024,
         output: OutputLimits::default(),

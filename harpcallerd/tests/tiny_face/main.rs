@@ -142,6 +142,7 @@ impl House {
                 connect_timeout: second,
                 connect_patience: second,
                 slot_grace: second,
+                break_grace: Duration::ZERO,
                 max_packet_size: 1024,
                 output: OutputLimits::default(),
             },

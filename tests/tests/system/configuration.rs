@@ -57,6 +57,7 @@ fn a_good_file_is_good() {
         max_live_jobs = 1000
         stop_grace = 0
         slot_grace = 10
+        break_grace = 66
         host_db_script_timeout = 60
         log_format = 'json'
         log_level = 'debug'

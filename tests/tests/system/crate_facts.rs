@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("harp-proto", &["harp-values"]),
     ("harp-host", &["harp-proto"]),
     ("harp-client", &["harp-host", "harp-proto"]),
-    ("harp-service", &[]),
+    ("harp-service", &["harp-proto"]),
     ("harp-exec", &[]),
     ("harp", &["harp-client", "harp-proto", "harp-service"]),
     ("harpcallerd", &["harp-host", "harp-proto", "harp-service"]),

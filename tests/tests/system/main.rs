@@ -57,3 +57,4 @@ mod store_gone;
 mod stream;
 mod time_limits;
 mod tls;
+mod unaware_hosts;

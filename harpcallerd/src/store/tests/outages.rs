@@ -133,6 +133,7 @@ fn dispatcher(store: &Store) -> Arc<Dispatcher> {
             max_exec_time: second,
             connect_timeout: second,
             connect_patience: Duration::ZERO,
+            break_grace: Duration::ZERO,
             slot_grace: second,
             max_packet_size: 1000,
             output: OutputLimits::default(),
