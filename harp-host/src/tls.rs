@@ -15,13 +15,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use harp_files::{Kept, Look};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 
 pub use crate::fingerprint::{Fingerprint, NotAFingerprint};
 pub use explain::{Peer, explain};
-use files::Files;
+use files::Rules;
 pub use files::{Pem, Sources};
 use verifier::HostVerifier;
 
@@ -113,9 +114,9 @@ pub struct Trust {
 
 #[derive(Debug)]
 struct State {
-    /// What the files said when they were last read; `None` if that failed.
-    loaded: Option<Files>,
-    /// Made under `loaded`, never kept beyond it.
+    /// What the files said when they could last be used.
+    kept: Kept<Arc<Rules>>,
+    /// Made under these rules, never kept beyond them.
     configs: HashMap<Endpoint, Arc<ClientConfig>>,
 }
 
@@ -141,12 +142,12 @@ impl Trust {
     /// Those of [`Trust::new`].
     pub fn from_sources(sources: Sources) -> Result<Trust, TrustError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let loaded = Files::read(&sources, &provider)?;
+        let kept = Kept::read(sources.files(), |files| sources.judge(files, &provider))?;
         Ok(Trust {
             sources,
             provider,
             state: Mutex::new(State {
-                loaded: Some(loaded),
+                kept,
                 configs: HashMap::new(),
             }),
         })
@@ -199,30 +200,17 @@ impl State {
         &mut self,
         sources: &Sources,
         provider: &CryptoProvider,
-    ) -> Result<Arc<files::Rules>, TrustError> {
-        if let Some(loaded) = &self.loaded
-            && loaded.are_current()
-        {
-            return Ok(loaded.rules());
-        }
-        let before = self.loaded.take();
-        match Files::read(sources, provider) {
-            Ok(now) => {
-                let now = match before {
-                    Some(before) if before.are_the_same(&now) => now.with_rules_of(&before),
-                    _ => {
-                        self.configs.clear();
-                        now
-                    }
-                };
-                let rules = now.rules();
-                self.loaded = Some(now);
-                Ok(rules)
-            }
-            Err(error) => {
+    ) -> Result<Arc<Rules>, TrustError> {
+        match self.kept.look(|files| sources.judge(files, provider)) {
+            Look::Same | Look::Again => {}
+            // Whoever writes a file again may want nobody to go on with an old session.
+            Look::New | Look::Touched => self.configs.clear(),
+            // Nobody is trusted by files that cannot be read.
+            Look::Failed { error, .. } => {
                 self.configs.clear();
-                Err(error)
+                return Err(error);
             }
         }
+        Ok(Arc::clone(self.kept.value()))
     }
 }

@@ -14,7 +14,7 @@ pub mod settings;
 pub mod signals;
 pub mod systemd;
 pub mod tls;
-pub mod watched;
+pub mod unix_socket;
 
 pub use accept::Acceptor;
 pub use address::ListenAddress;

@@ -96,9 +96,11 @@ impl Settings {
     ///
     /// If it cannot be read or is not TOML.
     pub fn read(path: &Path) -> Result<Settings, SettingsError> {
-        let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
-            path: path.to_owned(),
-            source,
+        let text = harp_files::regular::read_to_string(path).map_err(|source| {
+            SettingsError::Unreadable {
+                path: path.to_owned(),
+                source,
+            }
         })?;
         Settings::parse(&text, &path.display().to_string())
     }

@@ -1,9 +1,10 @@
 //! TLS of a server: the certificate and key that it shows, and whose certificates it asks
 //! its clients for.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use harp_files::{Content, Contents};
 use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::server::danger::ClientCertVerifier;
@@ -87,17 +88,11 @@ impl TlsFiles {
     ///
     /// Sessions can be resumed, since every call is a connection; each set-up has ticket
     /// keys of its own, so no session outlives the files that it was judged by.
-    fn load(&self) -> Result<Loaded, TlsError> {
-        let chain = read_chain(&self.certificate)?;
-        let secret = PrivateKeyDer::from_pem_file(&self.private_key).map_err(|source| {
-            TlsError::Unreadable {
-                what: "a private key",
-                path: self.private_key.clone(),
-                source,
-            }
-        })?;
+    fn load(&self, mut files: Contents) -> Result<Loaded, TlsError> {
+        let chain = read_chain(files.take())?;
+        let secret = read_key(files.take())?;
         let client_verifier = match &self.client_ca_file {
-            Some(file) => Some(client_verifier(file)?),
+            Some(_) => Some(client_verifier(files.take())?),
             None => None,
         };
         let unusable = |source| self.unusable(source);
@@ -116,6 +111,12 @@ impl TlsFiles {
         })
     }
 
+    /// In the order in which they are loaded.
+    fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        let files = [&self.certificate, &self.private_key];
+        files.into_iter().chain(&self.client_ca_file).cloned()
+    }
+
     fn unusable(&self, source: rustls::Error) -> TlsError {
         let (certificate, key) = (self.certificate.clone(), self.private_key.clone());
         match source {
@@ -132,9 +133,10 @@ impl TlsFiles {
 /// A client may show a certificate; one that none of these CAs has signed, or that is out
 /// of date, ends the handshake. A client without one is let through: who it is, is then to
 /// be found out otherwise.
-fn client_verifier(authorities: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+fn client_verifier(authorities: Content) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let path = authorities.path().to_owned();
     let useless = |reason: String| TlsError::ClientAuthorities {
-        path: authorities.to_owned(),
+        path: path.clone(),
         reason,
     };
     let mut roots = RootCertStore::empty();
@@ -150,20 +152,34 @@ fn client_verifier(authorities: &Path) -> Result<Arc<dyn ClientCertVerifier>, Tl
         .map_err(|error| useless(error.to_string()))
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn read_chain(file: Content) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let path = file.path().to_owned();
     let unreadable = |source| TlsError::Unreadable {
         what: "a certificate",
-        path: path.to_owned(),
+        path: path.clone(),
         source,
     };
-    let chain = CertificateDer::pem_file_iter(path)
-        .map_err(unreadable)?
+    let text = file
+        .bytes()
+        .map_err(|error| unreadable(pem::Error::Io(error)))?;
+    let chain = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(unreadable)?;
     if chain.is_empty() {
-        return Err(TlsError::NoCertificate(path.to_owned()));
+        return Err(TlsError::NoCertificate(path));
     }
     Ok(chain)
+}
+
+fn read_key(file: Content) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let path = file.path().to_owned();
+    let read = file.bytes().map_err(pem::Error::Io);
+    read.and_then(|text| PrivateKeyDer::from_pem_slice(&text))
+        .map_err(|source| TlsError::Unreadable {
+            what: "a private key",
+            path,
+            source,
+        })
 }
 
 fn explain(error: &pem::Error) -> String {
@@ -176,6 +192,10 @@ fn explain(error: &pem::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use harp_files::Kept;
+
     use super::*;
 
     struct Files {
@@ -211,7 +231,8 @@ mod tests {
             private_key: private_key.to_owned(),
             client_ca_file: client_ca_file.map(Path::to_owned),
         };
-        files.load()
+        let kept = Kept::read(files.paths(), |contents| files.load(contents))?;
+        Ok(kept.value().clone())
     }
 
     #[test]

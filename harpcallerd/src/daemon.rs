@@ -69,7 +69,11 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
     let (orders, inbox) = mpsc::channel(16);
     let mut events = Events::catch(inbox).context("cannot listen for signals")?;
     // Before everything else: what takes its time can be waited for and stopped.
-    let (_socket, listener) = AdminSocket::open(&setup.socket)?;
+    let socket = setup.socket;
+    let opening = tokio::task::spawn_blocking(move || AdminSocket::open(&socket));
+    let (_socket, listener) = opening.await??;
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
     let (started, starts) = watch::channel(None);
     let administration = Administration {
         started: starts,

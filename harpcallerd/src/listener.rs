@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use harp_service::accept::Acceptor;
+use harp_service::unix_socket::SocketFile;
 use socket2::SockRef;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -33,7 +34,7 @@ pub use harp_service::tls::TlsFiles;
 pub use places::{Place, Places};
 pub use settings::{ListenerPlace, ListenerSettings};
 pub use tls::Tls;
-pub use unix::{SocketFile, UnixPlace};
+pub use unix::UnixPlace;
 
 /// How long a client that is one too many may take to receive its answer.
 const REFUSAL: Duration = Duration::from_secs(1);
@@ -75,7 +76,7 @@ impl Listener {
         let requires_authentication = settings.requires_authentication;
         match &settings.place {
             ListenerPlace::Path(place) => {
-                let (socket, file) = place.bind()?;
+                let (socket, file) = place.bind().await?;
                 Ok(vec![Listener {
                     socket: ListeningSocket::Local(Acceptor::new(socket), file),
                     requires_authentication,

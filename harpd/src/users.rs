@@ -83,10 +83,11 @@ impl Users {
     ///
     /// If the file cannot be read, or any line is wrong. Hashes are not shown.
     pub fn read(path: &Path) -> Result<Users, UsersError> {
-        let text = std::fs::read_to_string(path).map_err(|source| UsersError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text =
+            harp_files::regular::read_to_string(path).map_err(|source| UsersError::Unreadable {
+                path: path.to_owned(),
+                source,
+            })?;
         Users::parse(&text, &path.display().to_string())
     }
 
@@ -139,12 +140,6 @@ impl Users {
     #[must_use]
     pub fn has(&self, user: &str) -> bool {
         self.hashes.contains_key(user)
-    }
-
-    /// True if both readings have the same users with the same hashes.
-    #[must_use]
-    pub fn are_those_of(&self, other: &Users) -> bool {
-        self.hashes == other.hashes
     }
 
     /// True if the user exists and this is the password. A password that was right

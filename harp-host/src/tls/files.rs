@@ -1,25 +1,19 @@
-//! The trust files: what they say, and whether they still say it.
+//! The trust files: what they say.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
+use harp_files::Contents;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{Fingerprint, TrustError};
-
-/// A file changed again within these seconds can look unchanged, on a file system that
-/// counts whole ones; until then it is read again.
-const UNSETTLED: i64 = 2;
+use super::TrustError;
 
 /// Where a PEM text comes from.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,116 +50,49 @@ pub(super) struct Rules {
     pub(super) verify_hostname: bool,
 }
 
-/// The files as they were when read.
-#[derive(Debug)]
-pub(super) struct Files {
-    watched: Vec<Seen>,
-    /// True if nothing was changed shortly before the reading.
-    settled: bool,
-    rules: Arc<Rules>,
-}
+impl Sources {
+    /// The files, in the order in which [`Sources::judge`] takes them.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let own = self
+            .own
+            .as_ref()
+            .map(|(certificate, key)| [certificate, key]);
+        let pems = [&self.authorities, &self.known].into_iter().flatten();
+        let files = pems.chain(own.into_iter().flatten()).filter_map(|pem| {
+            let Pem::File(file) = pem else { return None };
+            Some(file.clone())
+        });
+        files.collect()
+    }
 
-/// One file at the time of its reading.
-#[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    file: PathBuf,
-    stamp: Option<Stamp>,
-    content: Fingerprint,
-}
-
-/// What is looked at to see a change; `None` in its place stands for a missing file. The
-/// time of the last change of its inode is set by the system alone; the other times may
-/// be set by anybody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Files {
-    pub(super) fn read(sources: &Sources, provider: &CryptoProvider) -> Result<Files, TrustError> {
-        let read_at = SystemTime::now();
-        let mut watched = Vec::new();
-        let rules = Rules {
-            authorities: sources
-                .authorities
-                .as_ref()
-                .map(|pem| Source::read(pem, Missing::Refused, &mut watched)?.authorities())
-                .transpose()?,
-            known: sources
-                .known
-                .as_ref()
-                .map(|pem| Source::read(pem, Missing::Empty, &mut watched)?.known())
-                .transpose()?,
-            own: sources
-                .own
-                .as_ref()
-                .map(|(certificate, key)| {
-                    let certificate = Source::read(certificate, Missing::Refused, &mut watched)?;
-                    let key = Source::read(key, Missing::Refused, &mut watched)?;
-                    certificate.with_key(&key, provider)
-                })
-                .transpose()?,
-            verify_hostname: sources.verify_hostname,
+    /// What the sources say, of which the files have been read.
+    pub(super) fn judge(
+        &self,
+        mut files: Contents,
+        provider: &CryptoProvider,
+    ) -> Result<Arc<Rules>, TrustError> {
+        let authorities = match &self.authorities {
+            Some(pem) => Some(Source::read(pem, Missing::Refused, &mut files)?.authorities()?),
+            None => None,
         };
-        Ok(Files {
-            settled: watched.iter().all(|seen| seen.is_settled(read_at)),
-            watched,
-            rules: Arc::new(rules),
-        })
-    }
-
-    pub(super) fn rules(&self) -> Arc<Rules> {
-        Arc::clone(&self.rules)
-    }
-
-    /// True if the files need not be read again.
-    pub(super) fn are_current(&self) -> bool {
-        let unchanged = |seen: &Seen| Stamp::of(&seen.file).is_ok_and(|stamp| stamp == seen.stamp);
-        self.settled && self.watched.iter().all(unchanged)
-    }
-
-    /// True if a second reading found the very same files.
-    pub(super) fn are_the_same(&self, other: &Files) -> bool {
-        self.watched == other.watched
-    }
-
-    pub(super) fn with_rules_of(mut self, other: &Files) -> Files {
-        self.rules = other.rules();
-        self
-    }
-}
-
-impl Seen {
-    /// True if a change after `read_at` is sure to show in the stamp.
-    fn is_settled(&self, read_at: SystemTime) -> bool {
-        let Ok(now) = read_at.duration_since(SystemTime::UNIX_EPOCH) else {
-            return false;
+        let known = match &self.known {
+            Some(pem) => Some(Source::read(pem, Missing::Empty, &mut files)?.known()?),
+            None => None,
         };
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        self.stamp.is_none_or(|stamp| {
-            let (last, _) = stamp.modified.max(stamp.changed);
-            now.saturating_sub(last) > UNSETTLED
-        })
-    }
-}
-
-impl Stamp {
-    fn of(file: &Path) -> io::Result<Option<Stamp>> {
-        match std::fs::metadata(file) {
-            Ok(metadata) => Ok(Some(Stamp {
-                device: metadata.dev(),
-                inode: metadata.ino(),
-                size: metadata.len(),
-                modified: (metadata.mtime(), metadata.mtime_nsec()),
-                changed: (metadata.ctime(), metadata.ctime_nsec()),
-            })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let own = match &self.own {
+            Some((certificate, key)) => {
+                let certificate = Source::read(certificate, Missing::Refused, &mut files)?;
+                let key = Source::read(key, Missing::Refused, &mut files)?;
+                Some(certificate.with_key(&key, provider)?)
+            }
+            None => None,
+        };
+        Ok(Arc::new(Rules {
+            authorities,
+            known,
+            own,
+            verify_hostname: self.verify_hostname,
+        }))
     }
 }
 
@@ -186,7 +113,7 @@ impl<'a> Source<'a> {
     fn read(
         pem: &'a Pem,
         missing: Missing,
-        watched: &mut Vec<Seen>,
+        files: &mut Contents,
     ) -> Result<Source<'a>, TrustError> {
         let file = match pem {
             Pem::File(file) => file,
@@ -197,24 +124,14 @@ impl<'a> Source<'a> {
                 });
             }
         };
-        let unreadable = |source| TrustError::Read {
-            file: file.clone(),
-            source,
+        let content = files.take();
+        let text = match missing {
+            Missing::Empty if content.is_absent() => Vec::new(),
+            _ => content.bytes().map_err(|source| TrustError::Read {
+                file: file.clone(),
+                source,
+            })?,
         };
-        // Looked at before reading: what changes in between shows at the next call.
-        let stamp = Stamp::of(file).map_err(unreadable)?;
-        let text = match std::fs::read(file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && missing == Missing::Empty => {
-                Vec::new()
-            }
-            Err(error) => return Err(unreadable(error)),
-        };
-        watched.push(Seen {
-            file: file.clone(),
-            stamp,
-            content: Fingerprint::of(&text),
-        });
         Ok(Source {
             file,
             text: Cow::Owned(text),

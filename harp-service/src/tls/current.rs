@@ -2,10 +2,9 @@
 //! handshake.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ring::digest::{self, Digest};
+use harp_files::{Kept, Look};
 use rustls::{HandshakeKind, ServerConnection};
 use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
@@ -14,7 +13,6 @@ use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
 
 use super::{Loaded, TlsError, TlsFiles};
-use crate::watched::Watched;
 
 /// The certificate and CAs of now.
 ///
@@ -23,16 +21,7 @@ use crate::watched::Watched;
 #[derive(Debug)]
 pub struct ServerTls {
     files: TlsFiles,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    watched: Watched,
-    /// Of what is loaded: files that only look changed must not end sessions.
-    fingerprint: Option<Digest>,
-    loaded: Loaded,
-    complaint: Option<String>,
+    kept: Mutex<Kept<Loaded>>,
 }
 
 impl ServerTls {
@@ -42,17 +31,10 @@ impl ServerTls {
     ///
     /// If one of them cannot be read, or they do not go together.
     pub fn load(files: TlsFiles) -> Result<ServerTls, TlsError> {
-        let watched = Watched::new(files.paths());
-        let fingerprint = files.fingerprint();
-        let loaded = files.load()?;
+        let kept = Kept::read(files.paths(), |contents| files.load(contents))?;
         Ok(ServerTls {
             files,
-            state: Mutex::new(State {
-                watched,
-                fingerprint,
-                loaded,
-                complaint: None,
-            }),
+            kept: Mutex::new(kept),
         })
     }
 
@@ -76,62 +58,20 @@ impl ServerTls {
     }
 
     fn loaded(&self) -> Loaded {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.watched.has_changed() {
-            state.read_again(&self.files);
-        }
-        state.loaded.clone()
-    }
-}
-
-impl State {
-    fn read_again(&mut self, files: &TlsFiles) {
-        // Before the reading: a change in between is seen at the next look.
-        let fingerprint = files.fingerprint();
-        let is_same = match (&fingerprint, &self.fingerprint) {
-            (Some(now), Some(loaded)) => now.as_ref() == loaded.as_ref(),
-            _ => false,
-        };
-        if is_same && self.complaint.is_none() {
-            return;
-        }
-        let certificate = files.certificate.display();
-        match files.load() {
-            Ok(loaded) => {
-                info!(%certificate, "certificate read again");
-                self.loaded = loaded;
-                self.fingerprint = fingerprint;
-                self.complaint = None;
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let certificate = self.files.certificate.display();
+        match kept.look(|contents| self.files.load(contents)) {
+            Look::New => info!(%certificate, "certificate read again"),
+            Look::Again => info!(%certificate, "certificate is usable again"),
+            Look::Failed {
+                error,
+                is_news: true,
+            } => {
+                warn!(%error, "the listener's certificate is unusable, the last good one stays in force");
             }
-            Err(error) => {
-                // It may have been no fault of the files, such as too many open ones.
-                self.watched.look_again();
-                let complaint = error.to_string();
-                if self.complaint.as_ref() != Some(&complaint) {
-                    warn!(%error, "the listener's certificate is unusable, the last good one stays in force");
-                    self.complaint = Some(complaint);
-                }
-            }
+            Look::Same | Look::Touched | Look::Failed { .. } => {}
         }
-    }
-}
-
-impl TlsFiles {
-    fn paths(&self) -> impl Iterator<Item = &Path> {
-        let files = [&self.certificate, &self.private_key];
-        let files = files.into_iter().chain(&self.client_ca_file);
-        files.map(PathBuf::as_path)
-    }
-
-    /// `None` if one of them cannot be read.
-    fn fingerprint(&self) -> Option<Digest> {
-        let mut all = digest::Context::new(&digest::SHA256);
-        for path in self.paths() {
-            let content = std::fs::read(path).ok()?;
-            all.update(&content.len().to_be_bytes());
-            all.update(&content);
-        }
-        Some(all.finish())
+        kept.value().clone()
     }
 }
 

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use harp_files::{Content, Kept, Look};
 use harp_proto::Password;
-use harp_service::watched::Watched;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
@@ -29,15 +29,7 @@ type Hash = [u8; 32];
 #[derive(Debug)]
 pub struct TokensFile {
     path: PathBuf,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    watched: Watched,
-    tokens: Tokens,
-    /// What was told about the file since it was good.
-    complaint: Option<String>,
+    kept: Mutex<Kept<Tokens>>,
 }
 
 /// One reading of a tokens file: hashes by the names of their owners.
@@ -68,54 +60,46 @@ impl TokensFile {
     ///
     /// If the file cannot be read, or any line is wrong.
     pub fn read(path: &Path) -> Result<TokensFile, TokensError> {
-        let watched = Watched::new([path]);
-        let tokens = Tokens::read(path)?;
+        let kept = Kept::read([path.to_owned()], |mut file| Tokens::of_file(file.take()))?;
         Ok(TokensFile {
             path: path.to_owned(),
-            state: Mutex::new(State {
-                watched,
-                tokens,
-                complaint: None,
-            }),
+            kept: Mutex::new(kept),
         })
     }
 
-    /// Whose token this is, if anybody's. Takes the same time for every wrong one.
+    /// Whose token this is, if anybody's. Takes the same time for every wrong one. Blocks
+    /// while the file is looked at.
     #[must_use]
     pub fn identify(&self, token: &Password) -> Option<Identity> {
         self.owner(&hash(token.reveal()))
     }
 
     fn owner(&self, hash: &Hash) -> Option<Identity> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.watched.has_changed() {
-            match Tokens::read(&self.path) {
-                Ok(tokens) => {
-                    if tokens.0 != state.tokens.0 {
-                        info!(tokens = tokens.0.len(), "tokens file read again");
-                    }
-                    state.tokens = tokens;
-                    state.complaint = None;
-                }
-                Err(TokensError::Unreadable { source, .. })
-                    if source.kind() == std::io::ErrorKind::NotFound =>
-                {
-                    warn!(file = %self.path.display(), "the tokens file is gone, no token is valid");
-                    state.tokens = Tokens::default();
-                    state.complaint = None;
-                }
-                Err(error) => {
-                    // It may have been no fault of the file, such as too many open ones.
-                    state.watched.look_again();
-                    let complaint = error.to_string();
-                    if state.complaint.as_ref() != Some(&complaint) {
-                        warn!(%error, "tokens file unusable, its last good reading stays in force");
-                        state.complaint = Some(complaint);
-                    }
-                }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_gone = false;
+        let look = kept.look(|mut file| {
+            let content = file.take();
+            is_gone = content.is_absent();
+            match is_gone {
+                true => Ok(Tokens::default()),
+                false => Tokens::of_file(content),
             }
+        });
+        match look {
+            Look::New if is_gone => {
+                warn!(file = %self.path.display(), "the tokens file is gone, no token is valid");
+            }
+            Look::New => info!(tokens = kept.value().0.len(), "tokens file read again"),
+            Look::Again => info!("tokens file is usable again"),
+            Look::Failed {
+                error,
+                is_news: true,
+            } => {
+                warn!(%error, "tokens file unusable, its last good reading stays in force");
+            }
+            Look::Same | Look::Touched | Look::Failed { .. } => {}
         }
-        state.tokens.owner_of(hash)
+        kept.value().owner_of(hash)
     }
 }
 
@@ -156,12 +140,13 @@ impl Proof for TokenProof {
 }
 
 impl Tokens {
-    fn read(path: &Path) -> Result<Tokens, TokensError> {
-        let text = std::fs::read_to_string(path).map_err(|source| TokensError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        Tokens::parse(&text, &path.display().to_string())
+    fn of_file(content: Content) -> Result<Tokens, TokensError> {
+        let path = content.path().to_owned();
+        let origin = path.display().to_string();
+        let text = content
+            .text()
+            .map_err(|source| TokensError::Unreadable { path, source })?;
+        Tokens::parse(&text, &origin)
     }
 
     /// Reads the text of a tokens file; `origin` is its name for messages.

@@ -1,16 +1,13 @@
 //! Listening on a Unix socket.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::net;
+use std::path::PathBuf;
 
+use harp_service::unix_socket::{BindError, Permissions, SocketFile};
 use nix::unistd::{Gid, Group, User};
-use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
-
-/// Connections that the system holds until they are accepted.
-const BACKLOG: i32 = 1024;
+use tokio::task::spawn_blocking;
 
 /// A Unix socket as the configuration describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,85 +22,44 @@ pub struct UnixPlace {
     pub group: Option<String>,
 }
 
-/// The socket's file, which is taken away when this is dropped.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    inode: u64,
-}
-
 impl UnixPlace {
     /// Opens the socket. A file that a daemon left behind, which nobody listens on, is
-    /// replaced. Nobody can connect before owner and mode are set.
+    /// replaced. Nobody can connect before owner and mode are set. Dropping the future lets
+    /// the opening end on its thread, and the socket is closed then.
     ///
     /// # Errors
     ///
     /// What the system says, with the path in the message; also if somebody listens there,
     /// or the file is no socket.
-    pub fn bind(&self) -> io::Result<(UnixListener, SocketFile)> {
-        self.try_bind().map_err(|error| {
-            let path = self.path.display();
-            io::Error::new(error.kind(), format!("cannot listen on {path}: {error}"))
-        })
+    pub async fn bind(&self) -> io::Result<(UnixListener, SocketFile)> {
+        let place = self.clone();
+        let opening = spawn_blocking(move || place.open());
+        let opened = opening.await.map_err(io::Error::other)?;
+        opened
+            .and_then(|(listener, file)| {
+                listener.set_nonblocking(true)?;
+                Ok((UnixListener::from_std(listener)?, file))
+            })
+            .map_err(|error| {
+                let path = self.path.display();
+                io::Error::new(error.kind(), format!("cannot listen on {path}: {error}"))
+            })
     }
 
-    fn try_bind(&self) -> io::Result<(UnixListener, SocketFile)> {
-        let owner = self.owner.as_deref().map(user_number).transpose()?;
-        let group = self.group.as_deref().map(group_number).transpose()?;
-        remove_stale(&self.path)?;
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.bind(&SockAddr::unix(&self.path)?)?;
-        let file = SocketFile {
-            inode: fs::symlink_metadata(&self.path)?.ino(),
-            path: self.path.clone(),
+    fn open(&self) -> io::Result<(net::UnixListener, SocketFile)> {
+        let permissions = Permissions {
+            mode: self.mode,
+            owner: self.owner.as_deref().map(user_number).transpose()?,
+            group: self.group.as_deref().map(group_number).transpose()?,
         };
-        if owner.is_some() || group.is_some() {
-            std::os::unix::fs::chown(&self.path, owner, group)?;
-        }
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(self.mode))?;
-        socket.set_nonblocking(true)?;
-        socket.listen(BACKLOG)?;
-        Ok((UnixListener::from_std(socket.into())?, file))
-    }
-}
-
-impl SocketFile {
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Another daemon may have put its own there by now.
-        if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let file = match fs::symlink_metadata(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if !file.file_type().is_socket() {
-        return Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "there is a file of this name that is no socket",
-        ));
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "another process listens there",
-        )),
-        // Nobody has it open.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) => Err(error),
+        SocketFile::bind(&self.path, permissions).map_err(|error| {
+            let kind = match error {
+                BindError::InUse => io::ErrorKind::AddrInUse,
+                BindError::NotASocket => io::ErrorKind::AlreadyExists,
+                BindError::Io(error) => return error,
+            };
+            io::Error::new(kind, error.to_string())
+        })
     }
 }
 
@@ -129,6 +85,10 @@ fn group_number(group: &str) -> io::Result<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
+
     use super::*;
 
     fn place(path: &Path) -> UnixPlace {
@@ -146,9 +106,9 @@ mod tests {
         let path = directory.path().join("s");
         // What a daemon that was killed leaves behind.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let (_listener, file) = place(&path).bind().unwrap();
+        let (_listener, file) = place(&path).bind().await.unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
-        let error = place(&path).bind().unwrap_err();
+        let error = place(&path).bind().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(
             error.to_string().contains(path.to_str().unwrap()),
@@ -163,7 +123,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("f");
         fs::write(&path, "dear").unwrap();
-        assert!(place(&path).bind().is_err());
+        assert!(place(&path).bind().await.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"dear");
     }
 
@@ -174,7 +134,7 @@ mod tests {
             owner: Some("no-such-user".to_owned()),
             ..place(&directory.path().join("s"))
         };
-        let error = place.bind().unwrap_err();
+        let error = place.bind().await.unwrap_err();
         assert!(error.to_string().contains("no-such-user"), "{error}");
         assert!(!place.path.exists());
     }

@@ -1,9 +1,9 @@
 //! The users file as it is now: read again when it has changed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use harp_service::watched::Watched;
+use harp_files::{Content, Kept, Look};
 use tracing::{info, warn};
 
 use super::{Users, UsersError};
@@ -15,17 +15,7 @@ use super::{Users, UsersError};
 /// nothing: those of the last good reading may call. Either is told to the log once.
 #[derive(Debug)]
 pub struct UsersFile {
-    path: PathBuf,
-    state: Mutex<Looked>,
-}
-
-/// What the last look has found.
-#[derive(Debug)]
-struct Looked {
-    watched: Watched,
-    users: Arc<Users>,
-    /// What the log was told of the file as it is.
-    complaint: Option<String>,
+    kept: Mutex<Kept<Arc<Users>>>,
 }
 
 impl UsersFile {
@@ -35,76 +25,50 @@ impl UsersFile {
     ///
     /// If it cannot be read, or any line of it is wrong.
     pub fn read(path: &Path) -> Result<UsersFile, UsersError> {
-        let watched = Watched::new([path]);
-        let users = Users::read(path)?;
+        let kept = Kept::read([path.to_owned()], |mut file| {
+            read(file.take()).map(Arc::new)
+        })?;
         Ok(UsersFile {
-            path: path.to_owned(),
-            state: Mutex::new(Looked {
-                watched,
-                users: Arc::new(users),
-                complaint: None,
-            }),
+            kept: Mutex::new(kept),
         })
     }
 
     /// The users of now. Looks at the file; reads it only if it has changed since, or
-    /// less than 2 s before, its last reading.
+    /// less than 2 s before, its last reading. Blocks for as long as that takes.
     #[must_use]
     pub fn users(&self) -> Arc<Users> {
-        let mut looked = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if looked.watched.has_changed() {
-            looked.take(Users::read(&self.path));
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut absence = None;
+        let look = kept.look(|mut file| match read(file.take()) {
+            Err(error) if error.is_absence() => {
+                absence = Some(error);
+                Users::nobody().map(Arc::new)
+            }
+            users => users.map(Arc::new),
+        });
+        match look {
+            Look::New => match absence {
+                Some(error) => warn!(%error, "users file unusable, nobody can call"),
+                None => info!(users = kept.value().count(), "users file read again"),
+            },
+            Look::Again => info!("users file is usable again"),
+            Look::Failed {
+                error,
+                is_news: true,
+            } => warn!(%error, "users file unusable, its last good reading stays in force"),
+            Look::Same | Look::Touched | Look::Failed { .. } => {}
         }
-        Arc::clone(&looked.users)
+        Arc::clone(kept.value())
     }
 }
 
-impl Looked {
-    fn take(&mut self, reading: Result<Users, UsersError>) {
-        match reading {
-            Ok(users) => {
-                if self.replace(users) {
-                    info!(users = self.users.count(), "users file read again");
-                } else if self.complaint.is_some() {
-                    info!("users file is usable again");
-                }
-                self.complaint = None;
-            }
-            Err(error) if error.is_absence() => match Users::nobody() {
-                Ok(nobody) => {
-                    self.replace(nobody);
-                    self.complain(&error, "nobody can call");
-                }
-                Err(error) => self.keep(&error),
-            },
-            Err(error) => self.keep(&error),
-        }
-    }
-
-    /// Leaves who is the same alone: with the users go the passwords that are remembered.
-    fn replace(&mut self, users: Users) -> bool {
-        let is_new = !users.are_those_of(&self.users);
-        if is_new {
-            self.users = Arc::new(users);
-        }
-        is_new
-    }
-
-    fn keep(&mut self, error: &UsersError) {
-        if !matches!(error, UsersError::Wrong(_)) {
-            // What hinders the reading may go away without a trace on the file.
-            self.watched.look_again();
-        }
-        self.complain(error, "its last good reading stays in force");
-    }
-
-    fn complain(&mut self, error: &UsersError, consequence: &str) {
-        let complaint = error.to_string();
-        if self.complaint.as_ref() != Some(&complaint) {
-            warn!(%error, "users file unusable, {consequence}");
-            self.complaint = Some(complaint);
-        }
-    }
+fn read(content: Content) -> Result<Users, UsersError> {
+    let path = content.path().to_owned();
+    let origin = path.display().to_string();
+    let text = content
+        .text()
+        .map_err(|source| UsersError::Unreadable { path, source })?;
+    Users::parse(&text, &origin)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod dependencies;
 mod errors;
 mod faithful;
 mod followers;
+mod foreign_paths;
 mod framing;
 mod hello;
 mod host_away;

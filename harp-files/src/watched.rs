@@ -19,6 +19,18 @@ pub struct Watched {
     is_settled: bool,
 }
 
+/// What a look has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The files are as they were: they need not be read again.
+    None,
+    /// They look as they did, but had changed so shortly before the last look that a second
+    /// change could not be seen; or they could not be read.
+    Possible,
+    /// One of them has been written, replaced, made or removed since the last look.
+    Seen,
+}
+
 type Look = Result<Stamp, ErrorKind>;
 
 /// What changes when a file is written or replaced. The time of the last change of its
@@ -35,22 +47,28 @@ struct Stamp {
 impl Watched {
     /// Looks at the files. To be called before they are read: a change in between is
     /// then seen at the next look.
-    pub fn new<'p>(files: impl IntoIterator<Item = &'p Path>) -> Watched {
+    pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Watched {
         let now = SystemTime::now();
         let files: Vec<_> = files
             .into_iter()
-            .map(|file| (file.to_owned(), Stamp::of(file)))
+            .map(|file| {
+                let look = Stamp::of(&file);
+                (file, look)
+            })
             .collect();
         let is_settled = files.iter().all(|(_, look)| is_settled(*look, now));
         Watched { files, is_settled }
     }
 
-    /// True if the files have to be read again: one of them has changed since the last
-    /// look, or had changed so shortly before it that a second change could not be seen.
-    #[must_use]
-    pub fn has_changed(&mut self) -> bool {
+    /// The files, in the order in which they were given.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|(file, _)| file.as_path())
+    }
+
+    /// Looks at the files again.
+    pub fn look(&mut self) -> Change {
         let now = SystemTime::now();
-        let mut changed = !self.is_settled;
+        let mut changed = false;
         let mut settled = true;
         for (file, look) in &mut self.files {
             let seen = Stamp::of(file);
@@ -58,8 +76,12 @@ impl Watched {
             settled &= is_settled(seen, now);
             *look = seen;
         }
-        self.is_settled = settled;
-        changed
+        let was_settled = std::mem::replace(&mut self.is_settled, settled);
+        match (changed, was_settled) {
+            (true, _) => Change::Seen,
+            (false, false) => Change::Possible,
+            (false, true) => Change::None,
+        }
     }
 
     /// Has the files read at the next look, whatever they look like then. To be called when
@@ -99,29 +121,34 @@ fn is_settled(look: Look, now: SystemTime) -> bool {
 mod tests {
     use super::*;
 
+    /// True if the files have to be read again.
+    fn changed(watched: &mut Watched) -> bool {
+        watched.look() != Change::None
+    }
+
     #[test]
     fn each_kind_of_change_is_seen() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("f");
-        let mut watched = Watched::new([file.as_path()]);
-        assert!(!watched.has_changed(), "a file that stays missing");
+        let mut watched = Watched::new([file.clone()]);
+        assert!(!changed(&mut watched), "a file that stays missing");
         std::fs::write(&file, "1").unwrap();
-        assert!(watched.has_changed(), "made");
+        assert!(changed(&mut watched), "made");
         std::fs::write(&file, "2").unwrap();
-        assert!(watched.has_changed(), "written within the same moment");
+        assert!(changed(&mut watched), "written within the same moment");
         std::fs::remove_file(&file).unwrap();
-        assert!(watched.has_changed(), "gone");
+        assert!(changed(&mut watched), "gone");
     }
 
     #[test]
     fn what_could_not_be_read_is_read_again() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("missing");
-        let mut watched = Watched::new([file.as_path()]);
-        assert!(!watched.has_changed());
+        let mut watched = Watched::new([file.clone()]);
+        assert!(!changed(&mut watched));
         watched.look_again();
-        assert!(watched.has_changed());
-        assert!(!watched.has_changed(), "once");
+        assert!(changed(&mut watched));
+        assert!(!changed(&mut watched), "once");
     }
 
     #[test]

@@ -1,0 +1,15 @@
+//! Files that a program is told to read by its operator.
+//!
+//! [`regular`] opens a file without waiting for anybody: a named pipe in its place is an
+//! error, not a program that hangs. [`Kept`] is what was read from files, and reads them
+//! again when they have changed.
+//!
+//! Everything here blocks for as long as the file system takes; in a task it belongs on
+//! threads that may block.
+
+mod kept;
+pub mod regular;
+mod watched;
+
+pub use kept::{Content, Contents, Kept, Look};
+pub use watched::Watched;
