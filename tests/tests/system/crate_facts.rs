@@ -21,7 +21,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("harp", &["harp-client", "harp-proto", "harp-service"]),
     (
         "harpcallerd",
-        &["harp-files", "harp-host", "harp-jobs", "harp-proto", "harp-service"],
+        &[
+            "harp-files",
+            "harp-host",
+            "harp-jobs",
+            "harp-proto",
+            "harp-service",
+        ],
     ),
     (
         "harpd",

@@ -128,7 +128,7 @@ fn what_links_name_keeps_its_content_owner_and_mode() {
     drop(std::os::unix::net::UnixListener::bind(&place).unwrap());
     let log = Log::new("harpcallerd");
     let mut daemon = Daemon::start(start(&cluster.path("pid")), &log);
-    daemon.listening();
+    let _ = daemon.listening();
     assert_eq!(mode(&place), 0o666);
     UnixStream::connect(&place).unwrap();
     daemon.terminate();
