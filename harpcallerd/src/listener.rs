@@ -228,8 +228,11 @@ impl Hall {
                 };
                 drop(place);
                 match shaken {
-                    Ok(Ok((stream, identity))) => {
-                        client.identity = identity;
+                    Ok(Ok((stream, shown))) => {
+                        if let Some((identity, shown)) = shown {
+                            client.identity = Some(identity);
+                            client.proof = Some(Arc::new(shown));
+                        }
                         serve(stream, client, Arc::clone(&self.desk)).await;
                     }
                     Ok(Err(error)) => debug!(peer = %client.peer, %error, "TLS handshake failed"),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use harp_files::{Kept, Look};
 use rustls::{HandshakeKind, ServerConnection};
-use rustls_pki_types::UnixTime;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -55,6 +55,20 @@ impl ServerTls {
             .judge_resumed(stream.get_ref().1)
             .map_err(io::Error::other)?;
         Ok(stream)
+    }
+
+    /// Whether the certificate that a client has shown, with its chain behind it, is good at
+    /// this moment: `false` also where clients are asked for none any more. Blocks for as
+    /// long as a `stat` of local files does.
+    #[must_use]
+    pub fn is_good(&self, shown: &[CertificateDer<'_>]) -> bool {
+        let loaded = self.loaded();
+        let (Some(verifier), [certificate, chain @ ..]) = (&loaded.client_verifier, shown) else {
+            return false;
+        };
+        verifier
+            .verify_client_cert(certificate, chain, UnixTime::now())
+            .is_ok()
     }
 
     fn loaded(&self) -> Loaded {

@@ -1,13 +1,15 @@
 //! TLS of a listener: the handshake, and whom the client's certificate names.
 
 use std::io;
+use std::sync::Arc;
 
 use harp_service::tls::{ServerTls, TlsError, TlsFiles};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::client::Identity;
+use crate::client::{Identity, Proof};
 
 /// The certificate and CAs of now: files that have changed are read again.
 #[derive(Debug)]
@@ -30,16 +32,39 @@ impl Tls {
     ///
     /// The handshake failed.
     pub async fn handshake(
-        &self,
+        self: &Arc<Self>,
         socket: TcpStream,
-    ) -> io::Result<(Box<TlsStream<TcpStream>>, Option<Identity>)> {
+    ) -> io::Result<(Box<TlsStream<TcpStream>>, Option<(Identity, Shown)>)> {
         let stream = Box::new(self.0.handshake(socket).await?);
-        let shown = stream.get_ref().1.peer_certificates();
-        let identity = match shown.and_then(<[_]>::first) {
+        let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let shown = match shown.first() {
             None => None,
-            Some(certificate) => Some(identity(certificate).map_err(io::Error::other)?),
+            Some(certificate) => {
+                let identity = identity(certificate).map_err(io::Error::other)?;
+                let chain = shown
+                    .iter()
+                    .map(|certificate| certificate.clone().into_owned());
+                let shown = Shown {
+                    chain: chain.collect(),
+                    tls: Arc::clone(self),
+                };
+                Some((identity, shown))
+            }
         };
-        Ok((stream, identity))
+        Ok((stream, shown))
+    }
+}
+
+/// A certificate that a client has shown, with its chain behind it.
+#[derive(Debug)]
+pub struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    tls: Arc<Tls>,
+}
+
+impl Proof for Shown {
+    fn holds(&self) -> bool {
+        self.tls.0.is_good(&self.chain)
     }
 }
 

@@ -3,5 +3,6 @@
 mod audit;
 mod client_crate;
 pub(super) mod identity;
+mod lapse;
 mod reload;
 mod rules;
