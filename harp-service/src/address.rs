@@ -41,6 +41,28 @@ impl ListenAddress {
         }
     }
 
+    /// True if the two cannot be listened on at once: the same port, which is not 0, and
+    /// the same address, or one that stands for the other's too. What a name stands for is
+    /// not looked up.
+    #[must_use]
+    pub fn collides_with(&self, other: &ListenAddress) -> bool {
+        let is_every = |one: &Host, other: &Host| match (one, other) {
+            (Host::Every, _) => true,
+            (Host::Address(one), Host::Address(other)) => {
+                one.is_unspecified() && one.is_ipv4() == other.is_ipv4()
+            }
+            _ => false,
+        };
+        let is_same = match (&self.host, &other.host) {
+            (Host::Name(one), Host::Name(other)) => one.eq_ignore_ascii_case(other),
+            (one, other) => one == other,
+        };
+        let (one, other_host) = (&self.host, &other.host);
+        self.port == other.port
+            && self.port != 0
+            && (is_same || is_every(one, other_host) || is_every(other_host, one))
+    }
+
     /// Opens the listening sockets: one, or for a host name one for each of its
     /// addresses. Port 0 lets the system choose.
     ///

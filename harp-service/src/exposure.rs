@@ -104,9 +104,9 @@ impl Way {
     }
 }
 
-/// The path without `.` and `..`; a directory above a link is then that of the link's name,
-/// which is looked at too.
-fn normal(path: &Path) -> PathBuf {
+/// The path without `.` and `..`, as the system would walk it if there were no links.
+#[must_use]
+pub fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
         match part {

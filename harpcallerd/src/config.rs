@@ -2,6 +2,7 @@
 
 mod clients;
 mod exposed;
+mod places;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -145,7 +146,10 @@ impl Config {
         let tables = table.array_of_tables("listener");
         let listeners: Vec<_> = tables
             .iter()
-            .filter_map(|table| ListenerSettings::take(table, tokens_file.is_some()))
+            .filter_map(|table| {
+                let settings = ListenerSettings::take(table, tokens_file.is_some())?;
+                Some((table, settings))
+            })
             .collect();
         let listen = match table.parsed_strings("listen") {
             Some(listen) => {
@@ -158,6 +162,11 @@ impl Config {
             None if !tables.is_empty() => Vec::new(),
             None => vec![ListenAddress::everywhere(CLIENT_PORT)],
         };
+        places::check(table, &listen, &listeners);
+        let listeners = listeners
+            .into_iter()
+            .map(|(_, settings)| settings)
+            .collect();
         let required_path = |key| table.required(key, table.path(key)).unwrap_or_default();
         let interval = seconds("host_db_refresh", 900);
         let script_timeout = seconds("host_db_script_timeout", 60);
@@ -374,6 +383,55 @@ mod tests {
             let error = check(&format!("{LEAST}{text}\n")).unwrap_err();
             assert!(error.contains(told), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_place_is_listened_on_once() {
+        let tls = "require_authentication = false\n";
+        let listener = |address: &str| format!("[[listener]]\naddress = '{address}'\n{tls}");
+        for (listen, listeners, told) in [
+            (
+                "['127.0.0.1:1', '127.0.0.1:1']",
+                String::new(),
+                "127.0.0.1:1 is there twice",
+            ),
+            (
+                "['*:1', '127.0.0.1:1']",
+                String::new(),
+                "127.0.0.1:1 is part of *:1",
+            ),
+            ("['Web:1', 'web:1']", String::new(), "is there twice"),
+            (
+                "['[::1]:1']",
+                listener("[::1]:1"),
+                "listener[0].address: [::1]:1 is there twice",
+            ),
+            ("['[::1]:1']", listener("*:1"), "listener[0].address: *:1"),
+            (
+                "[]",
+                listener("*:1") + &listener("0.0.0.0:1"),
+                "listener[1].address",
+            ),
+            (
+                "[]",
+                "[[listener]]\npath = '/a/s'\n".repeat(2),
+                "listener[1].path: /a/s is there twice",
+            ),
+            (
+                "[]",
+                "[[listener]]\npath = '/a/s'\n[[listener]]\npath = '/a/./b/../s'\n".to_owned(),
+                "listener[1].path",
+            ),
+        ] {
+            let error = check(&format!("{LEAST}listen = {listen}\n{listeners}")).unwrap_err();
+            assert!(error.contains(told), "{listen} {listeners}: {error}");
+        }
+        let many = "['127.0.0.1:0', '127.0.0.1:0', '*:0', '127.0.0.1:1', '127.0.0.2:1', '[::1]:1']";
+        check(&format!(
+            "{LEAST}listen = {many}\n{}",
+            listener("127.0.0.1:2")
+        ))
+        .unwrap();
     }
 
     #[test]
