@@ -95,6 +95,13 @@ impl HostCall {
         self.streams
     }
 
+    /// When something came from the host last, be it a part of a message: a host shows life
+    /// by a space between two messages.
+    #[must_use]
+    pub fn heard(&self) -> Instant {
+        self.lines.heard()
+    }
+
     /// Waits for the next event. Cancel safe. Not to be called again after
     /// [`Event::End`] or an error.
     ///

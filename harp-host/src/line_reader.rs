@@ -9,6 +9,7 @@ use bytes::Bytes;
 use harp_proto::{LineBuffer, LineTooLong};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 /// How much one read takes from a socket, in bytes.
@@ -87,6 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source for TlsStream<S> {
 pub struct LineReader<S> {
     source: S,
     lines: LineBuffer,
+    heard: Instant,
 }
 
 /// Why there is no next line.
@@ -112,7 +114,14 @@ impl<S: Source> LineReader<S> {
         LineReader {
             source,
             lines: LineBuffer::new(limit),
+            heard: Instant::now(),
         }
+    }
+
+    /// When bytes came last; before that, when it was made.
+    #[must_use]
+    pub fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// The connection, to look at.
@@ -176,7 +185,7 @@ impl<S: Source> LineReader<S> {
             }
             match ready!(self.source.poll_fill(context, &mut self.lines)) {
                 Ok(0) => return Poll::Ready(Err(LineError::Closed)),
-                Ok(_) => {}
+                Ok(_) => self.heard = Instant::now(),
                 Err(error) => return Poll::Ready(Err(LineError::Io(error))),
             }
         }

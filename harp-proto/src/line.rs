@@ -24,9 +24,12 @@ pub struct LineBuffer {
     searched: usize,
     limit: usize,
     keeps_carriage_returns: bool,
+    /// True while the rest of a line that was given up is still to come.
+    is_skipping: bool,
 }
 
-/// A line is longer than the buffer's limit. What follows it cannot be understood.
+/// A line is longer than the buffer's limit. What follows it can be understood only by
+/// whoever gives it up, with [`LineBuffer::skip_line`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("line longer than {limit} bytes")]
 pub struct LineTooLong {
@@ -51,6 +54,7 @@ impl LineBuffer {
             searched: 0,
             limit,
             keeps_carriage_returns: false,
+            is_skipping: false,
         }
     }
 
@@ -131,8 +135,32 @@ impl LineBuffer {
         Ok(seen)
     }
 
+    /// Gives up the line at the front, also as far as it is still to come.
+    pub fn skip_line(&mut self) {
+        self.is_skipping = true;
+    }
+
+    /// The bytes that are held, from the front of the first line that was not taken.
+    #[must_use]
+    pub fn held(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Drops bytes at the front; all that are held, if there are not so many.
+    pub fn drop_front(&mut self, count: usize) {
+        self.buffer.advance(count.min(self.buffer.len()));
+        self.searched = self.searched.saturating_sub(count);
+    }
+
     /// Where the next whole line ends, if it is here.
     fn find(&mut self) -> Result<Option<Found>, LineTooLong> {
+        if self.is_skipping {
+            let end = memchr::memchr(b'\n', &self.buffer);
+            self.is_skipping = end.is_none();
+            self.searched = 0;
+            self.buffer
+                .advance(end.map_or(self.buffer.len(), |end| end + 1));
+        }
         let too_long = LineTooLong { limit: self.limit };
         let Some(found) = memchr::memchr(b'\n', &self.buffer[self.searched..]) else {
             self.searched = self.buffer.len();
@@ -204,6 +232,39 @@ mod tests {
         assert_eq!(lines.next_line().unwrap().unwrap(), "ab\r");
         assert_eq!(lines.next_line().unwrap().unwrap(), "abc\r");
         assert_eq!(lines.next_line(), Err(LineTooLong { limit: 4 }));
+    }
+
+    #[test]
+    fn a_line_that_is_given_up_takes_no_other_along() {
+        for cut in 1..12 {
+            let mut lines = LineBuffer::new(4);
+            let mut got = Vec::new();
+            for piece in b"abcdefgh\nijkl\n".chunks(cut) {
+                feed(&mut lines, piece);
+                loop {
+                    match lines.next_line() {
+                        Ok(Some(line)) => got.push(line),
+                        Ok(None) => break,
+                        Err(_) => lines.skip_line(),
+                    }
+                }
+            }
+            assert_eq!(got, ["ijkl"], "{cut}");
+            assert!(!lines.has_partial_line());
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_at_the_front_was_never_there() {
+        let mut lines = LineBuffer::new(4);
+        feed(&mut lines, b"abcd");
+        assert_eq!(lines.next_line(), Ok(None));
+        lines.drop_front(2);
+        assert_eq!(lines.held(), b"cd");
+        feed(&mut lines, b"ef\n");
+        assert_eq!(lines.next_line().unwrap().unwrap(), "cdef");
+        lines.drop_front(1);
+        assert_eq!(lines.held(), b"");
     }
 
     proptest! {

@@ -134,6 +134,9 @@ impl Config {
                 .seconds("slot_grace", 0)
                 .unwrap_or(Duration::from_secs(10)),
             break_grace: table.seconds("break_grace", 0).unwrap_or(BREAK_GRACE),
+            last_words: table
+                .seconds("last_words", 0)
+                .unwrap_or(Duration::from_secs(5)),
             max_packet_size: size(table, "max_packet_size", 16 * MIB),
             output: OutputLimits::take(table),
         };
@@ -253,6 +256,7 @@ mod tests {
         assert_eq!(config.execution.connect_patience, Duration::from_secs(15));
         assert_eq!(config.execution.slot_grace, Duration::from_secs(10));
         assert_eq!(config.execution.break_grace, Duration::from_secs(66));
+        assert_eq!(config.execution.last_words, Duration::from_secs(5));
         assert_eq!(config.execution.max_packet_size, 16 << 20);
         assert_eq!(config.clients.max_request_size, 16 << 20);
         assert_eq!(config.clients.max_connections, 10_000);

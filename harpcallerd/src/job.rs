@@ -6,6 +6,7 @@
 //! written before it is shown. Then the host is given time to be done with it.
 
 mod bounds;
+mod last_words;
 mod output;
 mod place;
 mod recording;
@@ -58,6 +59,8 @@ pub struct ExecutionLimits {
     pub slot_grace: Duration,
     /// The same for a host that may not know that its connection is gone.
     pub break_grace: Duration,
+    /// How long a call that was given up is listened to before its job ends.
+    pub last_words: Duration,
     /// Greatest JSON text of one packet or result in bytes.
     pub max_packet_size: usize,
     /// How much all packets of a job may be.
@@ -266,6 +269,17 @@ impl Runner {
             seconds = begun.elapsed().as_secs_f32(),
             "job ended"
         );
+        if let Left::Call(call) = &mut left
+            && last_words::are_wanted(&outcome, call)
+        {
+            let packets = &mut execution.packets;
+            let limits = &execution.rules.limits;
+            let time = limits.last_words.min(limits.slot_grace);
+            if last_words::take(packets, call, live, time, &self.interrupt).await {
+                live.announce_host(Cancel::Confirmed);
+                left = Left::Nothing;
+            }
+        }
         let end = End {
             started: Some(execution.started),
             packets: execution.packets.count(),
@@ -586,6 +600,15 @@ impl Execution<'_> {
                 message = call.next(), if reading => Step::Message(message),
             };
             let message = match step {
+                // A sign of life that is no message yet.
+                Step::CutShort(outcome)
+                    if reading
+                        && bounds::is_limit(&outcome)
+                        && self.bounds.allows(call.heard()) =>
+                {
+                    heard = call.heard();
+                    continue;
+                }
                 Step::CutShort(outcome) => {
                     // What had arrived when the job was cut short is kept.
                     self.packets.take_arrived(call);

@@ -16,9 +16,12 @@ use crate::reaper::Reaper;
 use crate::runner::{Identity, Invocation};
 use crate::slots::Slots;
 
+mod evidence;
+mod pipes;
 mod running;
-mod stderr_tail;
+mod tail;
 
+use evidence::Evidence;
 use running::Running;
 
 /// A call that is to end while its process is being started waits this long for it where
@@ -84,7 +87,7 @@ impl Call {
         };
         let _slots = tokio::select! {
             biased;
-            interruption = interrupted(caller, workplace) => return interruption.message(),
+            interruption = interrupted(caller, workplace) => return interruption.unstarted(),
             slots = slots => slots,
         };
         let identity = Identity {
@@ -101,7 +104,7 @@ impl Call {
                 let started = if runner.can_be_left_starting() {
                     match tokio::time::timeout(START_PATIENCE, start).await {
                         Ok(started) => started,
-                        Err(_) => return interruption.message(),
+                        Err(_) => return interruption.unstarted(),
                     }
                 } else {
                     start.await
@@ -118,14 +121,20 @@ impl Call {
                 let running = Running::new(&self.procedure, process);
                 running.give_up(interruption, caller, workplace).await
             }
-            (Err(_), Some(interruption)) => interruption.message(),
+            (Err(_), Some(interruption)) => interruption.unstarted(),
             (Err(failure), None) => Message::Error(failure),
         }
     }
 }
 
 impl Interruption {
-    fn message(self) -> Message {
+    /// The message that ends a call of which nothing has run.
+    fn unstarted(self) -> Message {
+        self.message(&Evidence::default())
+    }
+
+    /// The message that ends the call. The proof of a cancel is the same whatever was said.
+    fn message(self, said: &Evidence) -> Message {
         match self {
             Interruption::CallerClosed => {
                 cancelled("the call was cancelled and no process of it is left")
@@ -135,21 +144,23 @@ impl Interruption {
                 "the caller took nothing of the output for too long; \
                  the call was cancelled and no process of it is left",
             ),
-            Interruption::TimedOut(limit) => Message::Error(
-                Failure::new(
+            Interruption::TimedOut(limit) => {
+                let failure = Failure::new(
                     error_type::TIMEOUT,
                     format!(
                         "the procedure ran longer than its timeout of {} s",
                         limit.as_secs_f64()
                     ),
-                )
-                .with_data(&serde_json::json!({ "limit": "timeout", "seconds": limit.as_secs() })),
-            ),
-            Interruption::Stopping => Message::Error(Failure::new(
+                );
+                let data = serde_json::json!({ "limit": "timeout", "seconds": limit.as_secs() });
+                Message::Error(said.within(failure.with_data(&data)))
+            }
+            Interruption::Stopping => Message::Error(said.within(Failure::new(
                 error_type::SHUTDOWN,
                 "harpd is stopping and has ended the call",
-            )),
-            Interruption::Output(failure) => Message::Exception(failure),
+            ))),
+            // Of the output it shows what was wrong.
+            Interruption::Output(failure) => Message::Exception(said.of_stderr().within(failure)),
         }
     }
 }

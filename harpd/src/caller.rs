@@ -13,10 +13,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::limit::{self, Limit};
+
 /// Messages may be added as long as fewer bytes than this wait to be sent.
 const ROOM: usize = 256 << 10;
 /// At the end, a caller that takes nothing for this long is given up.
 const STALL: Duration = Duration::from_secs(60);
+/// A caller that waits for packets hears of life so often at most.
+const SIGN_EVERY: Duration = Duration::from_millis(250);
 /// What is left once harpd stops is sent within this time, or not at all.
 const STOP_TIME: Duration = Duration::from_secs(2);
 /// How long, and for how many bytes, to listen to a caller that has been told
@@ -32,9 +36,11 @@ pub struct Caller<S> {
     unflushed: bool,
     closed: bool,
     stalled: bool,
-    /// How long the caller may take nothing of what is to be sent, and since when it has.
+    /// How long the caller may take nothing of what is to be sent, and until when.
     stall_timeout: Duration,
-    stalled_since: Instant,
+    stalls_at: Limit,
+    /// When something was sent last.
+    sent_at: Instant,
 }
 
 /// What happened on the connection.
@@ -62,16 +68,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
             closed: false,
             stalled: false,
             stall_timeout,
-            stalled_since: Instant::now(),
+            stalls_at: Limit::after(stall_timeout),
+            sent_at: Instant::now(),
         }
     }
 
     /// Puts a message behind those that are still to be sent.
     pub fn send(&mut self, message: &Message) {
         if !self.unflushed {
-            self.stalled_since = Instant::now();
+            self.stalls_at = Limit::after(self.stall_timeout);
         }
         message.encode(&mut self.unsent);
+        self.unflushed = true;
+    }
+
+    /// Shows that the procedure lives, though it has said nothing that makes a packet: by a
+    /// space between two messages, which JSON passes over. Four times a second at most, and
+    /// only where nothing else is being sent.
+    pub fn sign_of_life(&mut self) {
+        if self.unflushed || self.sent_at.elapsed() < SIGN_EVERY {
+            return;
+        }
+        self.stalls_at = Limit::after(self.stall_timeout);
+        self.unsent.extend_from_slice(b" ");
         self.unflushed = true;
     }
 
@@ -87,15 +106,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
         if !self.unflushed || self.closed || self.stalled {
             return poll_fn(|context| self.poll_event(context)).await;
         }
-        let until = self.stalled_since + self.stall_timeout;
+        // Here, so that it is moved once and not at each call.
+        self.stalls_at.was_slept_through();
+        let until = self.stalls_at;
         let event = poll_fn(|context| self.poll_event(context));
-        match tokio::time::timeout_at(until, event).await {
-            Ok(event) => event,
-            Err(_) => {
-                self.stalled = true;
-                CallerEvent::Stalled
-            }
+        if let Some(event) = limit::within(until, event).await {
+            return event;
         }
+        self.stalled = true;
+        CallerEvent::Stalled
     }
 
     /// Sends what is left, then closes. Returns when the caller has closed too, or has
@@ -134,9 +153,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     async fn flush(&mut self) -> io::Result<()> {
         while self.unflushed {
             let progress = poll_fn(|context| self.poll_send(context));
-            tokio::time::timeout(STALL, progress)
+            limit::within(Limit::after(STALL), progress)
                 .await
-                .map_err(|_| io::ErrorKind::TimedOut)??;
+                .ok_or(io::ErrorKind::TimedOut)??;
         }
         Ok(())
     }
@@ -176,7 +195,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
                 Err(error) => Err(error),
             }
         };
-        self.stalled_since = Instant::now();
+        self.sent_at = Instant::now();
+        self.stalls_at = Limit::after(self.stall_timeout);
         if step.is_err() {
             self.unsent.clear();
             self.unflushed = false;

@@ -18,6 +18,7 @@ use crate::call::{Call, Workplace, spoke_on};
 use crate::caller::Caller;
 use crate::connections::Place;
 use crate::large_requests::{LargePlace, LargeRequests};
+use crate::limit::{self, Limit};
 use crate::runner::loading_error;
 use crate::state::State;
 use crate::users::Users;
@@ -124,9 +125,11 @@ async fn receive(
     reception: &Reception,
     state: &State,
 ) -> io::Result<(Caller<TlsStream<TcpStream>>, Result<Call, Failure>)> {
-    let deadline = Instant::now() + REQUEST_TIME;
+    let deadline = Limit::after(REQUEST_TIME);
     let handshake = state.tls.handshake(stream);
-    let mut stream = tokio::time::timeout_at(deadline, handshake).await??;
+    let mut stream = limit::within(deadline, handshake)
+        .await
+        .ok_or(io::ErrorKind::TimedOut)??;
     let stall_timeout = state.config.stall_timeout;
     let has_certificate = stream.get_ref().1.peer_certificates().is_some();
     if state.config.client_ca_file.is_some() && !has_certificate {
@@ -139,9 +142,9 @@ async fn receive(
     }
 
     let line = read_request(&mut stream, &reception.large_requests);
-    let line = match tokio::time::timeout_at(deadline, line).await {
-        Ok(line) => line?,
-        Err(_) => Err(invalid_request(format!(
+    let line = match limit::within(deadline, line).await {
+        Some(line) => line?,
+        None => Err(invalid_request(format!(
             "no whole request came within {} s",
             REQUEST_TIME.as_secs()
         ))),

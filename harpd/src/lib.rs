@@ -31,6 +31,7 @@ pub mod connections;
 pub mod imports;
 pub mod large_requests;
 pub mod launch;
+pub mod limit;
 pub mod line_log;
 pub mod output;
 pub mod permissions;

@@ -31,13 +31,22 @@ impl LineLog {
     }
 
     /// Takes bytes in and logs the lines that they complete. Of a line over 1 KiB its
-    /// beginning is logged, of more than 1000 lines the first. Empty lines are left out.
+    /// beginning is logged, of more than 1000 lines the first. Empty lines are left out. Of
+    /// a line that is written again and again (`\r`) the last state is logged.
     pub fn push(&mut self, bytes: &[u8]) {
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let room = MAX_LENGTH.saturating_sub(self.partial.len());
+        for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let text = part.strip_suffix(b"\n").unwrap_or(part);
+            if self.partial.ends_with(b"\r") && text != b"\r" && !text.is_empty() {
+                self.partial.clear();
+            }
+            let room = MAX_LENGTH.saturating_sub(self.partial.len());
             self.partial
                 .extend_from_slice(&text[..text.len().min(room)]);
+            if part.ends_with(b"\r") && !self.partial.ends_with(b"\r") {
+                // Its end has not been kept, but that it ended counts.
+                self.partial.pop();
+                self.partial.push(b'\r');
+            }
             if part.ends_with(b"\n") {
                 self.end_line();
             }
@@ -89,5 +98,18 @@ mod tests {
         assert_eq!((log.partial.len(), log.lines), (MAX_LENGTH, 0));
         log.push(b"\n\n\xff\nend");
         assert_eq!((log.partial.as_slice(), log.lines), (&b"end"[..], 2));
+    }
+
+    #[test]
+    fn of_a_progress_bar_the_newest_state_is_kept() {
+        let mut log = LineLog::new("p", Level::DEBUG);
+        for state in 0..1000 {
+            log.push(format!("{state} of 1000 {}\r", "#".repeat(2 * state)).as_bytes());
+        }
+        assert!(log.partial.starts_with(b"999 of 1000"));
+        log.push(b"done\r");
+        assert_eq!((log.partial.as_slice(), log.lines), (&b"done\r"[..], 0));
+        log.push(b"\n\rnext");
+        assert_eq!((log.partial.as_slice(), log.lines), (&b"next"[..], 1));
     }
 }

@@ -2,7 +2,8 @@
 //! becomes").
 //!
 //! An [`Output`] is fed bytes as they come. What it makes of them never depends on how
-//! they were cut.
+//! they were cut; when the states of a line that is written again and again are shown,
+//! whoever feeds it decides.
 
 use bytes::Bytes;
 use harp_proto::host::Message;
@@ -11,6 +12,7 @@ use harp_proto::{Failure, Json};
 mod document;
 mod harp;
 mod lines;
+mod states;
 
 use document::Document;
 use harp::Harp;
@@ -111,7 +113,8 @@ impl Output {
     /// # Errors
     ///
     /// The exception that ends the call: `invalid_output` or `output_too_large`. Packets
-    /// before the offending place have been appended.
+    /// before the offending place have been appended. Where output is lines, the next call
+    /// goes on behind the line that was at fault.
     pub fn feed(&mut self, bytes: &[u8], packets: &mut Vec<Json>) -> Result<(), Failure> {
         match &mut self.decoder {
             Decoder::Document(document) => document.feed(bytes),
@@ -124,15 +127,50 @@ impl Output {
         }
     }
 
+    /// Takes in what a call that has its outcome still prints: what makes packets makes
+    /// them, what does not fit is left out.
+    pub fn feed_last_words(&mut self, bytes: &[u8], packets: &mut Vec<Json>) {
+        let mut bytes = bytes;
+        if matches!(self.decoder, Decoder::Document(_)) {
+            return;
+        }
+        while self.feed(bytes, packets).is_err() {
+            bytes = &[];
+        }
+    }
+
+    /// True if a line that has not ended was written anew (`\r`) since
+    /// [`Output::show_state`].
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        match &self.decoder {
+            Decoder::Lines(lines) => lines.has_state(),
+            Decoder::Document(_) | Decoder::Harp(_) | Decoder::Agent(_) => false,
+        }
+    }
+
+    /// Appends the newest state of such a line, a packet that ends in `\r`. Those before it
+    /// that were not shown are written over, as on a terminal.
+    ///
+    /// # Errors
+    ///
+    /// As from [`Output::feed`].
+    pub fn show_state(&mut self, packets: &mut Vec<Json>) -> Result<(), Failure> {
+        match &mut self.decoder {
+            Decoder::Lines(lines) => lines.show_state(packets),
+            Decoder::Document(_) | Decoder::Harp(_) | Decoder::Agent(_) => Ok(()),
+        }
+    }
+
     /// The command has exited with code 0 and everything has been fed: the message that
-    /// ends the call.
+    /// ends the call. To be asked once.
     ///
     /// # Errors
     ///
     /// An exception as from [`Output::feed`].
-    pub fn succeeded(mut self, packets: &mut Vec<Json>) -> Result<Message, Failure> {
+    pub fn succeeded(&mut self, packets: &mut Vec<Json>) -> Result<Message, Failure> {
         self.last_line(packets)?;
-        match self.decoder {
+        match &mut self.decoder {
             Decoder::Document(document) => document.result().map(Message::Result),
             Decoder::Lines(lines) => Ok(Message::Result(lines.result())),
             Decoder::Harp(harp) => harp.end(),
@@ -141,19 +179,24 @@ impl Output {
     }
 
     /// The command has exited otherwise: the exception that it told of itself, if it did.
+    /// To be asked once.
     #[must_use]
-    pub fn failed(mut self, exit: Exit, packets: &mut Vec<Json>) -> Option<Failure> {
+    pub fn failed(&mut self, exit: Exit, packets: &mut Vec<Json>) -> Option<Failure> {
         // A last line cut short is no surprise and not what went wrong.
         let _ = self.last_line(packets);
-        match self.decoder {
+        match &mut self.decoder {
             Decoder::Harp(harp) => harp.exception(),
             Decoder::Agent(agent) => Some(agent.failed(exit)),
             Decoder::Document(_) | Decoder::Lines(_) => None,
         }
     }
 
-    /// The last line counts even without its newline.
-    fn last_line(&mut self, packets: &mut Vec<Json>) -> Result<(), Failure> {
+    /// Takes the last line, which counts even without its newline.
+    ///
+    /// # Errors
+    ///
+    /// As from [`Output::feed`].
+    pub fn last_line(&mut self, packets: &mut Vec<Json>) -> Result<(), Failure> {
         match &mut self.decoder {
             Decoder::Document(_) | Decoder::Agent(_) => Ok(()),
             Decoder::Lines(lines) => lines.last_line(packets),

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 pub(crate) use descendants::signal_strays;
 
+use crate::limit::{self, Limit};
 use crate::reaper::{Exit, Reaper};
 
 /// Between two rounds of SIGKILL, at first and at most.
@@ -171,7 +172,7 @@ impl Session {
                 self.reports.next().await;
             }
         };
-        tokio::time::timeout(time, over).await.is_ok()
+        limit::within(Limit::after(time), over).await.is_some()
     }
 
     /// One round.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harp_jobs::failures;
-use harp_proto::Outcome;
+use harp_proto::{Outcome, error_type};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +74,11 @@ impl<'r> Bounds<'r> {
         }
     }
 
+    /// True if no limit is reached yet by who was heard of then.
+    pub(super) fn allows(&self, heard: Instant) -> bool {
+        Instant::now() < self.first(Some(heard)).0
+    }
+
     /// When the first limit is reached.
     pub(super) fn first_limit(&self, heard: Option<Instant>) -> Instant {
         self.first(heard).0
@@ -85,6 +90,11 @@ impl<'r> Bounds<'r> {
             _ => (self.end_by, Limit::Execution),
         }
     }
+}
+
+/// True if an outcome of [`Bounds::cut_short`] says that a limit was reached.
+pub(super) fn is_limit(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Error(failure) if failure.error_type == error_type::TIMEOUT)
 }
 
 fn end_by(begun: Instant, longest: Duration) -> Instant {
@@ -134,6 +144,7 @@ mod tests {
             connect_patience: Duration::from_secs(15),
             slot_grace: Duration::from_secs(10),
             break_grace: Duration::ZERO,
+            last_words: Duration::from_secs(5),
             max_packet_size: 1000,
             output: super::super::OutputLimits::default(),
         }

@@ -35,6 +35,8 @@ pub(super) struct Recording {
     /// The store had no room for the last packets: its memory is full of what the disk
     /// has not taken.
     lacks_room: bool,
+    /// Bytes of packets that have come.
+    bytes: u64,
     output: Output,
 }
 
@@ -64,6 +66,7 @@ impl Recording {
             pending: VecDeque::new(),
             pending_bytes: 0,
             lacks_room: false,
+            bytes: 0,
             output,
         }
     }
@@ -71,6 +74,11 @@ impl Recording {
     /// How many packets there are, those that can never be stored not counted.
     pub(super) fn count(&self) -> u64 {
         self.next
+    }
+
+    /// Bytes of packets that have come, those that are not kept too.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// True while the host may be read.
@@ -142,6 +150,7 @@ impl Recording {
 
     fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
         let bytes = batch.bytes;
+        self.bytes += bytes as u64;
         let segments = batch.finish();
         let Some(next) = segments.last().map(Segment::end) else {
             return Ok(());

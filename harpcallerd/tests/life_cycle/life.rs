@@ -516,6 +516,8 @@ fn limits() -> ExecutionLimits {
         connect_patience: Duration::ZERO,
         break_grace: Duration::ZERO,
         slot_grace: Duration::from_secs(SLOT_GRACE),
+        // A cancel is answered while the host lingers.
+        last_words: Duration::ZERO,
         max_packet_size: 1024 * 1024,
         output: OutputLimits::default(),
     }

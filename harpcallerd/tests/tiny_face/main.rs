@@ -143,6 +143,7 @@ impl House {
                 connect_patience: second,
                 slot_grace: second,
                 break_grace: Duration::ZERO,
+                last_words: Duration::ZERO,
                 max_packet_size: 1024,
                 output: OutputLimits::default(),
             },

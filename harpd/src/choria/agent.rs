@@ -25,6 +25,7 @@ use super::validation::checked_data;
 use super::workdir::{CallFiles, Workdir};
 use crate::command::{CannotStart, check_executable};
 use crate::launch::{Process, launch};
+use crate::limit::Limit;
 use crate::line_log::LineLog;
 use crate::reaper::{Exit, Reaper};
 use crate::runner::{Identity, Invocation, loading_error};
@@ -124,9 +125,10 @@ impl Agent {
             let name = format!("{} (activation)", self.name);
             let said = listen(process.stdout, LineLog::new(&name, Level::INFO));
             let complained = listen(process.stderr, LineLog::new(&name, Level::WARN));
+            let mut limit = Limit::after(ACTIVATION_TIME);
             tokio::select! {
                 exit = process.session.leader_exit() => Some(exit),
-                () = tokio::time::sleep(ACTIVATION_TIME) => None,
+                () = limit.passed() => None,
                 never = said => match never {},
                 never = complained => match never {},
             }

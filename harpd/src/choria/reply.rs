@@ -40,7 +40,7 @@ impl AgentReply {
     ///
     /// The exception that ends it: that of the reply's status code, `rpc_aborted` if
     /// there is no reply, or `output_too_large`.
-    pub fn succeeded(self) -> Result<Message, Failure> {
+    pub fn succeeded(&self) -> Result<Message, Failure> {
         match self.files.read_reply(self.max_output) {
             Ok(reply) => message(&reply, &self.name, &self.action, self.max_output),
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {

@@ -37,13 +37,14 @@ impl Document {
         Ok(())
     }
 
-    pub(super) fn result(self) -> Result<Json, Failure> {
+    pub(super) fn result(&mut self) -> Result<Json, Failure> {
+        let collected = self.collected.split().freeze();
         if !self.is_json {
-            return string(&self.collected, self.limit);
+            return string(&collected, self.limit);
         }
-        if self.collected.iter().all(u8::is_ascii_whitespace) {
+        if collected.iter().all(u8::is_ascii_whitespace) {
             return Ok(Json::NULL);
         }
-        parse(&self.collected.freeze(), self.limit)
+        parse(&collected, self.limit)
     }
 }

@@ -35,6 +35,7 @@ impl Harp {
         }
     }
 
+    /// After an error, the next call goes on behind the line that was at fault.
     pub(super) fn feed(&mut self, bytes: &[u8], packets: &mut Vec<Json>) -> Result<(), Failure> {
         self.buffer.space(bytes.len()).extend_from_slice(bytes);
         while let Some(line) = self.next_line()? {
@@ -51,14 +52,14 @@ impl Harp {
         }
     }
 
-    pub(super) fn end(self) -> Result<Message, Failure> {
-        self.end
-            .ok_or_else(|| invalid(b"", "it ended without a result or exception line"))
+    pub(super) fn end(&mut self) -> Result<Message, Failure> {
+        let end = self.end.clone();
+        end.ok_or_else(|| invalid(b"", "it ended without a result or exception line"))
     }
 
-    pub(super) fn exception(self) -> Option<Failure> {
-        match self.end {
-            Some(Message::Exception(failure)) => Some(failure),
+    pub(super) fn exception(&self) -> Option<Failure> {
+        match &self.end {
+            Some(Message::Exception(failure)) => Some(failure.clone()),
             _ => None,
         }
     }
@@ -91,6 +92,9 @@ impl Harp {
     }
 
     fn next_line(&mut self) -> Result<Option<Bytes>, Failure> {
-        self.buffer.next_line().map_err(|_| too_large(self.limit))
+        self.buffer.next_line().map_err(|_| {
+            self.buffer.skip_line();
+            too_large(self.limit)
+        })
     }
 }

@@ -178,3 +178,43 @@ fn a_failed_command_still_has_its_last_line() {
     assert_eq!(output.failed(Exit::Code(1), &mut packets), None);
     assert_eq!(packets.len(), 2);
 }
+
+#[test]
+fn of_a_long_progress_bar_the_newest_state_is_left_however_it_is_cut() {
+    let bar: String = (1..=2000).map(|n| format!("state {n}\r")).collect();
+    for cut in [7, 100, 1000, 4096, 100_000] {
+        let (packets, end) = decode(LINES, 1024, format!("{bar}\nend\n").as_bytes(), cut);
+        assert_eq!(packets, [r#""state 2000\r""#, r#""end""#], "{cut}");
+        assert!(end.is_ok());
+    }
+}
+
+#[test]
+fn a_state_is_shown_once_and_no_line_twice() {
+    for (pieces, expected) in [
+        // A state behind another, one that has been shown, and what is left at the end.
+        (
+            &["1\r2\r", "3\r", "3\r", "\nx\n"][..],
+            &["2\r", "3\r", "x"][..],
+        ),
+        // Each begins with the \r.
+        (&["\r1", "\r2", "\r2", "\n"], &["1\r", "2\r", "2"]),
+        (&["\r", "\r\r", "\n"], &["\r\r\r"]),
+        // A line that is not written again has no states.
+        (&["a", "b\n", "c"], &["ab", "c"]),
+        (&["a\r", "\n"], &["a\r"]),
+        (&["1\r2", "3\r4"], &["2\r", "4\r", "4"]),
+    ] {
+        let mut output = LINES.start(1000);
+        let mut packets = Vec::new();
+        for piece in pieces {
+            output.feed(piece.as_bytes(), &mut packets).unwrap();
+            if output.has_state() {
+                output.show_state(&mut packets).unwrap();
+            }
+        }
+        output.succeeded(&mut packets).unwrap();
+        let packets: Vec<String> = packets.iter().map(|it| it.decode().unwrap()).collect();
+        assert_eq!(packets, expected, "{pieces:?}");
+    }
+}

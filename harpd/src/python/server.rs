@@ -26,6 +26,7 @@ use tracing::Level;
 
 use super::{ImportError, PythonSettings};
 use crate::command::{CannotStart, find_program};
+use crate::limit::{Limit, within};
 use crate::line_log::LineLog;
 use crate::reaper::Reaper;
 use crate::session::Session;
@@ -91,16 +92,16 @@ impl Server {
         let mut server = Server::spawn(settings, reaper)
             .await
             .map_err(|error| failed(format!("cannot start Python: {error:#}")))?;
-        let hello = tokio::time::timeout(IMPORT_TIME, server.read::<Hello>()).await;
+        let hello = within(Limit::after(IMPORT_TIME), server.read::<Hello>()).await;
         let why = match hello {
-            Ok(Ok(Some(Hello::Procedures(listed)))) => {
+            Some(Ok(Some(Hello::Procedures(listed)))) => {
                 let listed = listed.into_iter().map(Listed::from).collect();
                 return Ok((server, listed));
             }
-            Ok(Ok(Some(Hello::Error(why)))) => format!("cannot be imported: {why}"),
-            Ok(Ok(None)) => "the interpreter ended while it imported it".to_owned(),
-            Ok(Err(error)) => format!("cannot talk to the interpreter: {error}"),
-            Err(_) => format!("its import took longer than {} s", IMPORT_TIME.as_secs()),
+            Some(Ok(Some(Hello::Error(why)))) => format!("cannot be imported: {why}"),
+            Some(Ok(None)) => "the interpreter ended while it imported it".to_owned(),
+            Some(Err(error)) => format!("cannot talk to the interpreter: {error}"),
+            None => format!("its import took longer than {} s", IMPORT_TIME.as_secs()),
         };
         server.session.end(Duration::ZERO).await;
         Err(failed(why))
@@ -200,10 +201,8 @@ impl Server {
     pub(super) async fn leave(mut self) {
         // The end of the socket is the sign.
         let _ = self.control.shutdown().await;
-        if tokio::time::timeout(LEAVE_TIME, self.ended())
-            .await
-            .is_err()
-        {
+        let ended = within(Limit::after(LEAVE_TIME), self.ended());
+        if ended.await.is_none() {
             tracing::warn!("a Python interpreter does not end by itself and is ended");
         }
         self.session.end(LEAVE_TIME).await;

@@ -11,6 +11,7 @@ use tracing::{error, info};
 
 use super::PythonSettings;
 use super::server::Server;
+use crate::limit::{Limit, within};
 use crate::reaper::{NotAdopted, Reaper};
 use crate::session::Session;
 
@@ -142,9 +143,9 @@ impl Supervisor {
             // Given up while another was served.
             return;
         }
-        let forked = tokio::time::timeout(FORK_TIME, server.fork(&request.pipes)).await;
+        let forked = within(Limit::after(FORK_TIME), server.fork(&request.pipes)).await;
         let failure = match forked {
-            Ok(Ok(Ok(pid))) => match self.reaper.adopt(pid, request.reports).await {
+            Some(Ok(Ok(pid))) => match self.reaper.adopt(pid, request.reports).await {
                 // If nobody is there to take it, the session dies with this value.
                 Ok(session) => return drop(request.answer.send(Ok(session))),
                 Err(NotAdopted::Ended) => {
@@ -156,12 +157,12 @@ impl Supervisor {
                     pid.as_raw_nonzero()
                 )),
             },
-            Ok(Ok(Err(why))) => {
+            Some(Ok(Err(why))) => {
                 let failure = system_error(format!("the Python interpreter: {why}"));
                 return drop(request.answer.send(Err(failure)));
             }
-            Ok(Err(error)) => system_error(format!("cannot talk to the interpreter: {error}")),
-            Err(_) => system_error(format!(
+            Some(Err(error)) => system_error(format!("cannot talk to the interpreter: {error}")),
+            None => system_error(format!(
                 "the Python interpreter did not fork within {} s",
                 FORK_TIME.as_secs()
             )),

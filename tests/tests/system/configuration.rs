@@ -58,6 +58,7 @@ fn a_good_file_is_good() {
         stop_grace = 0
         slot_grace = 10
         break_grace = 66
+        last_words = 5
         host_db_script_timeout = 60
         log_format = 'json'
         log_level = 'debug'

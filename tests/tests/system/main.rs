@@ -28,6 +28,7 @@ mod framing;
 mod hello;
 mod host_away;
 mod keys;
+mod last_words;
 mod leftovers;
 mod limits;
 mod logs;

@@ -135,6 +135,7 @@ fn dispatcher(store: &Store) -> Arc<Dispatcher> {
             connect_patience: Duration::ZERO,
             break_grace: Duration::ZERO,
             slot_grace: second,
+            last_words: second,
             max_packet_size: 1000,
             output: OutputLimits::default(),
         },

@@ -1,15 +1,15 @@
-//! The last of what a command said on standard error.
+//! The last of what a command said on one of its streams.
 
 /// How much is kept, in bytes (harpd, "What its output becomes").
 const KEPT: usize = 8 << 10;
 
-/// The end of standard error.
+/// The end of one stream.
 #[derive(Debug, Default)]
-pub(super) struct StderrTail {
+pub(super) struct Tail {
     bytes: Vec<u8>,
 }
 
-impl StderrTail {
+impl Tail {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         // Not at every push, so that a talkative command does not make harpd move bytes
@@ -35,11 +35,12 @@ impl StderrTail {
         String::from_utf8_lossy(&self.bytes[start..]).into_owned()
     }
 
-    /// The last line that is not empty.
+    /// The last line that is not empty. A `\r` ends a line too: of a progress bar it is the
+    /// newest state.
     pub(super) fn last_line(&self) -> Option<String> {
         let text = self.text();
         let line = text
-            .lines()
+            .split(['\n', '\r'])
             .rev()
             .map(str::trim)
             .find(|line| !line.is_empty())?;
@@ -53,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_end_is_kept() {
-        let mut tail = StderrTail::default();
+        let mut tail = Tail::default();
         assert_eq!((tail.text().as_str(), tail.last_line()), ("", None));
         for number in 0..20_000 {
             tail.push(format!("é {number}\n").as_bytes());
@@ -63,5 +64,14 @@ mod tests {
         let text = tail.text();
         assert!(text.len() <= KEPT && text.len() > KEPT - 4);
         assert!(!text.contains('\u{fffd}'));
+    }
+
+    #[test]
+    fn of_a_progress_bar_the_newest_state_is_the_last_line() {
+        for said in ["  1%\r 50%\r100%\n", "\r 1%\r 50%\r100%", "50%\r100%\r\n\n"] {
+            let mut tail = Tail::default();
+            tail.push(said.as_bytes());
+            assert_eq!(tail.last_line().unwrap(), "100%");
+        }
     }
 }

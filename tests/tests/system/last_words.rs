@@ -1,0 +1,145 @@
+//! What a procedure prints while it is being ended, and bytes that are no line.
+
+use std::time::{Duration, Instant};
+
+use harp_tests::{ACKNOWLEDGE_STREAM, Cluster, FakeHost, Step};
+use serde_json::json;
+
+use crate::assertions::assert_ended;
+
+/// A shell that is ready, and at SIGTERM takes its time to say two things more.
+const TIDY: &str = "trap 'echo rolling back; sleep 0.5; echo rolled back; exit 1' TERM; \
+     echo ready; while :; do sleep 0.05; done";
+const TIDIED: [&str; 3] = [r#""ready""#, r#""rolling back""#, r#""rolled back""#];
+
+#[test]
+fn what_comes_after_a_cancel_comes_before_the_end() {
+    let cluster = Cluster::builder()
+        .procedure("tidy", "output = 'lines'", TIDY)
+        .start();
+    let caller = cluster.caller();
+    for confirm in [false, true] {
+        let job = caller.call("web01", "tidy", "[]");
+        let mut following = caller.follow(&job, r#""since": 0"#);
+        assert_eq!(following.raw_line(), r#"{"packet":0,"data":"ready"}"#);
+        let answer = caller.ask(json!({"harpcaller": 1, "cancel": job, "confirm": confirm}));
+        assert_eq!(answer["cancelled"], true);
+        if confirm {
+            assert_eq!(answer["remote"], "confirmed");
+        }
+        // The reply has waited for all of it.
+        let page = caller.read(&job, "");
+        assert_eq!(page.packets, TIDIED);
+        assert_eq!(page.last, json!({"cancelled": true}));
+        assert_eq!(
+            following.rest(),
+            [
+                r#"{"packet":1,"data":"rolling back"}"#,
+                r#"{"packet":2,"data":"rolled back"}"#,
+                r#"{"cancelled":true}"#
+            ]
+        );
+    }
+}
+
+#[test]
+fn what_comes_after_a_limit_comes_before_the_end() {
+    let cluster = Cluster::builder()
+        .procedure("tidy", "output = 'lines'", TIDY)
+        .start();
+    let caller = cluster.caller();
+    for limit in ["timeout", "max_exec_time"] {
+        let job = caller.call_with("web01", "tidy", "[]", &format!(r#""{limit}": 1"#));
+        assert_ended(
+            &caller.result(&job),
+            "timeout",
+            &json!({"limit": limit, "seconds": 1}),
+        );
+        assert_eq!(caller.read(&job, "").packets, TIDIED);
+    }
+}
+
+#[test]
+fn a_host_that_says_nothing_more_does_not_keep_a_job_from_its_end() {
+    let script = [
+        Step::Handshake,
+        Step::Request,
+        ACKNOWLEDGE_STREAM,
+        Step::line(r#"{"stream":1}"#),
+    ];
+    let silent = FakeHost::start(&[&script[..], &[Step::Pause]].concat());
+    let endless = [Step::SendForever("{\"stream\":1}\n".into())];
+    let endless = FakeHost::start(&[&script[..], &endless].concat());
+    let cluster = Cluster::builder()
+        .hosts(0)
+        .set("last_words", "1")
+        .fake_host("silent", &silent)
+        .fake_host("endless", &endless)
+        .start();
+    let caller = cluster.caller();
+    for host in ["silent", "endless"] {
+        let job = caller.call(host, "p", "[]");
+        let mut following = caller.follow(&job, r#""since": 0"#);
+        assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+        let begun = Instant::now();
+        assert!(caller.cancel(&job));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{host}");
+        assert_eq!(caller.result_now(&job), json!({"cancelled": true}));
+    }
+    silent.go_on();
+}
+
+#[test]
+fn with_last_words_0_a_cancel_ends_at_once() {
+    let script = "trap 'sleep 2; echo > \"$1\"; exit' TERM; echo 1; while :; do sleep 0.1; done";
+    let cluster = Cluster::builder()
+        .set("last_words", "0")
+        .procedure("slow", "output = 'lines'\narguments = 'argv'", script)
+        .start();
+    let caller = cluster.caller();
+    let gone = cluster.path("gone");
+    let job = caller.call("web01", "slow", &json!([gone]).to_string());
+    let mut following = caller.follow(&job, r#""since": 0"#);
+    following.raw_line();
+    assert!(caller.cancel(&job));
+    assert!(!gone.exists(), "the answer has waited for the host");
+}
+
+#[test]
+fn bytes_are_life() {
+    // Each goes on for longer than the silence that is allowed, and none has a line.
+    let cluster = Cluster::builder()
+        .procedure(
+            "dots",
+            "output = 'lines'",
+            "for i in 1 2 3 4 5 6 7 8; do printf .; sleep 0.4; done; echo; echo end",
+        )
+        .procedure(
+            "bar",
+            "output = 'lines'",
+            "for i in 1 2 3 4 5 6 7 8; do printf \"$i of 8\\r\"; sleep 0.4; done; echo; echo end",
+        )
+        .procedure(
+            "stderr",
+            "output = 'json-lines'",
+            "for i in 1 2 3 4 5 6 7 8; do printf \"$i of 8\\r\" >&2; sleep 0.4; done; echo '\"end\"'",
+        )
+        .procedure("document", "output = 'text'", "while :; do echo .; sleep 0.2; done")
+        .start();
+    let caller = cluster.caller();
+    let call = |procedure| caller.call_with("web01", procedure, "[]", r#""timeout": 2"#);
+    let jobs = ["dots", "bar", "stderr"].map(|procedure| (procedure, call(procedure)));
+    let document = call("document");
+    for (procedure, job) in &jobs {
+        let result = caller.result(job);
+        assert!(result.get("result").is_some(), "{procedure}: {result}");
+        let packets = caller.read(job, "").packets;
+        assert_eq!(packets.last().unwrap(), r#""end""#);
+        if *procedure == "bar" {
+            assert!(packets.contains(&r#""3 of 8\r""#.to_owned()), "{packets:?}");
+        }
+    }
+    // Its limit is the time until its result.
+    let limit = json!({"limit": "timeout", "seconds": 2});
+    assert_ended(&caller.result(&document), "timeout", &limit);
+}
