@@ -36,10 +36,13 @@ use rustix::io::Errno;
 use rustix::thread::{Gid, Uid};
 
 mod keeper;
+mod limit;
 mod memory;
+mod privileges;
 
 pub use keeper::Report;
 use keeper::Side;
+pub use limit::Limit;
 use memory::Dispensable;
 
 /// A program with everything that it starts with. Its process will lead a session and a
@@ -57,6 +60,11 @@ pub struct Program {
     pub directory: PathBuf,
     /// Whom it runs as, unless as whoever starts it.
     pub ids: Option<Ids>,
+    /// Whether it keeps the ambient and inheritable capabilities of whoever starts it, if it
+    /// runs as that user. No other program does: of a user that is not root, it has none.
+    pub keeps_capabilities: bool,
+    /// What it may use, instead of what whoever starts it may.
+    pub limits: Vec<Limit>,
     /// Its standard input; its standard error is a pipe.
     pub stdin: Stream,
     /// Its standard output.
@@ -88,8 +96,7 @@ pub enum Stream {
     Given(Arc<OwnedFd>),
 }
 
-/// Whom a process runs as. All of it is set, nothing is kept of the one that starts it,
-/// ambient capabilities neither.
+/// Whom a process runs as. All of it is set, nothing is kept of the one that starts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ids {
     /// The user: real, effective and saved.
@@ -122,6 +129,9 @@ pub enum Step {
     /// A session of its own.
     #[error("cannot make a session")]
     Session,
+    /// What it may use.
+    #[error("cannot set the limits")]
+    Limits,
     /// That it inherits no descriptors.
     #[error("cannot close inherited descriptors")]
     Descriptors,
@@ -131,19 +141,24 @@ pub enum Step {
     /// Its user.
     #[error("cannot become the user")]
     User,
+    /// That it has none of its starter's capabilities.
+    #[error("cannot give up capabilities")]
+    Capabilities,
     /// Its directory, which the user must be allowed to enter.
     #[error("cannot enter the directory")]
     Directory,
 }
 
 /// Steps are carried through the one number that comes back from the new process.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 9] = [
     Step::Execute,
     Step::Keeper,
     Step::Session,
+    Step::Limits,
     Step::Descriptors,
     Step::Groups,
     Step::User,
+    Step::Capabilities,
     Step::Directory,
 ];
 /// What a program starts with, whatever it is of the one that starts it: a daemon keeps
@@ -154,17 +169,18 @@ const ERRNOS: i32 = 4096;
 
 impl Program {
     /// Starts the program. Blocks until it is executed or has failed, typically less than
-    /// a millisecond.
+    /// a millisecond. `inherited` are limits that this process has changed for itself, as the
+    /// program is to have them; its own come on top.
     ///
     /// # Errors
     ///
     /// The first step that failed. No process is left then.
-    pub fn spawn(&self) -> Result<Started, SpawnError> {
+    pub fn spawn(&self, inherited: &[Limit]) -> Result<Started, SpawnError> {
         let cannot = |source| SpawnError {
             step: Step::Execute,
             source,
         };
-        let prepared = Prepared::new(self).map_err(cannot)?;
+        let prepared = Prepared::new(self, inherited).map_err(cannot)?;
         let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
         let (reports, its_reports) = pipe.map_err(|errno| cannot(errno.into()))?;
         let mut command = Command::new(&self.file);
@@ -203,6 +219,8 @@ struct Prepared {
     environment: Strings,
     directory: CString,
     ids: Option<RawIds>,
+    keeps_capabilities: bool,
+    limits: Vec<Limit>,
     keeps_orphans: bool,
     /// Of the memory that the keeper starts with.
     dispensable: Dispensable,
@@ -210,7 +228,7 @@ struct Prepared {
 
 impl Prepared {
     /// Fails if there is a zero byte in anything.
-    fn new(program: &Program) -> io::Result<Prepared> {
+    fn new(program: &Program, inherited: &[Limit]) -> io::Result<Prepared> {
         let words = program.words.iter();
         let environment = program.environment.iter();
         Ok(Prepared {
@@ -221,6 +239,8 @@ impl Prepared {
             )?,
             directory: CString::new(program.directory.as_os_str().as_bytes())?,
             ids: program.ids.as_ref().map(RawIds::from),
+            keeps_capabilities: program.keeps_capabilities && program.ids.is_none(),
+            limits: [inherited, &program.limits].concat(),
             keeps_orphans: program.keeps_orphans,
             dispensable: Dispensable::find(),
         })
@@ -290,19 +310,14 @@ fn enter(prepared: &Prepared) -> Result<(), (Step, Errno)> {
     rustix::process::setsid().map_err(|errno| (Step::Session, errno))?;
     rustix::process::umask(UMASK);
     close_at_exec().map_err(|errno| (Step::Descriptors, errno))?;
+    for limit in &prepared.limits {
+        limit.set().map_err(|errno| (Step::Limits, errno))?;
+    }
     if let Some(ids) = &prepared.ids {
-        // Of a starter that is not root they would survive the change of the user and
-        // `exec`. A kernel that does not know the set has none.
-        match rustix::thread::clear_ambient_capability_set() {
-            Ok(()) | Err(Errno::INVAL) => {}
-            Err(errno) => return Err((Step::User, errno)),
-        }
-        // The process has this one thread. Groups first, while it still may.
-        rustix::thread::set_thread_groups(&ids.groups).map_err(|errno| (Step::Groups, errno))?;
-        rustix::thread::set_thread_res_gid(ids.gid, ids.gid, ids.gid)
-            .map_err(|errno| (Step::Groups, errno))?;
-        rustix::thread::set_thread_res_uid(ids.uid, ids.uid, ids.uid)
-            .map_err(|errno| (Step::User, errno))?;
+        privileges::become_user(ids)?;
+    }
+    if !prepared.keeps_capabilities {
+        privileges::give_up_capabilities().map_err(|errno| (Step::Capabilities, errno))?;
     }
     rustix::process::chdir(prepared.directory.as_c_str()).map_err(|errno| (Step::Directory, errno))
 }

@@ -10,6 +10,8 @@ fn shell(script: &str) -> Program {
         environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
         directory: "/".into(),
         ids: None,
+        keeps_capabilities: false,
+        limits: Vec::new(),
         stdin: Stream::Pipe,
         stdout: Stream::Pipe,
         keeps_orphans: true,
@@ -17,7 +19,12 @@ fn shell(script: &str) -> Program {
 }
 
 fn output(program: &Program) -> String {
-    let output = program.spawn().unwrap().child.wait_with_output().unwrap();
+    let output = program
+        .spawn(&[])
+        .unwrap()
+        .child
+        .wait_with_output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -78,20 +85,11 @@ fn users_and_groups_are_exactly_those_given() {
     );
 }
 
-#[test]
-fn ambient_capabilities_are_not_kept() {
-    if !may_become_others() {
-        return;
-    }
-    let program = Program {
-        ids: Some(Ids {
-            uid: 12345,
-            gid: 12345,
-            groups: vec![],
-        }),
-        ..shell("grep ^CapAmb: /proc/self/status | tr -d '\\t'")
-    };
-    // Capabilities are a thread's. Without the first step the change from root alone
+/// What a program tells that was started by a thread with capabilities of every kind, and
+/// with securebits that keep them over a change of the user; `None`, and a word about it,
+/// where they cannot be had.
+fn started_with_capabilities(program: Program) -> Option<String> {
+    // Capabilities are a thread's. Without the steps for them the change from root alone
     // would take them away, which it does not where the starter is not root.
     let told = std::thread::spawn(move || {
         use rustix::thread as t;
@@ -104,9 +102,81 @@ fn ambient_capabilities_are_not_kept() {
         io::Result::Ok(output(&program))
     });
     match told.join().unwrap() {
-        Ok(told) => assert_eq!(told, "CapAmb:0000000000000000\n"),
-        Err(error) => println!("skipped: cannot set capabilities: {error}"),
+        Ok(told) => Some(told),
+        Err(error) => {
+            println!("skipped: cannot set capabilities: {error}");
+            None
+        }
     }
+}
+
+#[test]
+fn capabilities_are_not_kept() {
+    if !may_become_others() {
+        return;
+    }
+    let script = "grep -E '^Cap(Inh|Prm|Eff|Amb):' /proc/self/status | tr -d '\\t'";
+    let stranger = Program {
+        ids: Some(Ids {
+            uid: 12345,
+            gid: 12345,
+            groups: vec![],
+        }),
+        ..shell(script)
+    };
+    let none = ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"];
+    let none: String = none.map(|set| format!("{set}0000000000000000\n")).concat();
+    if let Some(told) = started_with_capabilities(stranger) {
+        assert_eq!(told, none);
+    }
+    // As whoever starts it, root here, it has what root has, and hands none on.
+    if let Some(told) = started_with_capabilities(shell(script)) {
+        assert!(told.starts_with("CapInh:0000000000000000\n"), "{told}");
+        assert!(told.ends_with("CapAmb:0000000000000000\n"), "{told}");
+    }
+    let keeps = Program {
+        keeps_capabilities: true,
+        ..shell(script)
+    };
+    if let Some(told) = started_with_capabilities(keeps) {
+        assert!(told.ends_with("CapAmb:0000000000000001\n"), "{told}");
+    }
+}
+
+#[test]
+fn limits_are_those_given() {
+    let program = Program {
+        limits: vec![
+            Limit::memory(256 << 20),
+            Limit::cpu(7),
+            Limit::open_files(33),
+            Limit::processes(4000),
+        ],
+        ..shell(
+            "ulimit -v; ulimit -t; ulimit -n; awk '/Max processes/ { print $3 }' /proc/self/limits",
+        )
+    };
+    assert_eq!(output(&program), "262144\n7\n33\n4000\n");
+}
+
+#[test]
+fn its_standard_streams_can_be_opened_by_their_names() {
+    if !may_become_others() {
+        return;
+    }
+    let program = Program {
+        ids: Some(Ids {
+            uid: 12345,
+            gid: 12345,
+            groups: vec![],
+        }),
+        ..shell("echo out > /dev/stdout; echo err > /dev/stderr; cat /dev/stdin")
+    };
+    let mut child = program.spawn(&[]).unwrap().child;
+    drop(child.stdin.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.stdout, b"out\n");
+    assert_eq!(output.stderr, b"err\n");
 }
 
 #[test]
@@ -139,7 +209,7 @@ fn words_and_environment_are_exactly_those_given() {
 #[test]
 fn the_step_that_fails_is_told() {
     let step = |program: &Program| {
-        let error = program.spawn().unwrap_err();
+        let error = program.spawn(&[]).unwrap_err();
         (error.step, error.source.kind())
     };
     let nowhere = Program {
@@ -186,7 +256,7 @@ fn a_file_that_is_no_program_is_not_given_to_a_shell() {
         .status()
         .unwrap();
     assert!(writer.success());
-    let error = Program { file, ..shell("") }.spawn().unwrap_err();
+    let error = Program { file, ..shell("") }.spawn(&[]).unwrap_err();
     assert_eq!(error.source.raw_os_error(), Some(libc::ENOEXEC));
 }
 
@@ -207,7 +277,7 @@ fn streams_are_those_given() {
         stdout: Stream::Given(Arc::new(given.into())),
         ..shell("readlink /proc/self/fd/0; test -S /proc/self/fd/1 && echo socket")
     };
-    let mut child = program.spawn().unwrap().child;
+    let mut child = program.spawn(&[]).unwrap().child;
     // The other end is the child's alone.
     drop(program);
     let mut told = String::new();

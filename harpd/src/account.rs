@@ -1,6 +1,6 @@
 //! Whom a procedure runs as: `user` and `group`, looked up in the system's databases.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::fmt;
 use std::fs::Metadata;
@@ -47,6 +47,32 @@ pub fn look_up(user: Option<&str>, groups: Option<&[String]>) -> Result<Account,
     let uid = user.map_or(unistd::geteuid(), |user| user.uid).as_raw();
     let ids = Ids { uid, gid, groups };
     Ok(if is_own(&ids) { None } else { Some(ids) })
+}
+
+/// What a login as the user has in its environment, as systemd sets it with `User=`:
+/// `HOME`, `USER`, `LOGNAME` and `SHELL`. Nothing where the system has no entry for the user;
+/// that is told by [`look_up`] where it counts. Blocks as that.
+#[must_use]
+pub fn login(user: &str) -> BTreeMap<String, String> {
+    let Ok(Found {
+        entry: Some(entry), ..
+    }) = Found::user(user)
+    else {
+        return BTreeMap::new();
+    };
+    let home = entry.dir.to_str().map(str::to_owned);
+    let shell = entry.shell.to_str().map(str::to_owned);
+    let name = Some(entry.name);
+    let variables = [
+        ("HOME", home),
+        ("USER", name.clone()),
+        ("LOGNAME", name),
+        ("SHELL", shell.filter(|shell| !shell.is_empty())),
+    ];
+    let variables = variables.into_iter();
+    variables
+        .filter_map(|(variable, value)| Some((variable.to_owned(), value?)))
+        .collect()
 }
 
 /// What on the way to a program, or the program itself, the account may not go through

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use harp_exec::Limit;
 use harp_service::Table;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -50,6 +51,8 @@ pub struct ChoriaSettings {
     pub path: String,
     /// Whom they run as, as far as that could be found out.
     pub account: Result<Account, NoAccount>,
+    /// What each of their processes may use.
+    pub limits: Vec<Limit>,
     /// What to do if others could change an agent.
     pub care: Care,
     /// Greatest length of a reply's data, in bytes.
@@ -68,6 +71,7 @@ impl ChoriaSettings {
                 .unwrap_or_else(|| "mcollective".to_owned()),
             path: procedure::search_path(table).unwrap_or_else(|| path.to_owned()),
             account: procedure::account(table),
+            limits: procedure::limits(table),
             care,
             max_output: procedure::max_output(table),
             agents: table.required("agents", table.path("agents"))?,

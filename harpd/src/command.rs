@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use harp_exec::{Program, Stream};
+use harp_exec::{Limit, Program, Stream};
 use harp_proto::{Failure, Json};
 use harp_service::exposure::Exposed;
 use rustix::fs::Access;
@@ -36,6 +36,8 @@ pub struct CommandRunner {
     pub environment: BTreeMap<String, String>,
     /// Whom it runs as, as far as that could be found out.
     pub account: Result<Account, NoAccount>,
+    /// What each of its processes may use.
+    pub limits: Vec<Limit>,
     /// What to do if others could change the program.
     pub care: Care,
 }
@@ -140,6 +142,8 @@ impl CommandRunner {
             environment: self.environment(identity),
             directory: self.directory.clone(),
             ids: account.clone(),
+            keeps_capabilities: false,
+            limits: self.limits.clone(),
             stdin: Stream::Pipe,
             stdout: Stream::Pipe,
             keeps_orphans: true,

@@ -104,7 +104,7 @@ fn failure(error: &SpawnError, start: &Program) -> Failure {
             error_type::SYSTEM_ERROR,
             format!("cannot start {program}{of_user}: {error}; harpd must run as root for it"),
         ),
-        Step::Keeper | Step::Session | Step::Descriptors => (
+        Step::Keeper | Step::Session | Step::Limits | Step::Descriptors | Step::Capabilities => (
             error_type::SYSTEM_ERROR,
             format!("cannot start {program}: {error}"),
         ),

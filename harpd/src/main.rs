@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use harp_exec::Limit;
 use harp_service::report::with_causes;
 use harp_service::settings::verdict;
 use harp_service::signals::Signals;
@@ -17,6 +18,7 @@ use harpd::imports;
 use harpd::reaper::Reaper;
 use harpd::service::Service;
 use harpd::state::State;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
 /// Threads that serve connections. What harpd does itself is little, and each thread has
@@ -66,11 +68,13 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let limits = vec![Limit::core_dumps_as_here()];
+    refuse_core_dumps();
     let done = match arguments.command {
-        Some(Command::List) => list(&arguments.config),
+        Some(Command::List) => list(&arguments.config, limits),
         Some(Command::AddUser { name }) => add_user(&arguments.config, &name),
-        None if arguments.test => test(&arguments.config),
-        None => start(arguments.config, arguments.pidfile.as_deref()),
+        None if arguments.test => test(&arguments.config, limits),
+        None => start(arguments.config, arguments.pidfile.as_deref(), limits),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -81,9 +85,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn list(config_file: &Path) -> Result<()> {
+/// A dump of this process would hold its private key and passwords. Procedures have what
+/// harpd was started with: only the limit in force is lowered, which they get back. At 1 byte
+/// the kernel writes no file and hands no dump to a program either (core(5)).
+fn refuse_core_dumps() {
+    let maximum = getrlimit(Resource::Core).maximum;
+    let lowered = |bytes| Rlimit {
+        current: Some(bytes),
+        maximum,
+    };
+    let set = setrlimit(Resource::Core, lowered(1));
+    // The highest that may be set is 0 already.
+    let _ = set.or_else(|_| setrlimit(Resource::Core, lowered(0)));
+}
+
+fn list(config_file: &Path, limits: Vec<Limit>) -> Result<()> {
     let (mut config, _) = Config::read(config_file)?;
-    let imports = with_processes(async |reaper| imports::import(&mut config, &reaper).await)?;
+    let imports = with_processes(limits, async |reaper| {
+        imports::import(&mut config, &reaper).await
+    })?;
     for told in imports.problems.iter().chain(&imports.warnings) {
         eprintln!("{told}");
     }
@@ -106,9 +126,9 @@ fn add_user(config_file: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn test(config_file: &Path) -> Result<()> {
+fn test(config_file: &Path, limits: Vec<Limit>) -> Result<()> {
     let (mut state, warnings) = State::load(config_file)?;
-    with_processes(async |reaper| state.import(&reaper).await)?;
+    with_processes(limits, async |reaper| state.import(&reaper).await)?;
     let warnings: Vec<_> = warnings.iter().chain(&state.imports.warnings).collect();
     for warning in &warnings {
         eprintln!("{warning}");
@@ -133,7 +153,7 @@ fn tell_passed_over(config: &Config) {
 
 /// Runs something that starts processes and has them reaped. They do not outlive a signal
 /// that ends it.
-fn with_processes<T>(act: impl AsyncFnOnce(Reaper) -> T) -> Result<T> {
+fn with_processes<T>(limits: Vec<Limit>, act: impl AsyncFnOnce(Reaper) -> T) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -141,13 +161,13 @@ fn with_processes<T>(act: impl AsyncFnOnce(Reaper) -> T) -> Result<T> {
     runtime.block_on(async {
         let mut signals = Signals::catch().context("cannot catch signals")?;
         tokio::select! {
-            done = act(Reaper::start()?) => Ok(done),
+            done = act(Reaper::start(limits)?) => Ok(done),
             () = signals.stopped() => bail!("stopped by a signal"),
         }
     })
 }
 
-fn start(config_file: PathBuf, pidfile: Option<&Path>) -> Result<()> {
+fn start(config_file: PathBuf, pidfile: Option<&Path>, limits: Vec<Limit>) -> Result<()> {
     let (state, warnings) = State::load(&config_file)?;
     // Before there is any other thread, such as that of the log.
     let sockets = systemd::listening_sockets()?;
@@ -166,7 +186,7 @@ fn start(config_file: PathBuf, pidfile: Option<&Path>) -> Result<()> {
         // Caught from here on, so a stop during the start is not lost.
         let mut signals = Signals::catch().context("cannot catch signals")?;
         let service = tokio::select! {
-            started = Service::start(config_file, state, sockets, Arc::clone(&log)) => started?,
+            started = Service::start(config_file, state, sockets, Arc::clone(&log), limits) => started?,
             () = signals.stopped() => {
                 info!("stopped during the start");
                 return Ok(());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use harp_exec::Limit;
 use harp_service::Table;
 
 use crate::account::{self, Account, NoAccount};
@@ -54,6 +55,7 @@ impl Procedure {
                 path: path.to_owned(),
                 environment: BTreeMap::new(),
                 account: Ok(None),
+                limits: Vec::new(),
                 care,
             }),
             output: OutputMode::Json,
@@ -90,6 +92,7 @@ impl Procedure {
                 path: search_path(table).unwrap_or_else(|| path.to_owned()),
                 environment: environment(table),
                 account: account(table),
+                limits: limits(table),
                 care,
                 command: command(table)?,
             }),
@@ -211,7 +214,32 @@ pub(crate) fn search_path(table: &Table<'_>) -> Option<String> {
     Some(path)
 }
 
+/// The table `limits`: what each process may use.
+pub(crate) fn limits(table: &Table<'_>) -> Vec<Limit> {
+    let Some(table) = table.table("limits") else {
+        return Vec::new();
+    };
+    table.guard(&["memory", "cpu", "processes", "open_files"]);
+    let cpu = table.seconds("cpu", 1).map(|time| time.as_secs());
+    let limits = [
+        table.size("memory").map(Limit::memory),
+        cpu.map(Limit::cpu),
+        table
+            .integer("processes", 1..=1 << 22)
+            .map(Limit::processes),
+        // Fewer would not do for what starts a program.
+        table
+            .integer("open_files", 8..=1 << 20)
+            .map(Limit::open_files),
+    ];
+    limits.into_iter().flatten().collect()
+}
+
+/// Variables beside `PATH`: those of a login where there is a `user`, and over them what is
+/// configured.
 pub(crate) fn environment(table: &Table<'_>) -> BTreeMap<String, String> {
+    let user = table.string("user");
+    let mut login = user.map_or_else(BTreeMap::new, |user| account::login(&user));
     let environment = table.string_map("environment").unwrap_or_default();
     for (name, value) in &environment {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
@@ -221,5 +249,6 @@ pub(crate) fn environment(table: &Table<'_>) -> BTreeMap<String, String> {
             );
         }
     }
-    environment
+    login.extend(environment);
+    login
 }

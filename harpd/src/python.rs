@@ -7,13 +7,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use harp_exec::Limit;
 use harp_proto::{Failure, error_type};
 use harp_service::Table;
+use rustix::fs::{Gid, Uid};
 use serde::Serialize;
 use tokio::net::unix::pipe;
 use tracing::Level;
@@ -48,6 +51,8 @@ pub struct PythonSettings {
     pub environment: BTreeMap<String, String>,
     /// Whom the interpreter runs as, as far as that could be found out.
     pub account: Result<Account, NoAccount>,
+    /// What each of its processes may use.
+    pub limits: Vec<Limit>,
     /// What to do if others could change the module or the interpreter.
     pub care: Care,
     /// How long a call may run whose procedure does not say it, if limited.
@@ -60,6 +65,7 @@ pub struct PythonSettings {
 #[derive(Debug)]
 pub struct PythonRunner {
     server: Arc<ForkServer>,
+    account: Result<Account, NoAccount>,
 }
 
 /// Why a module's procedures cannot be called.
@@ -92,6 +98,7 @@ impl PythonSettings {
             path: procedure::search_path(table).unwrap_or_else(|| path.to_owned()),
             environment: procedure::environment(table),
             account: procedure::account(table),
+            limits: procedure::limits(table),
             care,
             timeout: table.seconds("timeout", 1),
             max_output: procedure::max_output(table),
@@ -120,6 +127,7 @@ pub async fn procedures(
         name: listed.name,
         runner: Runner::Python(PythonRunner {
             server: Arc::clone(&server),
+            account: settings.account.clone(),
         }),
         output: OutputMode::Module {
             stream: listed.stream,
@@ -151,6 +159,14 @@ impl PythonRunner {
         let (reports, its_reports) = io::pipe().map_err(|error| no_pipes(&error))?;
         let reports = pipe::Receiver::from_owned_fd(reports.into());
         let reports = reports.map_err(|error| no_pipes(&error))?;
+        // Whom the interpreter runs as may open what it prints to by name, too.
+        if let Ok(Some(ids)) = &self.account {
+            let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
+            for pipe in [its_stdin.as_fd(), its_printed.as_fd()] {
+                // Of no matter for a harpd that may not do it.
+                let _ = rustix::fs::fchown(pipe, Some(uid), Some(gid));
+            }
+        }
         let pipes = [
             its_stdin.into(),
             its_answer.into(),

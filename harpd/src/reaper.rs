@@ -14,7 +14,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, mpsc};
 
-use harp_exec::{Program, SpawnError, Step};
+use harp_exec::{Limit, Program, SpawnError, Step};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use tokio::net::unix::pipe;
@@ -83,13 +83,14 @@ pub struct Started {
 
 impl Reaper {
     /// Makes harpd the one that orphans of its calls fall to, and reaps from now on, as
-    /// long as the current runtime lives.
+    /// long as the current runtime lives. Programs start with these limits instead of
+    /// harpd's own.
     ///
     /// # Errors
     ///
     /// If the system refuses it, or has no /proc, without which it would not be known
     /// what is left of a call.
-    pub fn start() -> io::Result<Reaper> {
+    pub fn start(limits: Vec<Limit>) -> io::Result<Reaper> {
         std::fs::metadata("/proc/self/stat")
             .map_err(|error| io::Error::other(format!("harpd needs /proc: {error}")))?;
         // Any number but 0 means yes.
@@ -99,7 +100,7 @@ impl Reaper {
         let runtime = Handle::current();
         std::thread::Builder::new()
             .name("processes".to_owned())
-            .spawn(move || follow(&incoming, &runtime))?;
+            .spawn(move || follow(&incoming, &runtime, &limits))?;
         let reaper = Reaper { orders };
         let reaping = reaper.clone();
         tokio::spawn(async move {
@@ -157,13 +158,13 @@ impl Reaper {
 }
 
 /// The thread.
-fn follow(orders: &mpsc::Receiver<Order>, runtime: &Handle) {
+fn follow(orders: &mpsc::Receiver<Order>, runtime: &Handle, limits: &[Limit]) {
     let _runtime = runtime.enter();
     let mut keepers = HashSet::new();
     while let Ok(order) = orders.recv() {
         match order {
             Order::Start(program, reaper, reply) => {
-                let started = program.spawn().and_then(|started| {
+                let started = program.spawn(limits).and_then(|started| {
                     let keeper = Pid::from_child(&started.child);
                     keepers.insert(keeper);
                     Started::new(keeper, started, reaper)

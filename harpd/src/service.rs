@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use harp_exec::Limit;
 use harp_service::logging::{Log, Prepared};
 use harp_service::signals::{ServiceSignal, Signals};
 use harp_service::systemd::Notifier;
@@ -55,7 +56,8 @@ struct Shared {
 
 impl Service {
     /// Asks the Python module and agents for their procedures, opens the listening
-    /// sockets, unless some were handed over, and tells the log where they are.
+    /// sockets, unless some were handed over, and tells the log where they are. Programs
+    /// start with these limits instead of harpd's own.
     ///
     /// # Errors
     ///
@@ -66,8 +68,9 @@ impl Service {
         mut state: State,
         handed_over: Option<Vec<std::net::TcpListener>>,
         log: Arc<Log>,
+        limits: Vec<Limit>,
     ) -> io::Result<Service> {
-        let reaper = Reaper::start()?;
+        let reaper = Reaper::start(limits)?;
         state.import(&reaper).await;
         state.imports.log();
         let listeners = match handed_over {

@@ -201,6 +201,8 @@ impl Agent {
                 .collect(),
             directory: std::env::temp_dir(),
             ids: account,
+            keeps_capabilities: false,
+            limits: settings.limits.clone(),
             stdin: Stream::Null,
             stdout: Stream::Pipe,
             keeps_orphans: true,

@@ -134,6 +134,9 @@ impl Server {
                 .collect(),
             directory: settings.directory.clone(),
             ids: account,
+            // Its calls give them up; until then one may have to become another user.
+            keeps_capabilities: true,
+            limits: settings.limits.clone(),
             stdin: Stream::Pipe,
             stdout: Stream::Given(Arc::new(its_control.into())),
             // Calls that it has forked are none of its own.

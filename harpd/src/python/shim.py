@@ -21,6 +21,20 @@ sys.path[:] = [entry for entry in sys.path if entry]
 
 import array
 import atexit
+
+REGISTERED = []
+_register = atexit.register
+
+
+def register(function, *args, **kwargs):
+    """Registers for the end of the interpreter, and remembers it."""
+    REGISTERED.append((function, args, kwargs))
+    return _register(function, *args, **kwargs)
+
+
+# Before anything that registers itself is imported.
+atexit.register = register
+
 import ctypes
 import functools
 import gc
@@ -36,13 +50,21 @@ import struct
 import threading
 import traceback
 import types
+import weakref
 
 MODULE_NAME = "__harpd__"
 # To the system this is no user or group: "as before".
 UNCHANGED = 2**32 - 1
 # Of prctl(2).
 PR_SET_CHILD_SUBREAPER = 36
-PRCTL = ctypes.CDLL(None, use_errno=True).prctl
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+LIBRARY = ctypes.CDLL(None, use_errno=True)
+# Of capget(2): the version of the sets, and effective, permitted and inheritable ones twice.
+CAPABILITY_HEADER = struct.Struct("=Ii")
+CAPABILITY_VERSION = 0x20080522
+CAPABILITY_SETS = struct.Struct("=6I")
+# Whose clean-up is of use to a call. Python has told their names since 3.10.
+LIBRARY_MODULES = getattr(sys, "stdlib_module_names", ("logging", "multiprocessing"))
 # What a keeper reports: two numbers each.
 REPORT = struct.Struct("=ii")
 STARTED, ENDED, NOTHING_LEFT = 1, 2, 3
@@ -259,7 +281,7 @@ def start(control, procedures, descriptors):
 
 def keep(told, procedures, stdin, answer, printed, reports):
     """Has a child run the call, and waits until nothing is left that descends from it."""
-    if PRCTL(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+    if LIBRARY.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "cannot become a subreaper")
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     call = os.fork()
@@ -303,8 +325,7 @@ def run_call(procedures, stdin, answer, printed):
     if not request:
         # Given up before it began.
         return
-    # What the import has registered is for the end of the server.
-    atexit._clear()
+    begin_clean_up()
     try:
         call = Call(answer)
         try:
@@ -326,6 +347,28 @@ def run_call(procedures, stdin, answer, printed):
                 pass
 
 
+def begin_clean_up():
+    """What the module has registered for the end is for the end of the server. What the
+    library has registered cleans up what a call makes, and must not touch what was made
+    before it."""
+    atexit._clear()
+    atexit.register = _register
+    finalize = weakref.finalize
+    finalize._registry.clear()
+    finalize._registered_with_atexit = False
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None:
+        processes._children = set()
+    finalizers = sys.modules.get("multiprocessing.util")
+    if finalizers is not None:
+        finalizers._finalizer_registry.clear()
+    for function, args, kwargs in REGISTERED:
+        of = getattr(function, "__module__", None) or ""
+        # It registers itself for the first thing that is to be finalized.
+        if of.partition(".")[0] in LIBRARY_MODULES and of != "weakref":
+            _register(function, *args, **kwargs)
+
+
 class Call:
     """One call in its own process."""
 
@@ -343,6 +386,7 @@ class Call:
             return self.error("no_such_procedure", "the module has no such procedure now", data)
         try:
             drop_privileges(target.uid, target.gid)
+            give_up_capabilities()
         except (OSError, LookupError, ValueError) as error:
             message = "cannot run procedure %s as its uid and gid say: %s" % (name, error)
             return self.error("system_error", message)
@@ -367,7 +411,10 @@ class Call:
         except TypeError as error:
             message = "%s%s: %s" % (name, signature, error)
             return self.error("invalid_argument_list", message)
-        value = target(*positional, **named)
+        try:
+            value = target(*positional, **named)
+        except SystemExit as end:
+            value = returned_by(end)
         if is_streaming:
             value = self.stream(target, value)
         if isinstance(value, Result):
@@ -387,6 +434,9 @@ class Call:
                 except StopIteration as end:
                     returned = end.value
                     break
+                except SystemExit as end:
+                    returned = returned_by(end)
+                    break
                 if isinstance(packet, Result):
                     if hasattr(iterator, "close"):
                         iterator.close()
@@ -405,6 +455,13 @@ class Call:
         rest = memoryview(text.encode() + b"\n")
         while rest:
             rest = rest[os.write(self.answer, rest) :]
+
+
+def returned_by(end):
+    """A successful sys.exit is a return; another is an exception as any."""
+    if end.code is None or end.code == 0:
+        return None
+    raise end
 
 
 def text_of(error):
@@ -428,11 +485,50 @@ def drop_privileges(uid, gid):
             groups = [own_group]
         if login is not None:
             groups += os.getgrouplist(login, groups[0])
+    for stream in range(3):
+        try:
+            # Who could not open /dev/stdout otherwise.
+            os.fchown(stream, -1 if uid is None else number, groups[0])
+        except OSError:
+            pass
     set_groups(list(dict.fromkeys(groups)), groups[0])
+    if uid is not None and login is not None:
+        user = pwd.getpwnam(login)
+        os.environ.update(HOME=user.pw_dir, USER=login, LOGNAME=login)
+        if user.pw_shell:
+            os.environ["SHELL"] = user.pw_shell
     if uid is not None and os.getresuid() != (number,) * 3:
         os.setresuid(number, number, number)
         if os.getresuid() != (number,) * 3:
             raise OSError("the user is not %d after the change" % number)
+
+
+def give_up_capabilities():
+    """Leaves the process those capabilities that root has anyway, and another user none."""
+    errno = ctypes.get_errno
+    if LIBRARY.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0:
+        # A kernel that does not know the set has none.
+        if errno() != 22:
+            raise OSError(errno(), "cannot clear ambient capabilities")
+    before = capabilities()
+    is_root = os.geteuid() == 0
+    # Every third set is the inheritable one.
+    wanted = [one if is_root and at % 3 != 2 else 0 for at, one in enumerate(before)]
+    if wanted == before:
+        return
+    header = CAPABILITY_HEADER.pack(CAPABILITY_VERSION, 0)
+    if LIBRARY.capset(header, CAPABILITY_SETS.pack(*wanted)) != 0:
+        raise OSError(errno(), "cannot give up capabilities")
+    if capabilities() != wanted:
+        raise OSError("the capabilities are not gone after the change")
+
+
+def capabilities():
+    header = CAPABILITY_HEADER.pack(CAPABILITY_VERSION, 0)
+    sets = ctypes.create_string_buffer(CAPABILITY_SETS.size)
+    if LIBRARY.capget(header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "cannot read capabilities")
+    return list(CAPABILITY_SETS.unpack(sets.raw))
 
 
 def set_groups(groups, first):

@@ -36,6 +36,8 @@ pub(crate) struct Host {
     /// Shell commands that run before harpd in the same process.
     before: String,
     user: Option<&'static str>,
+    /// More options of setpriv(1) then.
+    privileges: &'static str,
 }
 
 impl Host {
@@ -46,6 +48,7 @@ impl Host {
             procedures: String::new(),
             before: String::new(),
             user: None,
+            privileges: "",
         };
         host.write_certificate();
         host.write("users", USERS);
@@ -89,6 +92,12 @@ impl Host {
     /// Runs harpd as this user.
     pub(crate) fn started_by(mut self, user: &'static str) -> Host {
         self.user = Some(user);
+        self
+    }
+
+    /// Gives harpd, which runs as another user, capabilities that its programs would inherit.
+    pub(crate) fn with_privileges(mut self, options: &'static str) -> Host {
+        self.privileges = options;
         self
     }
 
@@ -153,7 +162,10 @@ impl Host {
     pub(crate) fn start(self) -> Harpd {
         let config = self.write_config();
         let become_user = self.user.map_or(String::new(), |user| {
-            format!("setpriv --reuid {user} --regid nogroup --clear-groups")
+            format!(
+                "setpriv --reuid {user} --regid nogroup --clear-groups {}",
+                self.privileges
+            )
         });
         let script = format!("{} exec {become_user} \"$@\"", self.before);
         let mut process = Command::new("sh")

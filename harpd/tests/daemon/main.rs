@@ -18,6 +18,7 @@ mod requests;
 mod standstill;
 mod start;
 mod stop;
+mod surroundings;
 mod terminal;
 mod tls;
 mod users;
