@@ -9,7 +9,9 @@ use harp_service::logging;
 use harp_service::systemd::{self, Notifier};
 use harpcallerd::config::{self, Config};
 use harpcallerd::daemon::{self, Setup};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread;
 use tracing::level_filters::LevelFilter;
 use tracing::warn;
 
@@ -22,6 +24,7 @@ pub(crate) fn run(
     socket: PathBuf,
 ) -> Done {
     // Before there is any other thread.
+    bequeath_no_capabilities().context("cannot give up inheritable capabilities")?;
     let handed_over = systemd::listening_sockets()?;
     let notifier = Notifier::from_environment().context("NOTIFY_SOCKET cannot be used")?;
     let (mut config, warnings) = Config::read(&config_file)?;
@@ -54,6 +57,23 @@ pub(crate) fn run(
     runtime.shutdown_background();
     log.flush();
     ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// What the dispatcher may do beyond its user, such as to listen on a port below 1024, is
+/// not for the registry script: ambient and inheritable capabilities are given up. Those are
+/// a thread's, and handed on to the threads it starts.
+fn bequeath_no_capabilities() -> rustix::io::Result<()> {
+    match thread::clear_ambient_capability_set() {
+        // A kernel that does not know the set has none.
+        Ok(()) | Err(Errno::INVAL) => {}
+        Err(error) => return Err(error),
+    }
+    let mut sets = thread::capabilities(None)?;
+    if !sets.inheritable.is_empty() {
+        sets.inheritable = thread::CapabilitySet::empty();
+        thread::set_capabilities(None, sets)?;
+    }
+    Ok(())
 }
 
 /// A dump of this process would hold every host's password.

@@ -311,3 +311,33 @@ fn the_registry_of_the_moment_decides_when_a_job_starts() {
     assert_eq!(caller.result(&second), json!({"result": []}));
     assert_eq!(caller.result(&third)["error"]["type"], "unknown_host");
 }
+
+/// What the dispatcher may do beyond its user is not for the script.
+#[test]
+fn the_script_inherits_no_capabilities() {
+    // Capabilities are a thread's, and its children's.
+    let told = std::thread::spawn(|| {
+        use rustix::thread as t;
+        let kept = t::CapabilitySet::CHOWN;
+        let mut sets = t::capabilities(None)?;
+        sets.inheritable |= kept;
+        t::set_capabilities(None, sets)?;
+        t::configure_capability_in_ambient_set(kept, true)?;
+        let cluster = restless().start();
+        cluster.set_registry_script(
+            r#"here=$(dirname "$0"); grep -E '^Cap(Inh|Amb)' /proc/self/status > "$here/new"
+            mv "$here/new" "$here/capabilities"; exec cat "$here/hosts.jsonl""#,
+        );
+        let file = cluster.path("capabilities");
+        rustix::io::Result::Ok(until("the script has run", || {
+            fs::read_to_string(&file).ok()
+        }))
+    });
+    match told.join().unwrap() {
+        Ok(told) => {
+            let none = "0000000000000000";
+            assert_eq!(told, format!("CapInh:\t{none}\nCapAmb:\t{none}\n"));
+        }
+        Err(error) => println!("skipped: cannot set capabilities: {error}"),
+    }
+}
