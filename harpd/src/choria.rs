@@ -70,7 +70,7 @@ impl ChoriaSettings {
                 .string("collective")
                 .unwrap_or_else(|| "mcollective".to_owned()),
             path: procedure::search_path(table).unwrap_or_else(|| path.to_owned()),
-            account: procedure::account(table),
+            account: procedure::account(table, table.string("user").as_deref()),
             limits: procedure::limits(table),
             care,
             max_output: procedure::max_output(table),

@@ -74,6 +74,8 @@ impl Procedure {
                 "the procedure's name is empty or has a zero byte",
             );
         }
+        let user = table.string("user");
+        let user = user.as_deref();
         let max_calls = table.integer("max_calls", 1..=1_000_000);
         let max_calls = max_calls.and_then(|count| usize::try_from(count).ok());
         let procedure = Procedure {
@@ -90,8 +92,8 @@ impl Procedure {
                 },
                 directory: directory(table),
                 path: search_path(table).unwrap_or_else(|| path.to_owned()),
-                environment: environment(table),
-                account: account(table),
+                environment: environment(table, user),
+                account: account(table, user),
                 limits: limits(table),
                 care,
                 command: command(table)?,
@@ -196,12 +198,12 @@ pub(crate) fn directory(table: &Table<'_>) -> PathBuf {
 }
 
 /// Whom to run as. That somebody is not known keeps nothing else from running.
-pub(crate) fn account(table: &Table<'_>) -> Result<Account, NoAccount> {
+pub(crate) fn account(table: &Table<'_>, user: Option<&str>) -> Result<Account, NoAccount> {
     let groups = table.strings("group");
     if groups.as_ref().is_some_and(Vec::is_empty) {
         table.problem("group", "must name at least one group");
     }
-    account::look_up(table.string("user").as_deref(), groups.as_deref())
+    account::look_up(user, groups.as_deref())
 }
 
 pub(crate) fn search_path(table: &Table<'_>) -> Option<String> {
@@ -237,9 +239,8 @@ pub(crate) fn limits(table: &Table<'_>) -> Vec<Limit> {
 
 /// Variables beside `PATH`: those of a login where there is a `user`, and over them what is
 /// configured.
-pub(crate) fn environment(table: &Table<'_>) -> BTreeMap<String, String> {
-    let user = table.string("user");
-    let mut login = user.map_or_else(BTreeMap::new, |user| account::login(&user));
+pub(crate) fn environment(table: &Table<'_>, user: Option<&str>) -> BTreeMap<String, String> {
+    let mut login = user.map_or_else(BTreeMap::new, account::login);
     let environment = table.string_map("environment").unwrap_or_default();
     for (name, value) in &environment {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {

@@ -87,6 +87,8 @@ struct Request<'a> {
 impl PythonSettings {
     /// Takes the table. What is wrong with it is noted in its settings.
     pub(crate) fn take(table: &Table<'_>, path: &str, care: Care) -> Option<PythonSettings> {
+        let user = table.string("user");
+        let user = user.as_deref();
         let interpreter = table.string("interpreter");
         let interpreter = interpreter.unwrap_or_else(|| "python3".to_owned());
         if let Err(why) = procedure::check_program(&interpreter) {
@@ -96,8 +98,8 @@ impl PythonSettings {
             interpreter,
             directory: procedure::directory(table),
             path: procedure::search_path(table).unwrap_or_else(|| path.to_owned()),
-            environment: procedure::environment(table),
-            account: procedure::account(table),
+            environment: procedure::environment(table, user),
+            account: procedure::account(table, user),
             limits: procedure::limits(table),
             care,
             timeout: table.seconds("timeout", 1),
