@@ -27,6 +27,8 @@ pub mod reload;
 pub mod retention;
 pub mod store;
 pub mod transfer;
+pub mod transports;
+pub mod world;
 
 // The forms of what is kept, and the queues, are the core's.
 pub use harp_jobs::lineup::queue;
