@@ -2,12 +2,13 @@
 //!
 //! [`regular`] opens a file without waiting for anybody: a named pipe in its place is an
 //! error, not a program that hangs. [`Kept`] is what was read from files, and reads them
-//! again when they have changed.
+//! again when they have changed. [`pem`] reads certificates and keys as people put them there.
 //!
 //! Everything here blocks for as long as the file system takes; in a task it belongs on
 //! threads that may block.
 
 mod kept;
+pub mod pem;
 pub mod regular;
 mod watched;
 

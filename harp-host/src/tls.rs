@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use harp_files::pem::NotPem;
 use harp_files::{Kept, Look};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
@@ -64,7 +65,7 @@ pub enum TrustError {
         /// The file.
         file: PathBuf,
         /// What is wrong.
-        source: rustls_pki_types::pem::Error,
+        source: NotPem,
     },
     /// The CA file holds no certificate.
     #[error("{}: no PEM certificate in it (-----BEGIN CERTIFICATE-----)", file.display())]

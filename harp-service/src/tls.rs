@@ -4,12 +4,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use harp_files::pem::{self, NotPem};
 use harp_files::{Content, Contents};
 use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
-use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 mod current;
@@ -27,18 +28,32 @@ pub struct TlsFiles {
     pub client_ca_file: Option<PathBuf>,
 }
 
+/// Why nothing could be read from a file.
+#[derive(Debug, thiserror::Error)]
+pub enum PemFault {
+    /// The system.
+    #[error(transparent)]
+    Unreadable(#[from] std::io::Error),
+    /// It is no PEM.
+    #[error(transparent)]
+    NotPem(#[from] NotPem),
+    /// It has nothing of the kind.
+    #[error("there is none in the file (PEM is expected)")]
+    None,
+}
+
 /// Why a certificate or key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read as PEM.
-    #[error("cannot read {what} from {}: {}", path.display(), explain(.source))]
+    #[error("cannot read {what} from {}: {}", path.display(), .source)]
     Unreadable {
         /// What should have been in it.
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: pem::Error,
+        source: PemFault,
     },
     /// The file holds no certificate.
     #[error("there is no certificate in {}: a section BEGIN CERTIFICATE is expected", .0.display())]
@@ -159,12 +174,12 @@ fn read_chain(file: Content) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         path: path.clone(),
         source,
     };
-    let text = file
-        .bytes()
-        .map_err(|error| unreadable(pem::Error::Io(error)))?;
-    let chain = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(unreadable)?;
+    let text = file.bytes().map_err(|error| unreadable(error.into()))?;
+    let mut chain = Vec::new();
+    for item in pem::certificates(&text).map_err(|error| unreadable(error.into()))? {
+        let decoded = CertificateDer::from_pem_slice(item.text.as_bytes());
+        chain.push(decoded.map_err(|error| unreadable(item.refused(error).into()))?);
+    }
     if chain.is_empty() {
         return Err(TlsError::NoCertificate(path));
     }
@@ -173,21 +188,17 @@ fn read_chain(file: Content) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 fn read_key(file: Content) -> Result<PrivateKeyDer<'static>, TlsError> {
     let path = file.path().to_owned();
-    let read = file.bytes().map_err(pem::Error::Io);
-    read.and_then(|text| PrivateKeyDer::from_pem_slice(&text))
-        .map_err(|source| TlsError::Unreadable {
-            what: "a private key",
-            path,
-            source,
-        })
-}
-
-fn explain(error: &pem::Error) -> String {
-    match error {
-        pem::Error::Io(error) => error.to_string(),
-        pem::Error::NoItemsFound => "there is none in the file (PEM is expected)".to_owned(),
-        error => error.to_string(),
-    }
+    let key = || {
+        let text = file.bytes()?;
+        let item = pem::private_key(&text)?.ok_or(PemFault::None)?;
+        let decoded = PrivateKeyDer::from_pem_slice(item.text.as_bytes());
+        Ok(decoded.map_err(|error| item.refused(error))?)
+    };
+    key().map_err(|source| TlsError::Unreadable {
+        what: "a private key",
+        path,
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -242,6 +253,26 @@ mod tests {
         let (certificate, key) = (files.write("c", &certificate), files.write("k", &key));
         load(&certificate, &key, None).unwrap();
         load(&certificate, &key, Some(&certificate)).unwrap();
+    }
+
+    #[test]
+    fn files_are_read_as_people_put_them_together() {
+        let files = Files::new();
+        let (certificate, key) = pair();
+        let (authority, _) = pair();
+        let glued = format!("\u{feff}{}{authority}", certificate.trim_end());
+        let indented = glued.replace('\n', "\n    ");
+        let (certificate, key) = (
+            files.write("c", &indented),
+            files.write("k", &format!("\u{feff}  {}", key.replace('\n', "\r\n"))),
+        );
+        load(&certificate, &key, Some(&certificate)).unwrap();
+        let torn = files.write("torn", &glued.replacen("-----END", "", 1));
+        let told = load(&torn, &key, None).unwrap_err().to_string();
+        assert!(
+            told.contains("line 1: the BEGIN CERTIFICATE has no END"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -324,6 +324,11 @@ async fn broken_files_are_named() {
     assert!(matches!(with(true, false), Err(TrustError::Empty { .. })));
     files.write_ca("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n");
     assert!(matches!(with(true, false), Err(TrustError::Pem { .. })));
+    let told = with(true, false).unwrap_err().to_string();
+    assert!(
+        told.contains("line 2: something that is no base64"),
+        "{told}"
+    );
     files.write_ca("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let error = with(true, false).unwrap_err();
     assert!(matches!(error, TrustError::NotACa { number: 1, .. }));

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use harp_files::Contents;
+use harp_files::pem::{self, NotPem, PemItem};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TrustError;
@@ -138,20 +139,36 @@ impl<'a> Source<'a> {
         })
     }
 
-    fn certificates(&self) -> impl Iterator<Item = Result<CertificateDer<'static>, TrustError>> {
-        CertificateDer::pem_slice_iter(&self.text).map(|certificate| {
-            certificate.map_err(|source| TrustError::Pem {
-                file: self.file.to_owned(),
-                source,
-            })
-        })
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+        let items = pem::certificates(&self.text).map_err(|error| self.no_pem(error))?;
+        let decode = |item: &PemItem| {
+            CertificateDer::from_pem_slice(item.text.as_bytes())
+                .map_err(|error| self.no_pem(item.refused(error)))
+        };
+        items.iter().map(decode).collect()
+    }
+
+    fn private_key(&self) -> Result<PrivateKeyDer<'static>, TrustError> {
+        let item = pem::private_key(&self.text).map_err(|error| self.no_pem(error))?;
+        let item = item.ok_or_else(|| TrustError::NoKey {
+            file: self.file.to_owned(),
+        })?;
+        PrivateKeyDer::from_pem_slice(item.text.as_bytes())
+            .map_err(|error| self.no_pem(item.refused(error)))
+    }
+
+    fn no_pem(&self, source: NotPem) -> TrustError {
+        TrustError::Pem {
+            file: self.file.to_owned(),
+            source,
+        }
     }
 
     fn authorities(&self) -> Result<RootCertStore, TrustError> {
         let mut roots = RootCertStore::empty();
-        for (index, certificate) in self.certificates().enumerate() {
+        for (index, certificate) in self.certificates()?.into_iter().enumerate() {
             roots
-                .add(certificate?)
+                .add(certificate)
                 .map_err(|source| TrustError::NotACa {
                     file: self.file.to_owned(),
                     number: index + 1,
@@ -167,9 +184,11 @@ impl<'a> Source<'a> {
     }
 
     fn known(&self) -> Result<HashSet<Box<[u8]>>, TrustError> {
-        self.certificates()
-            .map(|certificate| Ok(Box::from(certificate?.as_ref())))
-            .collect()
+        let certificates = self.certificates()?;
+        Ok(certificates
+            .iter()
+            .map(|der| Box::from(der.as_ref()))
+            .collect())
     }
 
     /// This certificate, its chain behind it, and the key that belongs to it.
@@ -178,21 +197,13 @@ impl<'a> Source<'a> {
         key: &Source<'_>,
         provider: &CryptoProvider,
     ) -> Result<Arc<SingleCertAndKey>, TrustError> {
-        let chain: Vec<_> = self.certificates().collect::<Result<_, _>>()?;
+        let chain = self.certificates()?;
         if chain.is_empty() {
             return Err(TrustError::Empty {
                 file: self.file.to_owned(),
             });
         }
-        let private = PrivateKeyDer::from_pem_slice(&key.text).map_err(|source| match source {
-            pem::Error::NoItemsFound => TrustError::NoKey {
-                file: key.file.to_owned(),
-            },
-            source => TrustError::Pem {
-                file: key.file.to_owned(),
-                source,
-            },
-        })?;
+        let private = key.private_key()?;
         let certified = CertifiedKey::from_der(chain, private, provider).map_err(|source| {
             TrustError::OwnCertificate {
                 file: self.file.to_owned(),
