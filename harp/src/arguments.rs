@@ -10,7 +10,8 @@ use serde::ser::SerializeMap;
 /// Reads the words behind a procedure's name.
 ///
 /// - `NAME=VALUE` is a named argument, any other word a positional one;
-/// - a value that is JSON is that JSON, any other is a string;
+/// - a value that is JSON is that JSON, any other is a string; a number only if it is
+///   written as JSON writes it, so that `1.10` and `1e5` are texts;
 /// - `NAME:=JSON` insists on JSON;
 /// - a value that begins like JSON (`{`, `[`, `"`) and is none is refused.
 ///
@@ -123,7 +124,8 @@ fn value(word: &str, strings: bool) -> Result<Json, String> {
     if strings {
         return encode(word);
     }
-    match word.parse() {
+    match word.parse::<Json>() {
+        Ok(json) if is_number(&json) && !is_written_so(word) => encode(word),
         Ok(json) => Ok(json),
         Err(error) if word.trim_start().starts_with(['{', '[', '"']) => Err(format!(
             "begins like JSON, but is {error}; as a text it is written {}, or with --strings",
@@ -131,6 +133,24 @@ fn value(word: &str, strings: bool) -> Result<Json, String> {
         )),
         Err(_) => encode(word),
     }
+}
+
+fn is_number(json: &Json) -> bool {
+    let first = json.as_bytes().first();
+    first.is_some_and(|first| *first == b'-' || first.is_ascii_digit())
+}
+
+/// True if a JSON number stands as JSON would write it: `1.10`, which may be a version, and
+/// `12e4567`, which may be a name, are none.
+fn is_written_so(number: &str) -> bool {
+    if number
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'-')
+    {
+        return number != "-0";
+    }
+    let value = number.parse::<f64>();
+    value.is_ok_and(|value| value.to_string() == number)
 }
 
 fn mixed(plain: &str, named: &str) -> String {
@@ -194,8 +214,21 @@ mod tests {
         for (word, expected) in [
             ("7", "[7]"),
             ("-5", "[-5]"),
-            ("1e5", "[1e5]"),
-            ("1.50", "[1.50]"),
+            ("1.5", "[1.5]"),
+            ("-0.25", "[-0.25]"),
+            ("12345678901234567890123", "[12345678901234567890123]"),
+            ("1e5", r#"["1e5"]"#),
+            ("1.50", r#"["1.50"]"#),
+            ("1.10", r#"["1.10"]"#),
+            ("1.0", r#"["1.0"]"#),
+            ("12e4567", r#"["12e4567"]"#),
+            ("1E2", r#"["1E2"]"#),
+            ("-0", r#"["-0"]"#),
+            (" 7", r#"[" 7"]"#),
+            ("0.1000000000000000055", r#"["0.1000000000000000055"]"#),
+            ("[1.10]", "[[1.10]]"),
+            ("version=1.10", r#"{"version":"1.10"}"#),
+            ("version:=1.10", r#"{"version":1.10}"#),
             ("true", "[true]"),
             ("null", "[null]"),
             ("[1, 2]", "[[1,2]]"),

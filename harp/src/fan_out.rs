@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
+use harp_client::JobId;
 
 use crate::command_line::OnInterrupt;
 use crate::event::Subject;
@@ -11,7 +12,7 @@ use crate::exit::Exit;
 use crate::interrupt::{Order, Orders, supervise};
 use crate::problem::Problem;
 use crate::screen::Screen;
-use crate::watch::Watched;
+use crate::watch::{Source, Watched};
 
 /// How many hosts are called at the same time unless told otherwise.
 pub(crate) const PARALLEL: u16 = 32;
@@ -39,8 +40,15 @@ pub(crate) async fn call(
         under_way.borrow_mut().begin(host, screen);
         let ended = match start(host).await {
             Ok(watched) => {
-                under_way.borrow_mut().job = watched.subject.job.map(|job| job.to_string());
-                watched.watch(screen, &mut orders.clone()).await
+                if let Some(job) = watched.subject.job {
+                    under_way.borrow_mut().jobs.push((host.clone(), job));
+                }
+                let is_left = matches!(watched.source, Source::Nowhere);
+                let ended = watched.watch(screen, &mut orders.clone()).await;
+                if ended.is_ok() && !is_left {
+                    under_way.borrow_mut().forget_job(host);
+                }
+                ended
             }
             Err(problem) if problem.exit == Exit::Output => Err(problem),
             Err(problem) => {
@@ -51,7 +59,7 @@ pub(crate) async fn call(
         under_way.borrow_mut().end(host, screen);
         ended
     };
-    supervise(
+    let done = supervise(
         screen,
         policy,
         || under_way.borrow().question(hosts.len()),
@@ -73,21 +81,28 @@ pub(crate) async fn call(
             Ok(exits.max().unwrap_or(Exit::Returned))
         },
     )
-    .await
+    .await;
+    if let Err(problem) = &done {
+        let under_way = under_way.borrow();
+        screen.cut_off(problem, under_way.called, hosts.len(), &under_way.jobs);
+    }
+    done
 }
 
 /// The calls that have not ended.
 #[derive(Debug, Default)]
 struct UnderWay {
     hosts: BTreeSet<String>,
+    called: usize,
     ended: usize,
-    /// The newest.
-    job: Option<String>,
+    /// Those that have been accepted, and whose end was not shown.
+    jobs: Vec<(String, JobId)>,
 }
 
 impl UnderWay {
     fn begin(&mut self, host: &str, screen: &Screen) {
         self.hosts.insert(host.to_owned());
+        self.called += 1;
         self.show(screen);
     }
 
@@ -97,14 +112,19 @@ impl UnderWay {
         self.show(screen);
     }
 
+    /// Its job needs nobody to look after it.
+    fn forget_job(&mut self, host: &str) {
+        self.jobs.retain(|(of, _)| of != host);
+    }
+
     fn show(&self, screen: &Screen) {
         let hosts: Vec<&str> = self.hosts.iter().map(String::as_str).collect();
         screen.progress(self.ended, &hosts);
     }
 
     fn question(&self, hosts: usize) -> String {
-        match (hosts, &self.job) {
-            (1, Some(job)) => format!("Job {job} has not ended."),
+        match (hosts, self.jobs.last()) {
+            (1, Some((_, job))) => format!("Job {job} has not ended."),
             (1, None) => "The call is being submitted.".to_owned(),
             _ => format!("{} of {hosts} hosts have not ended.", hosts - self.ended),
         }

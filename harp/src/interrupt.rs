@@ -4,8 +4,11 @@
 //! every call that is under way heeds. While the operator is asked, the work rests: its
 //! packets wait at the dispatcher.
 
+use std::fs::File;
 use std::future::Future;
 use std::io::{self, BufRead, IsTerminal};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::pin::pin;
 use std::thread;
 
@@ -106,9 +109,20 @@ where
     }
 }
 
-/// True if there is somebody to ask.
+/// True if there is somebody to ask, and nobody else whose keys and screen these are: who
+/// reads our output through a pipe, such as a pager, has the terminal.
 fn can_ask() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
+    io::stdin().is_terminal() && io::stderr().is_terminal() && !is_piped(io::stdout())
+}
+
+/// True if the output goes to another program. False when in doubt.
+fn is_piped(output: impl AsFd) -> bool {
+    let kind = output
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(|output| File::from(output).metadata())
+        .map(|output| output.file_type());
+    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket())
 }
 
 /// What the operator types; end of file detaches.

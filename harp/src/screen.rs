@@ -4,7 +4,9 @@
 mod text;
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use console::Style;
@@ -17,6 +19,9 @@ use crate::duration;
 use crate::event::{Event, Subject};
 use crate::exit::Exit;
 use crate::problem::Problem;
+
+/// How long to wait for a non-blocking output that takes nothing.
+const FULL: Duration = Duration::from_millis(2);
 
 /// The operator's terminal, or the files in its place.
 #[derive(Debug)]
@@ -174,6 +179,37 @@ impl Screen {
         Ok(())
     }
 
+    /// The command ends early, for this problem, after `called` of `hosts` hosts were called.
+    /// Says so, and how to see the jobs that go on without it. Of one call whose reader has
+    /// seen enough there is nothing to say.
+    pub(crate) fn cut_off(
+        &self,
+        problem: &Problem,
+        called: usize,
+        hosts: usize,
+        jobs: &[(String, JobId)],
+    ) {
+        self.bar.finish_and_clear();
+        if self.names.is_some() {
+            let not_called = hosts.saturating_sub(called);
+            self.say(&format!(
+                "harp: ended early: {called} of {hosts} hosts were called, {not_called} were not"
+            ));
+        } else if problem.is_broken_pipe() {
+            return;
+        }
+        for (host, job) in jobs {
+            self.goes_on(host, *job);
+        }
+    }
+
+    /// A job goes on, and nobody is told of its end.
+    pub(crate) fn goes_on(&self, host: &str, job: JobId) {
+        let host = text::clean(host);
+        let how = pick_up(job, None);
+        self.say(&format!("harp: the job on {host} goes on: {how}"));
+    }
+
     /// A host was not called.
     pub(crate) fn not_called(&self, subject: &Subject) -> Result<(), Problem> {
         if self.json {
@@ -223,7 +259,10 @@ impl Screen {
         let dim = Style::new().dim().for_stderr();
         let message = text::clean(message);
         match (&subject.host, self.names) {
-            (Some(host), Some(_)) => self.say(&dim.apply_to(format!("{host}: {message}"))),
+            (Some(host), Some(_)) => {
+                let host = text::clean(host);
+                self.say(&dim.apply_to(format!("{host}: {message}")));
+            }
             _ => self.say(&dim.apply_to(message)),
         }
     }
@@ -258,7 +297,11 @@ impl Screen {
             let word = style(*exit).apply_to(self.word(*exit).replace('_', " "));
             parts.push(match exit {
                 Exit::Returned => format!("{} {word}", hosts.len()),
-                _ => format!("{} {word} ({})", hosts.len(), hosts.join(", ")),
+                _ => format!(
+                    "{} {word} ({})",
+                    hosts.len(),
+                    text::clean(&hosts.join(", "))
+                ),
             });
         }
         let hosts = if ends.len() == 1 { "host" } else { "hosts" };
@@ -299,7 +342,8 @@ impl Screen {
         match (&subject.host, self.names) {
             (Some(host), Some(_)) => {
                 for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
-                    out.extend([host.as_str(), ": ", line, "\n"]);
+                    let line = text::of_one_of_many(line);
+                    out.extend([&text::clean(host), ": ", &*line, "\n"]);
                 }
             }
             _ => {
@@ -336,7 +380,7 @@ impl Screen {
     pub(crate) fn say(&self, lines: &impl Display) {
         // There is no other place to complain at.
         self.bar.suspend(|| {
-            let _ = writeln!(io::stderr().lock(), "{lines}");
+            let _ = write_all(io::stderr().lock(), format!("{lines}\n").as_bytes());
         });
     }
 
@@ -351,7 +395,7 @@ impl Screen {
         let name = Style::new().red().bold().for_stderr().apply_to("harp:");
         let message = text::clean(message);
         match &subject.host {
-            Some(host) => self.say(&format!("{name} {host}: {message}")),
+            Some(host) => self.say(&format!("{name} {}: {message}", text::clean(host))),
             None => self.say(&format!("{name} {message}")),
         }
     }
@@ -361,7 +405,7 @@ impl Screen {
         if self.quiet && exit == Exit::Returned {
             return;
         }
-        let host = subject.host.as_deref().unwrap_or("-");
+        let host = text::clean(subject.host.as_deref().unwrap_or("-"));
         let width = self.names.unwrap_or_default();
         let word = style(exit).apply_to(format!("{:<12}", exit.word().replace('_', " ")));
         let took = took.map(duration::short).unwrap_or_default();
@@ -377,11 +421,30 @@ impl Screen {
 
     fn write(&self, text: &[u8]) -> Result<(), Problem> {
         self.bar.suspend(|| {
-            let mut stdout = io::stdout().lock();
-            let written = stdout.write_all(text).and_then(|()| stdout.flush());
+            // Standard output keeps what it was given when it cannot be written, and says
+            // that it was not taken; a file does not.
+            let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+            let written = stdout.and_then(|stdout| write_all(stdout, text));
             written.map_err(|error| Problem::output(&error))
         })
     }
+}
+
+/// Writes all of it. What is behind an output may be non-blocking, whoever has made it so:
+/// then this waits until it takes more.
+fn write_all(mut output: impl io::Write, mut text: &[u8]) -> io::Result<()> {
+    while !text.is_empty() {
+        match output.write(text) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => text = &text[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                std::thread::sleep(FULL);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The command that picks a job up where it was left.

@@ -44,7 +44,11 @@ pub(super) async fn run(
             host: Some(name.to_owned()),
             job: Some(job.id()),
         };
-        screen.submitted(&subject, job.existing(), call.detach)?;
+        let told = screen.submitted(&subject, job.existing(), call.detach);
+        if told.is_err() {
+            screen.goes_on(name, job.id());
+        }
+        told?;
         let source = if call.detach {
             Source::Nowhere
         } else if call.wait {

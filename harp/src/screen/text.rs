@@ -35,16 +35,47 @@ pub(super) fn details(data: &Json) -> Vec<String> {
     }
 }
 
+/// The newest state of a line that was written again and again, without what could move the
+/// cursor, colour what follows, or otherwise run over the lines of others.
+pub(super) fn of_one_of_many(line: &str) -> Cow<'_, str> {
+    let line = line.trim_end_matches('\r');
+    clean(line.rsplit('\r').next().unwrap_or(line))
+}
+
+/// True for characters that are no text: control characters, and those that format it, by
+/// which one text can look like another.
+fn is_format(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
 /// A message from elsewhere without what could take a terminal over.
 pub(super) fn clean(message: &str) -> Cow<'_, str> {
-    let harmful = |character: char| character.is_control() && !"\n\t".contains(character);
+    let harmful = |character: char| {
+        (character.is_control() && !"\n\t".contains(character)) || is_format(character)
+    };
     if !message.contains(harmful) {
         return Cow::Borrowed(message);
     }
     let mut cleaned = String::with_capacity(message.len());
     for character in message.chars() {
         match harmful(character) {
-            true => cleaned.extend(character.escape_default()),
+            true => cleaned.extend(character.escape_unicode()),
             false => cleaned.push(character),
         }
     }
@@ -99,5 +130,23 @@ mod tests {
         assert_eq!(one_line("one\ntwo\n"), "one ...");
         assert_eq!(one_line("one\n"), "one");
         assert_eq!(clean("a\u{1b}]0;b\u{7}"), "a\\u{1b}]0;b\\u{7}");
+        assert_eq!(
+            clean("\u{9b}2J\u{202e}x\u{feff}"),
+            "\\u{9b}2J\\u{202e}x\\u{feff}"
+        );
+        assert_eq!(clean("é ü 漢\n\t"), "é ü 漢\n\t");
+    }
+
+    #[test]
+    fn one_of_many_shows_its_newest_state() {
+        for (line, shown) in [
+            ("10%\r20%\r", "20%"),
+            ("\r10%\r20%", "20%"),
+            ("plain", "plain"),
+            ("\r", ""),
+            ("\u{1b}[31mred\u{1b}[0m", "\\u{1b}[31mred\\u{1b}[0m"),
+        ] {
+            assert_eq!(of_one_of_many(line), shown);
+        }
     }
 }

@@ -11,8 +11,8 @@ fn every_form_of_argument_reaches_the_procedure() {
     for (words, arguments) in [
         (&[][..], "[]"),
         (
-            &["nginx", "7", "1.50", "true", "null"],
-            r#"["nginx",7,1.50,true,null]"#,
+            &["nginx", "7", "1.5", "1.10", "12e4567", "true", "null"],
+            r#"["nginx",7,1.5,"1.10","12e4567",true,null]"#,
         ),
         (
             &["[1, 2]", r#"{"a": 1}"#, r#""7""#],

@@ -14,4 +14,5 @@ mod identity;
 mod interrupts;
 mod json;
 mod manual;
+mod output;
 mod terminal;
