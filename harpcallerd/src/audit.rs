@@ -124,6 +124,8 @@ struct Line {
 pub enum Act<'a> {
     /// All jobs of a queue cancelled.
     CancelQueue(&'a QueueName),
+    /// Held jobs let wait in their queues again.
+    Resume,
     /// Ended jobs deleted.
     Prune {
         /// Those submitted longer ago than this.
@@ -305,6 +307,7 @@ impl Act<'_> {
     fn name(self) -> &'static str {
         match self {
             Act::CancelQueue(_) => "queue-cancel",
+            Act::Resume => "resume",
             Act::Prune { .. } => "prune-jobs",
             Act::Reload => "reload",
             Act::Stop => "stop",

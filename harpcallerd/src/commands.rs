@@ -13,6 +13,7 @@ mod output;
 pub(crate) mod prune;
 pub(crate) mod queue;
 pub(crate) mod reload;
+pub(crate) mod resume;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod stop;

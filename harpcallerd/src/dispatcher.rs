@@ -5,9 +5,11 @@
 //! disk: a job enters its queue and the live jobs, is recorded, and only then answered
 //! and, if it has a place, started. Its place is given back when `job::run` returns.
 
+mod held;
 mod overdue;
 mod queues;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +59,8 @@ struct Lineup {
     queues: Queues,
     /// Of jobs that wait.
     deadlines: Due<Instant>,
+    /// Jobs that wait for a word of the operator, and are in no queue.
+    held: HashMap<JobId, LiveRecord>,
     next_sequence: u64,
     /// No new calls are taken.
     closed: bool,
@@ -99,6 +103,7 @@ impl Dispatcher {
             lineup: Mutex::new(Lineup {
                 queues: Queues::default(),
                 deadlines: Due::default(),
+                held: HashMap::new(),
                 next_sequence,
                 closed: false,
             }),
@@ -334,21 +339,41 @@ impl Dispatcher {
     /// Enters a job again that waited when the dispatcher stopped. To be called in the
     /// order of the jobs' sequence numbers, before the first submission.
     pub fn resume(self: &Arc<Self>, id: JobId, record: LiveRecord) {
+        let live = self.enter_waiting(id, &record);
+        self.line_up(live, record);
+    }
+
+    /// Enters a job among the live ones that waited when the dispatcher stopped.
+    fn enter_waiting(&self, id: JobId, record: &LiveRecord) -> Arc<LiveJob> {
         let waited = Duration::from_millis(clock::now().saturating_sub(record.submitted));
-        let live = LiveJob::waiting_since(id, &record, waited);
+        let live = LiveJob::waiting_since(id, record, waited);
         self.jobs.insert(Arc::clone(&live));
+        live
+    }
+
+    /// Ends a job that could not start in time; true if it could not.
+    fn ends_overdue(self: &Arc<Self>, live: &Arc<LiveJob>) -> bool {
+        let Some(outcome) = job::overdue(live) else {
+            return false;
+        };
+        let (dispatcher, live) = (Arc::clone(self), Arc::clone(live));
+        self.tasks
+            .spawn(async move { dispatcher.end_unstarted(&live, outcome).await });
+        true
+    }
+
+    /// Puts a job that waits at its place in its queue, or starts it.
+    fn line_up(self: &Arc<Self>, live: Arc<LiveJob>, record: LiveRecord) {
+        if self.ends_overdue(&live) {
+            return;
+        }
         let LiveRecord {
             sequence, queue, ..
         } = record;
-        if let Some(outcome) = job::overdue(&live) {
-            let dispatcher = Arc::clone(self);
-            self.tasks
-                .spawn(async move { dispatcher.end_unstarted(&live, outcome).await });
-            return;
-        }
         let Some(queue) = queue else {
             return self.start(live, Start::ToRecord);
         };
+        let id = live.id;
         let mut lineup = self.lineup();
         let mut start = Vec::new();
         if lineup
@@ -363,6 +388,10 @@ impl Dispatcher {
         }
         drop(lineup);
         self.start_promoted(start);
+        // Somebody may have asked for that before it was there.
+        if live.is_cancel_requested() {
+            self.end_if_waiting(&live, Outcome::Cancelled);
+        }
     }
 
     /// Keeps a place in a queue until a time, for a job whose host may still be busy with
@@ -416,17 +445,17 @@ impl Dispatcher {
 
     /// Ends a job that waits in its queue; one that runs ends itself.
     fn end_if_waiting(self: &Arc<Self>, live: &Arc<LiveJob>, outcome: Outcome) {
-        let Some(queue) = &live.queue else {
-            return;
-        };
         let mut lineup = self.lineup();
-        if !lineup.queues.withdraw(queue, live.sequence) {
-            return;
-        }
+        let next = match &live.queue {
+            _ if lineup.held.remove(&live.id).is_some() => Vec::new(),
+            Some(queue) if lineup.queues.withdraw(queue, live.sequence) => {
+                lineup.queues.advance(queue)
+            }
+            _ => return,
+        };
         if let Some(start_by) = live.start_by {
             lineup.deadlines.remove(start_by.by, live.id);
         }
-        let next = lineup.queues.advance(queue);
         drop(lineup);
         self.start_promoted(next);
         let dispatcher = Arc::clone(self);

@@ -99,6 +99,11 @@ enum Command {
         #[arg(value_name = "JOB")]
         job: String,
     },
+    /// Let the held jobs wait in their queues again.
+    ///
+    /// Jobs that waited in a store are held if that was restored from a backup, moved to
+    /// another disk or imported, since they may have been run where it comes from.
+    Resume,
     /// List the names of the queues that have jobs, or the jobs of one queue.
     QueueList {
         /// The queue's name, a JSON object.
@@ -166,6 +171,10 @@ enum Command {
         /// The file; `-` for standard input.
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Let jobs that waited be run at the next start, as `resume` does: where they come
+        /// from they are not run any more.
+        #[arg(long)]
+        resume: bool,
     },
     /// Make a token for a client, and print it with its line for the tokens file.
     NewToken {
@@ -195,6 +204,7 @@ fn main() -> ExitCode {
         Command::List { all, queue } => commands::list::run(&socket, all, queue),
         Command::Info { job } => commands::job::info(&socket, &job),
         Command::Cancel { job } => commands::job::cancel(&socket, &job),
+        Command::Resume => commands::resume::run(&socket),
         Command::QueueList { queue: None } => commands::queue::names(&socket),
         Command::QueueList { queue: Some(queue) } => commands::queue::list(&socket, &queue),
         Command::QueueCancel { queue } => commands::queue::cancel(&socket, &queue),
@@ -215,7 +225,11 @@ fn main() -> ExitCode {
             salvage,
             file,
         } => commands::store::export(which, &file, salvage),
-        Command::Import { which, file } => commands::store::import(which, &file),
+        Command::Import {
+            which,
+            file,
+            resume,
+        } => commands::store::import(which, &file, resume),
         Command::NewToken { name } => commands::token::run(&name),
         Command::Completions { shell } => commands::completions::run::<Arguments>(shell),
     };

@@ -4,6 +4,7 @@
 //! call whose dispatcher died, for it to be attached to again: that is a third answer of
 //! `decide`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,15 +24,17 @@ use crate::store::{Place, Store, StoreError};
 pub(crate) enum Decision {
     /// It waited, and waits again, at its old place.
     Resume,
+    /// It waited in a store of which this one is a copy, and waits for the operator.
+    Hold,
     /// It ran, or is not wanted any more: it ends with `missing_result`.
     End,
 }
 
-pub(crate) fn decide(job: &LiveRecord, resume_queued: bool) -> Decision {
-    if job.waits_again(resume_queued) {
-        Decision::Resume
-    } else {
-        Decision::End
+pub(crate) fn decide(job: &LiveRecord, is_held: bool, resume_queued: bool) -> Decision {
+    match job.waits_again(resume_queued) {
+        true if is_held => Decision::Hold,
+        true => Decision::Resume,
+        false => Decision::End,
     }
 }
 
@@ -57,7 +60,8 @@ pub struct Graces {
 }
 
 /// Ends what ran when the dispatcher died, keeps the places of all jobs whose hosts may
-/// still be busy, and lets the rest wait again in its old order.
+/// still be busy, and lets the rest wait again in its old order; those that are held wait for
+/// the operator.
 ///
 /// # Errors
 ///
@@ -69,9 +73,16 @@ pub async fn recover(
     resume_queued: bool,
     graces: Graces,
 ) -> Result<(), StoreError> {
-    let (resumed, ended): (Vec<_>, Vec<_>) = unfinished
-        .into_iter()
-        .partition(|(_, job)| decide(job, resume_queued) == Decision::Resume);
+    let marked: HashSet<_> = dispatcher.store().held().await?.into_iter().collect();
+    let (mut resumed, mut held, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, job) in unfinished {
+        let jobs = match decide(&job, marked.contains(&id), resume_queued) {
+            Decision::Resume => &mut resumed,
+            Decision::Hold => &mut held,
+            Decision::End => &mut ended,
+        };
+        jobs.push((id, job));
+    }
     let ends = ended
         .iter()
         .map(|(id, job)| end(dispatcher.store(), *id, job));
@@ -100,6 +111,16 @@ pub async fn recover(
     }
     for (id, job) in resumed {
         dispatcher.resume(id, job);
+    }
+    if !held.is_empty() {
+        warn!(
+            jobs = held.len(),
+            "jobs are held until \"harpcallerd resume\" or a cancel: they came with a copy of a \
+             store, whose dispatcher may have run them"
+        );
+    }
+    for (id, job) in held {
+        dispatcher.hold(id, job);
     }
     Ok(())
 }
@@ -211,9 +232,13 @@ mod tests {
             started,
             start_by: None,
         };
-        assert_eq!(decide(&job(None), true), Decision::Resume);
-        assert_eq!(decide(&job(None), false), Decision::End);
-        assert_eq!(decide(&job(Some(6)), true), Decision::End);
-        assert_eq!(decide(&job(Some(6)), false), Decision::End);
+        assert_eq!(decide(&job(None), false, true), Decision::Resume);
+        assert_eq!(decide(&job(None), true, true), Decision::Hold);
+        assert_eq!(decide(&job(None), false, false), Decision::End);
+        assert_eq!(decide(&job(None), true, false), Decision::End);
+        for (is_held, resume_queued) in [(false, false), (false, true), (true, true)] {
+            let decision = decide(&job(Some(6)), is_held, resume_queued);
+            assert_eq!(decision, Decision::End);
+        }
     }
 }

@@ -24,6 +24,7 @@ mod engine_log;
 mod entries;
 mod error;
 pub mod frame;
+mod home;
 mod image;
 mod keys;
 pub mod layout;

@@ -254,6 +254,10 @@ impl Crashes {
         }
         let started = check::now();
         self.cluster.start_dispatcher();
+        if self.disk.is_some() {
+            // The disk is a copy, in the same life of the machine: what waits is held.
+            let _ = self.cluster.lines(&["resume"]);
+        }
         started
     }
 

@@ -21,6 +21,7 @@ pub mod crash;
 mod daemon;
 pub mod disk;
 mod fake_host;
+pub mod false_clock;
 mod feed;
 mod line_client;
 mod loopback;

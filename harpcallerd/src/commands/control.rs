@@ -30,6 +30,7 @@ pub(super) struct Reply {
     #[serde(default)]
     pub(super) attention: Vec<String>,
     pub(super) cancelled: Option<bool>,
+    pub(super) jobs_resumed: Option<u64>,
     #[serde(default)]
     pub(super) restart_needed: Vec<String>,
     pub(super) info: Option<Box<RawValue>>,

@@ -24,6 +24,8 @@ pub(super) struct Job {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     running: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    held: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     client: Option<Box<RawValue>>,
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use harp_service::private_file::Replacement;
 use harpcallerd::config::{Config, DEFAULT_PATH};
 use harpcallerd::store::{Checked, Problem, Store, StoreOptions};
-use harpcallerd::transfer;
+use harpcallerd::transfer::{self, Moved, TransferError};
 use nix::unistd::{Uid, User};
 use rustix::process::geteuid;
 
@@ -175,7 +175,8 @@ pub(crate) fn export(which: Which, file: &Path, salvage: bool) -> Done {
 }
 
 /// Takes in the jobs of a file that `export` wrote, or of standard input if that is `-`.
-pub(crate) fn import(which: Which, file: &Path) -> Done {
+/// Those that waited are held unless `resume` says that they are to be run.
+pub(crate) fn import(which: Which, file: &Path, resume: bool) -> Done {
     let directory = which.directory()?;
     refuse_root(&directory, "import")?;
     let input: Box<dyn io::Read> = match file == Path::new("-") {
@@ -186,8 +187,8 @@ pub(crate) fn import(which: Which, file: &Path) -> Done {
         }
     };
     let store = Store::open(&directory, StoreOptions::default())?;
-    let moved = block_on(async {
-        let moved = transfer::import(&store, input).await;
+    let (moved, held) = block_on(async {
+        let moved = import_into(&store, input, resume).await;
         store.close().await;
         moved
     })?
@@ -196,7 +197,26 @@ pub(crate) fn import(which: Which, file: &Path) -> Done {
         "{} jobs imported, {} were there already",
         moved.jobs, moved.others
     ));
+    if held > 0 {
+        note(format_args!(
+            "{held} jobs that wait are held until \"harpcallerd resume\", since they may have been \
+             run where they come from"
+        ));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what was moved, and how many jobs of the store are held then.
+async fn import_into(
+    store: &Store,
+    input: Box<dyn io::Read>,
+    resume: bool,
+) -> Result<(Moved, usize), TransferError> {
+    let moved = transfer::import(store, input).await?;
+    if resume {
+        store.release_held().await?;
+    }
+    Ok((moved, store.held().await?.len()))
 }
 
 /// Refuses to work as root on a store of another user, or in a place of another user's

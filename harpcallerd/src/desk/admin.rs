@@ -88,7 +88,14 @@ impl Administration {
         let failure = failure.map(|reason| {
             format!("the job store cannot be written, and calls are refused: {reason}")
         });
-        failure.into_iter().collect()
+        let held = started.desk.dispatcher.held_count();
+        let held = (held > 0).then(|| {
+            format!(
+                "{held} jobs are held, which came with a copy of another store: \
+                 \"harpcallerd resume\" lets them wait in their queues again"
+            )
+        });
+        failure.into_iter().chain(held).collect()
     }
 
     /// Has the daemon end: it may have ended a moment after this. If nobody takes the order,
@@ -173,6 +180,26 @@ impl Started {
                 let refreshed = refresher.refresh().await.map(drop).map_err(failed);
                 audit.administered(&by, Act::RefreshHosts, refreshed.as_ref().err());
                 refreshed
+            })
+            .await
+    }
+
+    /// Lets the held jobs wait in their queues again, and returns how many there were. Cancel
+    /// safe: once begun, it goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`] for anybody but administrators; [`Refusal::Closing`],
+    /// [`Refusal::Storage`].
+    pub async fn resume_held(&self, by: &Client) -> Result<usize, Refusal> {
+        self.desk.administrators_only(by, "resume")?;
+        let dispatcher = Arc::clone(&self.desk.dispatcher);
+        let (audit, by) = (self.desk.audit.clone(), by.clone());
+        self.desk
+            .act(async move {
+                let resumed = dispatcher.resume_held().await;
+                audit.administered(&by, Act::Resume, resumed.as_ref().err());
+                resumed
             })
             .await
     }

@@ -48,7 +48,9 @@ impl Desk {
         self.administrators_only(by, "queue-list")?;
         let members = self.dispatcher.queue_members(name);
         let running = members.running.into_iter().map(|id| (id, true));
-        let waiting = members.waiting.into_iter().map(|id| (id, false));
+        let held = self.dispatcher.held_members(name);
+        let waiting = held.into_iter().chain(members.waiting);
+        let waiting = waiting.map(|id| (id, false));
         let jobs: Vec<_> = running.chain(waiting).collect();
         Ok(QueueJobs {
             desk: Arc::clone(self),

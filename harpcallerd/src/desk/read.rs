@@ -22,6 +22,8 @@ pub struct Report {
     pub started: Option<u64>,
     /// When it ended, if it has: no sooner than its end is shown.
     pub ended: Option<u64>,
+    /// Whether it waits for a word of the operator.
+    pub held: bool,
 }
 
 /// Whether somebody who asks for an end waits for it.
@@ -47,6 +49,7 @@ impl Report {
             call: record.call,
             started,
             ended,
+            held: false,
         }
     }
 }
@@ -94,7 +97,11 @@ impl Desk {
         let live = self.dispatcher.jobs().get(job);
         let record = self.dispatcher.store().job(job).await?;
         let is_shown = live.is_none_or(|live| live.watch().borrow().outcome.is_some());
-        Ok(record.map(|record| Report::of(record, is_shown)))
+        let report = record.map(|record| Report::of(record, is_shown));
+        Ok(report.map(|report| Report {
+            held: report.started.or(report.ended).is_none() && self.dispatcher.is_held(job),
+            ..report
+        }))
     }
 
     /// The stored end of a job, for those who wait for it: they wait for the end of an outage

@@ -15,10 +15,16 @@ use crate::refusal::Refusal;
 const ENDS_AT_ONCE: usize = 1000;
 
 impl Dispatcher {
-    /// The names of all queues that have a job, sorted.
+    /// The names of all queues that have a job, held ones included, sorted.
     #[must_use]
     pub fn queue_names(&self) -> Vec<QueueName> {
-        self.lineup().queues.names()
+        let lineup = self.lineup();
+        let held = lineup.held.values().flat_map(|job| &job.queue);
+        let mut names = lineup.queues.names();
+        names.extend(held.map(|queue| queue.name.clone()));
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// The jobs of a queue; none if there is no such queue.
@@ -73,7 +79,12 @@ impl Dispatcher {
         let mut lineup = self.lineup();
         // One that has ended keeps its place until its host is done, and needs no cancel.
         let running = self.handles(&lineup.queues.members(name).running);
-        let waiting = self.handles(&lineup.queues.withdraw_all(name));
+        let held = lineup.held_of(name);
+        for id in &held {
+            lineup.held.remove(id);
+        }
+        let mut waiting = self.handles(&held);
+        waiting.extend(self.handles(&lineup.queues.withdraw_all(name)));
         for live in &waiting {
             if let Some(start_by) = live.start_by {
                 lineup.deadlines.remove(start_by.by, live.id);

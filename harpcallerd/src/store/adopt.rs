@@ -2,7 +2,8 @@
 //!
 //! A job's packets come first, while there is no such job: should the import break off,
 //! they are passed over when it is made again. Then the job appears in one step, with its
-//! end if it has one; so a job that has ended is never taken for one to be run.
+//! end if it has one; so a job that has ended is never taken for one to be run. One that
+//! waits is held ([`Store::held`](super::Store::held)): where it comes from it may have run.
 
 use super::codec;
 use super::error::StoreError;
@@ -104,6 +105,10 @@ impl Round<'_> {
             AdoptedBytes::Live(state, has_started) => {
                 self.batch.insert(&Table::Live.key(id), &state);
                 self.count_live(|sum| sum.add(id, has_started));
+                if !has_started {
+                    self.batch.insert(&Table::Held.key(id), b"");
+                    self.shared.may_hold();
+                }
             }
             AdoptedBytes::Ended { end, place } => {
                 self.insert(&Table::Ends.key(id), &end);

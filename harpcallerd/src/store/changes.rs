@@ -242,6 +242,16 @@ impl Store {
         Ok(())
     }
 
+    /// Holds no job any more, all in one step but for a crash: then some may be held on.
+    ///
+    /// # Errors
+    ///
+    /// As for all writes.
+    pub async fn release_held(&self) -> Result<(), StoreError> {
+        self.write(JobId::NONE, 0, Change::ReleaseHeld).await?;
+        Ok(())
+    }
+
     pub(super) async fn write(
         &self,
         id: JobId,

@@ -17,6 +17,8 @@
 //! - `crc` is a checksum of what stands before it.
 //! - `closed_with` is the length of the engine's file at an orderly closing; missing
 //!   while the store is open and after a crash.
+//! - `home` says which file the note itself is, by which a copy is known
+//!   ([`home`](super::home)).
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write as _};
@@ -29,13 +31,17 @@ use flate2::Crc;
 use serde::{Deserialize, Serialize};
 
 use super::error::OpenError;
+use super::home::Home;
 use super::layout;
+use crate::clock;
 
 /// The directory of a store, locked as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
     lock: File,
+    /// The life of the machine, if it is known.
+    boot: Option<u64>,
 }
 
 /// Which files of ours are not in the directory any more.
@@ -53,6 +59,9 @@ struct About {
     mark: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     closed_with: Option<u64>,
+    /// Which file this is; filled in when it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    home: Option<Home>,
 }
 
 const ABOUT: &str = "store.json";
@@ -115,6 +124,7 @@ impl Directory {
         Ok(Directory {
             path: path.into(),
             lock: lock(path)?,
+            boot: clock::boot(),
         })
     }
 
@@ -131,6 +141,7 @@ impl Directory {
         Ok(Directory {
             path: path.into(),
             lock: locked(path, file)?,
+            boot: clock::boot(),
         })
     }
 
@@ -207,6 +218,7 @@ impl Directory {
             layout: layout::VERSION,
             mark,
             closed_with: None,
+            home: None,
         })
     }
 
@@ -217,6 +229,7 @@ impl Directory {
             layout: layout::VERSION,
             mark,
             closed_with: Some(std::fs::metadata(self.data_file())?.len()),
+            home: None,
         })
     }
 
@@ -276,6 +289,16 @@ impl Directory {
         self.path.join("db")
     }
 
+    /// What the store says about itself.
+    pub(crate) fn note_file(&self) -> PathBuf {
+        self.path.join(ABOUT)
+    }
+
+    /// The life of the machine, if it is known.
+    pub(crate) fn boot(&self) -> Option<u64> {
+        self.boot
+    }
+
     pub(crate) fn damaged(&self, why: impl Into<String>) -> OpenError {
         OpenError::Damaged {
             path: self.path.clone(),
@@ -330,10 +353,15 @@ impl Directory {
         Ok(())
     }
 
-    fn note(&self, about: About) -> io::Result<()> {
+    fn note(&self, mut about: About) -> io::Result<()> {
         let new = self.path.join("store.json.new");
+        // What a copy may have left is not to be taken for the new note.
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut file = private_file(&new)?;
-        file.set_len(0)?;
+        about.home = Some(Home::of(&file, self.boot)?);
         file.write_all(about.write()?.as_bytes())?;
         file.sync_all()?;
         // Should a power cut undo the renaming, the older note is as true.

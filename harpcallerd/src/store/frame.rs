@@ -67,14 +67,14 @@ impl Header {
         let (&table, behind) = rest.split_first()?;
         rest = behind;
         let (has_packet, has_piece) = match table {
-            b'c' | b'l' | b'e' | b'q' | b'd' | b'k' | b'm' | b'n' => (false, false),
+            b'c' | b'l' | b'e' | b'q' | b'd' | b'k' | b'm' | b'n' | b'h' | b'w' => (false, false),
             b'p' => (true, false),
             b'C' | b'E' => (false, true),
             b'P' => (true, true),
             _ => return None,
         };
         let owner = match table {
-            b'm' | b'n' => 0,
+            b'm' | b'n' | b'h' => 0,
             b'k' => 32,
             _ => 16,
         };
@@ -162,7 +162,7 @@ fn put_key(frame: &mut Vec<u8>, key: &[u8]) -> Option<()> {
     let (table, rest) = key.split_first()?;
     frame.push(*table);
     let (owner, packet, piece) = match (table, rest.len()) {
-        (b'm' | b'n', 0) | (b'c' | b'l' | b'e' | b'q' | b'd', 16) | (b'k', 32) => {
+        (b'm' | b'n' | b'h', 0) | (b'c' | b'l' | b'e' | b'q' | b'd' | b'w', 16) | (b'k', 32) => {
             (rest, None, None)
         }
         (b'p', 24) => (&rest[..16], Some(&rest[16..]), None),
@@ -203,6 +203,7 @@ mod tests {
             Table::Ends,
             Table::Places,
             Table::Pruned,
+            Table::Held,
         ];
         let packets = layout::packets_key(id, number);
         let mut keys: Vec<_> = tables.iter().map(|table| table.key(id).to_vec()).collect();
@@ -213,6 +214,7 @@ mod tests {
         keys.push(layout::claim_key(&digest).to_vec());
         keys.push(layout::MARK_KEY.to_vec());
         keys.push(layout::CONTENTS_KEY.to_vec());
+        keys.push(layout::HOME_KEY.to_vec());
         keys
     }
 

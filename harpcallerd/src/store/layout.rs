@@ -14,6 +14,8 @@
 //! | `d` id | a job that has been pruned, of which there are packets or pieces left |
 //! | `n` | how many jobs have ended, how many bytes there are, how many jobs live, and a sum over these, in decimal |
 //! | `m` | the mark, in decimal (see [`directory`](super::directory)) |
+//! | `w` id | nothing: a job that waits is held, since it came here with a copy |
+//! | `h` | nothing: the note beside the store says where it is (see [`home`](super::home)) |
 //! | `v` | version of this layout, in decimal |
 //!
 //! Ids are sixteen bytes that sort by the time of submission; packet numbers are eight
@@ -40,6 +42,9 @@ pub const VERSION_KEY: &[u8] = b"v";
 
 /// Where the mark stands.
 pub const MARK_KEY: &[u8] = b"m";
+
+/// There if the note beside the store says where it is.
+pub const HOME_KEY: &[u8] = b"h";
 
 /// Where it stands how much there is.
 pub const CONTENTS_KEY: &[u8] = b"n";
@@ -76,6 +81,8 @@ pub enum Table {
     Packets = b'p' as isize,
     /// Jobs that are pruned, with something left to remove.
     Pruned = b'd' as isize,
+    /// Jobs that wait and are held.
+    Held = b'w' as isize,
 }
 
 impl Table {
@@ -100,6 +107,7 @@ pub fn table_of(key: &[u8]) -> Option<Table> {
         b'k' => Table::Keys,
         b'p' => Table::Packets,
         b'd' => Table::Pruned,
+        b'w' => Table::Held,
         _ => return None,
     })
 }

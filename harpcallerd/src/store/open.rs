@@ -10,9 +10,11 @@ use super::contents::Contents;
 use super::derived::Derived;
 use super::directory::Directory;
 use super::error::OpenError;
+use super::home;
 use super::layout;
 use super::live_sum::LiveSum;
 use super::presence::Presence;
+use super::read;
 use super::shared::Shared;
 use super::sled::{Batch, Engine, EngineError};
 use super::survey;
@@ -38,8 +40,14 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
         .note_open(opened.mark)
         .map_err(directory.io_error("write store.json"))?;
     directory.close_to_others()?;
+    home::settle(&opened.engine, opened.mark).map_err(|error| failed(&directory, error))?;
 
+    let held = read::held(&opened.engine);
+    let held = held.map_err(|error| directory.damaged(error.to_string()))?;
     let shared = Arc::new(Shared::new(opened.engine, opened.contents));
+    if !held.is_empty() {
+        shared.may_hold();
+    }
     let (requests, received) = mpsc::channel();
     let cannot_spawn = directory.io_error("start its writer");
     let mark = opened.mark;
@@ -79,6 +87,8 @@ pub(crate) fn engine(
     let engine = Engine::open(directory, options.cache_size).map_err(failed)?;
     let found = check_layout(directory, &engine, expected.is_some())?;
     let mut mark = check_mark(directory, &engine, expected.unwrap_or(0))?;
+    // Before the note is written anew, by which a copy is known.
+    home::hold_if_copy(directory, &engine, mark).map_err(failed)?;
     let mut contents = Contents::read(&engine).map_err(failed)?;
     let noted = contents.live;
     contents.live = LiveSum::count(&engine).map_err(failed)?;
@@ -171,6 +181,11 @@ fn check_layout(directory: &Directory, engine: &Engine, exists: bool) -> Result<
         None => {
             let mut batch = Batch::default();
             batch.insert(layout::VERSION_KEY, layout::VERSION.to_string().as_bytes());
+            let nothing = Contents {
+                live: Some(LiveSum::default()),
+                ..Contents::default()
+            };
+            batch.insert(layout::CONTENTS_KEY, nothing.encode().as_bytes());
             engine
                 .apply(batch)
                 .and_then(|()| engine.sync())

@@ -225,6 +225,17 @@ pub(crate) fn standing(engine: &dyn Entries, table: Table) -> Result<Standing, S
     Ok(Standing { jobs, damaged })
 }
 
+/// The jobs that are held, by id.
+pub(crate) fn held(engine: &dyn Entries) -> Result<Vec<JobId>, StoreError> {
+    let (from, to) = Table::Held.bounds();
+    let mut held = Vec::new();
+    engine.scan(&from, &to, &mut |key, _| {
+        held.extend(layout::job_of(key));
+        ControlFlow::Continue(())
+    })?;
+    Ok(held)
+}
+
 /// How many packets from the first on can be read, where some are damaged.
 pub(crate) fn readable_packets(engine: &dyn Entries, id: JobId) -> Result<u64, StoreError> {
     let mut next = 0;
@@ -358,5 +369,6 @@ pub(crate) fn name(table: Table) -> &'static str {
         Table::Keys => "the job of its key",
         Table::Packets => "a segment of packets",
         Table::Pruned => "the note of its pruning",
+        Table::Held => "the note that it is held",
     }
 }

@@ -141,6 +141,17 @@ impl Store {
         Ok(self.standing(Table::Live).await?.damaged)
     }
 
+    /// Live jobs that wait and are held: they came here with a copy of another store or an
+    /// import, and the dispatcher of that store may have run them. They are to wait until
+    /// the operator says that they are to be run here.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::job`].
+    pub async fn held(&self) -> Result<Vec<JobId>, StoreError> {
+        self.blocking(|engine| read::held(engine)).await
+    }
+
     /// How many packets of the job can be read, from the first on: all of them, unless
     /// some are damaged.
     ///

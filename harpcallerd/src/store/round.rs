@@ -55,6 +55,8 @@ pub(crate) enum Change {
         jobs: Vec<JobId>,
         keep: Keep,
     },
+    /// Holds no job any more.
+    ReleaseHeld,
     /// Nothing but the mark, to see whether anything can be written.
     Mark,
 }
@@ -160,6 +162,7 @@ impl<'a> Round<'a> {
             Change::AdoptPackets { segments } => self.adopt_packets(id, &segments),
             Change::Adopt { call, claim, state } => self.adopt(id, &call, claim, state),
             Change::Prune { jobs, keep } => self.prune(&jobs, &keep),
+            Change::ReleaseHeld => self.release_held(),
             Change::Mark => {
                 self.in_doubt = true;
                 Ok(Done::Recorded)
@@ -318,12 +321,24 @@ impl<'a> Round<'a> {
         self.contents.ended += 1;
         self.batch.remove(&Table::Live.key(id));
         self.count_live(|sum| sum.remove(id, live.started.is_some()));
+        if self.shared.holds_some() {
+            self.batch.remove(&Table::Held.key(id));
+        }
         if let Some(kept) = kept {
             self.batch.insert(&Table::Places.key(id), &kept);
         }
         self.states.insert(id, None);
         self.next_packet.remove(&id);
         self.apply_if_full()?;
+        Ok(Done::Recorded)
+    }
+
+    fn release_held(&mut self) -> Result<Done, Trouble> {
+        self.apply().map_err(Trouble::Failed)?;
+        for id in read::held(self.engine)? {
+            self.batch.remove(&Table::Held.key(id));
+            self.apply_if_full()?;
+        }
         Ok(Done::Recorded)
     }
 

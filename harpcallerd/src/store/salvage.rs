@@ -9,6 +9,7 @@ use super::contents::Contents;
 use super::directory::Directory;
 use super::entries::Entries;
 use super::error::OpenError;
+use super::home;
 use super::image::Image;
 use super::layout;
 use super::live_sum::LiveSum;
@@ -63,7 +64,9 @@ pub(super) fn salvage(
         + 1;
     let to = Directory::prepare(target)?;
     to.make_private_files()?;
-    write(&image, &to, options, mark).map_err(|error| open::failed(&to, error))?;
+    // What is salvaged of a copy is one, too.
+    let holds = home::is_copy(&from, &image).map_err(unreadable)?;
+    write(&image, &to, options, mark, holds).map_err(|error| open::failed(&to, error))?;
     to.close_to_others()?;
     to.note_closed(mark)
         .map_err(to.io_error("write store.json"))?;
@@ -93,12 +96,13 @@ fn mark(image: &Image) -> Result<u64, EngineError> {
     Ok(mark.as_deref().and_then(open::decimal).unwrap_or(0))
 }
 
-/// Writes all entries into a new store.
+/// Writes all entries into a new store; what waits is held if `holds` says so.
 fn write(
     image: &Image,
     to: &Directory,
     options: StoreOptions,
     mark: u64,
+    holds: bool,
 ) -> Result<(), EngineError> {
     let engine = Engine::open(to, options.cache_size)?;
     let mut batch = Batch::new(mark);
@@ -118,6 +122,9 @@ fn write(
         }
     }
     engine.apply(batch)?;
+    if holds {
+        home::hold_waiting(&engine, mark)?;
+    }
     let mut counts = Batch::new(mark);
     let contents = Contents::count(&engine)?;
     counts.insert(layout::CONTENTS_KEY, contents.encode().as_bytes());

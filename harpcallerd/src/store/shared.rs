@@ -1,5 +1,6 @@
 //! What readers and the writer of a store have in common.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     engine: RwLock<Option<Arc<Engine>>>,
     condition: watch::Sender<Condition>,
     contents: RwLock<Contents>,
+    /// Whether there may be a job that is held.
+    holds_some: AtomicBool,
     pub(crate) unsynced: Unsynced,
     pub(crate) passed_over: PassedOver,
 }
@@ -53,6 +56,7 @@ impl Shared {
             engine: RwLock::new(Some(Arc::new(engine))),
             condition: watch::Sender::default(),
             contents: RwLock::new(contents),
+            holds_some: AtomicBool::new(false),
             unsynced: Unsynced::new(),
             passed_over: PassedOver::default(),
         }
@@ -176,6 +180,17 @@ impl Shared {
             now.failure = None;
             now.failing_since = None;
         });
+    }
+
+    /// Whether there may be a job that is held. Most stores never have one, and their
+    /// writer need not look.
+    pub(crate) fn holds_some(&self) -> bool {
+        self.holds_some.load(Ordering::Relaxed)
+    }
+
+    /// From now on there may be a job that is held.
+    pub(crate) fn may_hold(&self) {
+        self.holds_some.store(true, Ordering::Relaxed);
     }
 
     /// How much there is on disk.

@@ -1,91 +1,25 @@
 //! A wall clock that jumps breaks no limit: they are kept by a clock that does not.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use harp_tests::false_clock::FalseClock;
 use harp_tests::{Cluster, until};
 use serde_json::json;
 
-/// Moves the wall clock of a process by the seconds that a file says, and no other clock.
-const SHIM: &str = r#"
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
-#include <time.h>
-#include <unistd.h>
-
-static time_t offset(void) {
-    char text[32] = {0};
-    const char *path = getenv("WALL_CLOCK_OFFSET");
-    int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    if (file < 0)
-        return 0;
-    if (read(file, text, sizeof text - 1) < 0)
-        text[0] = 0;
-    close(file);
-    return strtol(text, NULL, 10);
-}
-
-int clock_gettime(clockid_t clock, struct timespec *now) {
-    int failed = syscall(SYS_clock_gettime, clock, now);
-    if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
-        now->tv_sec += offset();
-    return failed;
-}
-
-int gettimeofday(struct timeval *restrict now, void *restrict zone) {
-    int failed = syscall(SYS_gettimeofday, now, zone);
-    if (!failed)
-        now->tv_sec += offset();
-    return failed;
-}
-
-time_t time(time_t *out) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (out)
-        *out = now.tv_sec;
-    return now.tv_sec;
-}
-"#;
-
-/// Compiles the shim; false, with a word about it, where there is no C compiler.
-fn compile(directory: &Path) -> bool {
-    let source = directory.join("shim.c");
-    std::fs::write(&source, SHIM).unwrap();
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .args([directory.join("shim.so"), source])
-        .output();
-    match compiled {
-        Ok(output) if output.status.success() => true,
-        why => {
-            eprintln!("skipped: cannot compile a library with cc: {why:?}");
-            false
-        }
-    }
-}
-
 #[test]
 fn limits_hold_when_the_wall_clock_jumps() {
-    let directory = tempfile::tempdir().unwrap();
-    if !compile(directory.path()) {
+    let Some(clock) = FalseClock::make() else {
         return;
-    }
+    };
     for hours in [1, -1] {
-        jump(directory.path(), hours * 3600);
+        clock.set_wall(0);
+        jump(&clock, hours * 3600);
     }
 }
 
-fn jump(directory: &Path, offset: i64) {
-    let clock = directory.join("offset");
-    std::fs::write(&clock, "0").unwrap();
-    let cluster = Cluster::builder()
-        .environment("LD_PRELOAD", directory.join("shim.so").to_str().unwrap())
-        .environment("WALL_CLOCK_OFFSET", clock.to_str().unwrap())
+fn jump(clock: &FalseClock, offset: i64) {
+    let cluster = clock
+        .given_to(Cluster::builder())
         .procedure("limited", "output = 'json'\ntimeout = 3", "exec sleep 600")
         .start();
     let caller = cluster.caller();
@@ -120,7 +54,7 @@ fn jump(directory: &Path, offset: i64) {
         .as_i64()
         .unwrap();
 
-    std::fs::write(&clock, offset.to_string()).unwrap();
+    clock.set_wall(offset);
     // The dispatcher sees the jump.
     let job = caller.call("web01", "echo", "[]");
     assert_eq!(caller.result(&job), json!({"result": []}));
@@ -152,17 +86,12 @@ fn jump(directory: &Path, offset: i64) {
 
 #[test]
 fn jobs_older_than_max_age_go_and_live_ones_stay() {
-    let directory = tempfile::tempdir().unwrap();
-    if !compile(directory.path()) {
+    let Some(clock) = FalseClock::make() else {
         return;
-    }
-    let clock = directory.path().join("offset");
-    std::fs::write(&clock, "0").unwrap();
-    let library = directory.path().join("shim.so");
-    let mut cluster = Cluster::builder()
+    };
+    let mut cluster = clock
+        .given_to(Cluster::builder())
         .set("max_age", "1")
-        .environment("LD_PRELOAD", library.to_str().unwrap())
-        .environment("WALL_CLOCK_OFFSET", clock.to_str().unwrap())
         .start();
     cluster.restart_dispatcher();
     let caller = cluster.caller();
@@ -173,7 +102,7 @@ fn jobs_older_than_max_age_go_and_live_ones_stay() {
         job
     };
     let old = [call(), call()];
-    std::fs::write(&clock, "3540").unwrap();
+    clock.set_wall(3540);
     let young = call();
     let listed = || cluster.lines(&["list", "--all"]).join("\n");
     // A reload has the limits looked at, which happens once a minute else.
@@ -182,7 +111,7 @@ fn jobs_older_than_max_age_go_and_live_ones_stay() {
         old.iter().all(|job| listed().contains(job)),
         "not an hour old"
     );
-    std::fs::write(&clock, "3700").unwrap();
+    clock.set_wall(3700);
     assert!(cluster.reload().status.success());
     until("the old ones are gone", || {
         let listed = listed();

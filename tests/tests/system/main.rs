@@ -44,6 +44,7 @@ mod registry;
 mod released_layouts;
 mod reload;
 mod restart;
+mod restored;
 mod result;
 mod retention;
 mod scarcity;

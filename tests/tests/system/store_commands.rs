@@ -68,7 +68,7 @@ fn an_export_imported_into_a_new_store_is_that_store() {
         "0 jobs imported, 3 were there already\n",
     ] {
         let imported = Command::new(binary("harpcallerd"))
-            .args(["import", "--store", path(&fresh), path(&file)])
+            .args(["import", "--resume", "--store", path(&fresh), path(&file)])
             .output()
             .expect("a program that was built");
         assert!(imported.status.success(), "{imported:?}");

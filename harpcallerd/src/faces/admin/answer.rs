@@ -85,6 +85,10 @@ async fn of_started(
         }
         AdminRequest::ListHosts => hosts(started, &by),
         AdminRequest::RefreshHosts => started.refresh_hosts(&by).await.map(|()| replies::ok()),
+        AdminRequest::ResumeJobs => started
+            .resume_held(&by)
+            .await
+            .map(|jobs| replies::line(&json!({"result": "ok", "jobs_resumed": jobs}))),
         AdminRequest::PruneJobs { max_age } => {
             let age = Duration::from_secs(max_age);
             started.prune(&by, age).await.map(|()| replies::ok())

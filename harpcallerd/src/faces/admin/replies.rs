@@ -22,6 +22,9 @@ pub(super) struct JobLine {
     client: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<bool>,
+    /// It waits for a word of the operator; left out where it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,6 +70,7 @@ impl JobLine {
             queue: call.queue.map(|queue| Name(queue.name)),
             client: call.client,
             running,
+            held: report.held.then_some(true),
         }
     }
 }

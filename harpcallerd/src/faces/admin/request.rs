@@ -57,6 +57,8 @@ pub enum AdminRequest {
     ListHosts,
     /// To run the registry's script.
     RefreshHosts,
+    /// To let held jobs wait in their queues again.
+    ResumeJobs,
     /// To delete jobs that have ended.
     PruneJobs {
         /// Those submitted longer ago than this, in seconds.
@@ -143,6 +145,7 @@ impl AdminRequest {
             "cancel_queue" => AdminRequest::CancelQueue { queue: queue()? },
             "list_hosts" => AdminRequest::ListHosts,
             "refresh_hosts" => AdminRequest::RefreshHosts,
+            "resume_jobs" => AdminRequest::ResumeJobs,
             "prune_jobs" => AdminRequest::PruneJobs {
                 max_age: keys.max_age.ok_or_else(|| missing("max_age"))?,
             },
@@ -207,6 +210,10 @@ mod tests {
             (
                 AdminRequest::RefreshHosts,
                 r#"{"command":"refresh_hosts"}"#.to_owned(),
+            ),
+            (
+                AdminRequest::ResumeJobs,
+                r#"{"command":"resume_jobs"}"#.to_owned(),
             ),
             (
                 AdminRequest::PruneJobs { max_age: 7 },

@@ -112,6 +112,7 @@ impl<'a> Check<'a> {
         let id = layout::job_of(key);
         match (table, id) {
             (b'v' | b'm' | b'n', _) if key.len() == 1 => Ok(()),
+            (b'h', _) if key.len() == 1 => self.note(None, key, value),
             (b'c', Some(id)) => self.call(id),
             (b'l', Some(id)) => self.live(id, key, value),
             (b'e', Some(id)) => self.end(id, key, value),
@@ -120,6 +121,7 @@ impl<'a> Check<'a> {
             (b'C' | b'E' | b'P', Some(id)) => self.piece(id, key),
             (b'k', _) => self.key(key, value),
             (b'd', Some(_)) => Ok(()),
+            (b'w', Some(id)) => self.held(id, key, value),
             _ => {
                 let what = format!("an entry that no release has written: {key:02x?}");
                 self.problem(None, what, None);
@@ -240,6 +242,26 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    /// An entry without a value, which says what it says by being there.
+    fn note(&mut self, job: Option<JobId>, key: &[u8], value: &Value) -> Result<(), StoreError> {
+        if let Some(damage) = value.damage() {
+            let what = format!("a note of the store is damaged: {damage}");
+            self.problem(job, what, Some("it is written anew"));
+            self.write(key, b"");
+        }
+        Ok(())
+    }
+
+    fn held(&mut self, id: JobId, key: &[u8], value: &Value) -> Result<(), StoreError> {
+        if !self.has(Table::Live, id)? {
+            let what = "a held job that does not wait";
+            self.problem(id, what, Some("it is not held any more"));
+            self.remove(key);
+            return Ok(());
+        }
+        self.note(Some(id), key, value)
+    }
+
     fn piece(&mut self, id: JobId, key: &[u8]) -> Result<(), StoreError> {
         let known = match layout::entry_of_piece(key) {
             Some(entry) => self.entries.contains(&entry)? || self.has(Table::Pruned, id)?,
@@ -302,6 +324,9 @@ impl<'a> Check<'a> {
             packets,
         };
         self.remove(&Table::Live.key(id));
+        if self.has(Table::Held, id)? {
+            self.remove(&Table::Held.key(id));
+        }
         self.write_end(id, &end)
     }
 

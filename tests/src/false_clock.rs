@@ -1,0 +1,156 @@
+//! Clocks of a machine that a test sets: a library that the daemons of a cluster are
+//! started with answers what the system would be asked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::cluster::ClusterBuilder;
+
+/// Moves the wall clock of a process, and the clock since the machine's start, by the
+/// seconds that files say, and no other clock; tells it another life of the machine.
+const LIBRARY: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static time_t offset(const char *variable) {
+    char text[32] = {0};
+    const char *path = getenv(variable);
+    int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (file < 0)
+        return 0;
+    if (read(file, text, sizeof text - 1) < 0)
+        text[0] = 0;
+    close(file);
+    return strtol(text, NULL, 10);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int failed = syscall(SYS_clock_gettime, clock, now);
+    if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+        now->tv_sec += offset("WALL_CLOCK_OFFSET");
+    if (!failed && clock == CLOCK_BOOTTIME)
+        now->tv_sec += offset("BOOT_CLOCK_OFFSET");
+    return failed;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    int failed = syscall(SYS_gettimeofday, now, zone);
+    if (!failed)
+        now->tv_sec += offset("WALL_CLOCK_OFFSET");
+    return failed;
+}
+
+time_t time(time_t *out) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (out)
+        *out = now.tv_sec;
+    return now.tv_sec;
+}
+
+int open64(const char *path, int flags, mode_t mode) {
+    const char *boot = getenv("BOOT_ID");
+    if (boot && !strcmp(path, "/proc/sys/kernel/random/boot_id"))
+        path = boot;
+    return syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+"#;
+
+/// The clocks, to be set at any time.
+#[derive(Debug)]
+pub struct FalseClock {
+    directory: TempDir,
+}
+
+impl FalseClock {
+    /// Clocks that are right. `None`, and says why, where there is no C compiler.
+    ///
+    /// # Panics
+    ///
+    /// If files cannot be made.
+    #[must_use]
+    pub fn make() -> Option<FalseClock> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let source = directory.path().join("clock.c");
+        fs::write(&source, LIBRARY).expect("a directory of our own");
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .args([directory.path().join("clock.so"), source])
+            .output();
+        match compiled {
+            Ok(output) if output.status.success() => {}
+            why => {
+                eprintln!("skipped: cannot compile a library with cc: {why:?}");
+                return None;
+            }
+        }
+        let clock = FalseClock { directory };
+        clock.set_wall(0);
+        clock.set_since_boot(0);
+        clock.boot(1);
+        Some(clock)
+    }
+
+    /// Has the daemons of a cluster go by these clocks.
+    ///
+    /// # Panics
+    ///
+    /// If the temporary directory has no name in UTF-8.
+    #[must_use]
+    pub fn given_to(&self, cluster: ClusterBuilder) -> ClusterBuilder {
+        let path = |name| {
+            self.path(name)
+                .to_str()
+                .expect("a name in UTF-8")
+                .to_owned()
+        };
+        cluster
+            .environment("LD_PRELOAD", &path("clock.so"))
+            .environment("WALL_CLOCK_OFFSET", &path("wall"))
+            .environment("BOOT_CLOCK_OFFSET", &path("since-boot"))
+            .environment("BOOT_ID", &path("boot-id"))
+    }
+
+    /// Puts the wall clock ahead by so many seconds, or behind.
+    pub fn set_wall(&self, seconds: i64) {
+        write(&self.path("wall"), &seconds.to_string());
+    }
+
+    /// Lets so many seconds more have gone by since the machine was started.
+    pub fn set_since_boot(&self, seconds: i64) {
+        write(&self.path("since-boot"), &seconds.to_string());
+    }
+
+    /// Lets time go by: so many seconds in all, by every clock that people and the system
+    /// go by over a day.
+    pub fn let_pass(&self, seconds: i64) {
+        self.set_wall(seconds);
+        self.set_since_boot(seconds);
+    }
+
+    /// Begins another life of the machine, by its number.
+    pub fn boot(&self, number: u32) {
+        let id = format!("{number:08x}-0000-4000-8000-000000000000\n");
+        write(&self.path("boot-id"), &id);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+/// In one step, since the daemons may be reading it.
+fn write(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).expect("a directory of our own");
+    fs::rename(&new, path).expect("a directory of our own");
+}
