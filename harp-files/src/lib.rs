@@ -1,12 +1,14 @@
-//! Files that a program is told to read by its operator.
+//! Files that a program is told to use by its operator.
 //!
 //! [`regular`] opens a file without waiting for anybody: a named pipe in its place is an
 //! error, not a program that hangs. [`Kept`] is what was read from files, and reads them
-//! again when they have changed. [`pem`] reads certificates and keys as people put them there.
+//! again when they have changed. [`pem`] reads certificates and keys as people put them
+//! there. [`append`] opens files that lines are added to.
 //!
 //! Everything here blocks for as long as the file system takes; in a task it belongs on
 //! threads that may block.
 
+pub mod append;
 mod kept;
 pub mod pem;
 pub mod regular;

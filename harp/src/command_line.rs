@@ -232,63 +232,58 @@ pub(crate) struct Start {
     pub(crate) recent: Option<u64>,
 }
 
+/// A job, and the dispatcher that knows it.
 #[derive(Debug, Args)]
-pub(crate) struct Follow {
+pub(crate) struct WhichJob {
     /// The job's id.
     #[arg(value_name = "JOB", value_parser = job)]
     pub(crate) job: JobId,
+    #[command(flatten)]
+    pub(crate) dispatcher: Dispatcher,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Follow {
     #[command(flatten)]
     pub(crate) start: Start,
     #[command(flatten)]
     pub(crate) interrupt: Interrupt,
     #[command(flatten)]
-    pub(crate) dispatcher: Dispatcher,
+    pub(crate) which: WhichJob,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Stream {
-    /// The job's id.
-    #[arg(value_name = "JOB", value_parser = job)]
-    pub(crate) job: JobId,
     #[command(flatten)]
     pub(crate) start: Start,
     #[command(flatten)]
-    pub(crate) dispatcher: Dispatcher,
+    pub(crate) which: WhichJob,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ResultOf {
-    /// The job's id.
-    #[arg(value_name = "JOB", value_parser = job)]
-    pub(crate) job: JobId,
     /// Wait for the job's end.
     #[arg(long)]
     pub(crate) wait: bool,
     #[command(flatten)]
     pub(crate) interrupt: Interrupt,
     #[command(flatten)]
-    pub(crate) dispatcher: Dispatcher,
+    pub(crate) which: WhichJob,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// The job's id.
-    #[arg(value_name = "JOB", value_parser = job)]
-    pub(crate) job: JobId,
     #[command(flatten)]
-    pub(crate) dispatcher: Dispatcher,
+    pub(crate) which: WhichJob,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
-    /// The job's id.
-    #[arg(value_name = "JOB", value_parser = job)]
-    pub(crate) job: JobId,
     /// Wait until the host has said that nothing of the call is left.
     #[arg(long)]
     pub(crate) confirm: bool,
     #[command(flatten)]
-    pub(crate) dispatcher: Dispatcher,
+    pub(crate) which: WhichJob,
 }
 
 #[derive(Debug, Args)]

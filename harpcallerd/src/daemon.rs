@@ -1,6 +1,7 @@
 //! Start order and stop order. Owns every task that lives as long as the daemon.
 
 mod events;
+mod tasks;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +12,6 @@ use harp_service::logging::Log;
 use harp_service::pidfile::Pidfile;
 use harp_service::systemd::Notifier;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,6 +32,7 @@ use crate::reload::InForce;
 use crate::retention;
 use crate::store::{Store, StoreOptions};
 use events::{Event, Events};
+use tasks::Tasks;
 
 /// How long, at a stop, clients may take to read their last lines, and the store to
 /// answer, beyond the limits of the jobs.
@@ -81,9 +82,10 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
     };
     let notifier = Arc::new(setup.notifier);
     // Ends with the process, so that an administrator can see the end of a stop.
-    tokio::spawn(admin::serve(listener, administration));
+    let mut lasting = Tasks::of_phase("the process");
+    lasting.spawn("administration", admin::serve(listener, administration));
     let feeding = Arc::clone(&notifier);
-    tokio::spawn(async move { feeding.keep_alive().await });
+    lasting.spawn("watchdog", async move { feeding.keep_alive().await });
 
     let start = Start {
         config_file: setup.config_file,
@@ -125,8 +127,8 @@ struct Daemon {
     store: Store,
     started: Arc<Started>,
     listeners: Listeners,
-    /// Keeping the registry fresh.
-    background: JoinSet<()>,
+    /// What goes on until nobody is served any more.
+    background: Tasks,
     sessions: TaskTracker,
     /// What goes on for the desk although nobody may wait for it any more.
     acts: TaskTracker,
@@ -148,8 +150,8 @@ impl Daemon {
         let hosts = Arc::new(Hosts::default());
         let registry = config.registry.clone();
         let (refresher, keep_fresh) = hosts::start(Arc::clone(&hosts), registry).await;
-        let mut background = JoinSet::new();
-        background.spawn(keep_fresh);
+        let mut background = Tasks::of_phase("serving");
+        background.spawn("hosts registry", keep_fresh);
 
         let audit = match &config.audit {
             Some(settings) => Audit::start(settings, store.clone())?,
@@ -168,9 +170,9 @@ impl Daemon {
             broken: config.execution.break_grace,
             unaware_until: hosts_unaware_until(config).await?,
         };
-        background.spawn(Arc::clone(&dispatcher).end_overdue());
+        background.spawn("overdue jobs", Arc::clone(&dispatcher).end_overdue());
         let limits = in_force.retention.subscribe();
-        background.spawn(retention::keep(store.clone(), limits));
+        background.spawn("retention", retention::keep(store.clone(), limits));
         recovery::recover(&dispatcher, unfinished, config.resume_queued, graces).await?;
 
         let closing = CancellationToken::new();
@@ -234,7 +236,15 @@ impl Daemon {
                 }
                 Event::Reload(reply) => {
                     notifier.reloading();
-                    let outcome = self.reload().await;
+                    // Files that cannot be read at present do not keep the daemon from
+                    // stopping.
+                    let outcome = tokio::select! {
+                        outcome = self.reload() => outcome,
+                        () = events.stop() => {
+                            warn!("stopped before the configuration was read again");
+                            return;
+                        }
+                    };
                     notifier.ready();
                     if let Some(reply) = reply {
                         // Whoever does not wait any more does not need the answer.
@@ -266,7 +276,7 @@ impl Daemon {
         outcome
     }
 
-    async fn stop(mut self, notifier: &Notifier) {
+    async fn stop(self, notifier: &Notifier) {
         // New calls are refused from now on; everything else is still answered.
         let limits = &self.in_force.config.execution;
         let stop_grace = self.in_force.config.stop_grace;
@@ -289,7 +299,7 @@ impl Daemon {
         // Who waits now waits for jobs that stay queued; who is writing may finish.
         self.closing.cancel();
         drop(listeners);
-        self.background.shutdown().await;
+        self.background.end().await;
         self.sessions.close();
         if timeout(PATIENCE, self.sessions.wait()).await.is_err() {
             let sessions = self.sessions.len();

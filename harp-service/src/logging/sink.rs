@@ -1,11 +1,12 @@
 //! The places that an entry is written to.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use harp_files::append;
 
 use super::entry::{Entry, Field, Value};
 use super::{LogFormat, LogHandler, format, journald, syslog};
@@ -57,9 +58,7 @@ impl Sink {
         if let Some(directory) = path.parent().filter(|path| !path.as_os_str().is_empty()) {
             private_file::create_directory(directory)?;
         }
-        let mut options = OpenOptions::new();
-        let opened = options.append(true).create(true).mode(0o600).open(path);
-        let file = opened.map_err(|error| {
+        let file = append::open(path, 0o600).map_err(|error| {
             let message = format!("cannot open the log file {}: {error}", path.display());
             io::Error::new(error.kind(), message)
         })?;

@@ -15,8 +15,8 @@ pub(super) async fn run(
     settings: &Settings,
     screen: &Screen,
 ) -> Result<Exit, Problem> {
-    let dispatcher = Dispatcher::new(&cancel.dispatcher, settings, screen)?;
-    let job = dispatcher.rpc.job(cancel.job);
+    let dispatcher = Dispatcher::new(&cancel.which.dispatcher, settings, screen)?;
+    let job = dispatcher.rpc.job(cancel.which.job);
     let answer = match cancel.confirm {
         true => job.cancel_confirmed().await.map(|answer| match answer {
             Cancellation::Confirmed => (true, Some(true)),
@@ -26,7 +26,7 @@ pub(super) async fn run(
         false => job.cancel().await.map(|cancelled| (cancelled, None)),
     };
     let (cancelled, confirmed) = answer.map_err(|error| dispatcher.problem(&error))?;
-    let subject = &Subject::job(cancel.job);
+    let subject = &Subject::job(cancel.which.job);
     if screen.is_json() {
         screen.event(&Event::Cancel {
             subject,

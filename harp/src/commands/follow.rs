@@ -17,18 +17,18 @@ pub(super) async fn run(
     settings: &Settings,
     screen: &Screen,
 ) -> Result<Exit, Problem> {
-    let dispatcher = Dispatcher::new(&follow.dispatcher, settings, screen)?;
-    let job = dispatcher.rpc.job(follow.job);
+    let dispatcher = Dispatcher::new(&follow.which.dispatcher, settings, screen)?;
+    let job = dispatcher.rpc.job(follow.which.job);
     let packets = starting(job.follow(), follow.start);
     let watched = Watched {
-        subject: Subject::job(follow.job),
+        subject: Subject::job(follow.which.job),
         source: Source::Job(job, Box::new(packets)),
         origin: dispatcher.origin,
     };
     supervise(
         screen,
         follow.interrupt.on_interrupt,
-        || format!("Job {} has not ended.", follow.job),
+        || format!("Job {} has not ended.", follow.which.job),
         async |mut orders| watched.watch(screen, &mut orders).await,
     )
     .await
@@ -40,11 +40,11 @@ pub(super) async fn run_stream(
     settings: &Settings,
     screen: &Screen,
 ) -> Result<Exit, Problem> {
-    let dispatcher = Dispatcher::new(&stream.dispatcher, settings, screen)?;
-    let job = dispatcher.rpc.job(stream.job);
+    let dispatcher = Dispatcher::new(&stream.which.dispatcher, settings, screen)?;
+    let job = dispatcher.rpc.job(stream.which.job);
     let packets = starting(job.stream(), stream.start);
     let watched = Watched {
-        subject: Subject::job(stream.job),
+        subject: Subject::job(stream.which.job),
         source: Source::Job(job, Box::new(packets)),
         origin: dispatcher.origin,
     };

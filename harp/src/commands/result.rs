@@ -15,9 +15,9 @@ pub(super) async fn run(
     settings: &Settings,
     screen: &Screen,
 ) -> Result<Exit, Problem> {
-    let dispatcher = Dispatcher::new(&result.dispatcher, settings, screen)?;
-    let job = dispatcher.rpc.job(result.job);
-    let subject = Subject::job(result.job);
+    let dispatcher = Dispatcher::new(&result.which.dispatcher, settings, screen)?;
+    let job = dispatcher.rpc.job(result.which.job);
+    let subject = Subject::job(result.which.job);
     if !result.wait {
         return match job.result().await {
             Ok(Some(outcome)) => {
@@ -39,7 +39,7 @@ pub(super) async fn run(
     supervise(
         screen,
         result.interrupt.on_interrupt,
-        || format!("Job {} has not ended.", result.job),
+        || format!("Job {} has not ended.", result.which.job),
         async |mut orders| watched.watch(screen, &mut orders).await,
     )
     .await

@@ -19,15 +19,15 @@ pub(super) async fn run(
     settings: &Settings,
     screen: &Screen,
 ) -> Result<Exit, Problem> {
-    let dispatcher = Dispatcher::new(&status.dispatcher, settings, screen)?;
-    let job = dispatcher.rpc.job(status.job);
+    let dispatcher = Dispatcher::new(&status.which.dispatcher, settings, screen)?;
+    let job = dispatcher.rpc.job(status.which.job);
     let record = match job.status().await {
         Ok(record) => record,
         Err(error) => return Err(dispatcher.problem(&error)),
     };
     let subject = Subject {
         host: Some(record.host.clone()),
-        job: Some(status.job),
+        job: Some(status.which.job),
     };
     if screen.is_json() {
         screen.event(&Event::Status {
@@ -41,7 +41,7 @@ pub(super) async fn run(
             end_time: record.end_time.map(seconds),
         })?;
     } else {
-        let job = status.job.to_string();
+        let job = status.which.job.to_string();
         screen.value(&subject, &table(&job, &record))?;
     }
     Ok(Exit::Returned)

@@ -1,11 +1,11 @@
 //! The audit log's file: mode 0600, appended to, nothing in it ever changed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use harp_files::append;
 use tokio::task::spawn_blocking;
 
 /// The open file. Cheap to move between threads.
@@ -20,15 +20,10 @@ pub(super) struct AuditFile {
 impl AuditFile {
     /// Opens the file, and makes it if it is missing. Blocks.
     pub(super) fn open(path: &Path) -> io::Result<AuditFile> {
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|error| {
-                let message = format!("cannot open the audit log {}: {error}", path.display());
-                io::Error::new(error.kind(), message)
-            })?;
+        let file = append::open(path, 0o600).map_err(|error| {
+            let message = format!("cannot open the audit log {}: {error}", path.display());
+            io::Error::new(error.kind(), message)
+        })?;
         Ok(AuditFile {
             path: path.to_owned(),
             file: Arc::new(file),

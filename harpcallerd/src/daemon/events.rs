@@ -1,6 +1,6 @@
 //! What is asked of the daemon as a whole, by signals and by administrators.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use harp_service::signals::{ServiceSignal, Signals};
@@ -24,6 +24,8 @@ pub(super) enum Event {
 pub(super) struct Events {
     signals: Signals,
     orders: mpsc::Receiver<Order>,
+    /// What came while only a stop was waited for.
+    postponed: VecDeque<Event>,
 }
 
 impl Events {
@@ -32,11 +34,30 @@ impl Events {
         Ok(Events {
             signals: Signals::catch()?,
             orders,
+            postponed: VecDeque::new(),
         })
     }
 
     /// The next event. Cancel safe.
     pub(super) async fn next(&mut self) -> Event {
+        match self.postponed.pop_front() {
+            Some(event) => event,
+            None => self.arriving().await,
+        }
+    }
+
+    /// Completes when the daemon is to stop; everything else waits for [`Events::next`].
+    /// Cancel safe.
+    pub(super) async fn stop(&mut self) {
+        loop {
+            match self.arriving().await {
+                Event::Stop => return,
+                event => self.postponed.push_back(event),
+            }
+        }
+    }
+
+    async fn arriving(&mut self) -> Event {
         tokio::select! {
             biased;
             signal = self.signals.next() => match signal {

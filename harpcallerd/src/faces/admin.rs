@@ -11,6 +11,7 @@ pub mod request;
 mod socket;
 
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 pub use socket::{AdminSocket, SocketError};
@@ -23,12 +24,18 @@ use request::AdminRequest;
 /// Where the socket is unless the command line says otherwise.
 pub const DEFAULT_SOCKET: &str = "/var/run/harpcaller/control";
 
-/// Serves the socket for as long as it is polled; sessions go on by themselves.
+/// Serves the socket for as long as it is polled. Dropping the future ends the sessions.
 pub async fn serve(listener: UnixListener, administration: Administration) {
+    let mut sessions = JoinSet::new();
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // A fault of this program in one session is in the log.
+            Some(_) = sessions.join_next() => continue,
+        };
+        match accepted {
             Ok((socket, _)) => {
-                tokio::spawn(session(socket, administration.clone()));
+                sessions.spawn(session(socket, administration.clone()));
             }
             Err(error) => {
                 warn!(%error, "cannot accept on the administrative socket, trying on");

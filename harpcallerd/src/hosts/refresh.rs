@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use harp_files::regular;
 use harp_service::private_file::Replacement;
 use harp_service::systemd;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -191,7 +192,9 @@ fn report(hosts: &Hosts, outcome: &Result<usize, Arc<RefreshError>>) {
 /// Fills the registry from the cache file and returns the file's age; `None` if there
 /// is no usable cache, a cache without hosts included.
 async fn load_cache(hosts: &Hosts, cache: &Path) -> Option<Duration> {
-    let text = match tokio::fs::read(cache).await {
+    let path = cache.to_owned();
+    let reading = tokio::task::spawn_blocking(move || regular::read(&path));
+    let text = match reading.await.map_err(io::Error::other).flatten() {
         Ok(text) => Zeroizing::new(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {

@@ -305,7 +305,7 @@ impl Facts {
         match self {
             Facts::Empty => Ok(Vec::new()),
             Facts::None => Ok(b"{}".to_vec()),
-            Facts::Of(file) => std::fs::read(&file)
+            Facts::Of(file) => harp_files::regular::read(&file)
                 .map_err(|error| io::Error::other(format!("facts {}: {error}", file.display()))),
         }
     }

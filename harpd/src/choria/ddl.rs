@@ -173,7 +173,7 @@ impl Ddl {
     ///
     /// [`DdlError`], if it is an agent for harpd but cannot be used.
     pub fn read(file: &Path, name: &str) -> Result<Reading, DdlError> {
-        Ddl::parse(&std::fs::read(file)?, name)
+        Ddl::parse(&harp_files::regular::read(file)?, name)
     }
 
     /// Reads the text of a description of the agent `name`.

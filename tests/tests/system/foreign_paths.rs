@@ -86,6 +86,17 @@ fn a_named_pipe_in_the_place_of_a_file_freezes_nothing() {
     put_pipe(&pidfile);
     let told = start(&pidfile);
     assert!(told.contains("cannot write the process id"), "{told}");
+    // Nor for somebody who reads what is written.
+    fs::remove_file(&pidfile).unwrap();
+    let config = fs::read_to_string(cluster.config()).unwrap();
+    for (key, named) in [("log_file", "log file"), ("audit_file", "audit log")] {
+        let pipe = cluster.path(key);
+        put_pipe(&pipe);
+        let with_pipe = format!("{key} = {}\n{config}", json!(pipe));
+        fs::write(cluster.config(), with_pipe).unwrap();
+        let told = start(&pidfile);
+        assert!(told.contains(&format!("cannot open the {named}")), "{told}");
+    }
     assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
 }
 
