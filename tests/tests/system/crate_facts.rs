@@ -112,6 +112,22 @@ fn every_member_uses_only_the_members_that_it_may() {
 }
 
 #[test]
+fn architecture_shows_what_each_crate_uses() {
+    let page = include_str!("../../../ARCHITECTURE.md");
+    for &(name, uses) in MAY_USE {
+        let uses: Vec<String> = uses.iter().map(|used| format!("`{used}`")).collect();
+        let row = if uses.is_empty() {
+            format!("| `{name}` | | ")
+        } else {
+            format!("| `{name}` | {} | ", uses.join(", "))
+        };
+        assert!(page.contains(&row), "ARCHITECTURE.md has no row {row}");
+        let heading = format!("\n### {name}\n");
+        assert!(page.contains(&heading), "{name} has no table of files");
+    }
+}
+
+#[test]
 fn values_and_wires_know_nothing_of_the_outside_world() {
     let members = members();
     for name in ["harp-values", "harp-proto"] {
