@@ -71,7 +71,8 @@ pub(super) const KINDS: &[Kind] = &[
         ..kind("silent", &["timeout"])
     },
     Kind {
-        more: r#","timeout":1"#,
+        // Each byte is a sign of life, so the limit of the whole ends it.
+        more: r#","timeout":1,"max_exec_time":2"#,
         is_short: false,
         ..kind("dripping", &["timeout"])
     },

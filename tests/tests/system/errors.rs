@@ -123,7 +123,12 @@ fn a_host_may_use_any_type_it_likes() {
     }
     let slices: Vec<&[Step]> = scripts.iter().map(Vec::as_slice).collect();
     let host = FakeHost::start_each(&slices);
-    let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    // A host that says it is shutting down would be asked again.
+    let cluster = Cluster::builder()
+        .hosts(0)
+        .fake_host("fake", &host)
+        .set("connect_patience", "0")
+        .start();
     let caller = cluster.caller();
     for (outcome, packets) in expected {
         let job = caller.call("fake", "p", "[]");

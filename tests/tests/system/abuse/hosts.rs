@@ -10,7 +10,7 @@ use super::memory;
 use crate::assertions::assert_ended;
 
 #[test]
-fn a_host_that_sends_a_byte_a_second_says_nothing() {
+fn a_host_that_sends_a_byte_a_second_lives_no_longer_than_the_call_may() {
     let mut script = vec![Step::Handshake, Step::Request, ACKNOWLEDGE_STREAM];
     for byte in r#"{"stream":1234567890}"#.chars() {
         script.push(Step::Send(Cow::Owned(byte.to_string())));
@@ -24,9 +24,9 @@ fn a_host_that_sends_a_byte_a_second_says_nothing() {
         .start();
     let caller = cluster.caller();
     let begun = Instant::now();
-    let job = caller.call_with("fake", "p", "[]", r#""timeout": 2"#);
-    // Only a whole message ends the silence.
-    let data = json!({"limit": "timeout", "seconds": 2});
+    let job = caller.call_with("fake", "p", "[]", r#""timeout": 2, "max_exec_time": 4"#);
+    // Each byte is a sign of life, and none of them a message.
+    let data = json!({"limit": "max_exec_time", "seconds": 4});
     assert_ended(&caller.result(&job), "timeout", &data);
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
