@@ -95,7 +95,7 @@ impl Report {
         out
     }
 
-    /// The same as JSON, with every single measurement.
+    /// The report as JSON, with every single measurement.
     pub(crate) fn json(&self) -> String {
         let figures: Vec<Value> = self
             .figures

@@ -1,4 +1,4 @@
-//! The same verbs for programs that know no async: scripts, tests, tools.
+//! The crate's verbs for programs that know no async: scripts, tests, tools.
 //!
 //! Every function here waits until the async one of the same name is done; what that says
 //! about arguments, limits and errors holds here too. Packets come as iterators.
@@ -101,7 +101,7 @@ impl HarpCaller {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`crate::HarpCaller::new`].
     pub fn new(address: &str) -> Result<HarpCaller, Error> {
         crate::HarpCaller::builder(address).build_blocking()
     }
@@ -127,7 +127,7 @@ impl HarpCaller {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`crate::HarpCaller::request`].
     pub fn request(&self, request: &impl Serialize) -> Result<Json, Error> {
         self.driver.run(self.caller.request(request))
     }
@@ -200,7 +200,7 @@ impl RemoteServer {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`crate::RemoteServer::call`].
     pub fn call(&self, procedure: &str, arguments: impl Serialize) -> Result<RemoteCall, Error> {
         let call = self.driver.run(self.server.call(procedure, arguments))?;
         Ok(RemoteCall {
@@ -234,7 +234,7 @@ impl RemoteProcedure {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`crate::RemoteProcedure::call`].
     pub fn call(&self, arguments: impl Serialize) -> Result<RemoteCall, Error> {
         self.server.call(&self.name, arguments)
     }
@@ -257,7 +257,7 @@ impl RemoteCall {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`crate::RemoteCall::result`].
     pub fn result(&self) -> Result<Option<Outcome>, Error> {
         self.driver.run(self.call.result())
     }
@@ -266,7 +266,7 @@ impl RemoteCall {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`crate::RemoteCall::wait`].
     pub fn wait(&self) -> Result<Outcome, Error> {
         self.driver.run(self.call.wait())
     }
@@ -275,7 +275,7 @@ impl RemoteCall {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`crate::RemoteCall::get`].
     pub fn get<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.driver.run(self.call.get())
     }
@@ -294,7 +294,7 @@ impl RemoteCall {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`crate::RemoteCall::cancel`].
     pub fn cancel(&self) -> Result<bool, Error> {
         self.driver.run(self.call.cancel())
     }
@@ -303,7 +303,7 @@ impl RemoteCall {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`crate::RemoteCall::cancel_confirmed`].
     pub fn cancel_confirmed(&self) -> Result<Cancellation, Error> {
         self.driver.run(self.call.cancel_confirmed())
     }
@@ -312,7 +312,7 @@ impl RemoteCall {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`crate::RemoteCall::status`].
     pub fn status(&self) -> Result<JobStatus, Error> {
         self.driver.run(self.call.status())
     }

@@ -79,7 +79,7 @@ impl HarpCaller {
         HarpCaller::builder(address).build()
     }
 
-    /// The same with time limits and more.
+    /// Begins a dispatcher's description with time limits and other options.
     pub fn builder(address: &str) -> HarpCallerBuilder {
         HarpCallerBuilder {
             address: address.to_owned(),

@@ -156,9 +156,10 @@ impl Dispatcher {
     }
 
     fn reconnect_within(&self, patience: Duration) -> Reconnect {
-        match self.reached.load(Ordering::Relaxed) {
-            true => Reconnect::reached(patience),
-            false => Reconnect::new(patience),
+        if self.reached.load(Ordering::Relaxed) {
+            Reconnect::reached(patience)
+        } else {
+            Reconnect::new(patience)
         }
     }
 
@@ -187,9 +188,10 @@ impl Dispatcher {
             self.give_back(connection);
             Ok(reply)
         });
-        match question {
-            true => reply.map_err(Error::of_a_question),
-            false => reply,
+        if question {
+            reply.map_err(Error::of_a_question)
+        } else {
+            reply
         }
     }
 

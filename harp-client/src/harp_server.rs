@@ -216,15 +216,12 @@ impl HarpServerBuilder {
             || self.files.known_certs_file.is_some()
             || self.endpoint.fingerprint.is_some();
         if chosen == self.accept_any {
-            return Err(Error::invalid_input(match chosen {
-                false => {
-                    "nothing says which certificate the host may have: set ca_file, \
-                     known_certs_file or fingerprint, or accept_any_certificate"
-                }
-                true => {
-                    "accept_any_certificate contradicts ca_file, known_certs_file and \
+            return Err(Error::invalid_input(if chosen {
+                "accept_any_certificate contradicts ca_file, known_certs_file and \
                      fingerprint"
-                }
+            } else {
+                "nothing says which certificate the host may have: set ca_file, \
+                     known_certs_file or fingerprint, or accept_any_certificate"
             }));
         }
         let trust = Trust::new(self.files)

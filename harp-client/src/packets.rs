@@ -280,9 +280,10 @@ impl Cursor {
             (Kind::Follow, Start::Recent(0)) => (StreamStart::Recent(1), Asked::Number),
             (Kind::Follow, Start::Recent(packets)) => (StreamStart::Recent(packets), Asked::All),
             (Kind::Collected, start) => {
-                let asked = match connection.has(feature::LIMIT) {
-                    true => Asked::Page,
-                    false => Asked::All,
+                let asked = if connection.has(feature::LIMIT) {
+                    Asked::Page
+                } else {
+                    Asked::All
                 };
                 match start {
                     Start::At(number) => (StreamStart::Since(number), asked),

@@ -161,9 +161,10 @@ fn fork() -> Result<Option<Pid>, Errno> {
     let none: libc::c_ulong = 0;
     let flags = libc::SIGCHLD as libc::c_ulong;
     // The stack comes first there.
-    let [first, second] = match cfg!(target_arch = "s390x") {
-        true => [none, flags],
-        false => [flags, none],
+    let [first, second] = if cfg!(target_arch = "s390x") {
+        [none, flags]
+    } else {
+        [flags, none]
     };
     #[expect(unsafe_code, reason = "rustix has no fork")]
     // SAFETY: without a flag and a stack, the new process has a copy of everything. It has

@@ -212,7 +212,7 @@ impl Stream {
     }
 }
 
-/// The same in the system's form.
+/// A [`Command`] in the form that the system's calls take.
 struct Prepared {
     file: CString,
     words: Strings,
@@ -274,7 +274,7 @@ impl Strings {
     }
 }
 
-/// The same in the system's types.
+/// [`Ids`] in the system's types.
 struct RawIds {
     uid: Uid,
     gid: Gid,

@@ -51,9 +51,10 @@ pub(crate) fn give_up_capabilities() -> Result<(), Errno> {
     }
     let before = thread::capabilities(None)?;
     let none = CapabilitySet::empty();
-    let kept = match rustix::process::geteuid().is_root() {
-        true => (before.effective, before.permitted),
-        false => (none, none),
+    let kept = if rustix::process::geteuid().is_root() {
+        (before.effective, before.permitted)
+    } else {
+        (none, none)
     };
     let wanted = CapabilitySets {
         effective: kept.0,

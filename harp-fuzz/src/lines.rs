@@ -23,9 +23,10 @@ pub(crate) fn line_buffer(data: &[u8]) {
     let lengths: Vec<u8> = (0..ways >> 5).map(|_| input.byte()).collect();
     let stream = input.rest();
 
-    let mut buffer = match keeps_carriage_returns {
-        true => LineBuffer::keeping_carriage_returns(limit),
-        false => LineBuffer::new(limit),
+    let mut buffer = if keeps_carriage_returns {
+        LineBuffer::keeping_carriage_returns(limit)
+    } else {
+        LineBuffer::new(limit)
     };
     let mut got = Vec::new();
     let mut has_failed = false;
@@ -37,9 +38,10 @@ pub(crate) fn line_buffer(data: &[u8]) {
                 let looked = buffer.next_line_if(|_| None::<()>);
                 assert!(!matches!(looked, Ok(Some(()))));
             }
-            let next = match ways & 4 != 0 {
-                true => buffer.next_line_if(|line| Some(Bytes::copy_from_slice(line))),
-                false => buffer.next_line(),
+            let next = if ways & 4 != 0 {
+                buffer.next_line_if(|line| Some(Bytes::copy_from_slice(line)))
+            } else {
+                buffer.next_line()
             };
             match next {
                 Ok(Some(line)) => got.push(line),
@@ -73,7 +75,7 @@ enum Ending {
     TooLong,
 }
 
-/// The same in the plainest way, of bytes that are all there.
+/// Lines cut in the plainest way out of bytes that are all there.
 fn expected(stream: &[u8], limit: usize, keeps_carriage_returns: bool) -> (Vec<Bytes>, Ending) {
     let length_of = |part: &[u8]| {
         let stripped = !keeps_carriage_returns && part.ends_with(b"\r");
@@ -87,9 +89,10 @@ fn expected(stream: &[u8], limit: usize, keeps_carriage_returns: bool) -> (Vec<B
             return (lines, Ending::TooLong);
         }
         if parts.peek().is_none() {
-            let ending = match part.is_empty() {
-                true => Ending::Nothing,
-                false => Ending::Partial,
+            let ending = if part.is_empty() {
+                Ending::Nothing
+            } else {
+                Ending::Partial
             };
             return (lines, ending);
         }

@@ -127,9 +127,10 @@ impl Both {
         let model = &mut self.model[queue];
         let in_force = model.enter(concurrency);
         let runs = !self.is_closed && model.waiting.is_empty() && model.has_place();
-        match runs {
-            true => model.start(self.last),
-            false => model.waiting.push((self.last, false)),
+        if runs {
+            model.start(self.last)
+        } else {
+            model.waiting.push((self.last, false))
         }
         let name = &self.names[queue];
         let joined = self

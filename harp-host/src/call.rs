@@ -264,11 +264,12 @@ impl HostCall {
             Err(error) => return Err(unexpected(&error)),
         };
         let limit = self.limits.max_packet_size;
-        match size > limit {
-            true => Err(unexpected(&format_args!(
+        if size > limit {
+            Err(unexpected(&format_args!(
                 "{size} bytes in one packet or result; max_packet_size allows {limit}"
-            ))),
-            false => Ok(event),
+            )))
+        } else {
+            Ok(event)
         }
     }
 }

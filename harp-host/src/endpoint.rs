@@ -56,9 +56,10 @@ impl Endpoint {
 /// `ADDRESS:PORT`, an IPv6 address in brackets.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address.contains(':') {
-            true => write!(f, "[{}]:{}", self.address, self.port),
-            false => write!(f, "{}:{}", self.address, self.port),
+        if self.address.contains(':') {
+            write!(f, "[{}]:{}", self.address, self.port)
+        } else {
+            write!(f, "{}:{}", self.address, self.port)
         }
     }
 }

@@ -64,12 +64,13 @@ fn lookup(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         Ok(address)
     });
     let addresses: Vec<SocketAddr> = addresses.collect::<io::Result<_>>()?;
-    match addresses.is_empty() {
-        false => Ok(addresses),
-        true => Err(io::Error::other(Unresolved {
+    if addresses.is_empty() {
+        Err(io::Error::other(Unresolved {
             code: IoCode::NoAddress,
             message: "the name has no address".to_owned(),
-        })),
+        }))
+    } else {
+        Ok(addresses)
     }
 }
 

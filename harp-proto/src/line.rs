@@ -58,8 +58,8 @@ impl LineBuffer {
         }
     }
 
-    /// The same, but a `\r` before a line's end is part of the line: for text that is
-    /// no protocol's.
+    /// A buffer of lines in which a `\r` before the end is part of the line: for text that
+    /// is no protocol's.
     #[must_use]
     pub fn keeping_carriage_returns(limit: usize) -> LineBuffer {
         LineBuffer {
@@ -172,9 +172,10 @@ impl LineBuffer {
         };
         let end = self.searched + found;
         let length = self.length_up_to(end);
-        match length > self.limit {
-            true => Err(too_long),
-            false => Ok(Some(Found { end, length })),
+        if length > self.limit {
+            Err(too_long)
+        } else {
+            Ok(Some(Found { end, length }))
         }
     }
 

@@ -67,12 +67,15 @@ fn write(path: &Path, content: &str) -> io::Result<(u64, u64)> {
         .truncate(false)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
         .open(path);
-    let mut file = opened.map_err(|error| match path.is_symlink() {
-        true => io::Error::new(
-            error.kind(),
-            "there is a symbolic link, which is not followed",
-        ),
-        false => error,
+    let mut file = opened.map_err(|error| {
+        if path.is_symlink() {
+            io::Error::new(
+                error.kind(),
+                "there is a symbolic link, which is not followed",
+            )
+        } else {
+            error
+        }
     })?;
     let found = file.metadata()?;
     if !found.is_file() || found.nlink() != 1 {

@@ -26,7 +26,8 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     try_write(path, content).map_err(|error| named(path, "write", &error))
 }
 
-/// The same, but a file that exists keeps its owner, its group and its mode.
+/// Replaces a file's content as [`write`] does; a file that exists keeps its owner, its
+/// group and its mode.
 ///
 /// # Errors
 ///

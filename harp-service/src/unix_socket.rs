@@ -137,9 +137,12 @@ impl Lock {
             .mode(0o600)
             .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
             .open(&name)
-            .and_then(|file| match file.metadata()?.is_file() {
-                true => Ok(file),
-                false => Err(io::Error::other("it is no regular file")),
+            .and_then(|file| {
+                if file.metadata()?.is_file() {
+                    Ok(file)
+                } else {
+                    Err(io::Error::other("it is no regular file"))
+                }
             })
             .map_err(|error| {
                 let text = format!("its lock {}: {error}", name.display());

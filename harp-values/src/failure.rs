@@ -28,7 +28,7 @@ impl Failure {
         }
     }
 
-    /// The same failure with data, any value that serializes to a JSON object.
+    /// Adds data to the failure, any value that serializes to a JSON object.
     #[must_use]
     pub fn with_data(mut self, data: &impl serde::Serialize) -> Failure {
         // Data made by this project are strings and numbers; should one not serialize,

@@ -86,7 +86,7 @@ impl<'a> Fields<'a> {
         Some(self.entries.remove(place).1)
     }
 
-    /// The same for a value where null means absent (client protocol, section 2).
+    /// Takes out the value of a key where null means absent (client protocol, section 2).
     pub fn non_null(&mut self, key: &str) -> Option<&'a RawValue> {
         self.raw(key).filter(|value| value.get() != "null")
     }

@@ -346,13 +346,11 @@ fn job(text: &str) -> Result<JobId, String> {
 }
 
 fn queue(text: &str) -> Result<Json, String> {
-    let name = match text.trim_start().starts_with('{') {
-        true => text.parse().map_err(|error| {
-            format!("{error}; write {{\"service\": \"nginx\"}} or a plain name")
-        })?,
-        false => {
-            Json::encode(&serde_json::json!({ "name": text })).map_err(|error| error.to_string())?
-        }
+    let name = if text.trim_start().starts_with('{') {
+        text.parse()
+            .map_err(|error| format!("{error}; write {{\"service\": \"nginx\"}} or a plain name"))?
+    } else {
+        Json::encode(&serde_json::json!({ "name": text })).map_err(|error| error.to_string())?
     };
     match harp_proto::QueueName::from_json(&name) {
         Ok(_) => Ok(name),

@@ -47,12 +47,13 @@ pub(crate) fn read(lists: &[String], mut input: impl Read) -> Result<Vec<String>
     }
     let mut seen = HashSet::new();
     hosts.retain(|host| seen.insert(host.clone()));
-    match hosts.is_empty() {
-        true => Err(Problem::usage(format!(
+    if hosts.is_empty() {
+        Err(Problem::usage(format!(
             "--hosts {}: no host in it",
             lists.join(" ")
-        ))),
-        false => Ok(hosts),
+        )))
+    } else {
+        Ok(hosts)
     }
 }
 
@@ -101,9 +102,12 @@ fn expand(word: &str, hosts: &mut Vec<String>) -> Result<(), Problem> {
         .ok_or_else(|| wrong("a range has no end, which is ]"))?;
     for range in ranges.split(',').map(str::trim) {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => text.parse::<usize>().ok(),
-            false => None,
+        let number = |text: &str| {
+            if text.bytes().all(|byte| byte.is_ascii_digit()) {
+                text.parse::<usize>().ok()
+            } else {
+                None
+            }
         };
         let (Some(from), Some(to)) = (number(first), number(last)) else {
             return Err(wrong(&format!(

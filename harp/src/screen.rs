@@ -81,9 +81,10 @@ impl Screen {
         let Some(job) = subject.job else {
             return Ok(());
         };
-        let found = match existing {
-            true => " (an earlier call with this key made it)",
-            false => "",
+        let found = if existing {
+            " (an earlier call with this key made it)"
+        } else {
+            ""
         };
         if left {
             self.value(subject, &job.to_string())?;
@@ -131,9 +132,10 @@ impl Screen {
                 if !apart {
                     self.value(subject, &text::of(value))?;
                 }
-                let detail = match apart {
-                    true => text::of(value).into_owned(),
-                    false => String::new(),
+                let detail = if apart {
+                    text::of(value).into_owned()
+                } else {
+                    String::new()
                 };
                 if self.names.is_some() {
                     self.end_line(subject, exit, took, &detail);

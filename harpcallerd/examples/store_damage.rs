@@ -235,7 +235,7 @@ impl Job {
     }
 }
 
-/// The same numbers for the same seed (splitmix64).
+/// Numbers that follow from a seed (splitmix64).
 struct Random(u64);
 
 impl Random {

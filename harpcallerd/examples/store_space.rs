@@ -106,9 +106,10 @@ fn length(directory: &Path) -> anyhow::Result<u64> {
     let mut length = 0;
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
-        length += match entry.file_type()?.is_dir() {
-            true => self::length(&entry.path())?,
-            false => entry.metadata()?.len(),
+        length += if entry.file_type()?.is_dir() {
+            self::length(&entry.path())?
+        } else {
+            entry.metadata()?.len()
         };
     }
     Ok(length)

@@ -142,7 +142,7 @@ pub enum Peer {
     },
 }
 
-/// Whoever counts as one peer where connections are limited.
+/// Addresses or users that count as one peer where connections are limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PeerGroup {
     /// An IPv4 address.

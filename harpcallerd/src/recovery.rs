@@ -31,10 +31,12 @@ pub(crate) enum Decision {
 }
 
 pub(crate) fn decide(job: &LiveRecord, is_held: bool, resume_queued: bool) -> Decision {
-    match job.waits_again(resume_queued) {
-        true if is_held => Decision::Hold,
-        true => Decision::Resume,
-        false => Decision::End,
+    if !job.waits_again(resume_queued) {
+        Decision::End
+    } else if is_held {
+        Decision::Hold
+    } else {
+        Decision::Resume
     }
 }
 

@@ -74,7 +74,7 @@ pub enum Refusal {
     },
 }
 
-/// What there is no room for.
+/// The limit that leaves no room for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
     /// Connections, in all.

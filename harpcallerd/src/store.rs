@@ -185,9 +185,10 @@ impl Store {
     ///
     /// [`StoreError::Closed`].
     pub async fn writable(&self) -> Result<(), StoreError> {
-        match self.shared.writable().await {
-            true => Ok(()),
-            false => Err(StoreError::Closed),
+        if self.shared.writable().await {
+            Ok(())
+        } else {
+            Err(StoreError::Closed)
         }
     }
 

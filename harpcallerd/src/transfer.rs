@@ -372,9 +372,10 @@ impl<R: BufRead> Import<'_, R> {
             for appending in packets {
                 appending.await?;
             }
-            match adopting.await? {
-                true => self.moved.jobs += 1,
-                false => self.moved.others += 1,
+            if adopting.await? {
+                self.moved.jobs += 1
+            } else {
+                self.moved.others += 1
             }
         }
         Ok(())

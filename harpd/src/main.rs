@@ -118,9 +118,10 @@ fn list(config_file: &Path, limits: Vec<Limit>) -> Result<()> {
 fn add_user(config_file: &Path, name: &str) -> Result<()> {
     let (config, _) = Config::read(config_file)?;
     let file = &config.users_file;
-    let done = match harpd::add_user::add_user(file, name)? {
-        true => "added to",
-        false => "has a new password in",
+    let done = if harpd::add_user::add_user(file, name)? {
+        "added to"
+    } else {
+        "has a new password in"
     };
     println!("{name}: {done} {}", file.display());
     Ok(())

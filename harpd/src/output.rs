@@ -37,8 +37,8 @@ pub enum OutputMode {
         /// Whether the procedure streams.
         stream: bool,
     },
-    /// The same, with error lines: a procedure of a Python module, whose lines harpd's own
-    /// shim writes.
+    /// Lines of the host protocol, error lines too: a procedure of a Python module, whose
+    /// lines harpd's own shim writes.
     Module {
         /// Whether the procedure streams.
         stream: bool,

@@ -29,17 +29,19 @@ fn main() -> ExitCode {
         }
     };
     println!("seed {}", options.seed);
-    let report = match power_cuts {
-        false => Some(run(options)),
-        true => run_power_cuts(options),
+    let report = if power_cuts {
+        run_power_cuts(options)
+    } else {
+        Some(run(options))
     };
     let Some(report) = report else {
         return ExitCode::from(2);
     };
     print!("{report}");
-    match report.broken.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    if report.broken.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

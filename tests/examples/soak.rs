@@ -24,9 +24,10 @@ fn main() -> ExitCode {
     println!("seed {}", options.seed);
     let report = run(options);
     print!("{report}");
-    match report.all_problems().is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    if report.all_problems().is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

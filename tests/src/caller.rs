@@ -51,7 +51,7 @@ impl Caller {
         ask(self.address, line)
     }
 
-    /// The same, as text.
+    /// Sends a line; the answer is one line, as text.
     ///
     /// # Panics
     ///
@@ -69,7 +69,7 @@ impl Caller {
         self.call_with(host, procedure, arguments, "")
     }
 
-    /// The same with further keys, JSON text such as `"timeout": 1`.
+    /// Submits a call with further keys, JSON text such as `"timeout": 1`; its job's id.
     ///
     /// # Panics
     ///

@@ -127,7 +127,7 @@ impl Cluster {
         output.expect("a command that can be run")
     }
 
-    /// The same, for a command that has to succeed: its lines.
+    /// Runs a command of `harpcallerd` that has to succeed; its lines.
     ///
     /// # Panics
     ///
@@ -272,7 +272,7 @@ impl Cluster {
         self.signal_dispatcher(Signal::STOP);
     }
 
-    /// The same, and waits until no thread of it runs any more: what it has not said by
+    /// Stops the dispatcher's process and waits until no thread of it runs any more: what it has not said by
     /// now it never says.
     pub fn halt_dispatcher(&self) {
         self.freeze_dispatcher();

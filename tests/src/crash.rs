@@ -67,7 +67,7 @@ pub struct Options {
     pub rounds: u64,
     /// No new round after this time.
     pub time: Duration,
-    /// The same seed gives the same calls; what meets what is up to the machine.
+    /// Decides which calls are made; what meets what is up to the machine.
     pub seed: u64,
 }
 
@@ -98,8 +98,8 @@ pub fn run(options: Options) -> Report {
     run_on(options, Cluster::builder(), None)
 }
 
-/// The same with power cuts. `None`, and says why, where a test cannot have a disk of its
-/// own.
+/// Cuts the power of dispatchers instead of killing them. `None`, and says why, where a test
+/// cannot have a disk of its own.
 ///
 /// # Panics
 ///
@@ -228,9 +228,10 @@ impl Crashes {
         }
         self.end_dispatcher();
         self.load.signal.release();
-        match came {
-            true => *self.report.moments.entry(moment).or_default() += 1,
-            false => self.report.missed += 1,
+        if came {
+            *self.report.moments.entry(moment).or_default() += 1
+        } else {
+            self.report.missed += 1
         }
     }
 

@@ -41,7 +41,7 @@ impl Mount {
         Mount::format(&["-q", "-O", "^has_journal"], file, at)
     }
 
-    /// The same with the journal that disks have as a rule.
+    /// Like [`Mount::in_file`], with the journal that disks have as a rule.
     #[must_use]
     pub fn with_journal(file: &Path, at: &Path) -> Option<Mount> {
         Mount::format(&["-q"], file, at)

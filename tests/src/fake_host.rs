@@ -112,7 +112,7 @@ impl FakeHost {
         FakeHost::start_each(&[script])
     }
 
-    /// The same with a script for the first connection, one for the second and so on; the
+    /// A host with a script for the first connection, one for the second and so on; the
     /// last holds for all that follow.
     #[must_use]
     pub fn start_each(scripts: &[&[Step]]) -> FakeHost {
@@ -120,7 +120,7 @@ impl FakeHost {
         FakeHost::start_with(&certificate, rustls::ALL_VERSIONS, scripts)
     }
 
-    /// The same with a certificate of the test's choice and these versions of TLS.
+    /// A host with a certificate of the test's choice and these versions of TLS.
     ///
     /// # Panics
     ///
@@ -135,7 +135,7 @@ impl FakeHost {
         FakeHost::start_at(anywhere, certificate, versions, scripts)
     }
 
-    /// The same at an address of the test's choice, for one that goes away and comes back.
+    /// A host at an address of the test's choice, for one that goes away and comes back.
     ///
     /// # Panics
     ///

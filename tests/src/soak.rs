@@ -58,7 +58,7 @@ const SETTLE: Duration = Duration::from_secs(30);
 pub struct Options {
     /// Of the load, without the start and the checks at the end.
     pub time: Duration,
-    /// The same seed gives the same calls; what meets what is up to the machine.
+    /// Decides which calls are made; what meets what is up to the machine.
     pub seed: u64,
 }
 

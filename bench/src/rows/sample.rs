@@ -8,12 +8,13 @@ use harpcallerd::record::{CallRecord, LiveRecord, QueueRecord};
 /// else started.
 pub(crate) fn job(sequence: u64, waits: bool) -> anyhow::Result<(JobId, CallRecord, LiveRecord)> {
     let submitted = clock::now();
-    let queue = match waits {
-        false => None,
-        true => Some(QueueRecord {
+    let queue = if waits {
+        Some(QueueRecord {
             name: "{\"bench\":1}".parse()?,
             concurrency: 1,
-        }),
+        })
+    } else {
+        None
     };
     let call = CallRecord {
         host: "bench".to_owned(),

@@ -77,7 +77,7 @@ async fn status_meanwhile(address: SocketAddr, time: Duration) -> anyhow::Result
     Ok(asked.times.quantile_ms(0.99))
 }
 
-/// The same records, submitted to a store in this process, a second.
+/// Records like those of the other rows, submitted to a store in this process, a second.
 async fn store_alone(site: &Site, time: Duration) -> anyhow::Result<f64> {
     let store = Store::open(&site.path("alone"), StoreOptions::default())?;
     let sequence = Arc::new(AtomicU64::new(1));

@@ -48,7 +48,7 @@ impl HarpServer {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`crate::HarpServer::call`].
     pub fn call(&self, procedure: &str, arguments: impl Serialize) -> Result<DirectCall, Error> {
         let call = self.driver.run(self.server.call(procedure, arguments))?;
         Ok(DirectCall {
@@ -76,7 +76,7 @@ impl DirectCall {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`crate::DirectCall::get`].
     pub fn get<T: DeserializeOwned>(self) -> Result<T, Error> {
         self.driver.run(self.call.get())
     }

@@ -126,7 +126,7 @@ impl Connection {
         std::future::poll_fn(|context| self.poll_receive(context)).await
     }
 
-    /// The same before a deadline. Cancel safe.
+    /// Receives the next line before a deadline. Cancel safe.
     pub(crate) async fn receive_until(&mut self, deadline: Instant) -> Result<Bytes, Error> {
         match timeout_at(deadline, self.receive()).await {
             Ok(line) => line,
@@ -219,17 +219,15 @@ impl Connection {
             LineError::Closed => Error::broken(
                 &self.address,
                 broken(IoCode::Closed),
-                match taciturn && phase != Phase::Hello {
-                    false if self.lines.has_partial_line() => {
-                        "the dispatcher closed the connection in the middle of a line; \
-                         a listener for TLS answers like that where .tls(...) is missing"
-                    }
-                    false => "the dispatcher closed the connection before it had answered",
-                    true => {
-                        "the dispatcher closed the connection before it had answered; \
+                if taciturn && phase != Phase::Hello {
+                    "the dispatcher closed the connection before it had answered; \
                          one that knows no `hello` does so when it refuses a request, \
                          as for a job it does not know"
-                    }
+                } else if self.lines.has_partial_line() {
+                    "the dispatcher closed the connection in the middle of a line; \
+                         a listener for TLS answers like that where .tls(...) is missing"
+                } else {
+                    "the dispatcher closed the connection before it had answered"
                 },
             ),
             LineError::Io(error) => {
@@ -304,7 +302,7 @@ fn advice(address: &Address, code: IoCode, phase: Phase, error: &io::Error) -> S
     }
 }
 
-/// The same for a Unix socket that cannot be connected to.
+/// Advice about a Unix socket that cannot be connected to.
 fn advice_on_path(code: IoCode, error: &io::Error) -> String {
     let advice = match code {
         IoCode::System("enoent") => {

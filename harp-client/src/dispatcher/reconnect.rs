@@ -41,7 +41,7 @@ impl Reconnect {
         }
     }
 
-    /// The same for a dispatcher that was reached before.
+    /// A [`Reconnect::new`] for a dispatcher that was reached before.
     pub(crate) fn reached(patience: Duration) -> Reconnect {
         Reconnect {
             reached: true,

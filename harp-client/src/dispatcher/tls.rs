@@ -41,7 +41,7 @@ impl Tls {
         Tls::authorities(Pem::File(file.into()))
     }
 
-    /// The same, with the PEM text itself.
+    /// Like [`Tls::ca_file`], with the PEM text itself.
     pub fn ca_pem(text: impl AsRef<[u8]>) -> Tls {
         Tls::authorities(Pem::Text("ca_pem", text.as_ref().into()))
     }
@@ -83,7 +83,7 @@ impl Tls {
         self
     }
 
-    /// The same, with the PEM texts themselves.
+    /// Like [`Tls::client_certificate`], with the PEM texts themselves.
     pub fn client_certificate_pem(
         mut self,
         certificate: impl AsRef<[u8]>,

@@ -20,7 +20,7 @@ impl Identity {
         Identity::of(params.self_signed(&key).unwrap(), &key)
     }
 
-    /// The same with CA:TRUE, as `openssl req -x509` makes them.
+    /// A self-signed certificate with CA:TRUE, as `openssl req -x509` makes them.
     pub fn self_signed_authority() -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(own_names()).unwrap();
@@ -113,9 +113,10 @@ fn base64(bytes: &[u8]) -> String {
         let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for digit in 0..4 {
-            text.push(match digit <= three.len() {
-                true => char::from(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize]),
-                false => '=',
+            text.push(if digit <= three.len() {
+                char::from(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize])
+            } else {
+                '='
             });
         }
     }

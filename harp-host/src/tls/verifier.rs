@@ -55,9 +55,10 @@ impl HostVerifier {
         let found = Fingerprint::of(certificate);
         if let Some(wanted) = self.pinned {
             // A pin decides alone, whatever the files say.
-            return match found == wanted {
-                true => Ok(()),
-                false => Err(Refused::OtherFingerprint { found, wanted }.into()),
+            return if found == wanted {
+                Ok(())
+            } else {
+                Err(Refused::OtherFingerprint { found, wanted }.into())
             };
         }
         if let Some(known) = &self.rules.known

@@ -134,10 +134,11 @@ impl Visit for Fields {
     }
 
     fn record_f64(&mut self, name: &Name, value: f64) {
-        match value.is_finite() {
-            true => self.plain(name, value),
-            // JSON has no words for these.
-            false => self.record_debug(name, &value),
+        if value.is_finite() {
+            self.plain(name, value);
+        } else {
+            // JSON has no words for infinities and NaN.
+            self.record_debug(name, &value);
         }
     }
 }

@@ -15,9 +15,10 @@ pub(super) fn line(entry: &Entry, format: LogFormat, colours: bool) -> String {
     match format {
         LogFormat::Json => json_line(entry),
         LogFormat::Text => {
-            let level = match colours {
-                true => coloured(entry.level),
-                false => format!("{:>5}", entry.level),
+            let level = if colours {
+                coloured(entry.level)
+            } else {
+                format!("{:>5}", entry.level)
             };
             let time = humantime::format_rfc3339_micros(entry.time);
             format!("{time} {level} {}", text(entry))
@@ -50,10 +51,11 @@ fn push_fields(text: &mut String, fields: &[Field]) {
         text.push_str(field.name);
         text.push('=');
         let value = field.value.as_str();
-        match is_bare(value) {
-            true => text.push_str(value),
+        if is_bare(value) {
+            text.push_str(value);
+        } else {
             // Writing to a string cannot fail.
-            false => drop(write!(text, "{value:?}")),
+            let _ = write!(text, "{value:?}");
         }
     }
 }
@@ -68,9 +70,10 @@ fn is_bare(value: &str) -> bool {
 
 fn push_escaped(text: &mut String, message: &str) {
     for c in message.chars() {
-        match c.is_control() {
-            true => text.extend(c.escape_debug()),
-            false => text.push(c),
+        if c.is_control() {
+            text.extend(c.escape_debug())
+        } else {
+            text.push(c)
         }
     }
 }

@@ -31,9 +31,12 @@ fn push_fields(datagram: &mut Vec<u8>, fields: &Fields) {
         let name: String = field
             .name
             .chars()
-            .map(|c| match c.is_ascii_alphanumeric() {
-                true => c.to_ascii_uppercase(),
-                false => '_',
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_uppercase()
+                } else {
+                    '_'
+                }
             })
             .collect();
         push(datagram, &format!("HARP_{name}"), field.value.as_str());
@@ -42,12 +45,11 @@ fn push_fields(datagram: &mut Vec<u8>, fields: &Fields) {
 
 fn push(datagram: &mut Vec<u8>, name: &str, value: &str) {
     datagram.extend_from_slice(name.as_bytes());
-    match value.contains('\n') {
-        false => datagram.push(b'='),
-        true => {
-            datagram.push(b'\n');
-            datagram.extend_from_slice(&(value.len() as u64).to_le_bytes());
-        }
+    if value.contains('\n') {
+        datagram.push(b'\n');
+        datagram.extend_from_slice(&(value.len() as u64).to_le_bytes());
+    } else {
+        datagram.push(b'=')
     }
     datagram.extend_from_slice(value.as_bytes());
     datagram.push(b'\n');

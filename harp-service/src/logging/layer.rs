@@ -72,9 +72,10 @@ where
     S: Subscriber + for<'s> LookupSpan<'s>,
 {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        match metadata.is_span() {
-            true => *metadata.level() <= self.least.of_spans(),
-            false => *metadata.level() <= self.least.get(),
+        if metadata.is_span() {
+            *metadata.level() <= self.least.of_spans()
+        } else {
+            *metadata.level() <= self.least.get()
         }
     }
 

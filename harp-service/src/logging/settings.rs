@@ -88,9 +88,10 @@ impl LogSettings {
         let format = table.one_of("log_format", &["text", "json"]);
         let level = table.one_of("log_level", &["error", "warn", "info", "debug", "trace"]);
         LogSettings {
-            handlers: match handlers.is_empty() && file.is_none() {
-                true => default.handlers,
-                false => handlers,
+            handlers: if handlers.is_empty() && file.is_none() {
+                default.handlers
+            } else {
+                handlers
             },
             file,
             format: match format.as_deref() {

@@ -269,7 +269,7 @@ impl<'s> Table<'s> {
             .problem(self.line(key), dotted(&self.name, key), message);
     }
 
-    /// The same for something that is no reason to refuse the file.
+    /// Reports what is no reason to refuse the file, at the key's line or the table's.
     pub fn warning(&self, key: &str, message: impl Into<String>) {
         self.settings
             .warning(self.line(key), dotted(&self.name, key), message);

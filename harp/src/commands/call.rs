@@ -28,9 +28,10 @@ pub(super) async fn run(
     )?;
     let dispatcher = Dispatcher::new(&call.dispatcher, settings, &screen)?;
     let several = !call.hosts.hosts.is_empty();
-    let screen = match several {
-        true => screen.for_hosts(&target.hosts, call.detach),
-        false => screen,
+    let screen = if several {
+        screen.for_hosts(&target.hosts, call.detach)
+    } else {
+        screen
     };
     let parallel = call.hosts.parallel.or(settings.parallel);
     let screen = &screen;

@@ -17,13 +17,14 @@ pub(super) async fn run(
 ) -> Result<Exit, Problem> {
     let dispatcher = Dispatcher::new(&cancel.which.dispatcher, settings, screen)?;
     let job = dispatcher.rpc.job(cancel.which.job);
-    let answer = match cancel.confirm {
-        true => job.cancel_confirmed().await.map(|answer| match answer {
+    let answer = if cancel.confirm {
+        job.cancel_confirmed().await.map(|answer| match answer {
             Cancellation::Confirmed => (true, Some(true)),
             Cancellation::Unconfirmed => (true, Some(false)),
             Cancellation::NotRunning => (false, None),
-        }),
-        false => job.cancel().await.map(|cancelled| (cancelled, None)),
+        })
+    } else {
+        job.cancel().await.map(|cancelled| (cancelled, None))
     };
     let (cancelled, confirmed) = answer.map_err(|error| dispatcher.problem(&error))?;
     let subject = &Subject::job(cancel.which.job);

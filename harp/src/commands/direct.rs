@@ -51,9 +51,10 @@ pub(super) async fn run(
         server.map_err(|error| Problem::from(&error))
     });
     let servers: Vec<HarpServer> = servers.collect::<Result<_, _>>()?;
-    let screen = match direct.hosts.hosts.is_empty() {
-        true => screen,
-        false => screen.for_hosts(&target.hosts, false),
+    let screen = if direct.hosts.hosts.is_empty() {
+        screen
+    } else {
+        screen.for_hosts(&target.hosts, false)
     };
     let parallel = direct.hosts.parallel.or(settings.parallel);
     let start = async |name: &str| {
@@ -105,13 +106,14 @@ fn chosen_trust(options: &Trust, settings: &settings::Direct) -> Result<Trust, P
         trust.ca_file.clone_from(&settings.ca_file);
         trust.known_certs.clone_from(&settings.known_certs_file);
     }
-    match chosen(&trust) {
-        true => Ok(trust),
-        false => Err(Problem::usage(
+    if chosen(&trust) {
+        Ok(trust)
+    } else {
+        Err(Problem::usage(
             "nothing says which certificate the host may have: give --ca-file FILE, \
              --known-certs FILE, --fingerprint SHA256, or the keys direct.ca_file or \
              direct.known_certs_file; --insecure accepts any",
-        )),
+        ))
     }
 }
 

@@ -16,8 +16,8 @@ pub(super) fn of(value: &Json) -> Cow<'_, str> {
     }
 }
 
-/// What there is to say about the data of an exception or error: the lines of a
-/// command's standard error, or the data itself.
+/// The data of an exception or error as lines for people: those of a command's standard
+/// error, or the data itself.
 pub(super) fn details(data: &Json) -> Vec<String> {
     let fields: Option<BTreeMap<String, Json>> = data.decode().ok();
     let stderr = fields
@@ -74,9 +74,10 @@ pub(super) fn clean(message: &str) -> Cow<'_, str> {
     }
     let mut cleaned = String::with_capacity(message.len());
     for character in message.chars() {
-        match harmful(character) {
-            true => cleaned.extend(character.escape_unicode()),
-            false => cleaned.push(character),
+        if harmful(character) {
+            cleaned.extend(character.escape_unicode())
+        } else {
+            cleaned.push(character)
         }
     }
     Cow::Owned(cleaned)

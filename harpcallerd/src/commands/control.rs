@@ -112,7 +112,7 @@ impl Control {
         read(&line.context("the daemon ended before it answered")?)
     }
 
-    /// The same, with every result but `ok` as an error.
+    /// Like [`Control::ask`], with every result but `ok` as an error.
     pub(super) fn ask_for(&mut self, request: &AdminRequest) -> anyhow::Result<Reply> {
         self.ask(request)?.ok()
     }

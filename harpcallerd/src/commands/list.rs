@@ -17,9 +17,10 @@ pub(crate) fn run(socket: &Path, all: bool, queue: bool) -> Done {
             stream: true,
         })
         .context("cannot speak to the daemon")?;
-    let columns = match queue {
-        true => Columns::Queue,
-        false => Columns::Plain,
+    let columns = if queue {
+        Columns::Queue
+    } else {
+        Columns::Plain
     };
     let mut output = Output::new();
     let mut is_first = true;

@@ -82,7 +82,7 @@ pub(super) fn say(line: impl Display) -> io::Result<()> {
     heard(writeln!(io::stdout(), "{line}"))
 }
 
-/// The same on standard error, where a failure cannot be told to anybody.
+/// Prints a line on standard error, where a failure cannot be told to anybody.
 pub(super) fn note(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -17,12 +17,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(socket: &Path, wait: bool, timeout: Option<u64>) -> Done {
     let give_up = super::stop::give_up(timeout);
-    let running = match wait {
-        true => wait_for(socket, give_up)?,
-        false => match Control::find(socket)? {
+    let running = if wait {
+        wait_for(socket, give_up)?
+    } else {
+        match Control::find(socket)? {
             Some(mut control) => Some(control.ask(&AdminRequest::Status { wait: false })?),
             None => None,
-        },
+        }
     };
     let Some(reply) = running.filter(|reply| reply.result == "running") else {
         say("harpcallerd is stopped")?;

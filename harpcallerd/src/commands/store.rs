@@ -50,9 +50,10 @@ pub(crate) fn check(which: Which, repair: bool) -> Done {
     };
     let checked = Store::check(&directory, StoreOptions::default(), repair, &mut report)?;
     lines.end(&directory, &checked)?;
-    let left = match repair {
-        true => checked.problems - checked.repairable,
-        false => checked.problems,
+    let left = if repair {
+        checked.problems - checked.repairable
+    } else {
+        checked.problems
     };
     if left > 0 && is_in_place {
         bail!(
@@ -179,12 +180,11 @@ pub(crate) fn export(which: Which, file: &Path, salvage: bool) -> Done {
 pub(crate) fn import(which: Which, file: &Path, resume: bool) -> Done {
     let directory = which.directory()?;
     refuse_root(&directory, "import")?;
-    let input: Box<dyn io::Read> = match file == Path::new("-") {
-        true => Box::new(io::stdin()),
-        false => {
-            let opened = File::open(file);
-            Box::new(opened.with_context(|| format!("cannot read {}", file.display()))?)
-        }
+    let input: Box<dyn io::Read> = if file == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        let opened = File::open(file);
+        Box::new(opened.with_context(|| format!("cannot read {}", file.display()))?)
     };
     let store = Store::open(&directory, StoreOptions::default())?;
     let (moved, held) = block_on(async {
@@ -228,9 +228,10 @@ fn refuse_root(directory: &Path, command: &str) -> anyhow::Result<()> {
     let inside = directory.join("db");
     let there = [inside.as_path()].into_iter().chain(directory.ancestors());
     for path in there {
-        let path = match path.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => path,
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
         };
         let Ok(found) = fs::metadata(path) else {
             continue;

@@ -80,9 +80,10 @@ impl TokensFile {
         let look = kept.look(|mut file| {
             let content = file.take();
             is_gone = content.is_absent();
-            match is_gone {
-                true => Ok(Tokens::default()),
-                false => Tokens::of_file(content),
+            if is_gone {
+                Ok(Tokens::default())
+            } else {
+                Tokens::of_file(content)
             }
         });
         match look {
@@ -178,9 +179,10 @@ impl Tokens {
                 )),
             }
         }
-        match problems.is_empty() {
-            true => Ok(Tokens(hashes)),
-            false => Err(TokensError::Wrong(problems)),
+        if problems.is_empty() {
+            Ok(Tokens(hashes))
+        } else {
+            Err(TokensError::Wrong(problems))
         }
     }
 

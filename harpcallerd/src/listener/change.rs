@@ -160,9 +160,10 @@ impl Listeners {
         let is_changed = |open: &Open| {
             matches!(open.origin, Origin::Configured(_)) && !wanted.contains(&open.origin)
         };
-        match self.open.iter().any(is_changed) {
-            true => vec!["listener"],
-            false => Vec::new(),
+        if self.open.iter().any(is_changed) {
+            vec!["listener"]
+        } else {
+            Vec::new()
         }
     }
 

@@ -28,7 +28,7 @@ pub enum Adopted {
     },
 }
 
-/// The same as it is written.
+/// A job's state as it is written.
 pub(crate) enum AdoptedBytes {
     /// The state, and whether the job has started.
     Live(Vec<u8>, bool),

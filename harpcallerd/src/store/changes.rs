@@ -141,8 +141,8 @@ impl Store {
         Ok(Appending(answer))
     }
 
-    /// The same without waiting: `None`, and nothing is done, if there is no room for the
-    /// packets in memory at present. One that waits for room is served before this.
+    /// Like [`Store::append`], without waiting: `None`, and nothing is done, if there is no
+    /// room for the packets in memory at present, or a caller waits for room.
     ///
     /// # Errors
     ///

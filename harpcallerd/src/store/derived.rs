@@ -40,10 +40,13 @@ impl Derived {
                 Err(error) => Err(format!("it cannot be read: {error}")),
                 Ok(content) if is_snapshot => snapshot(&name, content, newest),
                 Ok(content) if name == "conf" => settings(content).map(|()| 0),
-                Ok(content) => match directory::is_about(content) {
-                    true => Ok(0),
-                    false => Err("it is damaged".into()),
-                },
+                Ok(content) => {
+                    if directory::is_about(content) {
+                        Ok(0)
+                    } else {
+                        Err("it is damaged".into())
+                    }
+                }
             };
             match known {
                 Ok(lsn) => derived.known_up_to = derived.known_up_to.max(lsn),

@@ -63,9 +63,10 @@ pub(crate) fn candidates(
     let mut jobs = Vec::new();
     let mut take = |key: &[u8]| {
         jobs.extend(layout::job_of(key).filter(|id| !passed_over.contains(*id)));
-        match jobs.len() < BATCH {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(()),
+        if jobs.len() < BATCH {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
         }
     };
     let (from, to) = Table::Pruned.bounds();

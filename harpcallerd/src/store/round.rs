@@ -107,9 +107,9 @@ pub(crate) struct Round<'a> {
     pub(super) engine: &'a Engine,
     pub(super) shared: &'a Shared,
     next_packet: &'a mut HashMap<JobId, u64>,
-    /// What there is with all changes up to now.
+    /// Totals including this batch.
     pub(super) contents: &'a mut Contents,
-    /// What there is when the batch is applied, as the engine has it.
+    /// Totals as the engine has them when the batch is applied.
     noted: Contents,
     pub(super) batch: Batch,
     /// What the batch does to the states of jobs; the engine does not show it yet.

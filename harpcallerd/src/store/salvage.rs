@@ -131,8 +131,9 @@ fn write(
     counts.insert(layout::MARK_KEY, mark.to_string().as_bytes());
     engine.apply(counts)?;
     engine.sync()?;
-    match engine.close(CLOSING) {
-        true => Ok(()),
-        false => Err(EngineError::Damaged("the new store does not close".into())),
+    if engine.close(CLOSING) {
+        Ok(())
+    } else {
+        Err(EngineError::Damaged("the new store does not close".into()))
     }
 }

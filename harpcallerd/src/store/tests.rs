@@ -25,7 +25,7 @@ fn open(directory: &Path) -> Store {
     Store::open(directory, OPTIONS).unwrap()
 }
 
-/// The same number gives the same id; they sort by number.
+/// A job id made of a number; ids sort by their numbers.
 fn id(number: u64) -> JobId {
     JobId::from_bytes(u128::from(number).to_be_bytes())
 }

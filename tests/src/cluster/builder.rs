@@ -127,7 +127,8 @@ impl ClusterBuilder {
         self
     }
 
-    /// The same as [`ClusterBuilder::set`] for the configuration of every host.
+    /// Sets a key in the configuration of every host, as [`ClusterBuilder::set`] does in the
+    /// dispatcher's.
     #[must_use]
     pub fn set_host(mut self, key: &str, value: &str) -> ClusterBuilder {
         self.harpd.set(key, value);
@@ -161,7 +162,7 @@ impl ClusterBuilder {
         self.other_host(name, host.address())
     }
 
-    /// The same for any address.
+    /// Enters a host at any address into the registry.
     #[must_use]
     pub fn other_host(self, name: &str, address: SocketAddr) -> ClusterBuilder {
         self.entry(registry_entry(name, address))

@@ -86,9 +86,10 @@ impl Load {
             self.ledger.packet(id, number, data);
             count += 1;
         }
-        let least = match result == known.plan.outcome() {
-            true => known.plan.all_packets(),
-            false => known.packets,
+        let least = if result == known.plan.outcome() {
+            known.plan.all_packets()
+        } else {
+            known.packets
         };
         if count < least {
             let broken = format!("job {id}: {count} packets are left of {least}");

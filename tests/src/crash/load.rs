@@ -135,9 +135,10 @@ impl Load {
             return thread::sleep(Duration::from_millis(20));
         };
         let known = self.ledger.get(&id).map_or(0, |known| known.packets);
-        let since = match random.one_in(3) {
-            true => random.below(known + 1),
-            false => 0,
+        let since = if random.one_in(3) {
+            random.below(known + 1)
+        } else {
+            0
         };
         // Whatever breaks here breaks because the dispatcher is killed.
         if let Err(error) = self.follow(&id, since) {

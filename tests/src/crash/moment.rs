@@ -11,7 +11,7 @@ pub enum Moment {
     Random,
     /// A call has been sent by its client, and is not answered yet.
     Submitting,
-    /// The same for a call with a key.
+    /// A call with a key has been sent, and is not answered yet.
     SubmittingKey,
     /// A client has been told its job's id.
     Submitted,
@@ -88,7 +88,7 @@ struct State {
 
 impl Signal {
     /// Waits until somebody says that the moment has come; false if nobody does in time.
-    /// Whoever stands at it is held there until [`Signal::release`].
+    /// The task that stands at it is held there until [`Signal::release`].
     pub(crate) fn wait(&self, moment: Moment, patience: Duration) -> bool {
         let mut state = self.state();
         *state = State {

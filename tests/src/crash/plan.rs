@@ -127,9 +127,10 @@ impl Plan {
 
     /// How many packets a job has that came to its end.
     pub(crate) fn all_packets(&self) -> u64 {
-        match LANES[self.lane].harpd {
-            true => 0,
-            false => self.packets,
+        if LANES[self.lane].harpd {
+            0
+        } else {
+            self.packets
         }
     }
 
@@ -147,12 +148,13 @@ impl Plan {
         if LANES[self.lane].harpd {
             return r#"{"result":null}"#.to_owned();
         }
-        match self.fails {
-            true => format!(
+        if self.fails {
+            format!(
                 r#"{{"exception":{{"type":"work","message":"{}"}}}}"#,
                 self.tag
-            ),
-            false => format!(r#"{{"result":{}}}"#, self.tag),
+            )
+        } else {
+            format!(r#"{{"result":{}}}"#, self.tag)
         }
     }
 }

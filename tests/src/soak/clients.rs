@@ -323,11 +323,11 @@ impl Clients {
 
     fn take_outcome(&self, id: &str, line: &Value) {
         // A fault of the request is nobody's outcome.
-        match line["harpcaller"].is_null() {
-            true => self.book.ended(id, line),
-            false => self
-                .book
-                .broken(format_args!("asked about job {id}: {line}")),
+        if line["harpcaller"].is_null() {
+            self.book.ended(id, line)
+        } else {
+            self.book
+                .broken(format_args!("asked about job {id}: {line}"))
         }
     }
 

@@ -109,9 +109,10 @@ impl Operator {
         let max_jobs = MAX_JOBS[self.steps / STEPS.len() % 2];
         cluster.set("max_jobs", &max_jobs.to_string());
         let output = cluster.reload();
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(format!("a good file was not reloaded: {output:?}")),
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(format!("a good file was not reloaded: {output:?}"))
         }
     }
 
@@ -119,9 +120,10 @@ impl Operator {
         cluster.set("default_timeout", r#""soon""#);
         let output = cluster.reload();
         cluster.set("default_timeout", "600");
-        match output.status.success() {
-            true => Err("a wrong file was reloaded".to_owned()),
-            false => Ok(()),
+        if output.status.success() {
+            Err("a wrong file was reloaded".to_owned())
+        } else {
+            Ok(())
         }
     }
 

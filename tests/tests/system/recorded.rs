@@ -68,14 +68,15 @@ impl Transcript {
             line = line.replace(text, name);
         }
         let line = without_times(&line);
-        let _ = match line.len() > SHOWN {
-            true => writeln!(
+        let _ = if line.len() > SHOWN {
+            writeln!(
                 self.text,
                 "{direction} {}... {} bytes",
                 &line[..40],
                 line.len()
-            ),
-            false => writeln!(self.text, "{direction} {line}"),
+            )
+        } else {
+            writeln!(self.text, "{direction} {line}")
         };
     }
 
@@ -95,7 +96,7 @@ impl Transcript {
         lines.into_iter().next().unwrap_or_default()
     }
 
-    /// The same for a call; its job.
+    /// Asks for a call and returns its job.
     fn call(&mut self, address: std::net::SocketAddr, rest: &str) -> String {
         let answer = self.ask(address, &format!("{{\"harpcaller\":1,{rest}}}"));
         new_job(&answer).unwrap_or_else(|| panic!("refused: {answer}"))

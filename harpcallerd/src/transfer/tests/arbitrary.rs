@@ -76,9 +76,10 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
             message,
             data,
         };
-        match is_exception {
-            true => Outcome::Exception(failure),
-            false => Outcome::Error(failure),
+        if is_exception {
+            Outcome::Exception(failure)
+        } else {
+            Outcome::Error(failure)
         }
     });
     prop_oneof![
