@@ -54,6 +54,8 @@ pub(crate) struct Life {
     held: HashSet<JobId>,
     /// By queue, the greatest sequence number of a job that was run.
     begun: BTreeMap<usize, u64>,
+    /// Queues of which a cancel may still be on its way: it takes along what comes meanwhile.
+    being_cancelled: HashSet<usize>,
     requests: Vec<JoinHandle<()>>,
     /// Those that wait until a host is done.
     confirms: Vec<JoinHandle<()>>,
@@ -123,6 +125,7 @@ impl Life {
             book,
             seconds: 0,
             held,
+            being_cancelled: HashSet::new(),
             begun: BTreeMap::new(),
             requests: Vec::new(),
             confirms: Vec::new(),
@@ -192,6 +195,12 @@ impl Life {
     fn submit(&mut self, tag: u64) {
         let entry = &self.book.all()[tag as usize];
         let call = call(tag, entry);
+        if entry
+            .queue
+            .is_some_and(|queue| self.being_cancelled.contains(&queue))
+        {
+            self.book.change(tag, |entry| entry.cancel_asked = true);
+        }
         let dispatcher = Arc::clone(&self.dispatcher);
         let (desk, client) = (Arc::clone(&self.desk), self.client.clone());
         let (host, book) = (Arc::clone(&self.host), Arc::clone(&self.book));
@@ -253,6 +262,7 @@ impl Life {
                 self.book.change(tag, |entry| entry.cancel_asked = true);
             }
         }
+        self.being_cancelled.insert(queue);
         let (desk, client) = (Arc::clone(&self.desk), self.client.clone());
         let host = Arc::clone(&self.host);
         self.requests.push(tokio::spawn(async move {
@@ -295,6 +305,7 @@ impl Life {
                 count => Some(format!("{count} requests are not answered")),
             };
             let Some(moving) = moving else {
+                self.being_cancelled.clear();
                 return self.check();
             };
             if Instant::now() > give_up {
