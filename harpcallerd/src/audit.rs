@@ -6,37 +6,33 @@
 //! can be written again.
 
 mod file;
+mod line;
+mod writing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use harp_proto::{JobId, Json, QueueName};
+use harp_proto::{JobId, QueueName};
 use harp_service::Table;
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use crate::call::NewCall;
 use crate::client::Client;
 use crate::clock;
-use crate::record::CallRecord;
 use crate::refusal::Refusal;
 use crate::store::Store;
 use file::AuditFile;
+use line::{Line, name};
+use writing::write_down;
 
 /// Events that wait to be written.
 const MAX_EVENTS: usize = 10_000;
 
 /// Bytes of events that wait to be written.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
-
-/// Bytes of a name that are written down: a name can be as long as a request.
-const LONGEST_NAME: usize = 256;
-
-/// Lines that are written at once.
-const BATCH: usize = 64 * 1024;
 
 /// The keys `audit_file` and `audit_arguments`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,40 +79,6 @@ enum Event {
     AboutJob(JobId, Box<Line>),
     Reopen(oneshot::Sender<std::io::Result<()>>),
     Finish(oneshot::Sender<()>),
-}
-
-/// One line. A key without a value is left out.
-#[derive(Debug, Default, Serialize)]
-struct Line {
-    /// Milliseconds since 1970.
-    time: u64,
-    event: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    operation: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    procedure: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    queue: Option<Json>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    job: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    arguments: Option<Json>,
-    /// Of a prune: jobs submitted longer ago than so many seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_age: Option<u64>,
-    /// Of the event `lost`: how many lines are missing here.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lines: Option<u64>,
 }
 
 /// What an administrator has done.
@@ -318,16 +280,6 @@ impl Act<'_> {
     }
 }
 
-/// A name as it is written down: a long one is cut, with `...` behind it.
-fn name(name: &str) -> String {
-    if name.len() <= LONGEST_NAME {
-        return name.to_owned();
-    }
-    let mut ends = (0..=LONGEST_NAME).rev();
-    let end = ends.find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}...", &name[..end])
-}
-
 impl Sender {
     fn send(&self, event: Event) {
         let bytes = event.bytes();
@@ -349,206 +301,5 @@ impl Event {
             Event::Line(line) | Event::AboutJob(_, line) => line.bytes(),
             Event::Reopen(_) | Event::Finish(_) => 0,
         }
-    }
-}
-
-impl Line {
-    /// The memory that it takes.
-    fn bytes(&self) -> usize {
-        let texts = [
-            &self.client,
-            &self.peer,
-            &self.error,
-            &self.host,
-            &self.procedure,
-            &self.job,
-            &self.outcome,
-        ];
-        let texts = texts.into_iter().flatten().map(String::len);
-        let values = [&self.queue, &self.arguments];
-        let values = values
-            .into_iter()
-            .flatten()
-            .map(|value| value.as_bytes().len());
-        size_of::<Line>() + texts.sum::<usize>() + values.sum::<usize>()
-    }
-
-    fn by(event: &'static str, client: &Client) -> Line {
-        Line {
-            time: clock::now(),
-            event,
-            client: Some(client.name().to_owned()),
-            peer: Some(client.peer.to_string()),
-            ..Line::default()
-        }
-    }
-
-    /// Adds what is known of the job. Whoever acts is there already; of an end it is who
-    /// submitted the job.
-    fn add(&mut self, call: CallRecord) {
-        let client = call.client;
-        self.client.get_or_insert_with(|| {
-            client.unwrap_or_else(|| crate::client::Identity::ANONYMOUS.to_owned())
-        });
-        self.host = Some(name(&call.host));
-        self.procedure = Some(name(&call.procedure));
-        let queue = call.queue.as_ref();
-        self.queue = queue.and_then(|queue| queue.name.as_str().parse().ok());
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        let before = out.len();
-        // Texts and numbers always can be.
-        if serde_json::to_writer(&mut *out, self).is_err() {
-            out.truncate(before);
-            return;
-        }
-        out.push(b'\n');
-    }
-}
-
-/// Writes what comes in, in batches, until every [`Audit`] is gone.
-async fn write_down(
-    mut file: AuditFile,
-    mut inbox: mpsc::Receiver<Event>,
-    store: Store,
-    waiting: Arc<Waiting>,
-) {
-    let mut text = Vec::new();
-    let mut lines = 0;
-    while let Some(event) = inbox.recv().await {
-        waiting.bytes.fetch_sub(event.bytes(), Ordering::Relaxed);
-        match event {
-            Event::Line(line) => {
-                line.write(&mut text);
-                lines += 1;
-            }
-            Event::AboutJob(job, mut line) => {
-                // Of what cannot be read the id has to do.
-                if let Ok(Some(record)) = store.job(job).await {
-                    line.add(record.call);
-                }
-                line.write(&mut text);
-                lines += 1;
-            }
-            Event::Reopen(reply) => {
-                file = flush(file, &mut text, &mut lines, &waiting).await;
-                let (reopened, result) = file.reopen().await;
-                file = reopened;
-                let _ = reply.send(result);
-            }
-            Event::Finish(reply) => {
-                file = flush(file, &mut text, &mut lines, &waiting).await;
-                let _ = reply.send(());
-            }
-        }
-        if inbox.is_empty() || text.len() >= BATCH {
-            file = flush(file, &mut text, &mut lines, &waiting).await;
-        }
-    }
-}
-
-/// Writes the lines, after one that says how many are missing before them, if any are.
-async fn flush(
-    file: AuditFile,
-    text: &mut Vec<u8>,
-    lines: &mut u64,
-    waiting: &Waiting,
-) -> AuditFile {
-    let lost = waiting.lost.swap(0, Ordering::Relaxed);
-    if text.is_empty() && lost == 0 {
-        return file;
-    }
-    let mut batch = Vec::new();
-    if lost > 0 {
-        Line {
-            time: clock::now(),
-            event: "lost",
-            lines: Some(lost),
-            ..Line::default()
-        }
-        .write(&mut batch);
-    }
-    batch.append(text);
-    let (file, result) = file.append(batch).await;
-    if let Err(error) = result {
-        // Told at once for the first line of a row of losses, not for each.
-        if lost == 0 {
-            error!(%error, "the audit log cannot be written; lines are lost");
-        }
-        waiting.lost.fetch_add(lost + *lines, Ordering::Relaxed);
-    }
-    *lines = 0;
-    file
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::client::{Identity, Peer, Via};
-
-    #[tokio::test]
-    async fn a_loss_is_told_though_no_line_follows() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("audit");
-        let file = AuditFile::open(&path).unwrap();
-        let waiting = Waiting::default();
-        waiting.lost.store(3, Ordering::Relaxed);
-        let file = flush(file, &mut Vec::new(), &mut 0, &waiting).await;
-        flush(file, &mut Vec::new(), &mut 0, &waiting).await;
-        let written = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(written.lines().count(), 1, "{written}");
-        assert!(
-            written.contains(r#""event":"lost","lines":3}"#),
-            "{written}"
-        );
-    }
-
-    #[test]
-    fn a_long_name_is_cut_between_two_characters() {
-        assert_eq!(name("web01"), "web01");
-        let long = format!("x{}", "\u{e9}".repeat(1000));
-        let cut = name(&long);
-        assert!(
-            cut.len() <= LONGEST_NAME + 3 && cut.ends_with("\u{e9}..."),
-            "{cut}"
-        );
-        assert!(long.starts_with(cut.trim_end_matches('.')));
-    }
-
-    #[test]
-    fn every_text_of_an_event_counts() {
-        let long = || Some("x".repeat(1000));
-        let json = || long().map(|text| format!("\"{text}\"").parse().unwrap());
-        let line = Line {
-            host: long(),
-            procedure: long(),
-            client: long(),
-            queue: json(),
-            arguments: json(),
-            ..Line::default()
-        };
-        assert!(Event::Line(Box::new(line)).bytes() >= 5000);
-    }
-
-    #[test]
-    fn a_line_has_what_is_known_and_no_more() {
-        let peer = Peer::Network("192.0.2.1:5".parse().unwrap());
-        let client = Client {
-            identity: Some(Identity::of_token("shop")),
-            ..Client::unknown(peer, Via::Listener, false)
-        };
-        let mut text = Vec::new();
-        Line {
-            time: 5,
-            job: Some("j".to_owned()),
-            ..Line::by("cancelled", &client)
-        }
-        .write(&mut text);
-        assert_eq!(
-            String::from_utf8(text).unwrap(),
-            "{\"time\":5,\"event\":\"cancelled\",\"client\":\"token:shop\",\
-             \"peer\":\"192.0.2.1:5\",\"job\":\"j\"}\n"
-        );
     }
 }

@@ -1,17 +1,15 @@
 //! The commands of a running dispatcher and its administrative socket (daemon
 //! specification, "Commands" and "Administrative socket").
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+mod daemon;
+mod jobs;
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
-use harp_tests::{Cluster, Daemon, Log, binary, until};
+use harp_tests::{Cluster, binary};
 use serde_json::{Value, json};
-
-use crate::assertions::{NO_JOB, keys};
 
 /// What a command that failed has said.
 fn complaint(output: &Output, code: i32) -> String {
@@ -32,196 +30,6 @@ fn ask(cluster: &Cluster, request: &str) -> Value {
     let mut line = String::new();
     BufReader::new(socket).read_line(&mut line).unwrap();
     serde_json::from_str(&line).unwrap()
-}
-
-#[test]
-fn status_tells_by_word_and_exit_code() {
-    let mut cluster = Cluster::builder().hosts(0).start();
-    let running = cluster.run(&["status"]);
-    assert_eq!(running.status.code(), Some(0));
-    assert_eq!(running.stdout, b"harpcallerd is running\n");
-    assert_eq!(cluster.run(&["status", "--wait"]).stdout, running.stdout);
-    cluster.stop_dispatcher();
-    for arguments in [&["status"][..], &["status", "--wait", "--timeout", "0"]] {
-        let stopped = cluster.run(arguments);
-        assert_eq!(stopped.status.code(), Some(1));
-        assert_eq!(stopped.stdout, b"harpcallerd is stopped\n");
-    }
-    // The others say what is the matter.
-    for arguments in [&["list"][..], &["reload"], &["drain"], &["info", NO_JOB]] {
-        let told = complaint(&cluster.run(arguments), 1);
-        assert!(
-            told.contains("not running") && told.contains("control"),
-            "{told}"
-        );
-    }
-    assert!(cluster.run(&["stop"]).status.success(), "it is stopped");
-}
-
-#[test]
-fn a_start_can_be_waited_for_and_stopped() {
-    let mut cluster = Cluster::builder().hosts(0).start();
-    cluster.stop_dispatcher();
-    fs::remove_file(cluster.path("hosts.cache")).unwrap();
-    cluster.set_registry_script(
-        "cd \"$(dirname \"$0\")\"; touch begun; while ! [ -e go ]; do sleep 0.02; done",
-    );
-    let start = || {
-        let log = Log::new("harpcallerd");
-        let mut command = cluster.command();
-        command.arg("start").arg("--config").arg(cluster.config());
-        let daemon = Daemon::start(command, &log);
-        until("the script runs", || {
-            cluster.path("begun").exists().then_some(())
-        });
-        (daemon, log)
-    };
-    let waiting = |arguments: &[&str]| {
-        let mut command = cluster.command();
-        command.args(arguments).stdout(Stdio::piped());
-        command.spawn().unwrap()
-    };
-    let (mut daemon, _log) = start();
-    assert_eq!(cluster.run(&["status"]).status.code(), Some(1));
-    let told = cluster.run(&["status", "--wait", "--timeout", "0"]);
-    assert_eq!(told.status.code(), Some(1));
-    for arguments in [&["list"][..], &["reload"]] {
-        let told = complaint(&cluster.run(arguments), 1);
-        assert!(told.contains("starting"), "{told}");
-    }
-    let patient = waiting(&["status", "--wait", "--timeout", "60"]);
-    assert!(cluster.run(&["stop"]).status.success());
-    assert!(daemon.wait().success());
-
-    // It waits on for the next start.
-    fs::remove_file(cluster.path("begun")).unwrap();
-    let (mut daemon, _log) = start();
-    fs::write(cluster.path("go"), "").unwrap();
-    let told = patient.wait_with_output().unwrap();
-    assert_eq!(told.stdout, b"harpcallerd is running\n");
-    assert!(cluster.run(&["status"]).status.success());
-    daemon.terminate();
-    assert!(daemon.wait().success());
-}
-
-#[test]
-fn jobs_are_listed_shown_and_cancelled() {
-    let cluster = Cluster::start();
-    let caller = cluster.caller();
-    let arguments = r#"[{"text":"\u00e9 1e5","n":1.50}]"#;
-    let ended = caller.call("web01", "echo", arguments);
-    let _ = caller.result(&ended);
-    let queue = r#""queue": {"name": {"q": "list"}, "concurrency": 1}"#;
-    let running = caller.call_with("web01", "silent", "[]", queue);
-    let queued = caller.call_with("web01", "silent", "[]", queue);
-    until("it runs", || caller.has_started(&running).then_some(()));
-
-    let live = objects(&cluster.lines(&["list"]));
-    assert_eq!(live.len(), 2, "{live:?}");
-    assert_eq!(live[0]["job"], running.as_str());
-    assert_eq!(live[1]["job"], queued.as_str());
-    for job in &live {
-        assert_eq!(keys(job), ["call", "job", "time"]);
-        assert_eq!(keys(&job["call"]), ["arguments", "host", "procedure"]);
-        assert_eq!(keys(&job["time"]), ["end", "start", "submit"]);
-        assert_eq!(job["call"]["procedure"], "silent");
-        assert!(job["time"]["end"].is_null());
-    }
-    assert!(live[0]["time"]["start"].is_u64() && live[1]["time"]["start"].is_null());
-
-    let all = cluster.lines(&["list", "--all", "--queue"]);
-    assert_eq!(all.len(), 3, "{all:?}");
-    assert!(
-        all[0].contains(arguments),
-        "arguments are copied: {}",
-        all[0]
-    );
-    let all = objects(&all);
-    assert_eq!(all[0]["job"], ended.as_str());
-    assert!(all[0]["queue"].is_null() && all[0].get("queue").is_some());
-    assert!(all[0]["time"]["end"].is_u64());
-    assert_eq!(all[1]["queue"], json!({"q": "list"}));
-    assert_eq!(objects(&cluster.lines(&["list", "--all"]))[1], live[0]);
-
-    let info = cluster.lines(&["info", &running]);
-    assert_eq!(objects(&info), [live[0].clone()]);
-    assert!(cluster.run(&["cancel", &queued]).status.success());
-    assert_eq!(caller.result(&queued), json!({"cancelled": true}));
-    assert!(cluster.run(&["cancel", &running]).status.success());
-    assert_eq!(caller.result(&running), json!({"cancelled": true}));
-    let late = cluster.run(&["cancel", &running]);
-    assert!(late.status.success());
-    assert!(complaint(&late, 0).contains("had ended"), "{late:?}");
-    for arguments in [["info", NO_JOB], ["cancel", NO_JOB], ["info", "nonsense"]] {
-        let told = complaint(&cluster.run(&arguments), 1);
-        assert_eq!(told, "harpcallerd: no such job\n");
-    }
-}
-
-#[test]
-fn a_queue_is_listed_and_cancelled_as_a_whole() {
-    let cluster = Cluster::builder()
-        .procedure(
-            "cling",
-            "output = 'json'\narguments = 'argv'",
-            "echo $2 >> $1; exec sleep 600",
-        )
-        .start();
-    let caller = cluster.caller();
-    assert!(cluster.lines(&["queue-list"]).is_empty());
-    let queue = r#""queue": {"name": {"n": 1.0, "a": "x"}, "concurrency": 2}"#;
-    let trace = cluster.path("trace");
-    let jobs: Vec<_> = (0..40)
-        .map(|number| {
-            let arguments = json!([trace, number.to_string()]).to_string();
-            caller.call_with("web01", "cling", &arguments, queue)
-        })
-        .collect();
-    let other = caller.call_with(
-        "web01",
-        "silent",
-        "[]",
-        r#""queue": {"name": {"other": 1}, "concurrency": 1}"#,
-    );
-    let started = || {
-        fs::read_to_string(&trace)
-            .unwrap_or_default()
-            .lines()
-            .count()
-    };
-    until("two run", || (started() == 2).then_some(()));
-
-    let names = cluster.lines(&["queue-list"]);
-    assert_eq!(names, [r#"{"a":"x","n":1.0}"#, r#"{"other":1}"#]);
-    // Equal by value, whatever its form.
-    let name = r#"{ "a": "\u0078", "n": 1.0 }"#;
-    let listed = objects(&cluster.lines(&["queue-list", name]));
-    let of = |job: &Value| job["job"].as_str().unwrap().to_owned();
-    assert_eq!(listed.iter().map(of).collect::<Vec<_>>(), jobs);
-    let running = listed.iter().filter(|job| job["running"] == true).count();
-    assert_eq!((running, listed[39]["running"].clone()), (2, json!(false)));
-    assert!(
-        cluster
-            .lines(&["queue-list", r#"{"no": "such"}"#])
-            .is_empty()
-    );
-
-    assert!(cluster.run(&["queue-cancel", name]).status.success());
-    for job in &jobs {
-        assert_eq!(caller.result_now(job), json!({"cancelled": true}));
-        let started = !caller.status(job)["time"]["start"].is_null();
-        assert_eq!(started, jobs[..2].contains(job), "none starts in between");
-    }
-    until("the hosts are done", || {
-        (cluster.lines(&["queue-list"]) == [r#"{"other":1}"#]).then_some(())
-    });
-    assert_eq!(started(), 2);
-    assert!(caller.has_started(&other));
-    assert_eq!(caller.result_now(&other), json!({"no_result": true}));
-    for wrong in ["name", "[]", "{"] {
-        let told = complaint(&cluster.run(&["queue-cancel", wrong]), 1);
-        assert!(told.contains("queue's name"), "{told}");
-    }
 }
 
 #[test]
@@ -250,65 +58,6 @@ fn hosts_are_listed_without_credentials_and_refreshed() {
         "{told}"
     );
     assert_eq!(objects(&cluster.lines(&["hosts-list"])), expected[1..]);
-}
-
-#[test]
-fn a_stop_is_waited_for() {
-    let mut cluster = Cluster::builder().set("stop_grace", "60").start();
-    let caller = cluster.caller();
-    let mut feed = cluster.feed("gate");
-    let _ = caller.call("web01", "gate", &feed.arguments());
-    until("it runs", || feed.is_read().then_some(()));
-    let id = cluster.dispatcher_id().to_string();
-    let stop = cluster.run(&["stop", "--timeout", "1", "--print-pid"]);
-    let told = complaint(&stop, 1);
-    assert!(told.contains("not ended within 1 s"), "{told}");
-    assert_eq!(String::from_utf8_lossy(&stop.stdout).trim(), id);
-    let mut patient = cluster.command().arg("stop").spawn().unwrap();
-    assert!(cluster.run(&["status"]).status.success(), "it still runs");
-    assert!(patient.try_wait().unwrap().is_none());
-    drop(feed);
-    assert!(patient.wait().unwrap().success());
-    assert!(!cluster.socket().exists(), "the socket is gone");
-    assert!(cluster.wait_dispatcher_ended().success());
-}
-
-#[test]
-fn a_second_daemon_is_refused_and_what_is_stale_replaced() {
-    let mut cluster = Cluster::builder().hosts(0).start();
-    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode(cluster.socket()), 0o600);
-    let start = |cluster: &Cluster, socket: &str| {
-        let config = cluster.config();
-        let mut command = Command::new(binary("harpcallerd"));
-        command.arg("--socket").arg(cluster.path(socket));
-        command.arg("start").arg("--config").arg(config);
-        command.output().unwrap()
-    };
-    let told = complaint(&start(&cluster, "control"), 1);
-    assert!(told.contains("already running"), "{told}");
-    assert!(cluster.run(&["status"]).status.success());
-    // The configuration's port is 0: what is refused is the store.
-    let text = fs::read_to_string(cluster.config()).unwrap();
-    assert!(text.contains(":0\""), "{text}");
-    let told = complaint(&start(&cluster, "other"), 1);
-    assert!(
-        told.contains("jobs") && told.contains("in use by another process"),
-        "{told}"
-    );
-    assert!(!cluster.path("other").exists());
-
-    let open = cluster.path("open");
-    fs::create_dir(&open).unwrap();
-    fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
-    let told = complaint(&start(&cluster, "open/control"), 1);
-    assert!(told.contains("chmod go-w"), "{told}");
-
-    cluster.kill_dispatcher();
-    assert!(cluster.socket().exists(), "left behind by the crash");
-    assert_eq!(cluster.run(&["status"]).status.code(), Some(1));
-    cluster.start_dispatcher();
-    assert!(cluster.run(&["status", "--wait"]).status.success());
 }
 
 #[test]
@@ -349,29 +98,6 @@ fn other_programs_speak_to_the_socket_too() {
     }
     writeln!(&socket, "{}", "x".repeat(70_000)).unwrap();
     assert!(replies.next().unwrap().unwrap().contains("one line"));
-}
-
-#[test]
-fn a_list_without_end_stops_with_its_reader() {
-    let cluster = Cluster::start();
-    let caller = cluster.caller();
-    for _ in 0..600 {
-        let _ = caller.call("nowhere", "echo", "[]");
-    }
-    until("all have ended", || {
-        cluster.lines(&["list"]).is_empty().then_some(())
-    });
-    assert_eq!(cluster.lines(&["list", "--all"]).len(), 600);
-    // Nobody reads on after the first line.
-    let mut list = cluster.command();
-    list.args(["list", "--all"]).stdout(Stdio::piped());
-    let mut list = list.spawn().unwrap();
-    let mut first = String::new();
-    let mut lines = BufReader::new(list.stdout.take().unwrap());
-    lines.read_line(&mut first).unwrap();
-    assert!(first.starts_with(r#"{"job":"#), "{first}");
-    drop(lines);
-    assert!(list.wait().unwrap().success());
 }
 
 #[test]
@@ -464,74 +190,4 @@ fn hosts_that_would_fail_are_named_before_they_do() {
     };
     assert!(of("misnamed:").contains("other.example.net"), "{text}");
     assert!(of("gone:").contains("refused"), "{text}");
-}
-
-/// An old socket that nobody listens on any more, and one that somebody else has.
-#[test]
-fn a_foreign_listener_is_not_replaced() {
-    let mut cluster = Cluster::builder().hosts(0).start();
-    cluster.stop_dispatcher();
-    let _listener = UnixListener::bind(cluster.socket()).unwrap();
-    let mut command = cluster.command();
-    command.arg("start").arg("--config").arg(cluster.config());
-    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut told = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut told)
-        .unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(1));
-    assert!(told.contains("already running"), "{told}");
-}
-
-/// A hundred thousand ended jobs would take minutes to make; what counts is that the
-/// first line does not wait for the last.
-#[test]
-fn the_first_line_of_a_list_does_not_wait_for_the_last() {
-    let cluster = Cluster::start();
-    let caller = cluster.caller();
-    let long = json!(["x".repeat(200_000)]).to_string();
-    for _ in 0..100 {
-        let _ = caller.call("nowhere", "echo", &long);
-    }
-    until("all have ended", || {
-        cluster.lines(&["list"]).is_empty().then_some(())
-    });
-    let socket = UnixStream::connect(cluster.socket()).unwrap();
-    writeln!(
-        &socket,
-        r#"{{"command": "list_jobs", "list_all": true, "stream": true}}"#
-    )
-    .unwrap();
-    let mut lines = BufReader::new(&socket);
-    let mut first = String::new();
-    lines.read_line(&mut first).unwrap();
-    assert!(first.starts_with(r#"{"job":"#));
-    // The rest is not read, and stays in the dispatcher's store, not in its memory.
-    let memory = || {
-        let status = fs::read_to_string(format!("/proc/{}/status", cluster.dispatcher_id()));
-        let status = status.unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
-        kilobytes.parse::<u64>().unwrap()
-    };
-    let before = memory();
-    let asked = Instant::now();
-    let mut others = Vec::new();
-    for _ in 0..5 {
-        let socket = UnixStream::connect(cluster.socket()).unwrap();
-        writeln!(
-            &socket,
-            r#"{{"command": "list_jobs", "list_all": true, "stream": true}}"#
-        )
-        .unwrap();
-        let mut first = [0; 1];
-        (&socket).read_exact(&mut first).unwrap();
-        others.push(socket);
-    }
-    assert!(asked.elapsed() < Duration::from_secs(10));
-    let grown = memory().saturating_sub(before);
-    assert!(grown < 60_000, "five lists of 20 MB each took {grown} KB");
 }
