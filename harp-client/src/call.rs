@@ -22,7 +22,7 @@ pub struct RemoteCall {
     existing: bool,
 }
 
-/// What a confirmed cancel has come to (client protocol, section 8).
+/// Answer to a confirmed cancel (client protocol, section 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cancellation {
     /// Nothing was cancelled: the job had ended, or there is no such job.
@@ -34,7 +34,7 @@ pub enum Cancellation {
     Unconfirmed,
 }
 
-/// What the dispatcher has on record of a job (client protocol, section 5). Times are
+/// The dispatcher's record of a job (client protocol, section 5). Times are
 /// whole seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -45,13 +45,13 @@ pub struct JobStatus {
     pub procedure: String,
     /// The arguments: an array or an object.
     pub arguments: Json,
-    /// What the submitter attached, `null` if nothing.
+    /// Info that the submitter attached, `null` if nothing.
     pub info: Json,
-    /// When the job was submitted.
+    /// Time of the job's submission.
     pub submit_time: SystemTime,
-    /// When it left its queue; `None` if it has not, or was cancelled before.
+    /// Time when it left its queue; `None` if it has not, or was cancelled before.
     pub start_time: Option<SystemTime>,
-    /// When it ended, `None` if it has not.
+    /// Time of its end, `None` if it has not ended.
     pub end_time: Option<SystemTime>,
 }
 

@@ -202,7 +202,7 @@ impl HarpCallerBuilder {
         self
     }
 
-    /// What this client calls itself in the dispatcher's log.
+    /// Sets the name of this client in the dispatcher's log.
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.options.client_name = Some(name.into());
         self

@@ -34,7 +34,7 @@ pub(crate) use tls::Transport;
 use crate::error::Phase;
 use crate::{Error, deadline};
 
-/// What a [`HarpCallerBuilder`](crate::HarpCallerBuilder) sets.
+/// Options that a [`HarpCallerBuilder`](crate::HarpCallerBuilder) sets.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// For resolving, connecting, TLS and `hello` together.
@@ -43,7 +43,7 @@ pub(crate) struct Options {
     pub(crate) request_timeout: Duration,
     pub(crate) pool_size: usize,
     pub(crate) client_name: Option<String>,
-    /// What the client authenticates with.
+    /// Token by which the client authenticates.
     pub(crate) token: Option<Password>,
     pub(crate) transport: Transport,
     /// Greatest length of a reply's line in bytes.
@@ -146,7 +146,7 @@ impl Dispatcher {
         self.pool.put(connection);
     }
 
-    /// When a request that is sent now must have been taken.
+    /// Deadline by which a request that is sent now must have been taken.
     pub(crate) fn request_deadline(&self) -> Instant {
         deadline::after(self.options.request_timeout)
     }

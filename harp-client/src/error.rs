@@ -5,7 +5,7 @@ use std::fmt;
 use harp_host::{HostError, HostErrorKind, IoCode, Phase as HostPhase};
 use harp_proto::{Failure, Json, Outcome, error_type};
 
-/// What went wrong with a request, or how a job ended if not by returning.
+/// An error of a request, or a job's end if that is no result.
 ///
 /// [`kind`](Error::kind) says what sort of thing it is; errors that came over the wire
 /// also have its [type](Error::wire_type), [message](Error::wire_message) and
@@ -55,7 +55,7 @@ struct Inner {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// Where the connection to the dispatcher was when it broke.
+/// Phase in which the connection to the dispatcher broke.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Broken {
     pub(crate) phase: Phase,

@@ -55,7 +55,7 @@ pub struct Packets {
     outcome: Option<Outcome>,
 }
 
-/// Where the stream is, and what is to be asked for next.
+/// State of the stream: the next packet, and the next request.
 #[derive(Clone)]
 struct Cursor {
     dispatcher: Arc<Dispatcher>,
@@ -91,7 +91,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<Reading, Error>> + Send>>;
 /// A reply on its way.
 struct Reading {
     connection: Connection,
-    /// What was asked.
+    /// The request that was sent.
     asked: Asked,
     /// Packets that have come in this reply.
     received: u64,

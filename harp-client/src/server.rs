@@ -67,7 +67,7 @@ struct CallOptions {
     key: Option<String>,
     unless_since: Option<u64>,
     start_by: Option<u64>,
-    /// What is wrong with the first option that cannot be used.
+    /// Problem with the first option that cannot be used.
     invalid: Option<String>,
 }
 

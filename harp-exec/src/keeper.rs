@@ -20,7 +20,7 @@ use rustix::process::{Pid, WaitOptions};
 
 use crate::memory::Dispensable;
 
-/// What a keeper tells, in this order.
+/// Reports of a keeper, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
     /// The process that has become, or becomes, the program.

@@ -63,7 +63,7 @@ pub struct Program {
     /// Whether it keeps the ambient and inheritable capabilities of whoever starts it, if it
     /// runs as that user. No other program does: of a user that is not root, it has none.
     pub keeps_capabilities: bool,
-    /// What it may use, instead of what whoever starts it may.
+    /// Limits of the program, in place of its starter's.
     pub limits: Vec<Limit>,
     /// Its standard input; its standard error is a pipe.
     pub stdin: Stream,
@@ -80,7 +80,7 @@ pub struct Started {
     /// The keeper's process, which ends when nothing of the program is left, with the
     /// program's exit status; and the ends of the program's pipes.
     pub child: Child,
-    /// Where the keeper writes its [`Report`]s, one after the other.
+    /// Pipe to which the keeper writes its [`Report`]s, one after the other.
     pub reports: OwnedFd,
 }
 
@@ -111,7 +111,7 @@ pub struct Ids {
 #[derive(Debug, thiserror::Error)]
 #[error("{step}: {source}")]
 pub struct SpawnError {
-    /// What could not be done.
+    /// The step that failed.
     pub step: Step,
     /// Why.
     pub source: io::Error,

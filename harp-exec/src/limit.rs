@@ -1,4 +1,4 @@
-//! What a program may use.
+//! Limits of a program's use of the system.
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -1,4 +1,4 @@
-//! What of the starter's memory a keeper does without.
+//! Memory of the starter that a keeper gives back.
 //!
 //! A keeper begins with a copy of the starter's memory, whose pages are shared until one of
 //! the two writes to them. The starter goes on writing, so its old pages, and the secrets

@@ -1,4 +1,4 @@
-//! What was read from files, and is read again when they have changed.
+//! Values that are made of files, and made again when these have changed.
 
 use std::fmt::Display;
 use std::io;
@@ -21,7 +21,7 @@ pub struct Kept<T> {
     complaint: Option<String>,
 }
 
-/// What a look at the files has found.
+/// Result of a look at the files.
 #[derive(Debug)]
 pub enum Look<E> {
     /// Nothing new.

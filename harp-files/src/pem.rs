@@ -21,7 +21,7 @@ pub struct PemItem {
 pub struct NotPem {
     /// The line, from 1 on.
     pub line: usize,
-    /// What is wrong with it.
+    /// The problem with it.
     pub why: String,
 }
 

@@ -19,7 +19,7 @@ pub struct Watched {
     is_settled: bool,
 }
 
-/// What a look has shown.
+/// Result of a look at files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// The files are as they were: they need not be read again.

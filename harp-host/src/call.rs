@@ -25,7 +25,7 @@ pub struct HostCall {
     streams: bool,
 }
 
-/// What a host says of a call.
+/// News of a call from its host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The next packet; only of a call that streams.
@@ -34,7 +34,7 @@ pub enum Event {
     End(Outcome),
 }
 
-/// What is known of the host after a cancel (host protocol, "Proof of a cancel").
+/// Knowledge of the host after a cancel (host protocol, "Proof of a cancel").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancel {
     /// The host has proved that nothing of the call is left.
@@ -209,7 +209,7 @@ impl HostCall {
         }
     }
 
-    /// What to say when the request could not be written: a host that refuses it early
+    /// Makes the error for a request that could not be written: a host that refuses it early
     /// may not read all of it, and what it said is there to be read.
     pub(crate) fn refusal_before(&mut self, error: HostError) -> HostError {
         if let Some(Ok(answer)) = self.lines.next_arrived()

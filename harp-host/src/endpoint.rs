@@ -7,7 +7,7 @@ use rustls_pki_types::{InvalidDnsNameError, ServerName};
 
 use crate::fingerprint::Fingerprint;
 
-/// Where a host's `harpd` is, and what its certificate has to be.
+/// Address of a host's `harpd`, and the certificate that it has to show.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// A host name, an IPv4 or an IPv6 address (without brackets).

@@ -1,4 +1,4 @@
-//! What can go wrong with a call to a host, and its form on the client's wire.
+//! Errors of calls to hosts, and their form on the client's wire.
 
 use std::fmt;
 use std::io;
@@ -66,7 +66,7 @@ struct Inner {
     source: Option<io::Error>,
 }
 
-/// What sort of thing went wrong.
+/// Kind of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostErrorKind {
@@ -91,7 +91,7 @@ pub enum HostErrorKind {
 }
 
 impl HostError {
-    /// What sort of thing went wrong.
+    /// Kind of the error.
     #[must_use]
     pub fn kind(&self) -> &HostErrorKind {
         &self.0.kind

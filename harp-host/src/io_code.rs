@@ -30,7 +30,7 @@ pub enum IoCode {
 }
 
 impl IoCode {
-    /// What an error of the system amounts to.
+    /// Finds the code for an error of the system.
     #[must_use]
     pub fn of(error: &io::Error) -> IoCode {
         if let Some(code) = error.raw_os_error().and_then(of_errno) {

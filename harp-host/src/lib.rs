@@ -29,7 +29,7 @@ pub use endpoint::Endpoint;
 pub use error::{HostError, HostErrorKind, Phase};
 pub use io_code::{IoCode, is_own_fault};
 
-/// What a host may send.
+/// Bounds of the messages that a host may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Greatest size of one packet or result, in bytes of its JSON text. The line around

@@ -42,7 +42,7 @@ pub async fn resolve(name: &str, port: u16, deadline: Instant) -> io::Result<Vec
     }
 }
 
-/// What the name service answered in place of an address.
+/// Answer of the name service in place of an address.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Unresolved {

@@ -36,7 +36,7 @@ const SESSIONS_PER_HOST: usize = 8;
 /// are needed, which costs full handshakes and nothing else.
 const CACHED_HOSTS: usize = 4096;
 
-/// Where the certificates are that make a host trusted. With neither file any
+/// Files of the certificates that make a host trusted. With neither file any
 /// certificate is accepted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustFiles {
@@ -115,7 +115,7 @@ pub struct Trust {
 
 #[derive(Debug)]
 struct State {
-    /// What the files said when they could last be used.
+    /// Rules of the files when they could last be used.
     kept: Kept<Arc<Rules>>,
     /// Made under these rules, never kept beyond them.
     configs: HashMap<Endpoint, Arc<ClientConfig>>,
@@ -196,7 +196,7 @@ impl Trust {
 }
 
 impl State {
-    /// What the files say now.
+    /// Reads what the files say now.
     fn refresh(
         &mut self,
         sources: &Sources,

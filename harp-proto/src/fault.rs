@@ -1,4 +1,4 @@
-//! What is wrong with a request, as the dispatcher answers it.
+//! Faults of requests, as the dispatcher answers them.
 
 use bytes::BytesMut;
 use harp_values::fields::ShapeError;

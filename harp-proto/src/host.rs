@@ -18,7 +18,7 @@ pub struct Request {
     pub procedure: String,
     /// An array, positional, or an object, named.
     pub arguments: Json,
-    /// Who calls.
+    /// The user who calls.
     pub user: String,
     /// The caller's password.
     pub password: Password,

@@ -152,7 +152,7 @@ impl LineBuffer {
         self.searched = self.searched.saturating_sub(count);
     }
 
-    /// Where the next whole line ends, if it is here.
+    /// Finds the end of the next whole line, if it is here.
     fn find(&mut self) -> Result<Option<Found>, LineTooLong> {
         if self.is_skipping {
             let end = memchr::memchr(b'\n', &self.buffer);

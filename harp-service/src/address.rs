@@ -1,4 +1,4 @@
-//! Where a daemon listens.
+//! Addresses at which a daemon listens.
 
 use std::fmt;
 use std::io;

@@ -22,7 +22,7 @@ pub struct Exposed {
     to: Whom,
 }
 
-/// Who could change it.
+/// The parties that could change a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whom {
     Owner(u32),

@@ -1,4 +1,4 @@
-//! What both daemons need to be a service: settings from a file, listening sockets and
+//! Parts that both daemons need to be a service: settings from a file, listening sockets and
 //! their TLS, a log, signals, and files that nobody else may read.
 //!
 //! Nothing in here knows a protocol or a job.

@@ -48,7 +48,7 @@ pub enum LoggingError {
 pub struct Log {
     writer: Writer,
     least: Arc<Least>,
-    /// What is in force. Held while files are opened, so that a change and a reopening
+    /// Settings in force. Held while files are opened, so that a change and a reopening
     /// cannot overtake each other.
     settings: Mutex<LogSettings>,
 }

@@ -45,7 +45,7 @@ pub struct Settings {
     notes: RefCell<Notes>,
 }
 
-/// What reading has found.
+/// Problems and warnings that reading has found.
 #[derive(Debug, Default)]
 struct Notes {
     problems: Vec<Note>,

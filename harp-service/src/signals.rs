@@ -1,4 +1,4 @@
-//! What the operator says by signals.
+//! Orders that the operator gives by signals.
 
 use std::io;
 
@@ -12,7 +12,7 @@ pub struct Signals {
     hangup: Signal,
 }
 
-/// What a signal asks for.
+/// Order of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceSignal {
     /// SIGTERM or SIGINT: stop.

@@ -90,7 +90,7 @@ pub enum TlsError {
     },
 }
 
-/// What the files come to.
+/// TLS as the files describe it.
 #[derive(Debug, Clone)]
 struct Loaded {
     config: Arc<ServerConfig>,

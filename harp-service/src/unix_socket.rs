@@ -25,7 +25,7 @@ const BACKLOG: i32 = 1024;
 const LOCKING: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Who may connect to a socket.
+/// Owner and mode of a socket, which decide which processes may connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permissions {
     /// Permission bits.
@@ -97,7 +97,7 @@ impl SocketFile {
         Ok((socket.into(), file))
     }
 
-    /// Where it is.
+    /// Path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,4 +1,4 @@
-//! What went wrong, in the form that both wires give it.
+//! A failure in the form that both wires give it.
 
 use bytes::{Bytes, BytesMut};
 

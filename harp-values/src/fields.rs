@@ -27,13 +27,13 @@ pub struct Fields<'a> {
 /// A key and the text of its value.
 type Entry<'a> = (Cow<'a, [u8]>, &'a RawValue);
 
-/// What is wrong with a value, and which key it stands at.
+/// A problem with a value, and the key that it stands at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct ShapeError {
     /// The key, dotted when nested.
     pub field: String,
-    /// What is wrong with it, for people.
+    /// The problem, for people.
     pub problem: Cow<'static, str>,
 }
 

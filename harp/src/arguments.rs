@@ -89,7 +89,7 @@ pub(crate) fn json_or_text(word: &str) -> Result<Json, String> {
     value(word, false)
 }
 
-/// What a word is by its form.
+/// Kind of a word by its form.
 enum Word<'a> {
     Positional,
     Named(&'a str, &'a str),

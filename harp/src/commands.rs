@@ -20,7 +20,7 @@ use crate::settings::Settings;
 ///
 /// # Errors
 ///
-/// What is to be told to the operator, with the exit code.
+/// Runs a command; its exit code, or a problem to tell the operator.
 pub(crate) async fn run(line: CommandLine, screen: Screen) -> Result<Exit, Problem> {
     if let Command::Completions { shell } = line.command {
         return completions::run(shell);
@@ -41,7 +41,7 @@ pub(crate) async fn run(line: CommandLine, screen: Screen) -> Result<Exit, Probl
     }
 }
 
-/// What is to be called where, out of the words of `call` and `direct`.
+/// Procedure, arguments and hosts out of the words of `call` and `direct`.
 struct Target {
     hosts: Vec<String>,
     procedure: String,

@@ -8,7 +8,7 @@ use crate::screen::Screen;
 use crate::secret;
 use crate::settings::{Settings, variable};
 
-/// Where the dispatcher is if nobody says.
+/// Address of the dispatcher unless another is given.
 const DEFAULT: &str = "127.0.0.1:3502";
 
 /// A dispatcher, and where its address came from.
@@ -67,7 +67,7 @@ impl Dispatcher {
         }
     }
 
-    /// What is told of an error of this dispatcher.
+    /// Makes a problem of an error of this dispatcher.
     pub(crate) fn problem(&self, error: &Error) -> Problem {
         Problem::of_dispatcher(error, &self.origin)
     }

@@ -1,4 +1,4 @@
-//! What the command's exit code says (harp(1), EXIT STATUS).
+//! Exit codes of the command (harp(1), EXIT STATUS).
 
 use std::process::ExitCode;
 

@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::problem::Problem;
 use crate::screen::Screen;
 
-/// What calls that are under way have to do.
+/// Order to the calls that are under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     GoOn,
@@ -30,7 +30,7 @@ pub(crate) enum Order {
     Detach,
 }
 
-/// Where calls hear their orders.
+/// Channel by which calls hear their orders.
 #[derive(Debug, Clone)]
 pub(crate) struct Orders(watch::Receiver<Order>);
 
@@ -125,7 +125,7 @@ fn is_piped(output: impl AsFd) -> bool {
     kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket())
 }
 
-/// What the operator types; end of file detaches.
+/// Reads the operator's choice; end of file detaches.
 async fn answer() -> Order {
     let (sender, receiver) = oneshot::channel();
     // Not on the runtime's threads: it may never come back.

@@ -1,4 +1,4 @@
-//! What kept the command from doing its work, and what to do about it.
+//! Problems that keep the command from doing its work, and advice about them.
 
 use harp_client::Error;
 use harp_service::report::with_causes;
@@ -9,9 +9,9 @@ use crate::exit::Exit;
 #[derive(Debug)]
 pub(crate) struct Problem {
     pub(crate) exit: Exit,
-    /// What happened, to what.
+    /// The failure, and the thing that failed.
     pub(crate) message: String,
-    /// What to try.
+    /// Advice.
     pub(crate) advice: Option<String>,
     /// How far a request had come.
     pub(crate) phase: Option<&'static str>,

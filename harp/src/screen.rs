@@ -1,4 +1,4 @@
-//! Where output goes and what it looks like: values and `--json` lines on standard
+//! Output and its looks: values and `--json` lines on standard
 //! output, everything else on standard error.
 
 mod text;
@@ -30,7 +30,7 @@ pub(crate) struct Screen {
     quiet: bool,
     /// With several hosts: the length of the longest name. Lines then begin with a name.
     names: Option<usize>,
-    /// What the summary says of hosts where all went well.
+    /// Word of the summary for hosts where all went well.
     good: &'static str,
     /// Hidden where there is no terminal, or one host.
     bar: ProgressBar,

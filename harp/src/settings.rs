@@ -10,7 +10,7 @@ use harp_service::{Settings as File, SettingsError};
 use crate::exit::Exit;
 use crate::problem::Problem;
 
-/// What the configuration file says; all of it may be missing.
+/// Content of the configuration file; all of it may be missing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// The file, if there is one.

@@ -20,7 +20,7 @@ pub(crate) struct Watched {
     pub(crate) origin: String,
 }
 
-/// Where news of a call come from.
+/// Source of a call's news.
 pub(crate) enum Source {
     /// The packets of a job, and then its outcome.
     Job(RemoteCall, Box<Packets>),

@@ -49,7 +49,7 @@ pub fn look_up(user: Option<&str>, groups: Option<&[String]>) -> Result<Account,
     Ok(if is_own(&ids) { None } else { Some(ids) })
 }
 
-/// What a login as the user has in its environment, as systemd sets it with `User=`:
+/// Environment of a login as the user, as systemd sets it with `User=`:
 /// `HOME`, `USER`, `LOGNAME` and `SHELL`. Nothing where the system has no entry for the user;
 /// that is told by [`look_up`] where it counts. Blocks as that.
 #[must_use]

@@ -31,7 +31,7 @@ const START_PATIENCE: Duration = Duration::from_secs(1);
 /// A call that was accepted: acknowledged, but not yet running.
 #[derive(Debug)]
 pub struct Call {
-    /// What is called.
+    /// The procedure that is called.
     pub procedure: Arc<Procedure>,
     /// With which arguments.
     pub invocation: Invocation,
@@ -41,7 +41,7 @@ pub struct Call {
     pub peer: SocketAddr,
 }
 
-/// What calls share.
+/// State that all calls share.
 #[derive(Debug, Clone)]
 pub struct Workplace {
     /// Starts the commands.
@@ -54,7 +54,7 @@ pub struct Workplace {
     pub kill_grace: Duration,
 }
 
-/// What ends a call before its command has ended.
+/// Reason for which a call ends before its command has ended.
 #[derive(Debug)]
 enum Interruption {
     CallerClosed,

@@ -39,11 +39,11 @@ pub struct Caller<S> {
     /// How long the caller may take nothing of what is to be sent, and until when.
     stall_timeout: Duration,
     stalls_at: Limit,
-    /// When something was sent last.
+    /// Time when something was sent last.
     sent_at: Instant,
 }
 
-/// What happened on the connection.
+/// Event on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallerEvent {
     /// Something was sent; there may be room again.

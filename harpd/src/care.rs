@@ -1,4 +1,4 @@
-//! What harpd does about files that others could change: whoever can change what root runs
+//! Care about files that others could change: a user who can change what root runs
 //! is root. Nothing of that kind is run unless `allow_unsafe_permissions` says so.
 
 use std::path::Path;
@@ -33,7 +33,8 @@ impl Care {
     }
 }
 
-/// What others could change: first what keeps harpd from starting, then what it only tells.
+/// Files that others could change: first those that keep harpd from starting, then those
+/// that it only tells of.
 /// Procedures that are refused are neither: [`Care::check`] is asked at each call. Blocks.
 #[must_use]
 pub fn look(file: &Path, config: &Config) -> (Vec<Exposed>, Vec<Exposed>) {

@@ -39,19 +39,19 @@ const CHECKS_AT_ONCE: usize = 4;
 /// The table `[choria]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChoriaSettings {
-    /// Where the agents are, an absolute path.
+    /// Directory of the agents, an absolute path.
     pub agents: PathBuf,
     /// The directory whose `plugin.d` has their configuration files, an absolute path.
     pub config_dir: PathBuf,
     /// A JSON file of facts about this host.
     pub facts: Option<PathBuf>,
-    /// What agents are told of the collective they serve.
+    /// Name of the collective that agents are told.
     pub collective: String,
     /// `PATH` of the agents.
     pub path: String,
     /// Whom they run as, as far as that could be found out.
     pub account: Result<Account, NoAccount>,
-    /// What each of their processes may use.
+    /// Limits of each of their processes.
     pub limits: Vec<Limit>,
     /// What to do if others could change an agent.
     pub care: Care,
@@ -89,14 +89,14 @@ impl ChoriaSettings {
     }
 }
 
-/// What came of looking for agents.
+/// Result of the search for agents.
 #[derive(Debug, Default)]
 pub struct Activated {
     /// The actions of those that are active.
     pub procedures: Vec<Procedure>,
     /// Why others are not, though it is not their will.
     pub problems: Vec<String>,
-    /// What is odd about the active ones.
+    /// Oddities of the active ones.
     pub warnings: Vec<String>,
 }
 

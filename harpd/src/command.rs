@@ -36,9 +36,9 @@ pub struct CommandRunner {
     pub environment: BTreeMap<String, String>,
     /// Whom it runs as, as far as that could be found out.
     pub account: Result<Account, NoAccount>,
-    /// What each of its processes may use.
+    /// Limits of each of its processes.
     pub limits: Vec<Limit>,
-    /// What to do if others could change the program.
+    /// Reaction if others could change the program.
     pub care: Care,
 }
 
@@ -50,7 +50,7 @@ pub enum CannotStart {
     NotInPath {
         /// The name.
         program: String,
-        /// Where it was looked for.
+        /// Path at which it was looked for.
         path: String,
     },
     /// The program's file is missing or is not one.

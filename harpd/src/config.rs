@@ -19,21 +19,21 @@ use crate::python::PythonSettings;
 /// Everything that the file says.
 #[derive(Debug)]
 pub struct Config {
-    /// Where to listen, at least one address.
+    /// Addresses to listen at, at least one.
     pub listen: Vec<ListenAddress>,
     /// The certificate, leaf first, and its chain.
     pub certificate: PathBuf,
     /// The certificate's key.
     pub private_key: PathBuf,
-    /// Who may call.
+    /// The users who may call.
     pub users_file: PathBuf,
     /// Calls that run at once.
     pub max_calls: usize,
     /// Between SIGTERM and SIGKILL.
     pub kill_grace: Duration,
-    /// What can be called, without the procedures of the module and of agents.
+    /// Procedures, without those of the module and of agents.
     pub procedures: Procedures,
-    /// What lies in `procedures_dir` and is no procedure.
+    /// Files in `procedures_dir` that are no procedures.
     pub passed_over: Vec<PassedOver>,
     /// The Python module.
     pub python: Option<PythonSettings>,
@@ -43,9 +43,9 @@ pub struct Config {
     pub client_ca_file: Option<PathBuf>,
     /// How long a caller may take nothing of what is to be sent to it.
     pub stall_timeout: Duration,
-    /// Who may call what.
+    /// Procedures that users may call.
     pub permissions: Permissions,
-    /// What to do about files that others could change.
+    /// Reaction to files that others could change.
     pub care: Care,
     /// The log.
     pub log: LogSettings,

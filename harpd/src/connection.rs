@@ -38,7 +38,7 @@ const FAILURE_DELAY: Duration = Duration::from_secs(1);
 /// Greatest length of a name from a request in the log, in characters.
 const SHOWN: usize = 64;
 
-/// What all connections share.
+/// State that all connections share.
 #[derive(Debug)]
 pub struct Reception {
     large_requests: Arc<LargeRequests>,

@@ -12,14 +12,14 @@ use crate::procedure::Procedure;
 use crate::python::{self, ImportError};
 use crate::reaper::Reaper;
 
-/// What came of asking, beside the procedures.
+/// Problems met while procedures were asked for.
 #[derive(Debug, Default)]
 pub struct Imports {
     /// Why the module's procedures are not there, which nobody knows by name then.
     pub module_failure: Option<ImportError>,
-    /// What is broken, the module's failure among it.
+    /// Failures, the module's among them.
     pub problems: Vec<String>,
-    /// What is only odd.
+    /// Oddities.
     pub warnings: Vec<String>,
 }
 

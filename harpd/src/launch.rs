@@ -33,7 +33,7 @@ pub struct Process {
     pub stdout: pipe::Receiver,
     /// Its standard error.
     pub stderr: pipe::Receiver,
-    /// Where its standard error goes beside the exception, if anywhere.
+    /// Log of its standard error beside the exception, if any.
     pub stderr_log: Option<LineLog>,
     /// If its answer is not what it prints.
     pub reply: Option<AgentReply>,

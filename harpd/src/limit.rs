@@ -66,7 +66,7 @@ impl Limit {
     }
 }
 
-/// What the future gives before the limit has passed; `None` if it gives nothing by then.
+/// Waits for the future until the limit has passed; `None` if it gives nothing by then.
 pub async fn within<T>(mut limit: Limit, future: impl Future<Output = T>) -> Option<T> {
     tokio::pin!(future);
     tokio::select! {

@@ -1,4 +1,4 @@
-//! What a process says beside its answer, line by line for the log.
+//! Output of a process beside its answer, line by line for the log.
 
 use tracing::{Level, debug, info, warn};
 
@@ -10,7 +10,7 @@ const MAX_LENGTH: usize = 1024;
 /// One stream of one process.
 #[derive(Debug)]
 pub struct LineLog {
-    /// Who speaks: a procedure, or a module.
+    /// The speaker: a procedure, or a module.
     source: String,
     level: Level,
     /// The beginning of a line that has not ended yet.

@@ -60,7 +60,7 @@ enum Decoder {
 }
 
 impl OutputMode {
-    /// What the acknowledgement says: whether packets may come.
+    /// Whether packets may come, for the acknowledgement.
     #[must_use]
     pub fn streams(self) -> bool {
         match self {

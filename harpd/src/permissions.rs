@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use harp_service::Table;
 
-/// What each user that has a table may call. A user without one may call everything.
+/// Procedures that each user with a table may call. A user without one may call everything.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
     allowed: BTreeMap<String, Vec<Pattern>>,

@@ -29,7 +29,7 @@ pub type Procedures = BTreeMap<String, Arc<Procedure>>;
 pub struct Procedure {
     /// Its name on the wire.
     pub name: String,
-    /// What starts it.
+    /// Runner that starts it.
     pub runner: Runner,
     /// How its output becomes the answer.
     pub output: OutputMode,

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
-/// What a directory has.
+/// Content of a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// Programs by their file names, in order.
     pub(crate) programs: Vec<(String, PathBuf)>,
-    /// What is no procedure, in order.
+    /// Files that are no procedures, in order.
     pub(crate) passed_over: Vec<PassedOver>,
 }
 

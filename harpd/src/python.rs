@@ -51,9 +51,9 @@ pub struct PythonSettings {
     pub environment: BTreeMap<String, String>,
     /// Whom the interpreter runs as, as far as that could be found out.
     pub account: Result<Account, NoAccount>,
-    /// What each of its processes may use.
+    /// Limits of each of its processes.
     pub limits: Vec<Limit>,
-    /// What to do if others could change the module or the interpreter.
+    /// Reaction if others could change the module or the interpreter.
     pub care: Care,
     /// How long a call may run whose procedure does not say it, if limited.
     pub timeout: Option<Duration>,
@@ -76,7 +76,7 @@ pub struct ImportError {
     why: String,
 }
 
-/// What a call's process reads from its standard input.
+/// Message that a call's process reads from its standard input.
 #[derive(Serialize)]
 struct Request<'a> {
     procedure: &'a str,

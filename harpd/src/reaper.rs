@@ -31,7 +31,7 @@ pub struct Reaper {
     orders: mpsc::Sender<Order>,
 }
 
-/// What the thread is to do.
+/// Order to the thread.
 #[derive(Debug)]
 enum Order {
     /// To start a program.

@@ -1,4 +1,4 @@
-//! What runs a procedure: the ways in which the process of a call comes to be. Whatever
+//! Runners of procedures: the ways in which the process of a call comes to be. Whatever
 //! the way, it ends in a [`Process`], so limits, output and cancelling know none of them.
 
 use std::ffi::OsString;
@@ -24,7 +24,7 @@ pub enum Runner {
     Agent(AgentRunner),
 }
 
-/// What a runner makes of a call's arguments.
+/// The process that a runner makes of a call's arguments.
 #[derive(Debug)]
 pub struct Invocation {
     /// More words for the command line.
@@ -34,7 +34,7 @@ pub struct Invocation {
     pub input: Bytes,
 }
 
-/// Who calls what; the process gets it in its environment.
+/// The call's user and procedure; the process gets them in its environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity<'a> {
     /// `HARP_PROCEDURE`.

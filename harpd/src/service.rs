@@ -43,7 +43,7 @@ pub struct Service {
     reaper: Reaper,
 }
 
-/// What listening tasks and connections use.
+/// State that listening tasks and connections use.
 #[derive(Debug)]
 struct Shared {
     state: watch::Sender<Arc<State>>,

@@ -1,5 +1,5 @@
-//! What one call has started: signalled as a whole, and waited for until nothing of it is
-//! left.
+//! Session of a call, that is all processes that it has started: signalled as a whole, and
+//! waited for until nothing of it is left.
 //!
 //! A call's command leads a session of its own, and its processes may make further sessions
 //! and process groups, run as other users, and outlive their parents: `setsid`, `su`,
@@ -32,7 +32,7 @@ use crate::reaper::{Exit, Reaper};
 /// Between two rounds of SIGKILL, at first and at most.
 const FIRST_KILL: Duration = Duration::from_millis(1);
 const KILL_EVERY: Duration = Duration::from_secs(1);
-/// When to tell the log of processes that survive SIGKILL.
+/// Times at which the log is told of processes that survive SIGKILL.
 const COMPLAIN_AFTER: Duration = Duration::from_secs(10);
 /// Rounds of SIGKILL where nobody waits for the end.
 const LAST_ROUNDS: u32 = 8;
@@ -46,7 +46,7 @@ pub struct Session {
     reaper: Reaper,
 }
 
-/// What the keeper has told by now.
+/// Reports of the keeper up to now.
 #[derive(Debug)]
 struct Reports {
     pipe: pipe::Receiver,
@@ -68,7 +68,7 @@ enum State {
 }
 
 impl Session {
-    /// What is below a keeper, which is or becomes a child of harpd and writes its reports
+    /// Session below a keeper, which is or becomes a child of harpd and writes its reports
     /// into this pipe.
     #[must_use]
     pub fn below(keeper: Pid, reports: pipe::Receiver, reaper: Reaper) -> Session {

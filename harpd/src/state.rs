@@ -1,4 +1,4 @@
-//! What the configuration and the files it names come to: all that a reload replaces.
+//! State that the configuration and the files it names describe: all that a reload replaces.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct State {
     pub tls: ServerTls,
     /// The users file.
     pub users: UsersFile,
-    /// What came of the Python module and of the agents; nothing before
+    /// Result of asking the Python module and the agents; nothing before
     /// [`State::import`].
     pub imports: Imports,
 }

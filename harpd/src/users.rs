@@ -1,4 +1,4 @@
-//! Who may call: the users file and the judgement of a password.
+//! The users file, and the judgement of a password.
 
 mod file;
 
@@ -19,7 +19,7 @@ pub use file::UsersFile;
 /// with the square of the length, and nobody has to be authenticated to ask for it.
 pub const MAX_PASSWORD: usize = 512;
 
-/// What an unknown user's password is compared to when the file has no users at all.
+/// Hash that an unknown user's password is compared to when the file has no users at all.
 const NOBODY: &str = "$6$nobodynobodynobo$0000000000000000000000000000000000000000000000000000000000000000000000000000000000000.";
 
 /// Rounds of a hash that does not name them (crypt(5)).
@@ -28,7 +28,7 @@ const DEFAULT_ROUNDS: u32 = 5000;
 /// The users of one reading of the file.
 pub struct Users {
     hashes: HashMap<String, String>,
-    /// What an unknown user's password is compared to: the costliest hash of the file, so
+    /// Hash that an unknown user's password is compared to: the costliest of the file, so
     /// that the answer comes no sooner than any user's.
     decoy: String,
     remembered: Remembered,
@@ -224,7 +224,7 @@ impl Remembered {
     }
 }
 
-/// What a hash costs to compare to: its rounds, and whether they are of SHA-512. The
+/// Cost of a comparison to a hash: its rounds, and whether they are of SHA-512. The
 /// least is that of no hash.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Cost {

@@ -1,4 +1,4 @@
-//! What drives a future to its end.
+//! Drives a future to its end.
 
 use std::sync::Arc;
 

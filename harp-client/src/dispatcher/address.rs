@@ -1,4 +1,4 @@
-//! Where the dispatcher is.
+//! Address of the dispatcher.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -28,7 +28,7 @@ pub(crate) struct Connection {
     reused: bool,
 }
 
-/// What may be done with a connection.
+/// Further use of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Manners {
     /// One request, and then it is closed.

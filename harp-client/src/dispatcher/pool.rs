@@ -22,7 +22,7 @@ pub(super) struct Pool {
     idle: Mutex<Vec<Idle>>,
     /// One permit for each short request that may run at the same time.
     short: Semaphore,
-    /// When the dispatcher was found to answer without `hello` only.
+    /// Time when the dispatcher was found to answer without `hello` only.
     taciturn_since: Mutex<Option<Instant>>,
 }
 

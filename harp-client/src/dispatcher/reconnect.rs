@@ -1,4 +1,4 @@
-//! When to try again, and when to give up.
+//! Decides when a connection is tried again, and when to give up.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

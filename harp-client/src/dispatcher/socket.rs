@@ -1,4 +1,4 @@
-//! What a connection to the dispatcher runs over.
+//! Socket of a connection to the dispatcher: plain or TLS.
 
 use std::io;
 use std::mem::MaybeUninit;

@@ -132,7 +132,7 @@ impl Tls {
     }
 }
 
-/// What TCP connections to the dispatcher are made into.
+/// Layer over TCP connections to the dispatcher.
 #[derive(Debug, Clone)]
 pub(crate) enum Transport {
     Plain,

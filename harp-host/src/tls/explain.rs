@@ -1,10 +1,10 @@
-//! What a failed handshake means to whoever has to mend it.
+//! Explains a failed handshake to the operator who has to mend it.
 
 use rustls::{AlertDescription, CertificateError, Error, OtherError, PeerIncompatible};
 
 use super::certificate::Refused;
 
-/// Who is at the other end, for advice that fits.
+/// The kind of peer at the other end, for advice that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// A host's `harpd`.

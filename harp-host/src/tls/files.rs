@@ -16,7 +16,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TrustError;
 
-/// Where a PEM text comes from.
+/// Source of a PEM text.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Pem {
     /// Looked at again before each connection.
@@ -38,14 +38,14 @@ pub struct Sources {
     pub verify_hostname: bool,
 }
 
-/// What the sources say.
+/// Certificates that the sources name, in a form to judge by.
 #[derive(Debug)]
 pub(super) struct Rules {
     /// With a CA file.
     pub(super) authorities: Option<RootCertStore>,
     /// With a file of known certificates.
     pub(super) known: Option<HashSet<Box<[u8]>>>,
-    /// What we show to a peer that asks who we are.
+    /// Certificate and key for a peer that asks for them.
     pub(super) own: Option<Arc<SingleCertAndKey>>,
     /// Whether a certificate that a CA signed must name the host.
     pub(super) verify_hostname: bool,
@@ -66,7 +66,7 @@ impl Sources {
         files.collect()
     }
 
-    /// What the sources say, of which the files have been read.
+    /// Makes rules of the sources, whose files have been read.
     pub(super) fn judge(
         &self,
         mut files: Contents,

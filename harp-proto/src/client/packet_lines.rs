@@ -38,7 +38,7 @@ pub struct PacketLines {
     head: Head,
 }
 
-/// What a line begins with, up to its data.
+/// Beginning of a line, up to its data.
 #[derive(Debug)]
 struct Head {
     number: u64,

@@ -1,4 +1,4 @@
-//! What the dispatcher answers.
+//! Replies of the dispatcher.
 
 use bytes::{Bytes, BytesMut};
 use harp_values::fields::{Fields, ShapeError};
@@ -183,20 +183,20 @@ pub struct StatusReply {
     pub procedure: String,
     /// The call's arguments.
     pub arguments: Json,
-    /// When things happened.
+    /// Times of its submission, start and end.
     pub time: JobTimes,
-    /// What the submitter attached.
+    /// Info that the submitter attached.
     pub info: Json,
 }
 
 /// A job's times in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobTimes {
-    /// When it was submitted.
+    /// Time of its submission.
     pub submit: u64,
-    /// When it left its queue; `None` if it has not, or was cancelled before.
+    /// Time when it left its queue; `None` if it has not, or was cancelled before.
     pub start: Option<u64>,
-    /// When it ended, `None` if it has not.
+    /// Time of its end, `None` if it has not ended.
     pub end: Option<u64>,
 }
 
@@ -246,7 +246,7 @@ impl Reply for StatusReply {
 pub struct Packet {
     /// Its number, from 0, without holes.
     pub number: u64,
-    /// What the procedure sent.
+    /// The packet that the procedure sent.
     pub data: Json,
     /// With `timestamps`: when the dispatcher received it, in milliseconds since 1970.
     pub time: Option<u64>,

@@ -1,4 +1,4 @@
-//! What a client may ask.
+//! Requests of a client.
 
 use bytes::{Bytes, BytesMut};
 use harp_values::fields::{Fields, ShapeError};
@@ -89,7 +89,7 @@ pub struct Queue {
     pub concurrency: u64,
 }
 
-/// Where a stream starts (client protocol, section 6).
+/// First packet of a stream (client protocol, section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamStart {
     /// At the packet of this number.
@@ -101,9 +101,9 @@ pub enum StreamStart {
 /// The opening of a persistent connection (client protocol, section 8).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hello {
-    /// What the client calls itself, for the log.
+    /// Name that the client gives itself, for the log.
     pub client: Option<String>,
-    /// What it authenticates with.
+    /// Token by which the client authenticates.
     pub token: Option<Password>,
 }
 

@@ -15,7 +15,7 @@ const USUAL_VALUE: usize = 40;
 /// Bytes of a message that are logged.
 const LONGEST_MESSAGE: usize = 16 * 1024;
 
-/// What happened.
+/// An event of the log.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) time: SystemTime,

@@ -8,9 +8,9 @@ use tracing::level_filters::LevelFilter;
 
 use crate::settings::Table;
 
-/// Where syslog listens on most systems.
+/// Socket at which syslog listens on most systems.
 const SYSLOG_SOCKET: &str = "/dev/log";
-/// Where journald listens for entries with fields.
+/// Socket at which journald listens for entries with fields.
 const JOURNALD_SOCKET: &str = "/run/systemd/journal/socket";
 
 /// A place that log lines go to, besides `log_file`.

@@ -116,7 +116,7 @@ impl Sink {
     }
 }
 
-/// What stands in the place of lines that could not be written.
+/// Line in the place of lines that could not be written.
 pub(super) fn lost(lines: u64) -> Entry {
     let lines = Field {
         name: "lines",

@@ -25,7 +25,7 @@ const MOST_AT_ONCE: usize = 1_000;
 /// How long the thread sleeps after writing, so that more can come together.
 const GATHERING: Duration = Duration::from_millis(2);
 
-/// Where entries go, opened.
+/// Outputs that entries go to, opened.
 #[derive(Debug)]
 pub(super) struct Outlets {
     sinks: Vec<Sink>,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::table::{dotted, indexed};
 use super::tree::{Keys, Value};
 
-/// What is known of the keys of a file, by the dotted names of their tables.
+/// Keys of a file that are known, by the dotted names of their tables.
 #[derive(Debug, Default)]
 pub(super) struct KnownKeys {
     tables: BTreeMap<String, Known>,
@@ -107,7 +107,7 @@ impl KnownKeys {
 }
 
 impl Known {
-    /// What to say of an unknown key, and whether it is refused.
+    /// Warning about an unknown key, and whether it is refused.
     fn judge(&self, key: &str, strict: bool) -> (String, bool) {
         let plain = plain(key);
         let guarded = self

@@ -93,7 +93,7 @@ fn address(text: &str) -> Result<(String, u16), Problem> {
     }
 }
 
-/// What the options say, or else the configuration.
+/// Trust as the options, or else the configuration, describe it.
 fn chosen_trust(options: &Trust, settings: &settings::Direct) -> Result<Trust, Problem> {
     let mut trust = options.clone();
     let chosen = |trust: &Trust| {

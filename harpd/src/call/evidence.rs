@@ -1,4 +1,4 @@
-//! What a call that comes to no result leaves behind in its error beside the packets.
+//! Evidence that a call without a result leaves in its error, beside its packets.
 
 use harp_proto::{Failure, Json};
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    /// What was said on standard error alone.
+    /// Output on standard error alone.
     pub(super) fn of_stderr(&self) -> Evidence {
         Evidence {
             stdout: String::new(),

@@ -37,14 +37,14 @@ pub(super) struct Pipes {
     streams: bool,
     /// The end of an output that is no packets, for a call that comes to no result.
     printed: Option<Tail>,
-    /// When the newest state of a line is to be shown.
+    /// Time at which the newest state of a line is to be shown.
     state_due: Option<Instant>,
     tail: Tail,
     chunk: Vec<u8>,
     stderr_chunk: [u8; STDERR_CHUNK],
 }
 
-/// What has gone through a pipe, in bytes; 0 is its end.
+/// Progress of a pipe, in bytes; 0 is its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moved {
     /// Read from standard output.
@@ -197,7 +197,7 @@ impl Pipes {
         end.unwrap_or_else(Message::Exception)
     }
 
-    /// What a call that comes to no result leaves behind beside its packets.
+    /// Evidence that a call without a result leaves behind beside its packets.
     pub(super) fn evidence(&self) -> Evidence {
         Evidence {
             stdout: self.printed.as_ref().map(Tail::text).unwrap_or_default(),

@@ -216,7 +216,7 @@ impl Running {
     }
 }
 
-/// What a caller does while its call runs.
+/// Acts of a caller while its call runs.
 fn heard(event: CallerEvent) -> Result<(), Interruption> {
     match event {
         CallerEvent::Sent => Ok(()),

@@ -49,7 +49,7 @@ pub struct Agent {
     pub timeout: u64,
     /// The table `[choria]`.
     pub settings: Arc<ChoriaSettings>,
-    /// Where its files go.
+    /// Directory of its files.
     pub workdir: Arc<Workdir>,
 }
 
@@ -60,7 +60,7 @@ pub struct AgentRunner {
     pub agent: Arc<Agent>,
     /// The action's name.
     pub name: String,
-    /// What the description says of the action.
+    /// The action as the description has it.
     pub action: Arc<Action>,
 }
 
@@ -290,13 +290,13 @@ impl AgentRunner {
     }
 }
 
-/// What an agent is told about the host.
+/// Facts about the host for agents.
 enum Facts {
     /// An empty file, as always during an activation check.
     Empty,
     /// No facts are configured.
     None,
-    /// What is in this file now.
+    /// Reads what the file has now.
     Of(PathBuf),
 }
 

@@ -32,7 +32,7 @@ pub struct Ddl {
 /// One action.
 #[derive(Debug)]
 pub struct Action {
-    /// What it takes, by name.
+    /// Its arguments, by name.
     pub inputs: BTreeMap<String, Input>,
     /// The values of output that the reply leaves out, in the description's order of
     /// names.
@@ -61,7 +61,7 @@ pub enum InputKind {
     String {
         /// Greatest length in bytes. Without it nothing else is looked at either.
         max_length: Option<usize>,
-        /// What it has to look like.
+        /// Form that it has to have.
         form: Form,
     },
     /// One of these strings.
@@ -93,7 +93,7 @@ pub enum Form {
     Unusable(String),
 }
 
-/// What a description turned out to be.
+/// Kind of a description.
 #[derive(Debug)]
 pub enum Reading {
     /// An agent that harpd can run; and what is odd about it.

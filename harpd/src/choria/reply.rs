@@ -1,4 +1,4 @@
-//! What an agent's reply means to the caller (Choria external agents, sections 4 and 8).
+//! From an agent's reply to the caller's answer (Choria external agents, sections 4 and 8).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,7 +22,7 @@ use crate::reaper::{Exit, signal_name};
 pub struct AgentReply {
     /// `AGENT#ACTION`, as Choria names it.
     pub name: String,
-    /// What the description says of the action.
+    /// The action as the description has it.
     pub action: Arc<Action>,
     /// The files of the call, which go with the last who has them.
     pub files: Arc<CallFiles>,

@@ -16,14 +16,14 @@ pub struct Found {
     pub ddl: Ddl,
 }
 
-/// What is in a directory.
+/// Content of a directory.
 #[derive(Debug, Default)]
 pub struct Scan {
     /// The agents, in the order of their names.
     pub agents: Vec<Found>,
     /// Why others cannot be used.
     pub problems: Vec<String>,
-    /// What is odd about those that can.
+    /// Oddities of those that can.
     pub warnings: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ pub fn scan(directory: &Path) -> Scan {
     scan
 }
 
-/// What may be an agent: `NAME.json`, or a directory `NAME`.
+/// A directory's entry that may be an agent: `NAME.json`, or a directory `NAME`.
 fn names(directory: &Path) -> std::io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(directory)? {

@@ -8,9 +8,9 @@ use harp_proto::{Failure, Json, error_type};
 use super::ddl::{Action, Form, Input, InputKind};
 use crate::arguments::Members;
 
-/// What Choria's own clients add, and no agent is to see.
+/// Key that Choria's own clients add, and no agent is to see.
 const CLIENTS_OWN: &str = "process_results";
-/// What makes a string unsafe for a shell.
+/// Characters that make a string unsafe for a shell.
 const UNSAFE: [&str; 7] = ["`", "$", ";", "|", "&&", ">", "<"];
 
 /// Makes of arguments the `data` of a request, an object.

@@ -34,7 +34,7 @@ pub struct Workdir {
 pub struct CallFiles {
     /// The request, JSON.
     pub request: PathBuf,
-    /// Where the reply is to be written, an empty file.
+    /// Path of the file for the reply, an empty one.
     pub reply: PathBuf,
     /// Facts about the host, JSON; an empty file during an activation check.
     pub facts: PathBuf,

@@ -250,7 +250,7 @@ impl From<RawListed> for Listed {
     }
 }
 
-/// What the module prints while it is imported, and whatever it lets speak later.
+/// Output of the module while it is imported, and of what it lets speak later.
 async fn log(mut pipe: pipe::Receiver, source: String) {
     let mut log = LineLog::new(&source, Level::INFO);
     let mut chunk = [0; 1024];

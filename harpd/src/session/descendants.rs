@@ -1,4 +1,4 @@
-//! What the system tells of the processes that descend from another one.
+//! Processes that descend from another one, as the system tells.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use rustix::io::Errno;
 use rustix::process::{self, Pid, Signal};
 
-/// What counts of one process in `/proc/PID/stat` (proc(5)).
+/// Fields of one process in `/proc/PID/stat` (proc(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Found {
     is_zombie: bool,
@@ -15,7 +15,7 @@ struct Found {
     session: i32,
 }
 
-/// What a round of signals has met.
+/// Result of a round of signals.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Round {
     /// Processes that live.

@@ -3,7 +3,6 @@
 mod connecting;
 mod streaming;
 
-use std::io::Read;
 use std::time::{Duration, Instant};
 
 use harp_tests::{ACKNOWLEDGE, ACKNOWLEDGE_STREAM, Cluster, FakeHost, Page, Step};

@@ -22,7 +22,7 @@ pub enum Message {
     Plain(host::Message),
 }
 
-/// What a host says of a call that it has.
+/// A host's statement that it has a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledgement {
     /// True if packets may follow.
@@ -37,7 +37,7 @@ pub struct Acknowledgement {
     pub attached: Option<Attached>,
 }
 
-/// What the answer to an attach says beside.
+/// Further keys of the answer to an attach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attached {
     /// The number of the first packet that follows.

@@ -33,13 +33,13 @@ pub enum Order {
 /// A request under `harp/2`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// What to run.
+    /// The call to run.
     pub call: host::Request,
     /// How it outlives its connection.
     pub keep: Keep,
 }
 
-/// What makes of a request one that can be attached to.
+/// Keys that make a request one that can be attached to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keep {
     /// The name of the call.
@@ -65,7 +65,7 @@ pub struct Attach {
     pub epoch: u64,
     /// As in [`Keep::up`].
     pub up: Option<Uptime>,
-    /// Who has called, and attaches.
+    /// The user who has called, and attaches.
     pub user: String,
     /// That user's password.
     pub password: Password,

@@ -83,7 +83,7 @@ impl Refusal {
         }
     }
 
-    /// What an error says, if it is one of these with the data that belongs to it.
+    /// Reads an error; `None` if it is none of these with the data that belongs to it.
     #[must_use]
     pub fn of_failure(failure: &Failure) -> Option<Refusal> {
         fn data<T: serde::de::DeserializeOwned>(failure: &Failure) -> Option<T> {

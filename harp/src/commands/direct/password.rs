@@ -1,4 +1,4 @@
-//! Where a user's password comes from. Never from the command line, which everybody on
+//! Source of a user's password. Never from the command line, which everybody on
 //! the machine can read.
 
 use std::io::{self, IsTerminal};

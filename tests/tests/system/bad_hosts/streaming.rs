@@ -1,7 +1,5 @@
 //! Hosts that fail while they send packets, or do not stop.
 
-use std::io::Read;
-
 use harp_tests::{ACKNOWLEDGE_STREAM, Closing, Cluster, FakeHost, Page, Step};
 use serde_json::json;
 
