@@ -47,8 +47,9 @@ enum Order {
         Reaper,
         oneshot::Sender<Result<Session, NotAdopted>>,
     ),
-    /// To kill the children that are no keepers, with all that descends from them.
-    EndStrays(oneshot::Sender<usize>),
+    /// To kill this keeper, if it has not ended yet, and the children that are no keepers,
+    /// with all that descends from them.
+    EndStrays(Pid, oneshot::Sender<usize>),
     /// To reap every child that has ended.
     Reap,
 }
@@ -147,12 +148,12 @@ impl Reaper {
         adopted.await.unwrap_or(Err(NotAdopted::Ended))
     }
 
-    /// Kills all that has come to harpd without its keeper, once. Returns how many
-    /// processes that were.
-    pub async fn end_strays(&self) -> usize {
+    /// Kills all that has come to harpd without its keeper, once, and that keeper, should
+    /// it not have ended yet. Returns how many processes that were.
+    pub async fn end_strays(&self, keeper: Pid) -> usize {
         let (reply, ended) = oneshot::channel();
         // Fails if the thread is gone, as does the answer then.
-        let _ = self.orders.send(Order::EndStrays(reply));
+        let _ = self.orders.send(Order::EndStrays(keeper, reply));
         ended.await.unwrap_or(0)
     }
 }
@@ -182,15 +183,22 @@ fn follow(orders: &mpsc::Receiver<Order>, runtime: &Handle, limits: &[Limit]) {
                 };
                 let _ = reply.send(adopted);
             }
-            Order::EndStrays(reply) => {
+            Order::EndStrays(keeper, reply) => {
                 reap(&mut keepers);
+                // Its pipe is closed before the system gives its children to harpd, and
+                // only a keeper that has been reaped has none any more.
+                let unreaped = keepers.contains(&keeper);
+                if unreaped {
+                    // One that has ended by now is no fault.
+                    let _ = rustix::process::kill_process(keeper, Signal::KILL);
+                }
                 let is_keeper = |pid| Pid::from_raw(pid).is_some_and(|pid| keepers.contains(&pid));
                 let strays = session::signal_strays(is_keeper, &[Signal::KILL]);
                 let strays = strays.unwrap_or_else(|error| {
                     tracing::error!(%error, "cannot look for what the calls have left");
                     0
                 });
-                let _ = reply.send(strays);
+                let _ = reply.send(strays + usize::from(unreaped));
             }
             Order::Reap => reap(&mut keepers),
         }

@@ -160,7 +160,7 @@ impl Session {
     async fn end_strays(&mut self) {
         tracing::error!("the keeper of a call was killed, ending what is nobody's");
         let mut pause = FIRST_KILL;
-        while self.reaper.end_strays().await > 0 {
+        while self.reaper.end_strays(self.keeper).await > 0 {
             tokio::time::sleep(pause).await;
             pause = KILL_EVERY.min(pause * 2);
         }
