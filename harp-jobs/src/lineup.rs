@@ -469,6 +469,27 @@ impl Lineup {
         self.jobs.get(&id).map(|entry| entry.stands)
     }
 
+    /// The number of a job in the order of all submissions.
+    #[must_use]
+    pub fn sequence(&self, id: JobId) -> Option<u64> {
+        self.jobs.get(&id).map(|entry| entry.sequence)
+    }
+
+    /// By when a job must have started, as long as it has not.
+    #[must_use]
+    pub fn start_by(&self, id: JobId) -> Option<Moment> {
+        self.jobs.get(&id)?.start_by
+    }
+
+    /// The jobs that are on record and have not ended, with their numbers in the order of
+    /// all submissions; in no order.
+    #[must_use]
+    pub fn live_jobs(&self) -> Vec<(JobId, u64)> {
+        let is_live = |entry: &Entry| !matches!(entry.stands, Stands::Entering | Stands::Owes);
+        let jobs = self.jobs.iter().filter(|(_, entry)| is_live(entry));
+        jobs.map(|(id, entry)| (*id, entry.sequence)).collect()
+    }
+
     /// How many jobs have not ended.
     #[must_use]
     pub fn live(&self) -> usize {

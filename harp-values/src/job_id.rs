@@ -35,6 +35,14 @@ impl JobId {
         )))
     }
 
+    /// When the job was submitted, in milliseconds since 1970, as its id says: of an id that
+    /// was not made by [`JobId::submitted_at`] it says anything.
+    #[must_use]
+    pub fn submitted(&self) -> u64 {
+        let [a, b, c, d, e, f, ..] = *self.as_bytes();
+        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+    }
+
     /// The sixteen bytes, which sort as the ids do.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {

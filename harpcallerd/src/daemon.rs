@@ -170,7 +170,7 @@ impl Daemon {
             broken: config.execution.break_grace,
             unaware_until: hosts_unaware_until(config).await?,
         };
-        background.spawn("overdue jobs", Arc::clone(&dispatcher).end_overdue());
+        background.spawn("news of the ledger", Arc::clone(&dispatcher).serve());
         let limits = in_force.retention.subscribe();
         background.spawn("retention", retention::keep(store.clone(), limits));
         recovery::recover(&dispatcher, unfinished, config.resume_queued, graces).await?;

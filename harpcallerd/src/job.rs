@@ -224,7 +224,7 @@ impl Runner {
         begun: Instant,
     ) -> Execution<'r> {
         // It has left its queue, whatever comes of it.
-        let started = recorded.unwrap_or_else(|| clock::now().max(live.submitted));
+        let started = recorded.unwrap_or_else(|| clock::now().max(live.id.submitted()));
         let span = Span::current();
         span.record("host", call.host.as_str());
         span.record("procedure", call.procedure.as_str());
@@ -310,7 +310,7 @@ impl Runner {
         let is_sent = execution.is_sent;
         let (host, knows) = left.wait_until(done_by, is_sent).await;
         live.announce_host(host);
-        if live.queue.is_none() || matches!(place, Place::Free) {
+        if execution.call.queue.is_none() || matches!(place, Place::Free) {
             return None;
         }
         if knows || break_grace.is_zero() {
@@ -350,7 +350,7 @@ impl Runner {
     ) -> Option<Outcome> {
         let mut record = EndRecord {
             started: end.started,
-            ended: clock::now().max(end.started.unwrap_or(live.submitted)),
+            ended: clock::now().max(end.started.unwrap_or(live.id.submitted())),
             packets: end.packets,
             outcome: end.outcome,
         };
@@ -440,7 +440,7 @@ impl Execution<'_> {
             self.runner.start_recordable(self.live).await?;
             begun = Instant::now();
             self.bounds.begin_again(begun);
-            self.started = clock::now().max(self.live.submitted);
+            self.started = clock::now().max(self.live.id.submitted());
         };
         Ok(match end {
             Ok(outcome) | Err((Ending::ByHost(outcome), _)) => (outcome, Left::Nothing),

@@ -1,22 +1,24 @@
-//! The live jobs: those that wait in a queue or run.
+//! Handles: what everybody but its owner sees of a job that is run here or waited for. How
+//! far it has come, the newest packets, and a way to ask for its cancellation.
 //!
-//! A live job's handle is what everybody but its owner sees of it: how far it has come,
-//! the newest packets, and a way to ask for its cancellation. The owner of its life is
-//! the task in `job.rs`, or, while it waits, its place in the queue.
+//! The owner is the task in `job.rs`, from the job's turn on. A job that only waits has no
+//! handle, unless somebody waits for it. So who waits for a job [visits](Jobs::visit) its
+//! handle first, then asks the ledger or the store where the job is: whatever happens in
+//! between is told to the handle.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
 use harp_host::Cancel;
-use harp_proto::{JobId, Outcome, QueueName};
+use harp_proto::{JobId, Outcome};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::record::LiveRecord;
+use crate::ledger::{Ledger, StartBy};
 use crate::segment::Segment;
 
 /// Bytes of packets that a running job keeps in memory for followers who may come.
@@ -30,69 +32,98 @@ const FOLLOWED_TAIL: usize = 2 * 1024 * 1024;
 /// What packets that came to the disk together count in the tail beside their bytes.
 const BATCH_COST: usize = 256;
 
-/// All live jobs by their ids.
-#[derive(Debug, Default)]
+/// The handles by their jobs' ids. Cheap to clone.
+#[derive(Debug, Clone)]
 pub struct Jobs {
-    live: DashMap<JobId, Arc<LiveJob>>,
+    handles: Arc<DashMap<JobId, Arc<LiveJob>>>,
+    ledger: Ledger,
+}
+
+/// A handle that somebody waits at. Dropping the last one takes a handle away that has no
+/// owner.
+#[derive(Debug)]
+pub struct Visit {
+    live: Arc<LiveJob>,
+    handles: Arc<DashMap<JobId, Arc<LiveJob>>>,
 }
 
 impl Jobs {
-    /// The handle of a job that has not ended.
+    /// No handles of the jobs of a ledger.
+    #[must_use]
+    pub fn new(ledger: Ledger) -> Jobs {
+        Jobs {
+            handles: Arc::default(),
+            ledger,
+        }
+    }
+
+    /// The handle of a job that is run here.
     #[must_use]
     pub fn get(&self, id: JobId) -> Option<Arc<LiveJob>> {
-        self.live.get(&id).map(|job| Arc::clone(&job))
+        let live = self.handles.get(&id).map(|job| Arc::clone(&job));
+        live.filter(|live| live.is_owned())
     }
 
-    /// Enters a job.
-    pub fn insert(&self, job: Arc<LiveJob>) {
-        self.live.insert(job.id, job);
+    /// The handle of a job, whether it is run here or not, or there is none at all: that is
+    /// to be asked afterwards.
+    #[must_use]
+    pub fn visit(&self, id: JobId) -> Visit {
+        let entry = self.handles.entry(id);
+        let entry = entry.or_insert_with(|| LiveJob::new(id));
+        entry.visitors.fetch_add(1, Ordering::Relaxed);
+        Visit {
+            live: Arc::clone(&entry),
+            handles: Arc::clone(&self.handles),
+        }
     }
 
-    /// Takes a job out that has ended, its end on disk, or that never came to be.
+    /// The handle for a job's owner: of a job that has its turn, once.
+    #[must_use]
+    pub fn own(&self, id: JobId, start_by: Option<StartBy>) -> Arc<LiveJob> {
+        let entry = self.handles.entry(id);
+        let entry = entry.or_insert_with(|| LiveJob::new(id));
+        entry.take_over(start_by);
+        Arc::clone(&entry)
+    }
+
+    /// Takes a job out that has ended, its end on disk and announced.
     pub fn remove(&self, id: JobId) {
-        self.live.remove(&id);
-    }
-
-    /// The ids of all of them at this moment, in the order of their sequence numbers.
-    #[must_use]
-    pub fn ids(&self) -> Vec<JobId> {
-        let mut jobs: Vec<_> = self.live.iter().map(|job| (job.sequence, job.id)).collect();
-        jobs.sort_unstable();
-        jobs.into_iter().map(|(_, id)| id).collect()
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.live.len()
+        // Before the handle goes: whoever makes another one is told so.
+        self.ledger.ended(id);
+        self.handles.remove(&id);
     }
 }
 
-/// The handle of one live job.
+impl Deref for Visit {
+    type Target = LiveJob;
+
+    fn deref(&self) -> &LiveJob {
+        &self.live
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.handles.remove_if(&self.live.id, |_, there| {
+            let is_last = self.live.visitors.fetch_sub(1, Ordering::Relaxed) == 1;
+            // It may be another handle by now.
+            is_last && Arc::ptr_eq(there, &self.live) && !there.is_owned()
+        });
+    }
+}
+
+/// The handle of one job.
 #[derive(Debug)]
 pub struct LiveJob {
     /// The job.
     pub id: JobId,
-    /// The queue it is in, if any.
-    pub queue: Option<QueueName>,
-    /// Its number in the order of all submissions.
-    pub sequence: u64,
-    /// When it was submitted, in milliseconds since 1970.
-    pub submitted: u64,
-    /// By when it must have started.
-    pub start_by: Option<StartBy>,
+    /// By when it must have started, once it has an owner.
+    start_by: OnceLock<StartBy>,
+    is_owned: AtomicBool,
+    visitors: AtomicUsize,
     cancel: CancellationToken,
     progress: watch::Sender<Progress>,
     tail: Mutex<Tail>,
-}
-
-/// By when a job must have started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StartBy {
-    /// The moment.
-    pub by: Instant,
-    /// How many seconds that is after the submission.
-    pub seconds: u64,
 }
 
 /// How far a job has come. Everything it tells of is on disk.
@@ -111,31 +142,39 @@ pub struct Progress {
 }
 
 impl LiveJob {
-    /// The handle of a job that is submitted now.
+    /// A handle without an owner.
     #[must_use]
-    pub fn new(id: JobId, record: &LiveRecord) -> Arc<LiveJob> {
-        LiveJob::waiting_since(id, record, Duration::ZERO)
-    }
-
-    /// The handle of a job that has no packets yet, and was submitted so long ago.
-    #[must_use]
-    pub fn waiting_since(id: JobId, record: &LiveRecord, waited: Duration) -> Arc<LiveJob> {
-        let start_by = record.start_by.and_then(|seconds| {
-            let left = Duration::from_secs(seconds).saturating_sub(waited);
-            // Beyond what the clock can hold is no limit.
-            let by = Instant::now().checked_add(left)?;
-            Some(StartBy { by, seconds })
-        });
+    pub fn new(id: JobId) -> Arc<LiveJob> {
         Arc::new(LiveJob {
             id,
-            queue: record.queue.as_ref().map(|queue| queue.name.clone()),
-            sequence: record.sequence,
-            submitted: record.submitted,
-            start_by,
+            start_by: OnceLock::new(),
+            is_owned: AtomicBool::new(false),
+            visitors: AtomicUsize::new(0),
             cancel: CancellationToken::new(),
             progress: watch::Sender::default(),
             tail: Mutex::default(),
         })
+    }
+
+    /// The job has an owner from now on. Only the job's owner calls this, once.
+    pub(crate) fn take_over(&self, start_by: Option<StartBy>) {
+        if let Some(start_by) = start_by {
+            // There is one owner, so it is empty.
+            let _ = self.start_by.set(start_by);
+        }
+        self.is_owned.store(true, Ordering::Release);
+    }
+
+    /// True from the job's turn on: it is run here, or was.
+    #[must_use]
+    pub fn is_owned(&self) -> bool {
+        self.is_owned.load(Ordering::Acquire)
+    }
+
+    /// By when it must have started, if by any time. Known to its owner.
+    #[must_use]
+    pub fn start_by(&self) -> Option<StartBy> {
+        self.start_by.get().copied()
     }
 
     /// Asks for the job's cancellation. Whoever owns its life ends it.
@@ -324,18 +363,15 @@ impl TailBatch {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::task::TaskTracker;
+
     use super::*;
+    use crate::limits::ClientLimits;
     use crate::segment::SegmentBuilder;
+    use crate::store::{Store, StoreOptions};
 
     fn live() -> Arc<LiveJob> {
-        let record = LiveRecord {
-            sequence: 1,
-            queue: None,
-            started: Some(1),
-            start_by: None,
-            submitted: 1,
-        };
-        LiveJob::new(JobId::submitted_at(1), &record)
+        LiveJob::new(JobId::submitted_at(1))
     }
 
     /// Announces `count` batches of one packet of 64 KiB each.
@@ -345,6 +381,40 @@ mod tests {
             segment.push(1, &[b'1'; 64 * 1024]);
             live.announce_packets(vec![segment.finish()]);
         }
+    }
+
+    #[tokio::test]
+    async fn a_handle_without_an_owner_goes_with_its_last_visitor() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        let (_, clients) = watch::channel(ClientLimits::default());
+        let (ledger, _) = Ledger::new(store.clone(), clients, TaskTracker::new(), 0);
+        let jobs = Jobs::new(ledger);
+        let id = JobId::submitted_at(1);
+        let (one, other) = (jobs.visit(id), jobs.visit(id));
+        assert!(Arc::ptr_eq(&one.live, &other.live));
+        drop(one);
+        assert_eq!(jobs.handles.len(), 1);
+        assert!(jobs.get(id).is_none(), "nobody runs it");
+        drop(other);
+        assert!(jobs.handles.is_empty());
+
+        // An owner who comes meets the wishes of those who were there before, and stays.
+        let visit = jobs.visit(id);
+        visit.request_cancel();
+        let owned = jobs.own(id, None);
+        assert!(owned.is_cancel_requested());
+        drop(visit);
+        assert!(Arc::ptr_eq(&jobs.get(id).unwrap(), &owned));
+        // Who visits at the end takes nothing away that comes later.
+        let late = jobs.visit(id);
+        jobs.remove(id);
+        let again = jobs.visit(id);
+        drop(late);
+        assert_eq!(jobs.handles.len(), 1);
+        drop(again);
+        assert!(jobs.handles.is_empty());
+        store.close().await;
     }
 
     #[test]

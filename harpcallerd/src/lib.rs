@@ -19,6 +19,7 @@ pub mod hosts;
 pub mod identity;
 pub mod job;
 pub mod jobs;
+pub mod ledger;
 pub mod limits;
 pub mod listener;
 pub mod recovery;

@@ -105,7 +105,7 @@ pub async fn recover(
         if let Some(queue) = job.queue {
             let end = dispatcher.store().outcome(id).await?;
             let until = graces.until(Instant::now(), end.as_ref(), clock::now());
-            dispatcher.hold_place(id, queue, until);
+            dispatcher.hold_place(id, queue, job.sequence, until);
         }
     }
     if !resumed.is_empty() {
@@ -122,7 +122,7 @@ pub async fn recover(
         );
     }
     for (id, job) in held {
-        dispatcher.hold(id, job);
+        dispatcher.ledger().hold(id, job);
     }
     Ok(())
 }

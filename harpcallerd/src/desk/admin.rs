@@ -88,7 +88,7 @@ impl Administration {
         let failure = failure.map(|reason| {
             format!("the job store cannot be written, and calls are refused: {reason}")
         });
-        let held = started.desk.dispatcher.held_count();
+        let held = started.desk.dispatcher.ledger().held_count();
         let held = (held > 0).then(|| {
             format!(
                 "{held} jobs are held, which came with a copy of another store: \
@@ -197,7 +197,7 @@ impl Started {
         let (audit, by) = (self.desk.audit.clone(), by.clone());
         self.desk
             .act(async move {
-                let resumed = dispatcher.resume_held().await;
+                let resumed = dispatcher.ledger().resume_held().await;
                 audit.administered(&by, Act::Resume, resumed.as_ref().err());
                 resumed
             })

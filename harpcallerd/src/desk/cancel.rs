@@ -40,10 +40,9 @@ impl Desk {
         self.permit(by, Operation::Cancel, job).await?;
         let dispatcher = Arc::clone(&self.dispatcher);
         let (audit, by) = (self.audit.clone(), by.clone());
-        let live = dispatcher.jobs().get(job);
         let cancelled = self.act(async move {
             let cancelled = dispatcher.cancel(job).await?;
-            if cancelled {
+            if cancelled.is_some() {
                 if by.is_administrator() {
                     info!(%job, client = by.name(), "job cancelled by an administrator");
                 }
@@ -52,11 +51,14 @@ impl Desk {
             Ok(cancelled)
         });
         let cancelled = cancelled.await?;
-        let host = match live {
+        let host = match &cancelled {
             _ if !confirm => None,
-            Some(live) if cancelled => Some(live.host_done().await),
-            _ => Some(Cancel::Unconfirmed),
+            Some(live) => Some(live.host_done().await),
+            None => Some(Cancel::Unconfirmed),
         };
-        Ok(Cancelled { cancelled, host })
+        Ok(Cancelled {
+            cancelled: cancelled.is_some(),
+            host,
+        })
     }
 }

@@ -55,7 +55,7 @@ impl Desk {
     /// [`Refusal::Forbidden`] for anybody but administrators.
     pub fn jobs(self: &Arc<Self>, by: &Client, which: Which) -> Result<Jobs, Refusal> {
         self.administrators_only(by, "list")?;
-        let live = self.dispatcher.jobs().ids();
+        let live = self.dispatcher.ledger().live_jobs();
         Ok(Jobs {
             desk: Arc::clone(self),
             which,

@@ -18,7 +18,7 @@ use super::Desk;
 use super::permission::Permission;
 use crate::access::Operation;
 use crate::client::Client;
-use crate::jobs::{LiveJob, Progress, TailBatch};
+use crate::jobs::{Progress, TailBatch, Visit};
 use crate::record::EndRecord;
 use crate::refusal::Refusal;
 use crate::segment::Segment;
@@ -126,7 +126,7 @@ pub enum Batches {
 
 #[derive(Debug)]
 enum Source {
-    Live(Arc<LiveJob>, watch::Receiver<Progress>),
+    Live(Visit, watch::Receiver<Progress>),
     /// The job ended before the reader came.
     Ended(Progress),
 }
@@ -180,9 +180,10 @@ impl Desk {
     }
 
     async fn source(&self, job: JobId, until: Until) -> Result<Source, Refusal> {
-        // The live handle first: if the job ends in between, its watch keeps the end.
-        if let Some(live) = self.dispatcher.jobs().get(job) {
-            let watch = live.watch();
+        // The handle first: if the job ends in between, its watch keeps the end.
+        let live = self.dispatcher.jobs().visit(job);
+        let watch = live.watch();
+        if live.is_owned() || self.dispatcher.ledger().is_live(job) {
             return Ok(Source::Live(live, watch));
         }
         let end = match until {

@@ -31,7 +31,7 @@ impl Desk {
     /// [`Refusal::Forbidden`] for anybody but administrators.
     pub fn queue_names(&self, by: &Client) -> Result<Vec<QueueName>, Refusal> {
         self.administrators_only(by, "queue-list")?;
-        Ok(self.dispatcher.queue_names())
+        Ok(self.dispatcher.ledger().queue_names())
     }
 
     /// The jobs of a queue, those that hold a place first, each kind in its order; none if
@@ -46,9 +46,9 @@ impl Desk {
         name: &QueueName,
     ) -> Result<QueueJobs, Refusal> {
         self.administrators_only(by, "queue-list")?;
-        let members = self.dispatcher.queue_members(name);
+        let members = self.dispatcher.ledger().queue_members(name);
         let running = members.running.into_iter().map(|id| (id, true));
-        let held = self.dispatcher.held_members(name);
+        let held = self.dispatcher.ledger().held_members(name);
         let waiting = held.into_iter().chain(members.waiting);
         let waiting = waiting.map(|id| (id, false));
         let jobs: Vec<_> = running.chain(waiting).collect();

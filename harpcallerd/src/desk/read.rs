@@ -92,14 +92,15 @@ impl Desk {
 
     /// What is shown of a job; `None` if there is no such job.
     pub(super) async fn report(&self, job: JobId) -> Result<Option<Report>, StoreError> {
-        // Asked first: a job that is live now may have its end on disk before the store is
-        // read. It is shown as ended no sooner than its result is.
+        // Asked first: a job that runs now may have its end on disk before the store is read.
+        // It is shown as ended no sooner than its result is.
         let live = self.dispatcher.jobs().get(job);
         let record = self.dispatcher.store().job(job).await?;
         let is_shown = live.is_none_or(|live| live.watch().borrow().outcome.is_some());
         let report = record.map(|record| Report::of(record, is_shown));
         Ok(report.map(|report| Report {
-            held: report.started.or(report.ended).is_none() && self.dispatcher.is_held(job),
+            held: report.started.or(report.ended).is_none()
+                && self.dispatcher.ledger().is_held(job),
             ..report
         }))
     }
@@ -119,18 +120,22 @@ impl Desk {
         if let Some(live) = self.dispatcher.jobs().get(job) {
             return Ok(live.watch().borrow().outcome.clone());
         }
+        if self.dispatcher.ledger().is_live(job) {
+            return Ok(None);
+        }
         let end = self.dispatcher.store().outcome(job).await;
         let end = end.map_err(Refusal::storage)?.ok_or(Refusal::NoSuchJob)?;
         Ok(Some(Arc::new(end.outcome)))
     }
 
     async fn end_once_there(&self, job: JobId) -> Result<Option<Arc<Outcome>>, Refusal> {
-        let Some(live) = self.dispatcher.jobs().get(job) else {
+        let live = self.dispatcher.jobs().visit(job);
+        let mut progress = live.watch();
+        if !live.is_owned() && !self.dispatcher.ledger().is_live(job) {
             let end = self.stored_end(job).await;
             let end = end.map_err(Refusal::storage)?.ok_or(Refusal::NoSuchJob)?;
             return Ok(Some(Arc::new(end.outcome)));
-        };
-        let mut progress = live.watch();
+        }
         tokio::select! {
             biased;
             // The sender is in `live`, so there is always an answer.

@@ -6,7 +6,7 @@ use tracing::info;
 use super::{Desk, permission};
 use crate::call::NewCall;
 use crate::client::Client;
-use crate::dispatcher::Accepted;
+use crate::ledger::Accepted;
 use crate::refusal::Refusal;
 
 impl Desk {

@@ -108,7 +108,6 @@ mod tests {
     use harp_proto::{JobId, Json};
 
     use super::*;
-    use crate::record::LiveRecord;
 
     fn call(timeout: Option<u64>, max_exec_time: Option<u64>) -> CallRecord {
         CallRecord {
@@ -126,14 +125,7 @@ mod tests {
     }
 
     fn live() -> std::sync::Arc<LiveJob> {
-        let record = LiveRecord {
-            sequence: 1,
-            queue: None,
-            started: None,
-            start_by: None,
-            submitted: 1,
-        };
-        LiveJob::new(JobId::submitted_at(1), &record)
+        LiveJob::new(JobId::submitted_at(1))
     }
 
     fn limits() -> ExecutionLimits {

@@ -373,7 +373,7 @@ mod tests {
             start_by: None,
             submitted: 1,
         };
-        let live = LiveJob::new(JobId::submitted_at(1), &record);
+        let live = LiveJob::new(JobId::submitted_at(1));
         store.submit(live.id, &call(), &record).await.unwrap();
         let output = Output::new(OutputLimits::default());
         let mut recording = Recording::new(store.clone(), live.id, output);

@@ -6,7 +6,8 @@ use harp_proto::Outcome;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::jobs::{LiveJob, StartBy};
+use crate::jobs::LiveJob;
+use crate::ledger::StartBy;
 use crate::store::StoreError;
 
 /// Why a job does not start.
@@ -26,7 +27,7 @@ pub(super) async fn wait<T>(
     stored: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, Unstarted> {
     let late = async {
-        match live.start_by {
+        match live.start_by() {
             Some(start_by) => {
                 sleep_until(start_by.by).await;
                 not_started(start_by)
@@ -56,7 +57,7 @@ pub(super) fn ended(why: &dyn std::fmt::Display) -> Unstarted {
 
 /// How a job ends that has not started by now; `None` if it still may.
 pub(crate) fn overdue(live: &LiveJob) -> Option<Outcome> {
-    let start_by = live.start_by?;
+    let start_by = live.start_by()?;
     let is_over = start_by.by <= Instant::now();
     is_over.then(|| not_started(start_by))
 }
@@ -75,17 +76,12 @@ mod tests {
     use harp_proto::JobId;
 
     use super::*;
-    use crate::record::LiveRecord;
 
     fn live() -> Arc<LiveJob> {
-        let record = LiveRecord {
-            sequence: 1,
-            queue: None,
-            started: None,
-            start_by: Some(5),
-            submitted: 1,
-        };
-        LiveJob::new(JobId::submitted_at(1), &record)
+        let live = LiveJob::new(JobId::submitted_at(1));
+        let by = Instant::now() + Duration::from_secs(5);
+        live.take_over(Some(StartBy { by, seconds: 5 }));
+        live
     }
 
     #[tokio::test(start_paused = true)]

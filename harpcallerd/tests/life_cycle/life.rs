@@ -87,7 +87,7 @@ impl Life {
             Audit::default(),
             recovery::last_sequence(&unfinished) + 1,
         );
-        tokio::spawn(Arc::clone(&dispatcher).end_overdue());
+        tokio::spawn(Arc::clone(&dispatcher).serve());
         for (id, _) in &unfinished {
             // One whose client was never told is known by what it was given.
             let job = store.job(*id).await.unwrap().expect("a live job");
@@ -218,7 +218,8 @@ impl Life {
                 ));
             }
             // Somebody follows each job that lives.
-            if let Some(live) = dispatcher.jobs().get(accepted.job) {
+            let live = dispatcher.jobs().visit(accepted.job);
+            if live.is_owned() || dispatcher.ledger().is_live(accepted.job) {
                 tokio::spawn(async move {
                     if let Some(outcome) = live.ended_or_unrecorded().await
                         && let Err(what) = book.shown(tag, &outcome)
@@ -306,7 +307,7 @@ impl Life {
             };
             let Some(moving) = moving else {
                 self.being_cancelled.clear();
-                return self.check();
+                return self.check().await;
             };
             if Instant::now() > give_up {
                 let book = &self.book;
@@ -328,14 +329,14 @@ impl Life {
             }
         }
         for (queue, concurrency) in QUEUES.iter().enumerate() {
-            let members = self.dispatcher.queue_members(&name(queue));
+            let members = self.dispatcher.ledger().queue_members(&name(queue));
             let taken = members.running.len() as u64;
             if taken < *concurrency && !members.waiting.is_empty() {
                 return Some(format!("{members:?} wait in queue {queue} for nothing"));
             }
             for id in members.running {
                 // A place without a live job is one that is kept.
-                if self.dispatcher.jobs().get(id).is_none()
+                if !self.dispatcher.ledger().is_live(id)
                     && !self.held.contains(&id)
                     && !self
                         .book
@@ -355,9 +356,9 @@ impl Life {
                 }
             }
         }
-        for id in self.dispatcher.jobs().ids() {
+        for id in self.dispatcher.ledger().live_jobs() {
             let waits = QUEUES.iter().enumerate().any(|(queue, _)| {
-                let members = self.dispatcher.queue_members(&name(queue));
+                let members = self.dispatcher.ledger().queue_members(&name(queue));
                 members.waiting.contains(&id)
             });
             let runs = self.book.tag_of(id).is_some_and(|tag| {
@@ -372,12 +373,18 @@ impl Life {
     }
 
     /// What has to be so whenever nothing moves.
-    fn check(&mut self) {
+    async fn check(&mut self) {
+        let records = self.dispatcher.store().live().await.unwrap();
+        let records: BTreeMap<JobId, u64> = records
+            .into_iter()
+            .map(|(id, record)| (id, record.sequence))
+            .collect();
         for queue in 0..QUEUES.len() {
-            let members = self.dispatcher.queue_members(&name(queue));
+            let members = self.dispatcher.ledger().queue_members(&name(queue));
             let sequences = |ids: &[JobId]| -> Vec<u64> {
-                let live = ids.iter().filter_map(|id| self.dispatcher.jobs().get(*id));
-                live.map(|live| live.sequence).collect()
+                ids.iter()
+                    .filter_map(|id| records.get(id).copied())
+                    .collect()
             };
             let running = sequences(&members.running);
             let waiting = sequences(&members.waiting);
@@ -401,7 +408,7 @@ impl Life {
 
     /// Lets everything come to its end, and looks at all of it.
     async fn end_all(&mut self) {
-        while self.dispatcher.jobs().count() > 0 {
+        while !self.dispatcher.ledger().live_jobs().is_empty() {
             for tag in self.host.busy() {
                 self.book.change(tag, |entry| entry.finish_ordered = true);
                 self.host.order(tag, Order::Finish);
@@ -419,7 +426,7 @@ impl Life {
         for confirm in self.confirms.drain(..) {
             confirm.await.unwrap();
         }
-        let names = self.dispatcher.queue_names();
+        let names = self.dispatcher.ledger().queue_names();
         assert!(names.is_empty(), "queues are left: {names:?}");
         let store = self.dispatcher.store();
         assert!(store.live().await.unwrap().is_empty());

@@ -157,6 +157,7 @@ impl House {
             audit.clone(),
             1,
         );
+        tokio::spawn(Arc::clone(&dispatcher).serve());
         let desk = Desk {
             dispatcher,
             limits: limits.subscribe(),

@@ -11,7 +11,7 @@ use crate::call::{NewCall, QueueChoice};
 use crate::desk::cancel::Cancelled;
 use crate::desk::packets::Start;
 use crate::desk::read::Report;
-use crate::dispatcher::Accepted;
+use crate::ledger::Accepted;
 
 /// A call. Its arguments are kept while the job runs; they must not hold on to a line that
 /// is much longer.

@@ -143,14 +143,16 @@ fn dispatcher(store: &Store) -> Arc<Dispatcher> {
     };
     let (_, rules) = watch::channel(Arc::new(rules));
     let (_, clients) = watch::channel(ClientLimits::default());
-    Dispatcher::new(
+    let dispatcher = Dispatcher::new(
         store.clone(),
         Arc::new(Hosts::default()),
         rules,
         clients,
         Audit::default(),
         10,
-    )
+    );
+    tokio::spawn(Arc::clone(&dispatcher).serve());
+    dispatcher
 }
 
 /// How a job ended that was resumed.
@@ -206,10 +208,10 @@ async fn a_job_that_waited_goes_on_waiting_until_its_call_can_be_read() {
             .unwrap()
             .is_err()
     );
-    let late = dispatcher.jobs().get(id(3)).unwrap();
+    let late = dispatcher.jobs().visit(id(3));
     let unrecorded = timeout(PATIENCE, late.ended_or_unrecorded()).await;
     assert_eq!(unrecorded.unwrap(), None);
-    let waiting = dispatcher.jobs().get(id(1)).unwrap();
+    let waiting = dispatcher.jobs().visit(id(1));
     assert!(waiting.ended_or_unrecorded().now_or_never().is_none());
 
     end(&store, engine);
@@ -245,10 +247,10 @@ async fn an_end_of_a_job_that_is_gone_is_the_end_of_it() {
     let mut record = queued(1);
     record.queue = None;
     dispatcher.resume(id(1), record);
-    let live = dispatcher.jobs().get(id(1)).unwrap();
+    let live = dispatcher.jobs().visit(id(1));
     let ended = timeout(PATIENCE, live.ended_or_unrecorded()).await.unwrap();
     assert_eq!(error_type(&ended.unwrap()), "storage_error");
-    assert_eq!(dispatcher.jobs().count(), 0);
+    assert!(dispatcher.ledger().live_jobs().is_empty());
     assert_eq!(store.job(id(1)).await.unwrap(), None);
     store.close().await;
 }
