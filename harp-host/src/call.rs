@@ -5,6 +5,7 @@ use std::io;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use harp_budget::Share;
 use harp_proto::host::Message;
 use harp_proto::{Json, Outcome, error_type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -145,6 +146,12 @@ impl HostCall {
         });
     }
 
+    /// What the last message holds of the budget for large ones, if it does: to be kept as
+    /// long as the message.
+    pub fn take_share(&mut self) -> Option<Share> {
+        self.lines.take_share()
+    }
+
     /// Tells the host that the call is no longer wanted. A host that does not read can
     /// keep this waiting: bound it with a time limit of your own. Cancel safe.
     pub async fn tell_cancel(&mut self) {
@@ -173,7 +180,7 @@ impl HostCall {
                 Ok(_) => {}
                 Err(LineError::Closed) => return Parting::Closed,
                 Err(LineError::Io(error)) => return Parting::after(&error),
-                Err(LineError::TooLong(_)) => break,
+                Err(LineError::TooLong(_) | LineError::GaveWay) => break,
             }
         }
         // No line can be made out any more, but the end of the connection can.

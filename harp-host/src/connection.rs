@@ -3,6 +3,7 @@
 use std::io;
 
 use bytes::BytesMut;
+use harp_budget::Share;
 use harp_proto::LINE_ALLOWANCE;
 use harp_proto::host::Request;
 use tokio::io::AsyncWriteExt;
@@ -81,6 +82,11 @@ impl Connection {
             limits,
             lines: LineReader::new(Box::new(stream), limit),
         })
+    }
+
+    /// Has large messages of the host hold their bytes of a budget.
+    pub fn set_share(&mut self, share: Share) {
+        self.lines.set_share(share);
     }
 
     /// Sends the request and waits for its acknowledgement, both before the deadline:

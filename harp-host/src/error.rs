@@ -245,6 +245,13 @@ impl HostError {
                 HostErrorKind::Protocol { line: None },
                 format!("the host sent a {too_long}; max_packet_size sets the limit"),
             ),
+            LineError::GaveWay => HostError::network(
+                endpoint,
+                phase,
+                IoCode::TimedOut,
+                "the host was too slow with a large line while others waited for its memory; \
+                 host_memory sets how much there is",
+            ),
         }
     }
 

@@ -5,7 +5,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
+use harp_budget::Share;
 use harp_proto::{LineBuffer, LineTooLong};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -14,6 +15,10 @@ use tokio_rustls::client::TlsStream;
 
 /// How much one read takes from a socket, in bytes.
 pub const READ_SIZE: usize = 64 * 1024;
+
+/// How often the bytes of a large line are in memory while it is made use of: the line, what
+/// is made of it, and that on its way to where it is kept.
+const COPIES: usize = 3;
 
 /// A connection that bytes can be taken from into a buffer, which is not touched while
 /// there are none.
@@ -47,7 +52,7 @@ macro_rules! source {
             ) -> Poll<io::Result<usize>> {
                 loop {
                     ready!(self.poll_read_ready(context))?;
-                    match self.try_read_buf(lines.space(READ_SIZE)) {
+                    match self.try_read_buf(&mut lines.space(READ_SIZE).limit(READ_SIZE)) {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                         result => return Poll::Ready(result),
                     }
@@ -89,6 +94,10 @@ pub struct LineReader<S> {
     source: S,
     lines: LineBuffer,
     heard: Instant,
+    /// What large lines hold of a budget, if there is one.
+    share: Option<Share>,
+    /// A large line that waits for the memory of what is made of it.
+    whole: Option<Bytes>,
 }
 
 /// Why there is no next line.
@@ -98,6 +107,9 @@ pub enum LineError {
     Closed,
     /// The line is over the limit. Nothing behind it can be read.
     TooLong(LineTooLong),
+    /// The line is large, and its memory went to another that waited: the peer was too slow
+    /// with it.
+    GaveWay,
     /// The connection broke.
     Io(io::Error),
 }
@@ -115,13 +127,31 @@ impl<S: Source> LineReader<S> {
             source,
             lines: LineBuffer::new(limit),
             heard: Instant::now(),
+            share: None,
+            whole: None,
         }
     }
 
-    /// When bytes came last; before that, when it was made.
+    /// When bytes came last, before that when it was made; now, while it is not the peer that
+    /// is waited for but memory.
     #[must_use]
     pub fn heard(&self) -> Instant {
-        self.heard
+        match self.share.as_ref().is_some_and(Share::is_waiting) {
+            true => Instant::now(),
+            false => self.heard,
+        }
+    }
+
+    /// Has large lines hold their bytes of a budget from now on: those beyond one read. While
+    /// there are none to be had, nothing is read. A line holds them until the next one is
+    /// asked for.
+    pub fn set_share(&mut self, share: Share) {
+        self.share = Some(share);
+    }
+
+    /// What the last line holds, if it is large.
+    pub fn take_share(&mut self) -> Option<Share> {
+        self.share.take().filter(Share::is_held)
     }
 
     /// The connection, to look at.
@@ -148,6 +178,7 @@ impl<S: Source> LineReader<S> {
     /// afterwards.
     pub fn forget_lines(&mut self) {
         self.lines = LineBuffer::new(0);
+        self.share = None;
     }
 
     /// The next line. Cancel safe.
@@ -177,17 +208,65 @@ impl<S: Source> LineReader<S> {
 
     /// Like [`LineReader::next`], for a `poll_next`.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, LineError>> {
+        if let Some(share) = &mut self.share
+            && share.is_whole()
+        {
+            share.release();
+        }
         loop {
+            if let Some(share) = &mut self.share
+                && let Some(line) = &self.whole
+            {
+                if ready!(share.poll_hold(context, COPIES * line.len())).is_err() {
+                    return Poll::Ready(Err(LineError::GaveWay));
+                }
+                share.settle();
+            }
+            if let Some(line) = self.whole.take() {
+                return Poll::Ready(Ok(line));
+            }
             match self.lines.next_line() {
+                Ok(Some(line)) if self.share.as_ref().is_some_and(Share::is_held) => {
+                    self.whole = Some(line);
+                    continue;
+                }
                 Ok(Some(line)) => return Poll::Ready(Ok(line)),
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(LineError::TooLong(error))),
             }
-            match ready!(self.source.poll_fill(context, &mut self.lines)) {
+            match ready!(self.poll_read(context)) {
                 Ok(0) => return Poll::Ready(Err(LineError::Closed)),
                 Ok(_) => self.heard = Instant::now(),
-                Err(error) => return Poll::Ready(Err(LineError::Io(error))),
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Reads once, as soon as there is memory for it.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, LineError>> {
+        let Some(share) = &mut self.share else {
+            return self
+                .source
+                .poll_fill(context, &mut self.lines)
+                .map_err(LineError::Io);
+        };
+        if let Some(bytes) = self.lines.demand(READ_SIZE) {
+            let has_waited = share.is_waiting();
+            if ready!(share.poll_hold(context, bytes)).is_err() {
+                return Poll::Ready(Err(LineError::GaveWay));
+            }
+            if has_waited {
+                self.heard = Instant::now();
+            }
+        }
+        let read = self.source.poll_fill(context, &mut self.lines);
+        match &read {
+            Poll::Ready(Ok(count)) => share.moved(*count),
+            Poll::Pending if share.poll_gave_way(context).is_ready() => {
+                return Poll::Ready(Err(LineError::GaveWay));
+            }
+            _ => {}
+        }
+        read.map_err(LineError::Io)
     }
 }

@@ -2,6 +2,12 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+/// An unfinished line that is shorter than this many bytes is small.
+const SMALL: usize = 4 * 1024;
+
+/// From this length on an unfinished line gets all the room it may need.
+const LARGE: usize = 64 * 1024;
+
 /// Collects bytes and gives out whole lines, each at most a fixed number of bytes long.
 ///
 /// The owner reads into [`LineBuffer::space`] and then takes lines until there are no
@@ -73,10 +79,36 @@ impl LineBuffer {
         self.limit = limit;
     }
 
-    /// The place for the next bytes from the socket, with room for at least `wanted`.
+    /// The place for the next bytes from the socket, with room for at least `wanted`. There
+    /// can be much more room than that: who counts the bytes of large lines bounds the read.
     pub fn space(&mut self, wanted: usize) -> &mut BytesMut {
-        self.buffer.reserve(wanted);
+        let needed = self.buffer.len() + wanted;
+        if self.buffer.len() < LARGE || needed <= self.buffer.capacity() {
+            self.buffer.reserve(wanted);
+            return &mut self.buffer;
+        }
+        // All that the line may ever need: what is not written to costs nothing, and copies
+        // that grow would leave their like behind.
+        let longest = self.limit.saturating_add(wanted);
+        let capacity = self.buffer.len().saturating_mul(256).min(longest);
+        let mut larger = BytesMut::with_capacity(capacity.max(needed));
+        larger.extend_from_slice(&self.buffer);
+        self.buffer = larger;
         &mut self.buffer
+    }
+
+    /// How many bytes the unfinished line may come to with a read of `wanted`, in steps that
+    /// double; `None` if it is small, fewer than 4 KiB before the read.
+    #[must_use]
+    pub fn demand(&self, wanted: usize) -> Option<usize> {
+        let length = self.buffer.len();
+        (length >= SMALL).then(|| (length + wanted).next_power_of_two())
+    }
+
+    /// Bytes that have arrived and are no line yet.
+    #[must_use]
+    pub fn partial_length(&self) -> usize {
+        self.buffer.len()
     }
 
     /// The next whole line without its `\n` and a `\r` before it, or `None` if more
@@ -94,6 +126,10 @@ impl LineBuffer {
         if end + 1 < self.buffer.len() {
             let mut line = self.buffer.split_to(end + 1).freeze();
             line.truncate(length);
+            if length >= SMALL && self.buffer.len() < length / 4 {
+                // What is behind a large line does not hold on to its memory.
+                self.buffer = BytesMut::from(&self.buffer[..]);
+            }
             return Ok(Some(line));
         }
         // The last line for now: an idle connection holds no memory, and a short line

@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod address;
+pub mod descriptors;
 pub mod exposure;
 pub mod logging;
 pub mod pidfile;

@@ -138,6 +138,7 @@ impl Config {
                 .seconds("last_words", 0)
                 .unwrap_or(Duration::from_secs(5)),
             max_packet_size: size(table, "max_packet_size", 16 * MIB),
+            host_memory: size(table, "host_memory", 16 * MIB),
             output: OutputLimits::take(table),
         };
         let trust = TrustFiles {

@@ -191,6 +191,7 @@ impl Daemon {
         let hall = Hall {
             desk: Arc::clone(&desk),
             places: Arc::new(Places::default()),
+            memory: Arc::clone(&in_force.client_memory),
             sessions: sessions.clone(),
         };
         let listeners = Listeners::start(opened, Arc::new(hall));

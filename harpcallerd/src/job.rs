@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use harp_budget::{Budget, Share};
 use harp_host::tls::Trust;
 use harp_host::{Cancel, Connection, Event, HostCall, HostError, HostErrorKind, Limits, Parting};
 use harp_jobs::failures;
@@ -63,6 +64,8 @@ pub struct ExecutionLimits {
     pub last_words: Duration,
     /// Greatest JSON text of one packet or result in bytes.
     pub max_packet_size: usize,
+    /// Bytes that large messages of hosts may take in all.
+    pub host_memory: usize,
     /// How much all packets of a job may be.
     pub output: OutputLimits,
 }
@@ -75,6 +78,8 @@ pub struct Rules {
     pub limits: ExecutionLimits,
     /// How hosts' certificates are judged.
     pub trust: Trust,
+    /// What large messages of all hosts hold.
+    pub memory: Budget,
 }
 
 /// What a job needs to run.
@@ -127,6 +132,8 @@ struct Execution<'r> {
     packets: Recording,
     /// Whether the host may have got the request, or a part of it.
     is_sent: bool,
+    /// What a large result holds until it is recorded.
+    result: Option<Share>,
 }
 
 impl Runner {
@@ -245,6 +252,7 @@ impl Runner {
             started,
             is_recorded: recorded.is_some(),
             is_sent: false,
+            result: None,
         }
     }
 
@@ -430,6 +438,7 @@ impl Execution<'_> {
             match self.acknowledged(begun, &mut attempts).await {
                 Ok(mut call) => {
                     let end = self.receive(&mut call, &attempts).await;
+                    self.result = call.take_share();
                     break end.map_err(|end| (end, call));
                 }
                 Err(Unsent::For(outcome)) => return Ok((outcome, Left::Nothing)),
@@ -533,7 +542,8 @@ impl Execution<'_> {
             let by = Instant::now() + self.rules.limits.connect_timeout;
             let until = turn.bound(by);
             match Connection::open(&host.endpoint, &self.rules.trust, limits, until).await {
-                Ok(connection) => {
+                Ok(mut connection) => {
+                    connection.set_share(self.rules.memory.share(&self.call.host));
                     return Ok(Reached {
                         connection,
                         host,

@@ -2,11 +2,19 @@
 
 use std::time::Duration;
 
+use harp_budget::{Budget, Share};
+
+use crate::client::Client;
+
 /// The limits of clients. All of them may change while the daemon runs.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientLimits {
     /// Greatest JSON text of one request in bytes.
     pub max_request_size: usize,
+    /// Bytes that large requests of clients may take in all.
+    pub client_memory: usize,
+    /// The same for requests of clients that have to authenticate and have not.
+    pub stranger_memory: usize,
     /// Greatest number of connections at once.
     pub max_connections: usize,
     /// Greatest number of connections of one peer at once.
@@ -33,6 +41,8 @@ impl Default for ClientLimits {
     fn default() -> ClientLimits {
         ClientLimits {
             max_request_size: 16 << 20,
+            client_memory: 16 << 20,
+            stranger_memory: 4 << 20,
             max_connections: 10_000,
             // Half of all: one peer never keeps the others out, nor does one queue.
             max_connections_per_peer: 5_000,
@@ -44,5 +54,39 @@ impl Default for ClientLimits {
             max_live_jobs: 100_000,
             max_queue_length: 50_000,
         }
+    }
+}
+
+/// The memory for large requests: of clients, and of those that are nobody yet.
+#[derive(Debug)]
+pub struct ClientMemory {
+    known: Budget,
+    strangers: Budget,
+}
+
+impl ClientMemory {
+    /// As much as the limits say.
+    #[must_use]
+    pub fn new(limits: &ClientLimits) -> ClientMemory {
+        ClientMemory {
+            known: Budget::new(limits.client_memory),
+            strangers: Budget::new(limits.stranger_memory),
+        }
+    }
+
+    /// Goes by other limits from now on.
+    pub fn change(&self, limits: &ClientLimits) {
+        self.known.set_limit(limits.client_memory);
+        self.strangers.set_limit(limits.stranger_memory);
+    }
+
+    /// A share for the requests of a client.
+    #[must_use]
+    pub fn share(&self, client: &Client) -> Share {
+        let budget = match client.is_stranger() {
+            true => &self.strangers,
+            false => &self.known,
+        };
+        budget.share(&client.peer.group())
     }
 }

@@ -24,9 +24,10 @@ use tracing::{Instrument, debug, info_span, warn};
 
 use crate::client::{Client, Peer, Via};
 use crate::desk::Desk;
+use crate::faces::connection::Socket;
 use crate::faces::line::{refuse, serve};
 use crate::identity::user;
-use crate::limits::ClientLimits;
+use crate::limits::{ClientLimits, ClientMemory};
 use crate::refusal::Full;
 
 pub use change::{Listeners, Opened};
@@ -62,6 +63,8 @@ pub struct Hall {
     pub desk: Arc<Desk>,
     /// How many there are.
     pub places: Arc<Places>,
+    /// What their large requests hold.
+    pub memory: Arc<ClientMemory>,
     /// Those that go on.
     pub sessions: TaskTracker,
 }
@@ -216,14 +219,17 @@ impl Hall {
                 // A peer that takes nothing any more, or is gone without a word.
                 let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(limits.write_timeout));
                 let Some(tls) = tls else {
-                    return serve(socket, client, Arc::clone(&self.desk)).await;
+                    return self.serve(socket, client).await;
                 };
-                let Some(place) = self.places.handshake(limits) else {
+                let Some(place) = self.places.handshake(client.peer.group(), limits) else {
                     debug!(peer = %client.peer, limit = "max_handshakes", "connection refused");
                     return;
                 };
                 let shaken = tokio::select! {
                     shaken = timeout(limits.handshake_timeout, tls.handshake(socket)) => shaken,
+                    () = place.lost() => {
+                        return debug!(peer = %client.peer, "its handshake gave way to another's");
+                    }
                     () = self.desk.closing.cancelled() => return,
                 };
                 drop(place);
@@ -233,7 +239,7 @@ impl Hall {
                             client.identity = Some(identity);
                             client.proof = Some(Arc::new(shown));
                         }
-                        serve(stream, client, Arc::clone(&self.desk)).await;
+                        self.serve(stream, client).await;
                     }
                     Ok(Err(error)) => debug!(peer = %client.peer, %error, "TLS handshake failed"),
                     Err(_) => debug!(peer = %client.peer, "TLS handshake took too long"),
@@ -247,7 +253,7 @@ impl Hall {
                 match found {
                     Ok(Ok(identity)) => {
                         client.identity = identity;
-                        serve(socket, client, Arc::clone(&self.desk)).await;
+                        self.serve(socket, client).await;
                     }
                     // Under another name it would have rights that are not its own.
                     Ok(Err(error)) => {
@@ -259,6 +265,18 @@ impl Hall {
                 }
             }
         }
+    }
+}
+
+impl Hall {
+    async fn serve<S: Socket>(&self, socket: S, client: Client) {
+        serve(
+            socket,
+            client,
+            Arc::clone(&self.desk),
+            Arc::clone(&self.memory),
+        )
+        .await;
     }
 }
 

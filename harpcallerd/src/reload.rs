@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use harp_budget::Budget;
 use harp_host::tls::Trust;
 use harp_service::logging::{Log, Prepared};
 use harp_service::report::with_causes;
@@ -22,7 +23,7 @@ use crate::desk::admin::Reloaded;
 use crate::hosts::Refresher;
 use crate::identity::tokens::TokensFile;
 use crate::job::Rules;
-use crate::limits::ClientLimits;
+use crate::limits::{ClientLimits, ClientMemory};
 use crate::listener::Listeners;
 use crate::refusal::NotReloaded;
 use crate::retention::Retention;
@@ -42,6 +43,10 @@ pub struct InForce {
     pub rules: watch::Sender<Arc<Rules>>,
     /// To whatever serves clients.
     pub clients: watch::Sender<ClientLimits>,
+    /// What large requests of clients hold.
+    pub client_memory: Arc<ClientMemory>,
+    /// What large messages of hosts hold.
+    pub host_memory: Budget,
     /// To whatever prunes ended jobs.
     pub retention: watch::Sender<Retention>,
     /// To whatever asks what they may do.
@@ -60,9 +65,11 @@ impl InForce {
         let trust = Trust::new(config.trust.clone())?;
         warn_of_any_certificate(&trust);
         let tokens = config.tokens_file.as_deref().map(TokensFile::read);
+        let host_memory = Budget::new(config.execution.host_memory);
         let rules = Rules {
             limits: config.execution.clone(),
             trust,
+            memory: host_memory.clone(),
         };
         Ok(InForce {
             file,
@@ -71,6 +78,8 @@ impl InForce {
             tokens: watch::Sender::new(tokens.transpose()?.map(Arc::new)),
             rules: watch::Sender::new(Arc::new(rules)),
             clients: watch::Sender::new(config.clients),
+            client_memory: Arc::new(ClientMemory::new(&config.clients)),
+            host_memory,
             retention: watch::Sender::new(config.retention),
             access: watch::Sender::new(Arc::new(config.access.clone())),
             config,
@@ -113,7 +122,10 @@ impl InForce {
         self.rules.send_replace(Arc::new(Rules {
             limits: config.execution.clone(),
             trust,
+            memory: self.host_memory.clone(),
         }));
+        self.host_memory.set_limit(config.execution.host_memory);
+        self.client_memory.change(&config.clients);
         self.clients.send_replace(config.clients);
         self.retention.send_replace(config.retention);
         self.access.send_replace(Arc::new(config.access.clone()));

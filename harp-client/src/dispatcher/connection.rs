@@ -200,7 +200,7 @@ impl Connection {
             && match error {
                 LineError::Closed => !self.lines.has_partial_line(),
                 LineError::Io(error) => is_end(error),
-                LineError::TooLong(_) => false,
+                LineError::TooLong(_) | LineError::GaveWay => false,
             }
     }
 
@@ -230,6 +230,8 @@ impl Connection {
                     "the dispatcher closed the connection before it had answered"
                 },
             ),
+            // No memory of ours is anybody else's.
+            LineError::GaveWay => Error::broken(&self.address, broken(IoCode::TimedOut), ""),
             LineError::Io(error) => {
                 let code = code(&error);
                 let advice = advice(&self.address, code, phase, &error);

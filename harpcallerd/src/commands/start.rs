@@ -5,17 +5,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use harp_service::logging;
 use harp_service::systemd::{self, Notifier};
+use harp_service::{descriptors, logging};
 use harpcallerd::config::{self, Config};
 use harpcallerd::daemon::{self, Setup};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread;
 use tracing::level_filters::LevelFilter;
 use tracing::warn;
 
 use super::Done;
+
+/// Descriptors for all but clients: the store, the log, a few calls.
+const OTHER_FILES: u64 = 256;
 
 pub(crate) fn run(
     config_file: PathBuf,
@@ -33,11 +36,26 @@ pub(crate) fn run(
     }
     let log = Arc::new(logging::init("harpcallerd", &config.log)?);
     refuse_core_dumps();
+    let descriptors = descriptors::raise_limit();
+    let descriptors = descriptors.unwrap_or_else(|error| {
+        warn!(%error, "the limit of open files cannot be raised");
+        getrlimit(Resource::Nofile).current
+    });
     for warning in warnings {
         warn!("{warning}");
     }
     for exposed in config::exposed(&config_file, &config).map_err(anyhow::Error::msg)? {
         warn!("{exposed}");
+    }
+    // Each connection takes one, and each running call.
+    if let Some(limit) = descriptors
+        && limit < config.clients.max_connections as u64 + OTHER_FILES
+    {
+        warn!(
+            limit,
+            max_connections = config.clients.max_connections,
+            "the limit of open files is reached before max_connections is"
+        );
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

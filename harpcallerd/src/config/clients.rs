@@ -9,6 +9,8 @@ use crate::limits::ClientLimits;
 pub(super) fn take(table: &Table<'_>) -> ClientLimits {
     table.guard(&[
         "max_request_size",
+        "client_memory",
+        "stranger_memory",
         "max_connections",
         "max_connections_per_peer",
         "max_handshakes",
@@ -22,6 +24,8 @@ pub(super) fn take(table: &Table<'_>) -> ClientLimits {
     let default = ClientLimits::default();
     ClientLimits {
         max_request_size: size(table, "max_request_size", default.max_request_size),
+        client_memory: size(table, "client_memory", default.client_memory),
+        stranger_memory: size(table, "stranger_memory", default.stranger_memory),
         max_connections: count(table, "max_connections", default.max_connections),
         max_connections_per_peer: count(
             table,

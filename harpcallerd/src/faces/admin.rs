@@ -10,6 +10,10 @@ mod replies;
 pub mod request;
 mod socket;
 
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
@@ -24,17 +28,27 @@ use request::AdminRequest;
 /// Where the socket is unless the command line says otherwise.
 pub const DEFAULT_SOCKET: &str = "/var/run/harpcaller/control";
 
+/// Descriptors that are kept for administrators: so many of them are let in though there are no
+/// others left.
+const KEPT: usize = 8;
+
 /// Serves the socket for as long as it is polled. Dropping the future ends the sessions.
 pub async fn serve(listener: UnixListener, administration: Administration) {
     let mut sessions = JoinSet::new();
+    let mut kept: Vec<OwnedFd> = Vec::new();
     loop {
+        while kept.len() < KEPT
+            && let Ok(one) = listener.as_fd().try_clone_to_owned()
+        {
+            kept.push(one);
+        }
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &mut kept) => accepted,
             // A fault of this program in one session is in the log.
             Some(_) = sessions.join_next() => continue,
         };
         match accepted {
-            Ok((socket, _)) => {
+            Ok(socket) => {
                 sessions.spawn(session(socket, administration.clone()));
             }
             Err(error) => {
@@ -43,6 +57,23 @@ pub async fn serve(listener: UnixListener, administration: Administration) {
             }
         }
     }
+}
+
+/// The next connection, in the place of one that is kept if need be. Cancel safe.
+async fn accept(listener: &UnixListener, kept: &mut Vec<OwnedFd>) -> io::Result<UnixStream> {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => return Ok(socket),
+            // Somebody else may be faster with the one that is given up; then the next.
+            Err(error) if is_out_of_descriptors(&error) && kept.pop().is_some() => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// One administrator's connection: a reply for each request, until it is closed.
@@ -64,7 +95,7 @@ async fn session(socket: UnixStream, administration: Administration) {
                 return administrator.close().await;
             }
             Err(ReadError::Io(error)) => return debug!(%error, "administrator's connection broke"),
-            Err(ReadError::Idle | ReadError::TooSlow) => return,
+            Err(ReadError::Idle | ReadError::TooSlow | ReadError::GaveWay) => return,
         };
         let answered = match AdminRequest::decode(&line) {
             Ok(request) => answer::answer(request, &administration, &mut administrator).await,

@@ -3,7 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
+use harp_budget::{GaveWay, Share};
 use harp_proto::LineBuffer;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::ioctl_fionread;
@@ -14,6 +15,10 @@ use tokio_rustls::server::TlsStream;
 
 /// Bytes asked of the socket at once. Most requests are shorter.
 const READ: usize = 4 * 1024;
+
+/// How often the bytes of a large request are in memory while it is made use of: the line,
+/// the call that is made of it, its record, and that on its way to the disk.
+const COPIES: usize = 4;
 
 /// How long input is discarded after the last line, so that a reset does not overtake it
 /// (client protocol, section 1).
@@ -78,6 +83,10 @@ impl Socket for UnixStream {
 pub struct Connection<S> {
     socket: S,
     lines: LineBuffer,
+    /// What a large line holds of a budget; `None` for who needs to ask nobody.
+    share: Option<Share>,
+    /// A large line that waits for the memory of what is made of it.
+    whole: Option<Bytes>,
 }
 
 /// Why there is no next line.
@@ -87,10 +96,24 @@ pub enum ReadError {
     TooLong,
     /// It was begun and not ended in time.
     TooSlow,
+    /// It is large, and was too slow while others waited for its memory.
+    GaveWay,
     /// None was begun in time.
     Idle,
     /// The connection broke.
     Io(io::Error),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> ReadError {
+        ReadError::Io(error)
+    }
+}
+
+impl From<GaveWay> for ReadError {
+    fn from(_: GaveWay) -> ReadError {
+        ReadError::GaveWay
+    }
 }
 
 /// How long a client may take for a line.
@@ -108,16 +131,48 @@ impl<S: Socket> Connection<S> {
         Connection {
             socket,
             lines: LineBuffer::new(longest_line),
+            share: None,
+            whole: None,
+        }
+    }
+
+    /// Has large lines hold their bytes of a budget from now on, each until
+    /// [`Connection::release`] or the next line is asked for. While there are none to be had
+    /// nothing is read, and the client's time stands still.
+    pub fn set_share(&mut self, share: Share) {
+        self.share = Some(share);
+    }
+
+    /// Gives back what the last line holds of the budget.
+    pub fn release(&mut self) {
+        if let Some(share) = &mut self.share {
+            share.release();
         }
     }
 
     /// The next line, or `None` at the end of the input; a last line without its end is
     /// no line. Cancel safe.
     pub async fn next_line(&mut self, patience: Patience) -> Result<Option<Bytes>, ReadError> {
+        if self.whole.is_none() {
+            self.release();
+        }
         let since = Instant::now();
         let mut begun = None;
         loop {
+            if let Some(share) = &mut self.share
+                && let Some(line) = &self.whole
+            {
+                share.hold(COPIES * line.len()).await?;
+                share.settle();
+            }
+            if let Some(line) = self.whole.take() {
+                return Ok(Some(line));
+            }
             match self.lines.next_line() {
+                Ok(Some(line)) if self.share.as_ref().is_some_and(Share::is_held) => {
+                    self.whole = Some(line);
+                    continue;
+                }
                 Ok(Some(line)) => return Ok(Some(line)),
                 Ok(None) => {}
                 Err(_) => return Err(ReadError::TooLong),
@@ -125,17 +180,42 @@ impl<S: Socket> Connection<S> {
             if begun.is_none() && self.lines.has_partial_line() {
                 begun = Some(Instant::now());
             }
+            if let Some(bytes) = self.lines.demand(READ)
+                && let Some(share) = &mut self.share
+            {
+                let asked = Instant::now();
+                share.hold(bytes).await?;
+                begun = begun.map(|begun| begun + asked.elapsed());
+            }
             let (by, too_late) = match begun {
                 None => (since + patience.begin, ReadError::Idle),
                 Some(begun) => (begun + patience.end, ReadError::TooSlow),
             };
-            match timeout_at(by, self.socket.read_buf(self.lines.space(READ))).await {
+            match timeout_at(by, self.read()).await {
                 Ok(Ok(0)) => return Ok(None),
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(ReadError::Io(error)),
+                Ok(Err(error)) => return Err(error),
                 Err(_) => return Err(too_late),
             }
         }
+    }
+
+    /// Reads once. Cancel safe.
+    async fn read(&mut self) -> Result<usize, ReadError> {
+        let Some(share) = self.share.as_mut().filter(|share| share.is_held()) else {
+            let mut space = self.lines.space(READ).limit(READ);
+            return Ok(self.socket.read_buf(&mut space).await?);
+        };
+        // No more than is held.
+        let room = share.held().saturating_sub(self.lines.partial_length());
+        let mut space = self.lines.space(READ).limit(room.max(READ));
+        let count = tokio::select! {
+            biased;
+            count = self.socket.read_buf(&mut space) => count?,
+            () = share.gave_way() => return Err(ReadError::GaveWay),
+        };
+        share.moved(count);
+        Ok(count)
     }
 
     /// Allows lines of another length from now on.

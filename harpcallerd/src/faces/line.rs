@@ -21,7 +21,7 @@ use crate::desk::Desk;
 use crate::desk::packets::{Next, Packets, Span, Until};
 use crate::desk::read::Wait;
 use crate::faces::connection::{Connection, Patience, ReadError, Socket};
-use crate::limits::ClientLimits;
+use crate::limits::{ClientLimits, ClientMemory};
 use crate::refusal::{Full, Refusal};
 use refusals::fault;
 
@@ -30,6 +30,8 @@ struct Session<S> {
     connection: Connection<S>,
     client: Client,
     desk: Arc<Desk>,
+    /// What large requests hold.
+    memory: Arc<ClientMemory>,
     /// Those of its beginning.
     limits: ClientLimits,
     /// After `hello`: further requests may come.
@@ -67,17 +69,27 @@ impl From<Refusal> for End {
 }
 
 /// Serves one connection to its end.
-pub async fn serve<S: Socket>(socket: S, client: Client, desk: Arc<Desk>) {
+pub async fn serve<S: Socket>(
+    socket: S,
+    client: Client,
+    desk: Arc<Desk>,
+    memory: Arc<ClientMemory>,
+) {
     let limits = *desk.limits.borrow();
+    let mut connection = Connection::new(socket, 0);
+    connection.set_share(memory.share(&client));
     let mut session = Session {
-        connection: Connection::new(socket, 0),
+        connection,
+        memory,
         client,
         desk,
         limits,
         persistent: false,
         is_last: false,
     };
-    match session.converse().await {
+    let end = session.converse().await;
+    session.connection.release();
+    match end {
         End::Silent => session.connection.finish().await,
         End::With(fault) => {
             debug!(peer = %session.client.peer, fault = %fault.0, "request refused");
@@ -158,12 +170,20 @@ impl<S: Socket> Session<S> {
                 limits.request_timeout.as_secs_f32()
             ))
             .into()),
+            Err(ReadError::GaveWay) => Err(Fault::parse_error(
+                "it came too slowly while others waited for its memory (client_memory)",
+            )
+            .into()),
             Err(ReadError::Io(error)) => Err(End::Broken(error)),
         }
     }
 
     async fn answer(&mut self, request: Request) -> Result<(), End> {
         let desk = Arc::clone(&self.desk);
+        if !matches!(request, Request::Call(_)) {
+            // All else is small, however long its line was.
+            self.connection.release();
+        }
         match request {
             Request::Call(call) => {
                 let accepted = desk.submit(&self.client, requests::call(*call)).await?;
@@ -225,6 +245,7 @@ impl<S: Socket> Session<S> {
             Request::Hello(hello) => {
                 let (token, name) = (hello.token.as_ref(), hello.client.as_deref());
                 desk.greet(&mut self.client, token, name).await?;
+                self.connection.set_share(self.memory.share(&self.client));
                 self.persistent = true;
                 self.reply(&greeting(&desk)).await
             }

@@ -138,6 +138,7 @@ mod tests {
             break_grace: Duration::ZERO,
             last_words: Duration::from_secs(5),
             max_packet_size: 1000,
+            host_memory: 32 << 20,
             output: super::super::OutputLimits::default(),
         }
     }

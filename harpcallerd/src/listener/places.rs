@@ -1,11 +1,19 @@
 //! How many clients there are, in all, of one peer, and in their TLS handshakes.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::client::PeerGroup;
 use crate::limits::ClientLimits;
 use crate::refusal::Full;
+
+/// How long a handshake keeps its place however many others come.
+const UNDISTURBED: Duration = Duration::from_secs(1);
 
 /// The connections of now.
 #[derive(Debug, Default)]
@@ -17,7 +25,16 @@ pub struct Places {
 struct State {
     connections: usize,
     by_peer: HashMap<PeerGroup, usize>,
-    handshakes: usize,
+    /// Those in their handshake, oldest first.
+    handshakes: BTreeMap<u64, Handshake>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Handshake {
+    group: PeerGroup,
+    since: Instant,
+    lost: CancellationToken,
 }
 
 /// A connection's place; given back when dropped.
@@ -29,7 +46,11 @@ pub struct Place {
 
 /// A place among the TLS handshakes; given back when dropped.
 #[derive(Debug)]
-pub struct HandshakePlace(Arc<Places>);
+pub struct HandshakePlace {
+    places: Arc<Places>,
+    number: u64,
+    lost: CancellationToken,
+}
 
 impl Places {
     /// A place for a new connection, by the limits of now.
@@ -58,19 +79,65 @@ impl Places {
         })
     }
 
-    /// A place for a TLS handshake, if there is one.
+    /// A place for a TLS handshake. If all are taken, one has to go that has had its time: of
+    /// the peer that has the most, the oldest. `None` if there is none, or if the newcomer's
+    /// peer has as many itself.
     #[must_use]
-    pub fn handshake(self: &Arc<Places>, limits: &ClientLimits) -> Option<HandshakePlace> {
+    pub fn handshake(
+        self: &Arc<Places>,
+        group: PeerGroup,
+        limits: &ClientLimits,
+    ) -> Option<HandshakePlace> {
+        let now = Instant::now();
         let mut state = self.state();
-        if state.handshakes >= limits.max_handshakes {
-            return None;
+        if state.handshakes.len() >= limits.max_handshakes {
+            let oldest = state.to_lose(group, now)?;
+            state.handshakes.remove(&oldest)?.lost.cancel();
         }
-        state.handshakes += 1;
-        Some(HandshakePlace(Arc::clone(self)))
+        let number = state.next;
+        state.next += 1;
+        let lost = CancellationToken::new();
+        let handshake = Handshake {
+            group,
+            since: now,
+            lost: lost.clone(),
+        };
+        state.handshakes.insert(number, handshake);
+        Some(HandshakePlace {
+            places: Arc::clone(self),
+            number,
+            lost,
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The handshake that has to make room for one of this peer.
+    fn to_lose(&self, group: PeerGroup, now: Instant) -> Option<u64> {
+        let mut by_peer: HashMap<PeerGroup, usize> = HashMap::new();
+        for handshake in self.handshakes.values() {
+            *by_peer.entry(handshake.group).or_default() += 1;
+        }
+        let own = by_peer.get(&group).copied().unwrap_or(0);
+        let had_its_time = self.handshakes.iter().filter(|(_, handshake)| {
+            let is_own = handshake.group == group;
+            let has_more = is_own || by_peer[&handshake.group] > own;
+            has_more && now - handshake.since >= UNDISTURBED
+        });
+        let first = had_its_time
+            .max_by_key(|(number, handshake)| (by_peer[&handshake.group], Reverse(**number)));
+        first.map(|(number, _)| *number)
+    }
+}
+
+impl HandshakePlace {
+    /// Waits until the place has gone to another. Cancel safe.
+    pub async fn lost(&self) {
+        self.lost.cancelled().await;
     }
 }
 
@@ -89,7 +156,7 @@ impl Drop for Place {
 
 impl Drop for HandshakePlace {
     fn drop(&mut self) {
-        self.0.state().handshakes -= 1;
+        self.places.state().handshakes.remove(&self.number);
     }
 }
 
@@ -121,9 +188,30 @@ mod tests {
         // Nothing is left of a peer that is gone.
         assert_eq!(places.state().by_peer.len(), 1);
 
-        let handshake = places.handshake(&limits).unwrap();
-        assert!(places.handshake(&limits).is_none());
+        let handshake = places.handshake(one, &limits).unwrap();
+        assert!(places.handshake(two, &limits).is_none());
         drop(handshake);
-        assert!(places.handshake(&limits).is_some());
+        assert!(places.handshake(two, &limits).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_handshake_of_the_peer_with_the_most_makes_room() {
+        let limits = ClientLimits {
+            max_handshakes: 3,
+            ..ClientLimits::default()
+        };
+        let places = Arc::new(Places::default());
+        let (one, two) = (PeerGroup::User(1), PeerGroup::User(2));
+        let silent: Vec<_> = (0..3)
+            .map(|_| places.handshake(one, &limits).unwrap())
+            .collect();
+        assert!(places.handshake(two, &limits).is_none(), "they are new");
+        tokio::time::advance(UNDISTURBED).await;
+        let _first = places.handshake(two, &limits).unwrap();
+        assert!(silent[0].lost.is_cancelled() && !silent[1].lost.is_cancelled());
+        let _own = places.handshake(one, &limits).unwrap();
+        assert!(silent[1].lost.is_cancelled() && !silent[2].lost.is_cancelled());
+        drop(silent);
+        assert_eq!(places.state().handshakes.len(), 2);
     }
 }

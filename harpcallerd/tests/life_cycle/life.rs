@@ -76,6 +76,7 @@ impl Life {
         let rules = Arc::new(Rules {
             limits: limits(),
             trust: Trust::new(TrustFiles::default()).unwrap(),
+            memory: harp_budget::Budget::new(32 << 20),
         });
         let (rules_sender, rules) = watch::channel(rules);
         let (clients_sender, clients) = watch::channel(ClientLimits::default());
@@ -537,6 +538,7 @@ fn limits() -> ExecutionLimits {
         // A cancel is answered while the host lingers.
         last_words: Duration::ZERO,
         max_packet_size: 1024 * 1024,
+        host_memory: 32 << 20,
         output: OutputLimits::default(),
     }
 }

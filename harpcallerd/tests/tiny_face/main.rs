@@ -145,9 +145,11 @@ impl House {
                 break_grace: Duration::ZERO,
                 last_words: Duration::ZERO,
                 max_packet_size: 1024,
+                host_memory: 32 << 20,
                 output: OutputLimits::default(),
             },
             trust: Trust::new(TrustFiles::default()).unwrap(),
+            memory: harp_budget::Budget::new(32 << 20),
         };
         let dispatcher = Dispatcher::new(
             store.clone(),

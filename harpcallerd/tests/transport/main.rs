@@ -50,9 +50,11 @@ impl Calls {
                 break_grace: BREAK_GRACE,
                 last_words: Duration::ZERO,
                 max_packet_size: 1 << 20,
+                host_memory: 16 << 20,
                 output: OutputLimits::default(),
             },
             trust: Trust::new(TrustFiles::default()).unwrap(),
+            memory: harp_budget::Budget::new(16 << 20),
         };
         let (sender, rules) = watch::channel(Arc::new(rules));
         let world = Arc::new(Runtime::start());

@@ -8,6 +8,7 @@ mod clients;
 mod followers;
 mod hosts;
 mod limits;
+mod memory;
 mod tls;
 
 use std::fs;
@@ -29,8 +30,13 @@ fn assert_serves(cluster: &Cluster) {
 
 /// Memory of the dispatcher, in bytes.
 fn memory(cluster: &Cluster) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", cluster.dispatcher_id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    memory_of(cluster.dispatcher_id(), "VmRSS:")
+}
+
+/// Memory of a process, in bytes: `VmRSS:` of now, `VmHWM:` the most there was.
+fn memory_of(process: u32, which: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(which));
     let kilobytes = line
         .and_then(|line| line.split_whitespace().nth(1))
         .unwrap();

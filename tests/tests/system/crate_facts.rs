@@ -12,9 +12,10 @@ use serde_json::Value;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("harp-values", &[]),
     ("harp-files", &[]),
+    ("harp-budget", &[]),
     ("harp-proto", &["harp-values"]),
     ("harp-jobs", &["harp-values"]),
-    ("harp-host", &["harp-files", "harp-proto"]),
+    ("harp-host", &["harp-budget", "harp-files", "harp-proto"]),
     ("harp-client", &["harp-host", "harp-proto"]),
     ("harp-service", &["harp-files", "harp-proto"]),
     ("harp-exec", &[]),
@@ -22,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "harpcallerd",
         &[
+            "harp-budget",
             "harp-files",
             "harp-host",
             "harp-jobs",

@@ -98,6 +98,19 @@ fn without_descriptors_calls_fail_as_os_error_and_accepting_pauses() {
 }
 
 #[test]
+fn administrators_come_in_where_no_descriptor_is_left() {
+    let cluster = Cluster::builder().hosts(0).start();
+    let limits = rustix::process::getrlimit(Resource::Nofile);
+    let before = set_limit(&cluster, Resource::Nofile, Some(next_descriptor(&cluster)));
+    assert_eq!(before, limits.maximum, "the soft limit is the hard one");
+    // One more client than there is room for.
+    let _waiting = cluster.caller().connect();
+    let status = cluster.run(&["status"]);
+    assert!(status.status.success(), "{status:?}");
+    set_limit(&cluster, Resource::Nofile, before);
+}
+
+#[test]
 fn a_full_disk_is_a_storage_error_and_loses_nothing() {
     let mut cluster = Cluster::start();
     let caller = cluster.caller();

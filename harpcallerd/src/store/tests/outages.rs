@@ -137,9 +137,11 @@ fn dispatcher(store: &Store) -> Arc<Dispatcher> {
             slot_grace: second,
             last_words: second,
             max_packet_size: 1000,
+            host_memory: 32 << 20,
             output: OutputLimits::default(),
         },
         trust: harp_host::tls::Trust::new(harp_host::tls::TrustFiles::default()).unwrap(),
+        memory: harp_budget::Budget::new(32 << 20),
     };
     let (_, rules) = watch::channel(Arc::new(rules));
     let (_, clients) = watch::channel(ClientLimits::default());

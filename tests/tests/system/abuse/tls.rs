@@ -92,6 +92,29 @@ fn clients_that_stall_in_their_handshake_are_bounded_in_number_and_time() {
     tls.assert_serves_tls();
 }
 
+#[test]
+fn silent_handshakes_give_way_to_newer_ones() {
+    let tls = TlsCluster::start(&[("max_handshakes", "8"), ("handshake_timeout", "60")]);
+    let rest = descriptors(&tls.cluster);
+    let silent: Vec<TcpStream> = (0..8)
+        .map(|_| TcpStream::connect(tls.address).unwrap())
+        .collect();
+    until("all of them are in", || {
+        (descriptors(&tls.cluster) >= rest + 8).then_some(())
+    });
+    let begun = Instant::now();
+    until("a client comes in", || {
+        let client = LineClient::tls(tls.address, Authority::shared(), None);
+        let answer =
+            client.and_then(|mut client| client.ask(json!({"harpcaller": 1, "cancel": NO_JOB})));
+        answer
+            .ok()
+            .filter(|answer| *answer == json!({"cancelled": false}))
+    });
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    drop(silent);
+}
+
 /// What comes back for a request that is sent with this certificate.
 fn ask_by_openssl(tls: &TlsCluster, certificate: &HostCertificate) -> String {
     let write = |name: &str, text: &str| std::fs::write(tls.files.path().join(name), text);
