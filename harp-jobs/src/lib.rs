@@ -7,11 +7,18 @@
 //! without clock, lock and I/O: the [`lineup`] of all jobs that wait, and the [`life`] of
 //! one job from its turn on.
 
+pub mod batch;
 pub mod failures;
+pub mod jobs;
 pub mod ledger;
 pub mod life;
+pub mod limits;
 pub mod lineup;
+pub mod live;
+pub mod output;
+mod pump;
 pub mod record;
+pub mod runner;
 pub mod segment;
 pub mod transport;
 pub mod varint;

@@ -244,15 +244,16 @@ impl Life {
                 Some(wish) => self.drop_and_end(self.wanted(wish), Proof::Confirmed, now),
             },
             Event::NotCommitted { failure, certain } => {
-                let proof = if certain {
-                    Proof::Confirmed
-                } else {
-                    Proof::Unconfirmed
+                let outcome = match wished {
+                    None => Outcome::Error(failure),
+                    Some(Wish::Leave) => return Ok(self.done([Order::Drop])),
+                    Some(wish) => self.wanted(wish),
                 };
-                match wished {
-                    None => self.drop_and_end(Outcome::Error(failure), proof, now),
-                    Some(Wish::Leave) => self.done([Order::Drop]),
-                    Some(wish) => self.drop_and_end(self.wanted(wish), proof, now),
+                if certain {
+                    self.drop_and_end(outcome, Proof::Confirmed, now)
+                } else {
+                    // All of it may have come to the host all the same.
+                    self.tell_and_end(outcome, now)
                 }
             }
             Event::Cancel => self.wish(Wish::Cancel),

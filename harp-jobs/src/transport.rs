@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use harp_values::{Failure, Outcome};
 
+pub use crate::batch::Batch;
 use crate::ledger::{Hold, Token};
 use crate::lineup::pool::PoolId;
 use crate::record::CallRecord;
-use crate::segment::{Segment, SegmentBuilder};
 use crate::world::{BoxFuture, Moment};
 
 /// A way of making calls.
@@ -143,66 +143,4 @@ pub enum Proof {
     Confirmed,
     /// Nothing is known.
     Unconfirmed,
-}
-
-/// Packets that were heard together.
-#[derive(Debug)]
-pub struct Batch {
-    full: Vec<Segment>,
-    open: SegmentBuilder,
-    bytes: usize,
-}
-
-/// Bytes of packets that are taken in at once.
-const BATCH: usize = 64 * 1024;
-
-/// What a packet counts beside its data, so that tiny ones are bounded too.
-const PACKET_COST: usize = 16;
-
-impl Batch {
-    /// An empty batch whose first packet will have this number.
-    #[must_use]
-    pub fn new(first: u64) -> Batch {
-        Batch {
-            full: Vec::new(),
-            open: SegmentBuilder::new(first),
-            bytes: 0,
-        }
-    }
-
-    /// Adds the next packet, JSON text, received at `time` (milliseconds since 1970).
-    pub fn push(&mut self, time: u64, data: &[u8]) {
-        if !self.open.is_empty() && !self.open.has_room_for(data) {
-            self.full.push(self.open.finish());
-        }
-        self.open.push(time, data);
-        self.skip(data);
-    }
-
-    /// Counts a packet that is not kept, so that a host which sends without end does not
-    /// keep its job from everything else.
-    pub fn skip(&mut self, data: &[u8]) {
-        self.bytes += data.len() + PACKET_COST;
-    }
-
-    /// Whether no more is to be put in.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.bytes >= BATCH
-    }
-
-    /// Bytes of what has been put in or skipped.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The packets as segments.
-    #[must_use]
-    pub fn finish(mut self) -> Vec<Segment> {
-        if !self.open.is_empty() {
-            self.full.push(self.open.finish());
-        }
-        self.full
-    }
 }

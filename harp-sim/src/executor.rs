@@ -31,6 +31,8 @@ struct Inner {
     tasks: BTreeMap<u64, Task>,
     next: u64,
     now: Moment,
+    /// How much of the time has passed by order.
+    skipped: Duration,
     /// The wall clock in the beginning, with all its jumps.
     wall: u64,
     sleepers: BTreeMap<(Moment, u64), Waker>,
@@ -69,6 +71,7 @@ impl Played {
                 tasks: BTreeMap::new(),
                 next: 0,
                 now: Moment::START + Duration::from_secs(1),
+                skipped: Duration::ZERO,
                 wall: WALL,
                 sleepers: BTreeMap::new(),
                 chance,
@@ -125,6 +128,17 @@ impl Played {
         }
     }
 
+    /// Whether anybody can go on, or will.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        let inner = lock(&self.0.inner);
+        let sleeps = inner
+            .sleepers
+            .keys()
+            .any(|(until, _)| *until != Moment::NEVER);
+        sleeps || !lock(&self.0.ready).is_empty()
+    }
+
     /// Moves the clock to the next moment that somebody sleeps for. False if nobody does.
     pub fn advance(&self) -> bool {
         let mut inner = lock(&self.0.inner);
@@ -143,7 +157,16 @@ impl Played {
     pub fn pass(&self, time: Duration) {
         let mut inner = lock(&self.0.inner);
         let later = inner.now + time;
+        inner.skipped += time;
         inner.move_to(later);
+    }
+
+    /// The time that has passed while nobody could go on: what was passed by order does not
+    /// count.
+    #[must_use]
+    pub fn lived(&self) -> Duration {
+        let inner = lock(&self.0.inner);
+        inner.now.since(Moment::START) - inner.skipped
     }
 
     /// Sets the wall clock alone, forwards or back.

@@ -4,6 +4,7 @@
 
 mod open;
 mod rows;
+mod write;
 mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,8 +22,8 @@ use harp_values::{JobId, Outcome, QueueName};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 pub use self::rows::{Disk, Row};
+use self::write::{Submission, Write};
 pub use self::writer::Faults;
-use self::writer::{Submission, Write};
 use crate::executor::Played;
 
 /// How long an outage delays reads before they are answered by an error.
@@ -398,7 +399,13 @@ impl Memory {
     /// Ends those that did not start in time, and lets those go on that waited for theirs.
     async fn serve_the_due(self) {
         loop {
-            let first = self.state().lineup.first_due();
+            let first = {
+                let state = self.state();
+                if state.is_closed {
+                    return;
+                }
+                state.lineup.first_due()
+            };
             let world = &self.0.world;
             tokio::select! {
                 biased;

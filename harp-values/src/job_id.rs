@@ -43,6 +43,15 @@ impl JobId {
         u64::from_be_bytes([0, 0, a, b, c, d, e, f])
     }
 
+    /// A new id for a job submitted at this time, given in milliseconds since 1970, of which
+    /// everything else is chance.
+    #[must_use]
+    pub fn at(milliseconds: u64, chance: u128) -> JobId {
+        let mut random = [0; 10];
+        random.copy_from_slice(&chance.to_be_bytes()[6..]);
+        JobId(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
+    }
+
     /// The sixteen bytes, which sort as the ids do.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {

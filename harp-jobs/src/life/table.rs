@@ -15,7 +15,7 @@ pub(super) const TABLE: &str = "\
 | Taken | recorded: -; Done, Drop, ShowEnd, ShowHost(confirmed) | - | - | - | - |
 | Committed | - | leave: Done, Detach; wished: Ending(left), Tell, Close(wish); Running, Listen | - | - | - |
 | First | - | leave: Done, Drop; wished: Ending(confirmed), Drop, Close(wish); Starting, Start | - | - | - |
-| NotCommitted | - | leave: Done, Drop; certain & wished: Ending(confirmed), Drop, Close(wish); wished: Ending(unconfirmed), Drop, Close(wish); certain: Ending(confirmed), Drop, Close(f); Ending(unconfirmed), Drop, Close(f) | - | - | - |
+| NotCommitted | - | leave: Done, Drop; certain & wished: Ending(confirmed), Drop, Close(wish); wished: Ending(left), Tell, Close(wish); certain: Ending(confirmed), Drop, Close(f); Ending(left), Tell, Close(f) | - | - | - |
 | Sign | - | - | Running | - | - |
 | Reading | - | - | Running | - | - |
 | Apart | - | - | Running | - | - |

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::rows::{Disk, Row};
-use super::writer::{Faults, Write};
+use super::write::Write;
+use super::writer::Faults;
 use super::{Memory, Shared, State};
 use crate::executor::Played;
 

@@ -1,0 +1,135 @@
+//! What can be done with jobs, whoever asks: the verbs behind the front door, over the
+//! ledger, the runs and the handles.
+//!
+//! A future of these verbs may be dropped at any point: what it has begun goes on.
+
+mod cancel;
+mod follow;
+mod news;
+
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, watch};
+
+pub use self::cancel::{Cancelled, NotKnown};
+pub use self::follow::{Followed, Follower};
+use crate::ledger::{Accepted, Change, Ledger, NewJob, NotAccepted, Room};
+use crate::limits::RunLimits;
+use crate::live::Handles;
+use crate::record::CallRecord;
+use crate::runner::{Runner, Stop};
+use crate::transport::Transport;
+use crate::world::{Phase, World};
+use harp_values::JobId;
+
+/// How many changes a subscriber may be behind before it loses some.
+const CHANGES: usize = 1024;
+
+/// All jobs, as far as they concern this process.
+pub struct Jobs {
+    world: Arc<dyn World>,
+    ledger: Arc<dyn Ledger>,
+    transport: Arc<dyn Transport>,
+    handles: Handles,
+    changes: broadcast::Sender<Change>,
+    stop: watch::Sender<Stop>,
+}
+
+/// A call as it is handed in.
+#[derive(Debug, Clone)]
+pub struct NewCall {
+    /// The call. When it was submitted is filled in.
+    pub call: CallRecord,
+    /// Seconds: its key stands for a job that is not older, or has not failed.
+    pub unless_since: Option<u64>,
+    /// Seconds after the submission by which it must have started.
+    pub start_by: Option<u64>,
+}
+
+impl Jobs {
+    /// Takes up what the ledger has, and runs what has its turn from now on.
+    #[must_use]
+    pub fn open(
+        world: Arc<dyn World>,
+        ledger: Arc<dyn Ledger>,
+        transport: Arc<dyn Transport>,
+        limits: watch::Receiver<Arc<RunLimits>>,
+    ) -> Arc<Jobs> {
+        let stop = watch::Sender::new(Stop::No);
+        let runner = Runner {
+            world: Arc::clone(&world),
+            ledger: Arc::clone(&ledger),
+            transport: Arc::clone(&transport),
+            limits,
+            stop: stop.subscribe(),
+        };
+        let jobs = Arc::new(Jobs {
+            world: Arc::clone(&world),
+            ledger,
+            transport,
+            handles: Handles::default(),
+            changes: broadcast::Sender::new(CHANGES),
+            stop,
+        });
+        if let Some(news) = jobs.ledger.news() {
+            let serving = Arc::clone(&jobs).hand_on(news, runner);
+            world.spawn("news", Phase::News, Box::pin(serving));
+        }
+        jobs
+    }
+
+    /// Accepts a call; the job is durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no job, or may be none.
+    pub async fn submit(&self, new: NewCall, room: Room) -> Result<Accepted, NotAccepted> {
+        let submitted = self.world.wall();
+        let call = CallRecord {
+            submitted,
+            ..new.call
+        };
+        let job = NewJob {
+            id: JobId::at(submitted, self.world.chance()),
+            minted: self.transport.mint(&call),
+            call,
+            unless_since: new.unless_since,
+            start_by: new.start_by,
+            room,
+        };
+        let accepted = self.ledger.accept(vec![job]).await?;
+        // One job was handed in, so there is one answer.
+        accepted.into_iter().next().ok_or(NotAccepted::Closed)
+    }
+
+    /// What the ledger knows.
+    #[must_use]
+    pub fn ledger(&self) -> &Arc<dyn Ledger> {
+        &self.ledger
+    }
+
+    /// How many handles there are.
+    #[must_use]
+    pub fn handles(&self) -> usize {
+        self.handles.count()
+    }
+
+    /// What changes from now on, in the order in which it becomes durable for each job.
+    /// Whoever falls behind loses changes, and is told.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// A stop has come so far.
+    pub fn stop(&self, stop: Stop) {
+        self.stop.send_modify(|now| *now = stop.max(*now));
+    }
+
+    /// Completes when whoever waits for a job is to wait no longer. Cancel safe.
+    async fn over(&self) {
+        let mut stop = self.stop.subscribe();
+        // The sender is in `self`, which outlives this.
+        let _ = stop.wait_for(|stop| *stop == Stop::Over).await;
+    }
+}

@@ -1,0 +1,78 @@
+//! The limits that every run goes by.
+
+use std::time::Duration;
+
+use crate::life::Terms;
+use crate::output::OutputLimits;
+use crate::record::CallRecord;
+
+/// The limits of every run. A run keeps those of the moment in which it had its turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunLimits {
+    /// For resolving, connecting, TLS and acknowledgement, in all.
+    pub connect_timeout: Duration,
+    /// Longest silence of a host unless the call says otherwise.
+    pub default_timeout: Duration,
+    /// Longest execution; also the ceiling of what a call may ask.
+    pub max_exec_time: Duration,
+    /// How much all packets of a job may be.
+    pub output: OutputLimits,
+}
+
+impl RunLimits {
+    /// What the life of this call's job goes by, which has run for `already` if it is
+    /// attached to.
+    #[must_use]
+    pub fn terms(&self, call: &CallRecord, already: Duration) -> Terms {
+        let seconds = |number: Option<u64>| number.map(Duration::from_secs);
+        let ceiling = self.max_exec_time;
+        Terms {
+            connect: self.connect_timeout,
+            silence: seconds(call.timeout).unwrap_or(self.default_timeout),
+            longest: seconds(call.max_exec_time).map_or(ceiling, |asked| asked.min(ceiling)),
+            already,
+            retry: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use harp_values::Json;
+
+    use super::*;
+
+    #[test]
+    fn a_call_may_ask_for_a_longer_silence_and_no_longer_execution() {
+        let limits = RunLimits {
+            connect_timeout: Duration::from_secs(10),
+            default_timeout: Duration::from_secs(20),
+            max_exec_time: Duration::from_secs(60),
+            output: OutputLimits::default(),
+        };
+        for (timeout, max_exec_time, silence, longest) in [
+            (None, None, 20, 60),
+            (Some(5), None, 5, 60),
+            (Some(30), None, 30, 60),
+            (Some(100), Some(7), 100, 7),
+            (None, Some(1000), 20, 60),
+            (Some(u64::MAX), Some(u64::MAX), u64::MAX, 60),
+        ] {
+            let call = CallRecord {
+                host: "h".to_owned(),
+                procedure: "p".to_owned(),
+                arguments: Json::NULL,
+                info: Json::NULL,
+                timeout,
+                max_exec_time,
+                queue: None,
+                client: None,
+                key: None,
+                submitted: 0,
+            };
+            let terms = limits.terms(&call, Duration::ZERO);
+            let seconds = (terms.silence.as_secs(), terms.longest.as_secs());
+            assert_eq!(seconds, (silence, longest), "{call:?}");
+        }
+    }
+}

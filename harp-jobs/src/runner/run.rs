@@ -1,0 +1,432 @@
+//! One run: a life, its attempt, its packets and its timer, in one loop.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use super::asked::{Asked, Reply, lost_event};
+use super::work::{Came, Work};
+use super::{Runner, Stop};
+use crate::batch::Batch;
+use crate::ledger::{Closed, End, Hold, Lost, Start, Then, Token};
+use crate::life::{Event, Life, Order, Orders, Standing};
+use crate::limits::RunLimits;
+use crate::live::JobOwner;
+use crate::output::Output;
+use crate::pump::Pump;
+use crate::record::CallRecord;
+use crate::segment::Segment;
+use crate::transport::{Attempt, Commit, Heard, How, Stored};
+use crate::world::{BoxFuture, Moment};
+
+/// A run under way.
+pub(super) struct Run<'r> {
+    runner: &'r Runner,
+    owner: &'r JobOwner,
+    hold: Hold,
+    call: Arc<CallRecord>,
+    limits: Arc<RunLimits>,
+    life: Life,
+    /// What is to be done before anything else.
+    first: Option<Orders>,
+    /// The transport's note that goes on record next, or has.
+    token: Token,
+    /// What the attempt says is owed if its host may still be busy.
+    debt: Token,
+    work: Work,
+    /// Once the host is told, it is to prove that it is done.
+    prove_next: bool,
+    asked: Asked,
+    batch: Batch,
+    pump: Pump,
+    /// Whether the host is read.
+    is_reading: bool,
+    timer: Option<(Moment, BoxFuture<'static, ()>)>,
+    stop: watch::Receiver<Stop>,
+    cancel_is_known: bool,
+    end_is_durable: bool,
+}
+
+/// What comes next.
+enum Step {
+    Cancel,
+    Stop(Stop),
+    Rang,
+    Reply(Reply),
+    Durable(Result<Vec<Segment>, Lost>),
+    Reading(bool),
+    Came(Came),
+}
+
+impl<'r> Run<'r> {
+    pub(super) fn new(
+        runner: &'r Runner,
+        hold: Hold,
+        start: &Start,
+        packets: u64,
+        call: Arc<CallRecord>,
+        owner: &'r JobOwner,
+    ) -> Run<'r> {
+        let limits = Arc::clone(&runner.limits.borrow());
+        let (token, already) = match start {
+            Start::ToRecord => (runner.transport.mint(&call).token, Duration::ZERO),
+            Start::Recorded { token, .. } | Start::Settle { token } => {
+                (token.clone(), Duration::ZERO)
+            }
+            Start::Attach { at, token } => {
+                let already = runner.world.wall().saturating_sub(*at);
+                (token.clone(), Duration::from_millis(already))
+            }
+        };
+        let terms = limits.terms(&call, already);
+        let (life, first) = Life::new(start, terms, runner.world.now());
+        let mut stop = runner.stop.clone();
+        // It may have begun before.
+        stop.mark_changed();
+        Run {
+            runner,
+            owner,
+            hold,
+            call,
+            life,
+            first: Some(first),
+            debt: token.clone(),
+            token,
+            work: Work::Idle(None),
+            prove_next: false,
+            asked: Asked::Nothing,
+            batch: Batch::within(packets, Output::new(limits.output, packets)),
+            pump: Pump::new(packets),
+            limits,
+            is_reading: true,
+            timer: None,
+            stop,
+            cancel_is_known: false,
+            end_is_durable: false,
+        }
+    }
+
+    /// How many packets the job has.
+    pub(super) fn packets(&self) -> u64 {
+        self.pump.count()
+    }
+
+    /// Goes on until the life is over.
+    pub(super) async fn drive(&mut self) {
+        if let Some(first) = self.first.take() {
+            self.carry_out(first);
+        }
+        while !self.life.is_done() {
+            self.set_timer();
+            let step = self.step().await;
+            if let Some(event) = self.take(step) {
+                self.on(event);
+            }
+        }
+    }
+
+    /// A fault of this program: the attempt is gone, and what it had put into the batch is.
+    pub(super) fn after_a_fault(&mut self) {
+        self.work = Work::Idle(None);
+        self.first = None;
+        let output = Output::new(self.limits.output, self.pump.count());
+        self.batch = Batch::within(self.pump.count(), output);
+        self.on(Event::Fault);
+    }
+
+    fn on(&mut self, event: Event) {
+        match self.life.on(event, self.runner.world.now()) {
+            Ok(orders) => self.carry_out(orders),
+            Err(unexpected) => error!(%unexpected, "a fault of this program; please report it"),
+        }
+    }
+
+    /// Waits for what comes next. What somebody wants comes before what the host says, so
+    /// that a flood of packets does not keep a job from its cancel.
+    async fn step(&mut self) -> Step {
+        let Run {
+            owner,
+            work,
+            asked,
+            batch,
+            pump,
+            is_reading,
+            timer,
+            stop,
+            cancel_is_known,
+            ..
+        } = self;
+        let listens = matches!(work, Work::Listen(_));
+        let reads = *is_reading;
+        let packets = |context: &mut Context<'_>| {
+            if let Poll::Ready(durable) = pump.poll_durable(context) {
+                return Poll::Ready(Step::Durable(durable));
+            }
+            let has_room = pump.poll_room(context).is_ready();
+            if listens && has_room != reads {
+                return Poll::Ready(Step::Reading(has_room));
+            }
+            Poll::Pending
+        };
+        let rings = async {
+            match timer {
+                Some((_, timer)) => timer.await,
+                None => std::future::pending().await,
+            }
+        };
+        let stops = async {
+            if stop.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            *stop.borrow_and_update()
+        };
+        tokio::select! {
+            biased;
+            () = owner.cancel_wished(), if !*cancel_is_known => Step::Cancel,
+            stop = stops => Step::Stop(stop),
+            () = rings => Step::Rang,
+            reply = asked.answer() => Step::Reply(reply),
+            step = poll_fn(packets) => step,
+            came = work.came(batch), if reads || !listens => Step::Came(came),
+        }
+    }
+
+    /// What a step means for the life.
+    fn take(&mut self, step: Step) -> Option<Event> {
+        match step {
+            Step::Cancel => {
+                self.cancel_is_known = true;
+                Some(Event::Cancel)
+            }
+            Step::Stop(Stop::No | Stop::Over) => None,
+            Step::Stop(Stop::Leave) => Some(Event::Leave),
+            Step::Stop(Stop::Interrupt) => Some(Event::Interrupt),
+            Step::Rang => {
+                self.timer = None;
+                let due = self.life.due()?;
+                (due <= self.runner.world.now()).then_some(Event::Due)
+            }
+            Step::Reply(Reply::Event(event)) => Some(event),
+            Step::Reply(Reply::Noted) => {
+                self.work.stored(Stored::Note);
+                None
+            }
+            Step::Reply(Reply::Closed(closed)) => Some(self.closed(closed)),
+            Step::Durable(Ok(segments)) => {
+                self.show(segments);
+                None
+            }
+            // With the end on its way, its answer says more.
+            Step::Durable(Err(_)) if !self.is_running() => None,
+            Step::Durable(Err(lost)) => Some(lost_event(lost)),
+            Step::Reading(reads) => {
+                self.is_reading = reads;
+                Some(Event::Reading(reads))
+            }
+            Step::Came(came) => self.came(came),
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.life.standing(), Standing::Running { .. })
+    }
+
+    fn came(&mut self, came: Came) -> Option<Event> {
+        Some(match came {
+            Came::Ready(Ok(())) => {
+                let keeps = match &self.work {
+                    Work::Idle(Some(attempt)) => attempt.keeps(),
+                    _ => false,
+                };
+                Event::LinkReady { keeps }
+            }
+            Came::Ready(Err(failure)) => Event::LinkFailed(failure),
+            Came::Commit(Commit::Done) => Event::Committed,
+            Came::Commit(Commit::First(token)) => Event::First(token),
+            Came::Commit(Commit::Not { failure, certain }) => {
+                Event::NotCommitted { failure, certain }
+            }
+            Came::Heard(heard) => self.heard(heard),
+            Came::Told => {
+                self.told();
+                return None;
+            }
+            Came::Proved(proof) => Event::Proved(proof),
+        })
+    }
+
+    fn heard(&mut self, heard: Heard) -> Event {
+        if let Some(cut) = self.take_packets() {
+            return cut;
+        }
+        match heard {
+            Heard::Sign | Heard::Packets => Event::Sign,
+            Heard::Note(token) => Event::Note(token),
+            Heard::Apart => {
+                self.owner.unreachable(Some(self.runner.world.wall()));
+                Event::Apart
+            }
+            Heard::Back => {
+                self.owner.unreachable(None);
+                Event::Back
+            }
+            Heard::NeverRan(token) => {
+                self.work = Work::Idle(self.work.take());
+                Event::NeverRan(token)
+            }
+            Heard::End { outcome, left } => {
+                self.work = Work::Idle(self.work.take());
+                Event::HostEnd { outcome, left }
+            }
+        }
+    }
+
+    /// Hands what was put into the batch to the ledger. Some if the job cannot go on.
+    fn take_packets(&mut self) -> Option<Event> {
+        let taken = self.batch.take();
+        if !taken.segments.is_empty() {
+            let ledger = &self.runner.ledger;
+            let appending = ledger.append(self.hold, taken.segments.clone());
+            self.pump.push(taken.segments, taken.bytes, appending);
+        }
+        taken.too_much.map(Event::Cut)
+    }
+
+    fn told(&mut self) {
+        if self.end_is_durable {
+            self.work.stored(Stored::End);
+        }
+        if std::mem::take(&mut self.prove_next) {
+            self.prove();
+        }
+    }
+
+    fn closed(&mut self, closed: Closed) -> Event {
+        // Packets come before the end that counts them, and are durable with it.
+        let segments = self.pump.take_all();
+        self.show(segments);
+        self.end_is_durable = true;
+        self.work.stored(Stored::End);
+        if let Some(end) = &closed.end {
+            info!(outcome = end.outcome.name(), "job ended");
+        }
+        Event::Closed(closed)
+    }
+
+    fn show(&mut self, segments: Vec<Segment>) {
+        if let Some(last) = segments.last() {
+            self.work.stored(Stored::Packets(last.end()));
+            self.owner.show(segments);
+        }
+    }
+
+    fn set_timer(&mut self) {
+        let Some(due) = self.life.due() else {
+            return;
+        };
+        // One that rings too early is set again then.
+        if self.timer.as_ref().is_none_or(|(rings, _)| *rings > due) {
+            self.timer = Some((due, self.runner.world.sleep(due)));
+        }
+    }
+
+    fn carry_out(&mut self, orders: Orders) {
+        for order in orders {
+            self.carry_out_one(order);
+        }
+    }
+
+    fn carry_out_one(&mut self, order: Order) {
+        let ledger = &self.runner.ledger;
+        match order {
+            Order::Begin => {
+                let attempt = self.begin(How::New);
+                let by = self.runner.world.now() + self.limits.connect_timeout;
+                self.work = Work::ready(attempt, by);
+            }
+            Order::Start(token) => {
+                if let Some(token) = token {
+                    self.token = token;
+                }
+                self.asked = Asked::Start(ledger.started(self.hold, self.token.clone()));
+            }
+            Order::Commit => self.commit(),
+            Order::Note(token) => {
+                self.token = token;
+                self.asked = Asked::Note(ledger.note(self.hold, self.token.clone()));
+            }
+            Order::Listen => {
+                let since = self.pump.count();
+                let attempt = self.work.take();
+                let attempt = attempt.unwrap_or_else(|| self.begin(How::Attach { since }));
+                self.is_reading = true;
+                self.work = Work::Listen(attempt);
+            }
+            Order::Tell => self.tell(),
+            Order::Close { then, is_left } => self.close(then, is_left),
+            Order::Prove => match self.work {
+                Work::Tell(_) => self.prove_next = true,
+                _ => self.prove(),
+            },
+            Order::Settle => self.asked = Asked::Settle(ledger.settle(self.hold)),
+            Order::Drop => self.work = Work::Idle(None),
+            Order::Detach => {
+                if let Some(attempt) = self.work.take() {
+                    attempt.detach();
+                }
+                self.work = Work::Idle(None);
+            }
+            Order::ShowEnd(end) => self.owner.end(end),
+            Order::ShowHost(proof) => self.owner.host(proof),
+        }
+    }
+
+    fn begin(&self, how: How) -> Box<dyn Attempt> {
+        let (call, token) = (Arc::clone(&self.call), self.token.clone());
+        self.runner.transport.begin(self.hold, call, how, token)
+    }
+
+    fn commit(&mut self) {
+        if let Some(attempt) = self.work.take() {
+            let by = self.runner.world.now() + self.limits.connect_timeout;
+            // What is going out is not given up half-way: it has to know by itself.
+            let by = self.life.due().map_or(by, |due| due.min(by));
+            self.work = Work::commit(attempt, by);
+        }
+    }
+
+    /// What had arrived is kept: one batch at most, since a host may be sending faster than
+    /// it can be taken.
+    fn tell(&mut self) {
+        let Some(mut attempt) = self.work.take() else {
+            return;
+        };
+        if self.is_reading {
+            // The job has its outcome already.
+            let _ = attempt.next(&mut self.batch).now_or_never();
+            let _ = self.take_packets();
+        }
+        self.debt = attempt.debt();
+        self.work = Work::tell(attempt);
+    }
+
+    fn close(&mut self, then: Then, is_left: bool) {
+        let end = End {
+            then,
+            packets: self.pump.count(),
+            debt: is_left.then(|| self.debt.clone()),
+        };
+        self.asked = Asked::Close(self.runner.ledger.close_job(self.hold, end));
+    }
+
+    fn prove(&mut self) {
+        let attempt = self.work.take();
+        let attempt = attempt.unwrap_or_else(|| self.begin(How::Settle));
+        self.work = Work::prove(attempt);
+    }
+}

@@ -1,0 +1,86 @@
+//! Puts each mutant into a copy of the core and plays histories until one does not hold.
+//!
+//! `cargo run -p harp-sim --example mutants [HISTORIES]`
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::{fs, io};
+
+use harp_sim::mutants::{MUTANTS, Mutant};
+
+const CRATES: [&str; 3] = ["harp-values", "harp-jobs", "harp-sim"];
+
+fn main() -> io::Result<ExitCode> {
+    let histories = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "20000".to_owned());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let copy = root.join("target/mutants/workspace");
+    let mut missed = Vec::new();
+    for mutant in MUTANTS {
+        make_copy(&root, &copy)?;
+        put_in(mutant, &copy)?;
+        let played = Command::new("cargo")
+            .args(["run", "--quiet", "-p", "harp-sim", "--", &histories])
+            .env("CARGO_TARGET_DIR", root.join("target/mutants/target"))
+            .env("RUSTFLAGS", "-Awarnings")
+            .current_dir(&copy)
+            .output()?;
+        let told = String::from_utf8_lossy(&played.stdout);
+        match told.lines().find(|line| line.starts_with("seed ")) {
+            Some(line) => println!("found: {}\n       {line}", mutant.name),
+            None => {
+                let why = String::from_utf8_lossy(&played.stderr);
+                println!("MISSED: {}\n{told}{why}", mutant.name);
+                missed.push(mutant.name);
+            }
+        }
+    }
+    println!(
+        "{} of {} found",
+        MUTANTS.len() - missed.len(),
+        MUTANTS.len()
+    );
+    Ok(ExitCode::from(u8::from(!missed.is_empty())))
+}
+
+/// The three crates in a workspace of their own.
+fn make_copy(root: &Path, copy: &Path) -> io::Result<()> {
+    if copy.exists() {
+        fs::remove_dir_all(copy)?;
+    }
+    fs::create_dir_all(copy)?;
+    fs::copy(root.join("Cargo.lock"), copy.join("Cargo.lock"))?;
+    let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
+    let (before, rest) = manifest
+        .split_once("members = [")
+        .unwrap_or((&manifest, ""));
+    let (_, after) = rest.split_once(']').unwrap_or_default();
+    let members = CRATES.map(|name| format!("{name:?}")).join(", ");
+    let manifest = format!("{before}members = [{members}]{after}");
+    fs::write(copy.join("Cargo.toml"), manifest)?;
+    CRATES
+        .iter()
+        .try_for_each(|name| copy_directory(&root.join(name), &copy.join(name)))
+}
+
+fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_directory(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
+fn put_in(mutant: &Mutant, copy: &Path) -> io::Result<()> {
+    let file = copy.join(mutant.file);
+    let text = fs::read_to_string(&file)?;
+    assert_eq!(text.matches(mutant.from).count(), 1, "{}", mutant.name);
+    fs::write(file, text.replace(mutant.from, mutant.to))
+}

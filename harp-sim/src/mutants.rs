@@ -1,0 +1,127 @@
+//! Deliberate faults of the core, each of which the histories have to find: what is replaced
+//! by what. `cargo run -p harp-sim --example mutants` puts each into a copy of the sources
+//! and plays.
+
+/// A fault that is put in.
+#[derive(Debug, Clone, Copy)]
+pub struct Mutant {
+    /// What goes wrong by it.
+    pub name: &'static str,
+    /// The file.
+    pub file: &'static str,
+    /// What stands there, once.
+    pub from: &'static str,
+    /// What stands there instead.
+    pub to: &'static str,
+}
+
+/// All of them.
+pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "a place is not given back",
+        file: "harp-jobs/src/lineup/queue.rs",
+        from: "            queue.running.remove(&id);\n",
+        to: "            let _ = (queue, id);\n",
+    },
+    Mutant {
+        name: "a place is given back although its host is not done",
+        file: "harp-jobs/src/lineup.rs",
+        from: "        entry.owes = owes;\n        self.take_out(id)",
+        to: "        entry.owes = owes && false;\n        self.take_out(id)",
+    },
+    Mutant {
+        name: "the request goes out before its start is on record",
+        file: "harp-jobs/src/life.rs",
+        from: "                    Record::Asked { .. } => {\n                        *link = Link::Ready(now);\n                        Orders::none()\n                    }\n",
+        to: "                    Record::Asked { .. } => self.commit(Run::new(&self.terms, Duration::ZERO, now)),\n",
+    },
+    Mutant {
+        name: "a cancel is not heard by whoever holds the job",
+        file: "harp-jobs/src/jobs/cancel.rs",
+        from: "        view.wish_cancel();\n",
+        to: "",
+    },
+    Mutant {
+        name: "a cancel drops a request that is going out, and calls that confirmed",
+        file: "harp-jobs/src/life.rs",
+        from: "            Event::Cancel => self.wish(Wish::Cancel),\n",
+        to: "            Event::Cancel => self.drop_and_end(Outcome::Cancelled, Proof::Confirmed, now),\n",
+    },
+    Mutant {
+        name: "a key is forgotten",
+        file: "harp-jobs/src/jobs.rs",
+        from: "            submitted,\n            ..new.call\n",
+        to: "            submitted,\n            key: None,\n            ..new.call\n",
+    },
+    Mutant {
+        name: "packets are shown before they are durable",
+        file: "harp-jobs/src/runner/run.rs",
+        from: "            let appending = ledger.append(self.hold, taken.segments.clone());\n",
+        to: "            let appending = ledger.append(self.hold, taken.segments.clone());\n            self.owner.show(taken.segments.clone());\n",
+    },
+    Mutant {
+        name: "what is owed is not recorded with the end",
+        file: "harp-jobs/src/runner/run.rs",
+        from: "            debt: is_left.then(|| self.debt.clone()),\n",
+        to: "            debt: is_left.then(|| self.debt.clone()).filter(|_| false),\n",
+    },
+    Mutant {
+        name: "a job runs that was withdrawn",
+        file: "harp-jobs/src/runner/asked.rs",
+        from: "                Err(Lost::Taken(end)) => Reply::Event(Event::Taken(end)),\n",
+        to: "                Err(Lost::Taken(_)) => Reply::Event(Event::Started),\n",
+    },
+    Mutant {
+        name: "the last in the queue is the first",
+        file: "harp-jobs/src/lineup/queue.rs",
+        from: "            && let Some(first) = queue.waiting.first_entry()\n",
+        to: "            && let Some(first) = queue.waiting.last_entry()\n",
+    },
+    Mutant {
+        name: "a job that was not recorded keeps its place",
+        file: "harp-jobs/src/lineup.rs",
+        from: "        let turns = self.queues.undo_join(&queue.name, id, sequence);\n",
+        to: "        let turns = self.queues.advance(&queue.name);\n        let _ = sequence;\n",
+    },
+    Mutant {
+        name: "a host is attached to from the first packet on",
+        file: "harp-jobs/src/runner/run.rs",
+        from: "                let since = self.pump.count();\n",
+        to: "                let since = 0;\n",
+    },
+    Mutant {
+        name: "a waiter misses what happens while it asks",
+        file: "harp-jobs/src/jobs/cancel.rs",
+        from: "    if progress.changed().await.is_err() {\n",
+        to: "    progress.borrow_and_update();\n    if progress.changed().await.is_err() {\n",
+    },
+    Mutant {
+        name: "a follower takes an owner that settles for one that tells all",
+        file: "harp-jobs/src/jobs/news.rs",
+        from: "                    let packets = (!is_over).then_some(turn.packets);\n",
+        to: "                    let packets = Some(turn.packets);\n                    let _ = is_over;\n",
+    },
+    Mutant {
+        name: "a stop does not leave what its host keeps",
+        file: "harp-jobs/src/life.rs",
+        from: "            Event::Leave if self.keeps => self.done([Order::Detach]),\n            Event::Leave => Orders::none(),\n            Event::Interrupt => self.tell_and_end",
+        to: "            Event::Leave if self.keeps => self.done([Order::Detach]),\n            Event::Leave => Orders::none(),\n            Event::Interrupt if self.keeps => Orders::none(),\n            Event::Interrupt => self.tell_and_end",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_a_mutant_replaces_stands_there_once() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for mutant in MUTANTS {
+            let text = std::fs::read_to_string(root.join(mutant.file)).unwrap();
+            let count = text.matches(mutant.from).count();
+            assert_eq!(count, 1, "{}: {}", mutant.name, mutant.file);
+        }
+    }
+}
