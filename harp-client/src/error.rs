@@ -152,6 +152,21 @@ impl Error {
         self.0.phase
     }
 
+    /// True if this machine could not do its part: it had no descriptor, no memory, or no
+    /// address and port left to connect from. Whoever was to be spoken to is not to blame.
+    #[must_use]
+    pub fn is_own_fault(&self) -> bool {
+        let of_host = self.0.source.as_ref().is_some_and(|source| {
+            let host = source.downcast_ref::<HostError>();
+            host.is_some_and(|host| matches!(host.kind(), HostErrorKind::Os { .. }))
+        });
+        of_host
+            || self
+                .0
+                .broken
+                .is_some_and(|broken| broken.code.is_own_fault())
+    }
+
     pub(crate) fn invalid_input(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::InvalidInput, message)
     }

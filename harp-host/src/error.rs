@@ -222,7 +222,13 @@ impl HostError {
             )
         } else if is_own_fault(&error) {
             let code = IoCode::of(&error);
-            let detail = format!("this system cannot: {error}; raise its limits");
+            let detail = match code {
+                IoCode::System("eaddrnotavail") => format!(
+                    "this system cannot: {error}; it has no address of that kind, or no port \
+                     left to connect from"
+                ),
+                _ => format!("this system cannot: {error}; raise its limits"),
+            };
             HostError::new(endpoint, phase, HostErrorKind::Os { code }, detail)
         } else {
             match IoCode::of(&error) {

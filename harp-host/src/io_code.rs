@@ -75,19 +75,28 @@ impl IoCode {
     }
 }
 
+impl IoCode {
+    /// Whether it is [our own system's](is_own_fault).
+    #[must_use]
+    pub fn is_own_fault(self) -> bool {
+        matches!(
+            self,
+            IoCode::System("emfile" | "enfile" | "enomem" | "enobufs" | "eaddrnotavail")
+        )
+    }
+}
+
 impl fmt::Display for IoCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-/// True if it is our own system that cannot, not the peer or the way to it.
+/// True if it is our own system that cannot, not the peer or the way to it: it has no
+/// descriptor, no memory, or no address and port of its own left to connect from.
 #[must_use]
 pub fn is_own_fault(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
-    ) || error.kind() == io::ErrorKind::OutOfMemory
+    IoCode::of(error).is_own_fault()
 }
 
 fn of_errno(errno: i32) -> Option<IoCode> {
@@ -131,6 +140,8 @@ mod tests {
             (libc::EMFILE, "emfile", true),
             (libc::ENFILE, "enfile", true),
             (libc::ENOMEM, "enomem", true),
+            (libc::ENOBUFS, "enobufs", true),
+            (libc::EADDRNOTAVAIL, "eaddrnotavail", true),
             (libc::EISDIR, "eio", false),
         ] {
             let error = io::Error::from_raw_os_error(errno);

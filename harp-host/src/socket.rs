@@ -222,7 +222,8 @@ mod tests {
 
     #[test]
     fn names_of_this_machine_are_found() {
-        let found = lookup("localhost", 7).unwrap();
+        // A form that the resolver alone knows, whatever is in /etc/hosts.
+        let found = lookup("127.1", 7).unwrap();
         assert!(found.iter().all(|address| address.port() == 7));
         assert!(found.iter().any(|address| address.ip().is_loopback()));
     }

@@ -238,7 +238,8 @@ mod tests {
 
     #[tokio::test]
     async fn names_are_resolved() {
-        let listeners = address("localhost:0").bind().await.unwrap();
+        // A form that the system's resolver alone knows, whatever is in its files of names.
+        let listeners = address("127.1:0").bind().await.unwrap();
         assert!(!listeners.is_empty());
     }
 

@@ -1,5 +1,6 @@
 //! Parts that both daemons need to be a service: settings from a file, listening sockets and
-//! their TLS, a log, signals, and files that nobody else may read.
+//! their TLS, a log, signals, files that nobody else may read, and text for terminals, which
+//! `harp` shares.
 //!
 //! Nothing in here knows a protocol or a job.
 
@@ -14,6 +15,7 @@ pub mod report;
 pub mod settings;
 pub mod signals;
 pub mod systemd;
+pub mod terminal;
 pub mod tls;
 pub mod unix_socket;
 

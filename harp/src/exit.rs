@@ -28,6 +28,8 @@ pub(crate) enum Exit {
     NothingToCancel = 8,
     /// Standard output could not be written.
     Output = 9,
+    /// This machine could not do its part: no descriptor, memory or local address was left.
+    OwnFault = 10,
     /// Given up before the dispatcher had answered.
     Interrupted = 130,
 }
@@ -46,6 +48,7 @@ impl Exit {
             Exit::Refused => "refused",
             Exit::NothingToCancel => "nothing_to_cancel",
             Exit::Output => "output",
+            Exit::OwnFault => "own_fault",
             Exit::Interrupted => "interrupted",
         }
     }
@@ -64,6 +67,9 @@ impl From<&Outcome> for Exit {
 
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Exit {
+        if error.is_own_fault() {
+            return Exit::OwnFault;
+        }
         match error.kind() {
             ErrorKind::InvalidInput => Exit::Usage,
             ErrorKind::Refused | ErrorKind::Unsupported => Exit::Refused,

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use harp_client::JobId;
 
 use crate::command_line::OnInterrupt;
+use crate::descriptors;
 use crate::event::Subject;
 use crate::exit::Exit;
 use crate::interrupt::{Order, Orders, supervise};
@@ -17,7 +18,8 @@ use crate::watch::{Source, Watched};
 /// How many hosts are called at the same time unless told otherwise.
 pub(crate) const PARALLEL: u16 = 32;
 
-/// Calls these hosts, at most `parallel` of them at a time, and shows what becomes of
+/// Calls these hosts, at most `parallel` of them at a time and as many as this process has
+/// descriptors for, and shows what becomes of
 /// it. `start` makes the call of one host. Of several hosts the exit code is the
 /// greatest.
 ///
@@ -31,6 +33,7 @@ pub(crate) async fn call(
     policy: OnInterrupt,
     start: impl AsyncFn(&str) -> Result<Watched, Problem>,
 ) -> Result<Exit, Problem> {
+    let parallel = enough(screen, hosts.len(), parallel);
     let under_way = RefCell::new(UnderWay::default());
     let one = async |host: &String, orders: &Orders| {
         if orders.current() != Order::GoOn {
@@ -70,7 +73,7 @@ pub(crate) async fn call(
             let mut ends = Vec::with_capacity(hosts.len());
             let mut calls = futures_util::stream::iter(hosts)
                 .map(async |host| one(host, &orders).await.map(|exit| (host.clone(), exit)))
-                .buffer_unordered(usize::from(parallel));
+                .buffer_unordered(parallel);
             while let Some(end) = calls.next().await {
                 ends.push(end?);
             }
@@ -87,6 +90,23 @@ pub(crate) async fn call(
         screen.cut_off(problem, under_way.called, hosts.len(), &under_way.jobs);
     }
     done
+}
+
+/// How many calls are made at the same time: no more than there are descriptors for, which is
+/// said if fewer hosts are called at once by it.
+fn enough(screen: &Screen, hosts: usize, parallel: u16) -> usize {
+    let parallel = usize::from(parallel);
+    match descriptors::enough_for_calls() {
+        Some((calls, limit)) if calls < parallel.min(hosts) as u64 => {
+            screen.warn(format_args!(
+                "{calls} hosts are called at the same time, not {parallel}: this process may \
+                 have {limit} files open (ulimit -Hn)"
+            ));
+            // Less than a number of this type.
+            usize::try_from(calls).unwrap_or(parallel)
+        }
+        _ => parallel,
+    }
 }
 
 /// The calls that have not ended.

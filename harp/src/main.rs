@@ -7,6 +7,7 @@
 mod arguments;
 mod command_line;
 mod commands;
+mod descriptors;
 mod dispatcher;
 mod duration;
 mod event;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let line = CommandLine::parse();
     let speaker = Screen::new(&line.shared);
     let screen = Screen::new(&line.shared);
+    descriptors::raise();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
             done
         }
         Err(error) => Err(Problem::new(
-            Exit::Output,
+            Exit::OwnFault,
             format!("cannot start the runtime: {error}"),
         )),
     };

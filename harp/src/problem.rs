@@ -5,6 +5,10 @@ use harp_service::report::with_causes;
 
 use crate::exit::Exit;
 
+/// What to do about a fault of this machine.
+const OWN_FAULT: &str = "That is a fault of this machine, and of nobody else: lower --parallel, \
+                         raise `ulimit -n`, or see what uses up its descriptors, memory and ports.";
+
 /// A problem to be told to the operator.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -59,6 +63,9 @@ impl Problem {
 
     /// Why there is no conversation with a dispatcher, whose address came from `origin`.
     pub(crate) fn of_dispatcher(error: &Error, origin: &str) -> Problem {
+        if error.is_own_fault() {
+            return Problem::from(error).with_advice(OWN_FAULT);
+        }
         let advice = match (error.phase(), error.wire_type()) {
             (Some("resolve"), _) => Some(format!(
                 "The name came {origin}. Is it right, and does `getent hosts` know it?"
@@ -105,6 +112,9 @@ impl Problem {
 
     /// Why a direct call failed.
     pub(crate) fn of_host(error: &Error) -> Problem {
+        if error.is_own_fault() {
+            return Problem::from(error).with_advice(OWN_FAULT);
+        }
         let advice = match (error.phase(), error.wire_type()) {
             (Some("resolve"), _) => Some("Is the name right, and does `getent hosts` know it?"),
             (Some("connect"), _) => Some(

@@ -5,12 +5,13 @@ mod text;
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use console::Style;
 use harp_client::{JobId, Json, Outcome};
+use harp_service::terminal::{self, clean};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -207,7 +208,7 @@ impl Screen {
 
     /// A job goes on, and nobody is told of its end.
     pub(crate) fn goes_on(&self, host: &str, job: JobId) {
-        let host = text::clean(host);
+        let host = clean(host);
         let how = pick_up(job, None);
         self.say(&format!("harp: the job on {host} goes on: {how}"));
     }
@@ -239,7 +240,7 @@ impl Screen {
             // It concerns no host that there is no dispatcher.
             self.problem_line(&Subject::default(), &problem.message);
             if let Some(advice) = &problem.advice {
-                self.say(&format!("  {advice}"));
+                self.say(&format!("  {}", clean(advice)));
             }
         }
     }
@@ -247,10 +248,7 @@ impl Screen {
     /// Something that does not stop the command.
     pub(crate) fn warn(&self, message: impl Display) {
         let warning = Style::new().yellow().for_stderr().apply_to("warning:");
-        self.say(&format!(
-            "harp: {warning} {}",
-            text::clean(&message.to_string())
-        ));
+        self.say(&format!("harp: {warning} {}", clean(&message.to_string())));
     }
 
     /// A few words about what goes on.
@@ -259,10 +257,10 @@ impl Screen {
             return;
         }
         let dim = Style::new().dim().for_stderr();
-        let message = text::clean(message);
+        let message = clean(message);
         match (&subject.host, self.names) {
             (Some(host), Some(_)) => {
-                let host = text::clean(host);
+                let host = clean(host);
                 self.say(&dim.apply_to(format!("{host}: {message}")));
             }
             _ => self.say(&dim.apply_to(message)),
@@ -299,11 +297,7 @@ impl Screen {
             let word = style(*exit).apply_to(self.word(*exit).replace('_', " "));
             parts.push(match exit {
                 Exit::Returned => format!("{} {word}", hosts.len()),
-                _ => format!(
-                    "{} {word} ({})",
-                    hosts.len(),
-                    text::clean(&hosts.join(", "))
-                ),
+                _ => format!("{} {word} ({})", hosts.len(), clean(&hosts.join(", "))),
             });
         }
         let hosts = if ends.len() == 1 { "host" } else { "hosts" };
@@ -315,6 +309,7 @@ impl Screen {
     pub(crate) fn progress(&self, ended: usize, waiting_for: &[&str]) {
         const SHOWN: usize = 3;
         let names = waiting_for[..waiting_for.len().min(SHOWN)].join(", ");
+        let names = terminal::one_line(&names);
         let more = waiting_for.len().saturating_sub(SHOWN);
         self.bar.set_position(ended as u64);
         self.bar.set_message(match (waiting_for.len(), more) {
@@ -329,6 +324,11 @@ impl Screen {
         let mut line =
             serde_json::to_vec(event).map_err(|error| Problem::output(&io::Error::other(error)))?;
         line.push(b'\n');
+        // Programs have what was sent, as it was sent.
+        if io::stdout().is_terminal() {
+            let line = String::from_utf8_lossy(&line);
+            return self.write(terminal::json(&line).as_bytes());
+        }
         self.write(&line)
     }
 
@@ -345,7 +345,7 @@ impl Screen {
             (Some(host), Some(_)) => {
                 for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
                     let line = text::of_one_of_many(line);
-                    out.extend([&text::clean(host), ": ", &*line, "\n"]);
+                    out.extend([&clean(host), ": ", &*line, "\n"]);
                 }
             }
             _ => {
@@ -395,9 +395,9 @@ impl Screen {
 
     fn problem_line(&self, subject: &Subject, message: &str) {
         let name = Style::new().red().bold().for_stderr().apply_to("harp:");
-        let message = text::clean(message);
+        let message = clean(message);
         match &subject.host {
-            Some(host) => self.say(&format!("{name} {}: {message}", text::clean(host))),
+            Some(host) => self.say(&format!("{name} {}: {message}", clean(host))),
             None => self.say(&format!("{name} {message}")),
         }
     }
@@ -407,7 +407,7 @@ impl Screen {
         if self.quiet && exit == Exit::Returned {
             return;
         }
-        let host = text::clean(subject.host.as_deref().unwrap_or("-"));
+        let host = clean(subject.host.as_deref().unwrap_or("-"));
         let width = self.names.unwrap_or_default();
         let word = style(exit).apply_to(format!("{:<12}", exit.word().replace('_', " ")));
         let took = took.map(duration::short).unwrap_or_default();

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use commands::store::Which;
 use harp_service::report::with_causes;
+use harp_service::terminal;
 use harpcallerd::config::DEFAULT_PATH;
 use harpcallerd::faces::admin::DEFAULT_SOCKET;
 use mimalloc::MiMalloc;
@@ -236,7 +237,8 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("harpcallerd: {}", with_causes(error.as_ref()));
+            let message = with_causes(error.as_ref());
+            eprintln!("harpcallerd: {}", terminal::clean(&message));
             ExitCode::FAILURE
         }
     }

@@ -12,7 +12,7 @@ use harp_service::report::with_causes;
 use harp_service::settings::verdict;
 use harp_service::signals::Signals;
 use harp_service::systemd::{self, Notifier};
-use harp_service::{Pidfile, logging};
+use harp_service::{Pidfile, logging, terminal};
 use harpd::config::Config;
 use harpd::imports;
 use harpd::reaper::Reaper;
@@ -79,7 +79,8 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("harpd: {}", with_causes(error.as_ref()));
+            let message = with_causes(error.as_ref());
+            eprintln!("harpd: {}", terminal::clean(&message));
             ExitCode::FAILURE
         }
     }
@@ -105,11 +106,12 @@ fn list(config_file: &Path, limits: Vec<Limit>) -> Result<()> {
         imports::import(&mut config, &reaper).await
     })?;
     for told in imports.problems.iter().chain(&imports.warnings) {
-        eprintln!("{told}");
+        eprintln!("{}", terminal::clean(told));
     }
     tell_passed_over(&config);
     for (name, procedure) in &config.procedures {
         let output = procedure.output.name();
+        let name = terminal::one_line(name);
         println!("{name}\t{output}\t{}", procedure.runner.arguments());
     }
     Ok(())
@@ -132,7 +134,7 @@ fn test(config_file: &Path, limits: Vec<Limit>) -> Result<()> {
     with_processes(limits, async |reaper| state.import(&reaper).await)?;
     let warnings: Vec<_> = warnings.iter().chain(&state.imports.warnings).collect();
     for warning in &warnings {
-        eprintln!("{warning}");
+        eprintln!("{}", terminal::clean(&warning.to_string()));
     }
     tell_passed_over(&state.config);
     let mut broken = state.broken_procedures();
@@ -148,7 +150,8 @@ fn test(config_file: &Path, limits: Vec<Limit>) -> Result<()> {
 /// Says which files of `procedures_dir` are no procedures.
 fn tell_passed_over(config: &Config) {
     for passed_over in &config.passed_over {
-        eprintln!("procedures_dir: {passed_over}");
+        let passed_over = passed_over.to_string();
+        eprintln!("procedures_dir: {}", terminal::one_line(&passed_over));
     }
 }
 

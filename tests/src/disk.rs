@@ -149,12 +149,16 @@ impl Drop for Stalled<'_> {
 
 /// How often a device has been written to; `None` while something is under way.
 fn written(device: &str) -> Option<u64> {
-    let name = Path::new(device).file_name().expect("a device's name");
-    let statistics = Path::new("/sys/block").join(name).join("stat");
-    let statistics = fs::read_to_string(statistics).expect("a device's statistics");
-    let number = |place: usize| statistics.split_whitespace().nth(place)?.parse().ok();
-    // Behind them: reads, merged, sectors, time; the same of writes; and what is under way.
-    let (writes, under_way): (u64, u64) = (number(4)?, number(8)?);
+    let name = Path::new(device).file_name()?.to_str()?;
+    let statistics = fs::read_to_string("/proc/diskstats").expect("the devices' statistics");
+    // The device's numbers and name; of reads their number, merged, sectors, time; the same of
+    // writes; and what is under way.
+    let mut lines = statistics.lines().map(|line| line.split_whitespace());
+    let line: Vec<&str> = lines
+        .find(|line| line.clone().nth(2) == Some(name))?
+        .collect();
+    let number = |place: usize| line.get(place)?.parse().ok();
+    let (writes, under_way): (u64, u64) = (number(7)?, number(11)?);
     (under_way == 0).then_some(writes)
 }
 

@@ -36,6 +36,6 @@ pub use daemon::{Daemon, Log};
 pub use fake_host::{ACKNOWLEDGE, ACKNOWLEDGE_STREAM, Closing, FakeHost, Step, Visit};
 pub use feed::Feed;
 pub use line_client::LineClient;
-pub use loopback::{refusing_address, unanswering_address, unique_address};
+pub use loopback::{refusing_address, unanswering_address, unique_address, unused_address};
 pub use raw_client::{RawClient, ask};
 pub use wait::{PATIENCE, until};

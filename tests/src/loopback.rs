@@ -1,6 +1,7 @@
 //! Addresses on loopback with particular habits.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use socket2::{Domain, Socket, Type};
@@ -15,10 +16,41 @@ pub fn unique_address() -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, process.max(1), high, low))
 }
 
+/// An address and a port of its own, where nobody listens until the test does.
+///
+/// # Panics
+///
+/// If there is no free port.
+#[must_use]
+pub fn unused_address() -> SocketAddr {
+    SocketAddr::new(unique_address(), reserved_port())
+}
+
 /// An address where connections are refused.
+///
+/// # Panics
+///
+/// If there is no free port.
 #[must_use]
 pub fn refusing_address() -> SocketAddr {
-    SocketAddr::new(unique_address(), 4306)
+    unused_address()
+}
+
+/// A port that no daemon of this machine listens on at every address: one that did, such as
+/// a harpd on `*:4306`, would answer at ours too. It stays so while this process runs, since
+/// the port is taken at one address of 127.0.0.0/8.
+fn reserved_port() -> u16 {
+    static RESERVED: OnceLock<(u16, Socket)> = OnceLock::new();
+    let reserve = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let address = SocketAddr::new(unique_address(), 0);
+        socket.bind(&address.into()).expect("a free port");
+        let bound = socket
+            .local_addr()
+            .expect("the address that it is bound to");
+        (bound.as_socket().expect("a port").port(), socket)
+    };
+    RESERVED.get_or_init(reserve).0
 }
 
 /// An address that does not answer a connection attempt, and what keeps it so until it
@@ -38,7 +70,7 @@ pub fn unanswering_address() -> (SocketAddr, impl Drop) {
     }
     let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let listener = socket();
-    let address = SocketAddr::new(unique_address(), 4306);
+    let address = unused_address();
     listener.bind(&address.into()).expect("a free address");
     listener.listen(0).expect("a listener");
     let mut sockets = vec![listener];

@@ -170,7 +170,7 @@ async fn nobody_listens() {
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = unused.local_addr().unwrap().port();
     drop(unused);
-    let error = call(&Endpoint::new("localhost", port), LONG)
+    let error = call(&Endpoint::new("127.0.0.1", port), LONG)
         .await
         .unwrap_err();
     assert_network(&error, &["econnrefused"], "connect");

@@ -1,5 +1,6 @@
 //! Which certificates a host is trusted with, and for how long.
 
+use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -210,9 +211,13 @@ async fn the_name_is_that_of_subject_alt_name() {
     let message = refused(&named, &lenient).await;
     assert!(message.contains("neither a DNS name"), "{message}");
 
-    let mut by_name = host(&authority.sign()).await.endpoint();
-    by_name.address = "localhost".to_owned();
-    call(&by_name, &strict).await.unwrap();
+    if ("localhost", 0).to_socket_addrs().is_ok() {
+        let mut by_name = host(&authority.sign()).await.endpoint();
+        by_name.address = "localhost".to_owned();
+        call(&by_name, &strict).await.unwrap();
+    } else {
+        println!("skipped, a certificate for a name: this machine has no localhost");
+    }
 
     // verify_hostname = false ignores the name and nothing else.
     let unsigned = host(&Authority::new("other").sign()).await;

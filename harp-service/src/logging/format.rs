@@ -8,12 +8,13 @@ use tracing::Level;
 
 use super::LogFormat;
 use super::entry::{Entry, Field, Fields, Span, Value};
+use crate::terminal;
 
 /// The entry as a whole line, without its newline. Colours are for terminals, and for
 /// text only.
 pub(super) fn line(entry: &Entry, format: LogFormat, colours: bool) -> String {
     match format {
-        LogFormat::Json => json_line(entry),
+        LogFormat::Json => terminal::json(&json_line(entry)).into_owned(),
         LogFormat::Text => {
             let level = if colours {
                 coloured(entry.level)
@@ -35,7 +36,7 @@ pub(super) fn text(entry: &Entry) -> String {
         push_fields(&mut text, &span.fields.others);
         text.push_str("}: ");
     }
-    push_escaped(&mut text, &entry.event.message);
+    text.push_str(&terminal::one_line(&entry.event.message));
     if !entry.event.message.is_empty() && !entry.event.others.is_empty() {
         text.push(' ');
     }
@@ -54,8 +55,8 @@ fn push_fields(text: &mut String, fields: &[Field]) {
         if is_bare(value) {
             text.push_str(value);
         } else {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{value:?}");
+            // Its own escapes first; they leave nothing but what formats.
+            text.push_str(&terminal::one_line(&format!("{value:?}")));
         }
     }
 }
@@ -64,18 +65,8 @@ fn push_fields(text: &mut String, fields: &[Field]) {
 fn is_bare(value: &str) -> bool {
     // Most are made of these alone.
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'=\\{}".contains(&byte);
-    let special = |c: char| c.is_whitespace() || c.is_control() || "\"'=\\{}".contains(c);
+    let special = |c: char| c.is_whitespace() || terminal::is_no_text(c) || "\"'=\\{}".contains(c);
     !value.is_empty() && (value.bytes().all(is_plain) || !value.contains(special))
-}
-
-fn push_escaped(text: &mut String, message: &str) {
-    for c in message.chars() {
-        if c.is_control() {
-            text.extend(c.escape_debug())
-        } else {
-            text.push(c)
-        }
-    }
 }
 
 fn coloured(level: Level) -> String {
@@ -185,6 +176,22 @@ mod tests {
              two\\nlines \\u{1b}[31m host=\"web 01\\n\" type=x seconds=0.5"
         );
         assert!(line(&entry(), LogFormat::Text, true).contains("\x1b[33m WARN\x1b[0m"));
+    }
+
+    #[test]
+    fn what_formats_text_is_shown_in_values_and_messages() {
+        let mut entry = entry();
+        "m\u{9b}2J\u{202e}".clone_into(&mut entry.event.message);
+        entry.event.others = vec![field("host", "web\u{202e}10\u{200b}"), field("é", "漢")];
+        let text = line(&entry, LogFormat::Text, true);
+        assert!(
+            text.ends_with("m\\u{9b}2J\\u{202e} host=\"web\\u{202e}10\\u{200b}\" é=漢"),
+            "{text}"
+        );
+        let json = line(&entry, LogFormat::Json, true);
+        assert!(!json.contains(terminal::is_no_text), "{json}");
+        let object: Json = serde_json::from_str(&json).unwrap();
+        assert_eq!(object["host"], "web\u{202e}10\u{200b}");
     }
 
     #[test]

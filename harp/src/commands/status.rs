@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use harp_client::JobStatus;
+use harp_service::terminal;
 
 use crate::command_line::Status;
 use crate::dispatcher::Dispatcher;
@@ -74,15 +75,15 @@ fn table(job: &str, record: &JobStatus) -> String {
         ("job", job),
         ("host", &record.host),
         ("procedure", &record.procedure),
-        ("arguments", record.arguments.as_str()),
-        ("info", record.info.as_str()),
+        ("arguments", &terminal::json(record.arguments.as_str())),
+        ("info", &terminal::json(record.info.as_str())),
         ("state", &state),
         ("submitted", &time(Some(record.submit_time))),
         ("started", &time(record.start_time)),
         ("ended", &time(record.end_time)),
     ] {
         // A String takes everything.
-        let _ = writeln!(text, "{name:<9}  {value}");
+        let _ = writeln!(text, "{name:<9}  {}", terminal::one_line(value));
     }
     text
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use harp_client::Json;
+use harp_service::terminal::clean;
 
 /// A string as the text it is, anything else as JSON.
 pub(super) fn of(value: &Json) -> Cow<'_, str> {
@@ -40,47 +41,6 @@ pub(super) fn details(data: &Json) -> Vec<String> {
 pub(super) fn of_one_of_many(line: &str) -> Cow<'_, str> {
     let line = line.trim_end_matches('\r');
     clean(line.rsplit('\r').next().unwrap_or(line))
-}
-
-/// True for characters that are no text: control characters, and those that format it, by
-/// which one text can look like another.
-fn is_format(character: char) -> bool {
-    matches!(
-        character,
-        '\u{ad}'
-            | '\u{600}'..='\u{605}'
-            | '\u{61c}'
-            | '\u{6dd}'
-            | '\u{70f}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e007f}'
-    )
-}
-
-/// A message from elsewhere without what could take a terminal over.
-pub(super) fn clean(message: &str) -> Cow<'_, str> {
-    let harmful = |character: char| {
-        (character.is_control() && !"\n\t".contains(character)) || is_format(character)
-    };
-    if !message.contains(harmful) {
-        return Cow::Borrowed(message);
-    }
-    let mut cleaned = String::with_capacity(message.len());
-    for character in message.chars() {
-        if harmful(character) {
-            cleaned.extend(character.escape_unicode())
-        } else {
-            cleaned.push(character)
-        }
-    }
-    Cow::Owned(cleaned)
 }
 
 /// The first line of a message, and a sign if there are more.

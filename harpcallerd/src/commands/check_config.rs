@@ -9,7 +9,7 @@ use anyhow::Context;
 use futures_util::{StreamExt, stream};
 use harp_host::tls::Trust;
 use harp_host::{Connection, Limits};
-use harp_service::settings;
+use harp_service::{settings, terminal};
 use harpcallerd::config::{self, Config};
 use harpcallerd::hosts::{self, Host};
 use tokio::time::Instant;
@@ -62,7 +62,7 @@ async fn check_hosts(config: &Config) -> Done {
     let mut failed = 0;
     while let Some(outcome) = failures.next().await {
         if let Err(complaint) = outcome {
-            say(complaint)?;
+            say(terminal::one_line(&complaint))?;
             failed += 1;
         }
     }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::process::ExitCode;
 
+use harp_service::terminal;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -66,9 +67,10 @@ impl Output {
         Output(BufWriter::new(io::stdout().lock()))
     }
 
-    /// Prints a line.
+    /// Prints a line of JSON. What clients and hosts have chosen in it steers no terminal,
+    /// that of a pager included; to whoever reads it as JSON it is the same.
     pub(super) fn line(&mut self, line: &str) -> io::Result<()> {
-        writeln!(self.0, "{line}")
+        writeln!(self.0, "{}", terminal::json(line))
     }
 
     /// Shows what has been printed so far.
@@ -79,15 +81,19 @@ impl Output {
 
 /// Prints a line of what a command does. A reader that has seen enough stops nothing.
 pub(super) fn say(line: impl Display) -> io::Result<()> {
-    heard(writeln!(io::stdout(), "{line}"))
+    heard(writeln!(
+        io::stdout(),
+        "{}",
+        terminal::clean(&line.to_string())
+    ))
 }
 
 /// Prints a line on standard error, where a failure cannot be told to anybody.
 pub(super) fn note(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", terminal::clean(&line.to_string()));
 }
 
-/// Prints these lines.
+/// Prints these lines of JSON.
 pub(super) fn print(lines: &[impl AsRef<str>]) -> Done {
     let mut output = Output::new();
     let printed = lines

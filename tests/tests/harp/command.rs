@@ -70,6 +70,22 @@ impl Harp {
         self
     }
 
+    /// Lets a shell do something before it becomes the command, as to set limits.
+    pub(crate) fn after(mut self, script: &str) -> Harp {
+        let direct = std::mem::replace(&mut self.command, Command::new("sh"));
+        self.command
+            .args(["-c", &format!("{script} && exec \"$@\""), "sh"])
+            .arg(direct.get_program())
+            .args(direct.get_args());
+        for (name, value) in direct.get_envs() {
+            match value {
+                Some(value) => self.command.env(name, value),
+                None => self.command.env_remove(name),
+            };
+        }
+        self
+    }
+
     /// Runs it to its end.
     pub(crate) fn run(self) -> Done {
         self.start().finish()

@@ -11,12 +11,12 @@ use crate::command::{Harp, path};
 use crate::terminal::Terminal;
 
 /// Where the host listens.
-fn address(cluster: &Cluster) -> String {
+pub(crate) fn address(cluster: &Cluster) -> String {
     format!("127.0.0.1:{}", cluster.entry("web01")["port"])
 }
 
 /// A call of this host by its user, whose password is in the environment.
-fn direct(cluster: &Cluster, line: &[&str]) -> Harp {
+pub(crate) fn direct(cluster: &Cluster, line: &[&str]) -> Harp {
     let ca = cluster.path("ca.pem");
     let mut harp = Harp::new(&["direct", "--ca-file"]).env("HARP_PASSWORD", PASSWORD);
     harp.command.arg(ca).args(["--user", USER]).args(line);

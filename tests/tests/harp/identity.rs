@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harp_tests::certificates::Authority;
-use harp_tests::{Cluster, binary};
+use harp_tests::{Cluster, binary, until};
 
 use crate::command::{Done, Harp};
 
@@ -44,8 +44,11 @@ fn with_tls(directory: &Path) -> (Cluster, String) {
             path("clients.pem")
         ))
         .start();
-    let listening = cluster.log().all("listening");
-    let address = listening[1]["address"].as_str().unwrap().to_owned();
+    // The log is written a little behind.
+    let listening = until("both listeners are in the log", || {
+        cluster.log().all("listening").into_iter().nth(1)
+    });
+    let address = listening["address"].as_str().unwrap().to_owned();
     (cluster, address)
 }
 

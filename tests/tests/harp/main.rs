@@ -15,4 +15,5 @@ mod interrupts;
 mod json;
 mod manual;
 mod output;
+mod own_faults;
 mod terminal;

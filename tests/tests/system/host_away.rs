@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use harp_tests::certificates::Authority;
 use harp_tests::{
-    ACKNOWLEDGE, Caller, Cluster, ClusterBuilder, FakeHost, Step, unanswering_address,
-    unique_address, until,
+    ACKNOWLEDGE, Caller, Cluster, ClusterBuilder, FakeHost, Step, unanswering_address, until,
+    unused_address,
 };
 use serde_json::{Value, json};
 
@@ -27,10 +27,6 @@ const QUEUE: &str = r#""queue": {"name": {}}"#;
 fn answers() -> Vec<Step> {
     let end = Step::line(r#"{"result":1}"#);
     vec![Handshake, Request, ACKNOWLEDGE, end]
-}
-
-fn somewhere() -> SocketAddr {
-    SocketAddr::new(unique_address(), 4306)
 }
 
 /// A host that listens there from now on, until it is dropped.
@@ -55,7 +51,7 @@ fn returns(caller: &Caller) {
 
 #[test]
 fn a_host_that_is_away_for_a_second_fails_no_job() {
-    let address = somewhere();
+    let address = unused_address();
     let cluster = heard_of(address, Cluster::builder());
     let caller = cluster.caller();
     let jobs: Vec<String> = (0..60)
@@ -131,7 +127,7 @@ fn whatever_leaves_no_doubt_that_it_was_not_run_is_tried_again() {
 
 #[test]
 fn each_attempt_asks_the_registry_anew() {
-    let address = somewhere();
+    let address = unused_address();
     let (unanswering, _filled) = unanswering_address();
     // No connection goes there, and the system says so at once.
     let unreachable = SocketAddr::from(([255, 255, 255, 255], 4306));
@@ -195,7 +191,7 @@ fn what_may_have_run_and_what_somebody_has_to_mend_fails_at_once() {
         assert_eq!(host.visits().len(), 2, "{answer}");
     }
 
-    let address = somewhere();
+    let address = unused_address();
     let cluster = heard_of(address, Cluster::builder());
     let host = FakeHost::start_at(address, &wrong, rustls::ALL_VERSIONS, &[&answers()]);
     let caller = cluster.caller();
@@ -206,7 +202,7 @@ fn what_may_have_run_and_what_somebody_has_to_mend_fails_at_once() {
 
 #[test]
 fn a_host_that_is_not_waited_for_fails_at_once_and_plainly() {
-    let address = somewhere();
+    let address = unused_address();
     let data = json!({"code": "econnrefused", "phase": "connect", "address": address});
     let unheard = Cluster::builder()
         .hosts(0)
@@ -251,7 +247,7 @@ fn counting(address: SocketAddr) -> Arc<[AtomicUsize; 3]> {
 
 #[test]
 fn one_call_at_a_time_tries_and_the_error_says_how_often_and_how_long() {
-    let address = somewhere();
+    let address = unused_address();
     let cluster = heard_of(address, Cluster::builder().set("connect_patience", "3"));
     let caller = cluster.caller();
     let first = caller.call("fake", "p", "[]");
@@ -287,7 +283,7 @@ fn one_call_at_a_time_tries_and_the_error_says_how_often_and_how_long() {
 
 #[test]
 fn cancels_and_limits_hold_while_a_host_is_waited_for() {
-    let address = somewhere();
+    let address = unused_address();
     let mut cluster = heard_of(address, Cluster::builder().set("stop_grace", "0"));
     let caller = cluster.caller();
     let holds = caller.call_with("fake", "p", "[]", QUEUE);

@@ -58,6 +58,7 @@ mod storage_faults;
 mod store_commands;
 mod store_gone;
 mod stream;
+mod terminal_text;
 mod time_limits;
 mod tls;
 mod unaware_hosts;

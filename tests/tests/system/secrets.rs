@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
 
 use harp_tests::Cluster;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 /// The soft and the hard limit of a process, as the kernel shows them.
@@ -30,10 +30,8 @@ fn a_dispatcher_that_crashes_leaves_no_dump() {
         soft == hard && (soft == "1" || soft == "0"),
         "{soft} {hard}"
     );
-    let ended = Command::new("kill")
-        .args(["-ABRT", &process.to_string()])
-        .status();
-    assert!(ended.unwrap().success());
+    let id = i32::try_from(process).unwrap();
+    kill_process(Pid::from_raw(id).unwrap(), Signal::ABORT).unwrap();
     let status = cluster.wait_dispatcher_ended();
     assert_eq!(status.signal(), Some(6), "{status}");
     assert!(!status.core_dumped(), "{status}");

@@ -2,10 +2,10 @@
 //! (`break_grace`, harpcaller.toml(5)).
 
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use harp_tests::{ACKNOWLEDGE, ACKNOWLEDGE_STREAM, Caller, Cluster, FakeHost, Step, until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use Step::{Close, CloseSilently, Handshake, Hang, Request, Reset};
@@ -70,10 +70,8 @@ fn a_killed_harpd_keeps_the_place() {
     let first = caller.call_with("web01", "gate", &feed.arguments(), QUEUE);
     feed.wait_read();
     let second = caller.call_with("web02", "echo", "[]", QUEUE);
-    let kill = Command::new("kill")
-        .args(["-9", &cluster.host_id("web01").to_string()])
-        .status();
-    assert!(kill.unwrap().success());
+    let id = i32::try_from(cluster.host_id("web01")).unwrap();
+    kill_process(Pid::from_raw(id).unwrap(), Signal::KILL).unwrap();
     let end = caller.result(&first);
     assert_eq!(end["error"]["type"], "network_error", "{end}");
     assert!(!caller.has_started(&second), "its procedure lives on");
