@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
+use harp_host::limit::Limit;
 use harp_proto::client::reply::StreamReply;
 use harp_proto::client::{Packet, Request, StreamStart};
 use harp_proto::{JobId, Outcome};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::Error;
 use crate::dispatcher::{Connection, Dispatcher, Reconnect, feature};
@@ -96,7 +97,7 @@ struct Reading {
     /// Packets that have come in this reply.
     received: u64,
     /// Runs while a line is waited for that has to come at once.
-    silence: Option<Pin<Box<Sleep>>>,
+    silence: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -339,9 +340,10 @@ impl Reading {
         if self.asked == Asked::Follow {
             return Poll::Pending;
         }
-        let silence = self
-            .silence
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline())));
+        let silence = self.silence.get_or_insert_with(|| {
+            let mut limit = Limit::until(deadline());
+            Box::pin(async move { limit.passed().await })
+        });
         ready!(silence.as_mut().poll(context));
         Poll::Ready(Err(self.connection.timed_out(Phase::Reply).of_a_question()))
     }

@@ -3,15 +3,17 @@
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use harp_budget::Share;
 use harp_proto::host::Message;
 use harp_proto::{Json, Outcome, error_type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::connection::HostLines;
+use crate::limit::within;
 use crate::line_reader::{LineError, READ_SIZE};
 use crate::{Endpoint, HostError, IoCode, Limits, Phase, told};
 
@@ -24,6 +26,8 @@ pub struct HostCall {
     limits: Limits,
     lines: HostLines,
     streams: bool,
+    /// By how much its limits are put off, because this process stood still.
+    delay: Duration,
 }
 
 /// News of a call from its host.
@@ -65,12 +69,18 @@ pub enum Wanted {
 }
 
 impl HostCall {
-    pub(crate) fn new(endpoint: Endpoint, limits: Limits, lines: HostLines) -> HostCall {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        limits: Limits,
+        lines: HostLines,
+        delay: Duration,
+    ) -> HostCall {
         HostCall {
             endpoint,
             limits,
             lines,
             streams: false,
+            delay,
         }
     }
 
@@ -82,10 +92,10 @@ impl HostCall {
     /// A [`HostError`] of the phase `acknowledge`; of the kind
     /// [`Remote`](crate::HostErrorKind::Remote) if the host refuses the request.
     pub async fn acknowledged(&mut self, deadline: Instant) -> Result<(), HostError> {
-        match timeout_at(deadline, self.lines.next()).await {
-            Err(_) => Err(self.timed_out(Phase::Acknowledge)),
-            Ok(Ok(answer)) => self.acknowledge(&answer),
-            Ok(Err(error)) => Err(HostError::line(&self.endpoint, Phase::Acknowledge, error)),
+        match within(deadline + self.delay, self.lines.next()).await {
+            None => Err(self.timed_out(Phase::Acknowledge)),
+            Some(Ok(answer)) => self.acknowledge(&answer),
+            Some(Err(error)) => Err(HostError::line(&self.endpoint, Phase::Acknowledge, error)),
         }
     }
 

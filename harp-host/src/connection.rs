@@ -1,17 +1,19 @@
 //! From an endpoint to an acknowledged call.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use harp_budget::Share;
 use harp_proto::LINE_ALLOWANCE;
 use harp_proto::host::Request;
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use zeroize::Zeroize;
 
+use crate::limit::Limit;
 use crate::line_reader::LineReader;
 use crate::read_ahead::ReadAhead;
 use crate::tls::{Trust, TrustError};
@@ -28,6 +30,8 @@ pub struct Connection {
     endpoint: Endpoint,
     limits: Limits,
     lines: HostLines,
+    /// By how much its limits are put off, because this process stood still.
+    delay: Duration,
 }
 
 impl Connection {
@@ -45,10 +49,11 @@ impl Connection {
         limits: Limits,
         deadline: Instant,
     ) -> Result<Connection, HostError> {
-        let addresses = socket::resolve(&endpoint.address, endpoint.port, deadline)
+        let mut limit = Limit::until(deadline);
+        let addresses = socket::resolve(&endpoint.address, endpoint.port, &mut limit)
             .await
             .map_err(|error| timed(endpoint, Phase::Resolve, error))?;
-        let socket = socket::connect(&addresses, deadline)
+        let socket = socket::connect(&addresses, limit.end())
             .await
             .map_err(|error| timed(endpoint, Phase::Connect, error))?;
         let peer = socket
@@ -71,16 +76,18 @@ impl Connection {
             error => unusable(error.to_string()),
         })?;
         let handshake = TlsConnector::from(config).connect(name, ReadAhead::new(socket));
-        let stream = match timeout_at(deadline, handshake).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(HostError::io(endpoint, Phase::Tls, error)),
-            Err(_) => return Err(HostError::timed_out(endpoint, Phase::Tls)),
+        let stream = match limit.keep(handshake).await {
+            Some(Ok(stream)) => stream,
+            Some(Err(error)) => return Err(HostError::io(endpoint, Phase::Tls, error)),
+            None => return Err(HostError::timed_out(endpoint, Phase::Tls)),
         };
+        let delay = limit.end().saturating_duration_since(deadline);
         let limit = limits.max_packet_size.saturating_add(LINE_ALLOWANCE);
         Ok(Connection {
             endpoint: endpoint.clone(),
             limits,
             lines: LineReader::new(Box::new(stream), limit),
+            delay,
         })
     }
 
@@ -127,15 +134,17 @@ impl Connection {
         deadline: Instant,
     ) -> Result<HostCall, HostError> {
         let line = SecretLine::of(request);
-        let sent = timeout_at(deadline, self.write(&line.text)).await;
-        let mut call = HostCall::new(self.endpoint, self.limits, self.lines);
+        let mut limit = Limit::until(deadline + self.delay);
+        let sent = limit.keep(self.write(&line.text)).await;
+        let delay = limit.end().saturating_duration_since(deadline);
+        let mut call = HostCall::new(self.endpoint, self.limits, self.lines, delay);
         match sent {
-            Ok(Ok(())) => Ok(call),
-            Ok(Err(error)) => {
+            Some(Ok(())) => Ok(call),
+            Some(Err(error)) => {
                 let broken = HostError::io(call.endpoint(), Phase::Request, error);
                 Err(call.refusal_before(broken))
             }
-            Err(_) => {
+            None => {
                 let too_late = call.timed_out(Phase::Request);
                 Err(call.refusal_before(too_late))
             }

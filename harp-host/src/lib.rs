@@ -17,6 +17,7 @@ mod endpoint;
 mod error;
 mod fingerprint;
 mod io_code;
+pub mod limit;
 pub mod line_reader;
 pub mod read_ahead;
 pub mod socket;

@@ -11,9 +11,10 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use crate::IoCode;
+use crate::limit::{Limit, within};
 
 /// Names that are looked up at once. A name service that does not answer holds a thread
 /// for each, and the threads are those that everything else which blocks runs on, reading
@@ -28,18 +29,18 @@ const FULL_QUEUE_WAIT: Duration = Duration::from_millis(20);
 /// # Errors
 ///
 /// [`Unresolved`] as the source for what the name service reports;
-/// [`io::ErrorKind::TimedOut`] at the deadline. Dropping the future leaves the look-up to
+/// [`io::ErrorKind::TimedOut`] at the limit. Dropping the future leaves the look-up to
 /// end on its thread.
-pub async fn resolve(name: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+pub async fn resolve(name: &str, port: u16, limit: &mut Limit) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let name = name.to_owned();
     let lookup = bounded(&LOOKUPS, move || lookup(&name, port));
-    match timeout_at(deadline, lookup).await {
-        Ok(found) => found,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
+    limit
+        .keep(lookup)
+        .await
+        .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Answer of the name service in place of an address.
@@ -118,13 +119,13 @@ pub async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<
         let share = (addresses.len() - tried).try_into().unwrap_or(u32::MAX);
         let now = Instant::now();
         let until = now + deadline.saturating_duration_since(now) / share;
-        let error = match timeout_at(until, TcpStream::connect(address)).await {
-            Ok(Ok(socket)) => {
+        let error = match within(until, TcpStream::connect(address)).await {
+            Some(Ok(socket)) => {
                 prepare(&socket)?;
                 return Ok(socket);
             }
-            Ok(Err(error)) => error,
-            Err(_) => io::ErrorKind::TimedOut.into(),
+            Some(Err(error)) => error,
+            None => io::ErrorKind::TimedOut.into(),
         };
         if failure.as_ref().is_none_or(says_little) {
             failure = Some(error);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use harp_host::limit::within;
 use harp_service::logging::Log;
 use harp_service::pidfile::Pidfile;
 use harp_service::systemd::Notifier;
@@ -290,7 +291,8 @@ impl Daemon {
         dispatcher.close();
         let mut listeners = self.listeners;
         listeners.close_handed_over();
-        if timeout(stop_grace, dispatcher.idle()).await.is_err() {
+        let grace_ends = Instant::now() + stop_grace;
+        if within(grace_ends, dispatcher.idle()).await.is_none() {
             warn!("calls still running after stop_grace are ended with missing_result");
             dispatcher.interrupt();
             if timeout(longest, dispatcher.idle()).await.is_err() {

@@ -18,12 +18,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use harp_budget::{Budget, Share};
+use harp_host::limit::within;
 use harp_host::tls::Trust;
 use harp_host::{Cancel, Connection, Event, HostCall, HostError, HostErrorKind, Limits, Parting};
 use harp_jobs::failures;
 use harp_proto::{Failure, Json, Outcome, host};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug, error, info, warn};
 
@@ -306,7 +307,7 @@ impl Runner {
         let done_by = ended + slot_grace;
         let told = async {
             if let Left::Call(call) = &mut left {
-                let _ = timeout_at(done_by, call.tell_cancel()).await;
+                let _ = within(done_by, call.tell_cancel()).await;
             }
         };
         let recorded = async {
@@ -610,12 +611,15 @@ impl Execution<'_> {
                 message = call.next(), if reading => Step::Message(message),
             };
             let message = match step {
-                // A sign of life that is no message yet.
-                Step::CutShort(outcome)
-                    if reading
-                        && bounds::is_limit(&outcome)
-                        && self.bounds.allows(call.heard()) =>
-                {
+                // A limit is judged after what has arrived: an end comes before it, and any
+                // byte is a sign of life.
+                Step::CutShort(outcome) if bounds::is_limit(&outcome) => {
+                    if let Some(end) = self.take_arrived(call, attempts)? {
+                        return Ok(end);
+                    }
+                    if !reading || !self.bounds.allows(call.heard()) {
+                        return Err(Ending::ByUs(outcome));
+                    }
                     heard = call.heard();
                     continue;
                 }
@@ -634,20 +638,51 @@ impl Execution<'_> {
                 Step::Message(message) => message,
             };
             heard = Instant::now();
-            if message.is_ok() {
-                attempts.heard(heard);
-            }
-            match self.packets.take(message, call) {
-                Ok(None) => {}
-                Ok(Some(outcome)) => return Ok(outcome),
-                Err(recording::Fault::Host(error)) => return Err(Ending::of_fault(error)),
-                Err(recording::Fault::Store(error)) => return Err(Ending::of_store(&error)),
-                Err(recording::Fault::TooMuch(failure)) => {
-                    warn!(error = %failure, "the host is told to stop");
-                    return Err(Ending::ByUs(Outcome::Error(failure)));
-                }
+            if let Some(outcome) = self.take(message, call, attempts)? {
+                return Ok(outcome);
             }
         }
+    }
+
+    /// Takes what had arrived when a limit was reached, 1 MiB of it at most: a host that
+    /// sends without end does not put off its own. `Some` if the call has ended.
+    fn take_arrived(
+        &mut self,
+        call: &mut HostCall,
+        attempts: &Attempts,
+    ) -> Result<Option<Outcome>, Ending> {
+        const MOST: u64 = 1024 * 1024;
+        let enough = self.packets.bytes().saturating_add(MOST);
+        while self.packets.bytes() < enough
+            && let Some(message) = call.next_buffered()
+        {
+            if let Some(outcome) = self.take(message, call, attempts)? {
+                return Ok(Some(outcome));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a message and all that arrived with it. `Some` if the call has ended.
+    fn take(
+        &mut self,
+        message: Result<Event, HostError>,
+        call: &mut HostCall,
+        attempts: &Attempts,
+    ) -> Result<Option<Outcome>, Ending> {
+        if message.is_ok() {
+            attempts.heard(Instant::now());
+        }
+        self.packets
+            .take(message, call)
+            .map_err(|fault| match fault {
+                recording::Fault::Host(error) => Ending::of_fault(error),
+                recording::Fault::Store(error) => Ending::of_store(&error),
+                recording::Fault::TooMuch(failure) => {
+                    warn!(error = %failure, "the host is told to stop");
+                    Ending::ByUs(Outcome::Error(failure))
+                }
+            })
     }
 }
 
@@ -691,12 +726,12 @@ impl Left {
             Left::Unknown => return (Cancel::Unconfirmed, false),
             Left::Call(call) => call,
         };
-        match timeout_at(done_by, call.part()).await {
-            Ok(Parting::Proved) => (Cancel::Confirmed, true),
-            Ok(Parting::Closed) => (Cancel::Unconfirmed, true),
-            Ok(Parting::Lost) => (Cancel::Unconfirmed, false),
+        match within(done_by, call.part()).await {
+            Some(Parting::Proved) => (Cancel::Confirmed, true),
+            Some(Parting::Closed) => (Cancel::Unconfirmed, true),
+            Some(Parting::Lost) => (Cancel::Unconfirmed, false),
             // Without an answer in time there is nothing more to wait for.
-            Err(_) => (Cancel::Unconfirmed, call.is_told().await),
+            None => (Cancel::Unconfirmed, call.is_told().await),
         }
     }
 }

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use harp_host::limit::within;
 use harp_service::accept::Acceptor;
 use harp_service::unix_socket::SocketFile;
 use socket2::SockRef;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
@@ -225,8 +226,9 @@ impl Hall {
                     debug!(peer = %client.peer, limit = "max_handshakes", "connection refused");
                     return;
                 };
+                let by = Instant::now() + limits.handshake_timeout;
                 let shaken = tokio::select! {
-                    shaken = timeout(limits.handshake_timeout, tls.handshake(socket)) => shaken,
+                    shaken = within(by, tls.handshake(socket)) => shaken,
                     () = place.lost() => {
                         return debug!(peer = %client.peer, "its handshake gave way to another's");
                     }
@@ -234,32 +236,33 @@ impl Hall {
                 };
                 drop(place);
                 match shaken {
-                    Ok(Ok((stream, shown))) => {
+                    Some(Ok((stream, shown))) => {
                         if let Some((identity, shown)) = shown {
                             client.identity = Some(identity);
                             client.proof = Some(Arc::new(shown));
                         }
                         self.serve(stream, client).await;
                     }
-                    Ok(Err(error)) => debug!(peer = %client.peer, %error, "TLS handshake failed"),
-                    Err(_) => debug!(peer = %client.peer, "TLS handshake took too long"),
+                    Some(Err(error)) => debug!(peer = %client.peer, %error, "TLS handshake failed"),
+                    None => debug!(peer = %client.peer, "TLS handshake took too long"),
                 }
             }
             Arrival::Local(socket) => {
+                let by = Instant::now() + limits.handshake_timeout;
                 let found = tokio::select! {
-                    found = timeout(limits.handshake_timeout, user::identity(client.peer)) => found,
+                    found = within(by, user::identity(client.peer)) => found,
                     () = self.desk.closing.cancelled() => return,
                 };
                 match found {
-                    Ok(Ok(identity)) => {
+                    Some(Ok(identity)) => {
                         client.identity = identity;
                         self.serve(socket, client).await;
                     }
                     // Under another name it would have rights that are not its own.
-                    Ok(Err(error)) => {
+                    Some(Err(error)) => {
                         warn!(peer = %client.peer, %error, "the user's name cannot be found out, connection closed");
                     }
-                    Err(_) => {
+                    None => {
                         warn!(peer = %client.peer, "finding out the user's name took too long, connection closed");
                     }
                 }

@@ -296,8 +296,7 @@ impl Cluster {
     }
 
     fn signal_dispatcher(&self, signal: Signal) {
-        let id = Pid::from_raw(self.dispatcher_id().cast_signed()).expect("a process id");
-        kill_process(id, signal).expect("a process of our own");
+        send(self.dispatcher_id(), signal);
     }
 
     /// Starts the dispatcher that was stopped or killed, and ends it as a crash would
@@ -359,6 +358,24 @@ impl Cluster {
         daemon.expect("a running host of this cluster").id()
     }
 
+    /// Stops the process of a host's daemon where it is, by SIGSTOP.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such host, or it was stopped.
+    pub fn freeze_host(&self, host: &str) {
+        send(self.host_id(host), Signal::STOP);
+    }
+
+    /// Lets a frozen one go on.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such host, or it was stopped.
+    pub fn thaw_host(&self, host: &str) {
+        send(self.host_id(host), Signal::CONT);
+    }
+
     /// Stops a host's daemon.
     ///
     /// # Panics
@@ -375,6 +392,11 @@ impl Cluster {
     fn write_config(&self) {
         fs::write(self.config(), self.settings.text()).expect("a writable directory");
     }
+}
+
+fn send(process: u32, signal: Signal) {
+    let id = Pid::from_raw(process.cast_signed()).expect("a process id");
+    kill_process(id, signal).expect("a process of our own");
 }
 
 impl Drop for Cluster {

@@ -209,6 +209,15 @@ impl Crashes {
                 }
                 true
             }
+            Moment::HostFrozen => {
+                self.cluster.freeze_host("web01");
+                thread::sleep(self.random.up_to(1500));
+                if self.random.one_in(2) {
+                    self.cluster.thaw_host("web01");
+                    thread::sleep(self.random.up_to(5));
+                }
+                true
+            }
             Moment::Stopping => {
                 self.cluster.ask_dispatcher_to_stop();
                 thread::sleep(self.random.up_to(1500));
@@ -228,6 +237,9 @@ impl Crashes {
         }
         self.end_dispatcher();
         self.load.signal.release();
+        if moment == Moment::HostFrozen {
+            self.cluster.thaw_host("web01");
+        }
         if came {
             *self.report.moments.entry(moment).or_default() += 1
         } else {

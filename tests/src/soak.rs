@@ -5,7 +5,8 @@
 //! knows the order and the packets of its jobs, and beside it clients of every kind with
 //! errands to hosts of which most are broken. Meanwhile an operator reloads good and wrong
 //! files, changes the hosts registry and breaks its script, changes tokens, cancels
-//! queues, prunes and lists. Then the load ends, and it is checked that
+//! queues, prunes and lists, and lets either daemon stand still for a while. Then the load
+//! ends, and it is checked that
 //!
 //! - memory and descriptors of both daemons did not grow between two parts of the time,
 //!   and that the descriptors and processes of before are left when all clients are gone;
@@ -294,7 +295,7 @@ impl Audit {
                     let outcome = line["outcome"].as_str().unwrap_or_default().to_owned();
                     audit.jobs.entry(job()).or_default().ended.push(outcome);
                 }
-                Some("cancelled" | "refused") => {}
+                Some("cancelled" | "refused" | "administered") => {}
                 _ => audit.problems.push(format!("in the audit log: {line}")),
             }
         }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use harp_host::limit::{Limit, within};
 use harp_host::line_reader::{LineError, LineReader};
 use harp_host::{IoCode, socket, tls};
 use harp_proto::client::reply::{self, HelloReply};
 use harp_proto::client::{Hello, ReplyError, Request};
 use harp_proto::{Json, Outcome};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::socket::Socket;
 use super::{Address, Options};
@@ -62,15 +63,16 @@ impl Connection {
         };
         let socket = match &**address {
             Address::Tcp { host, port } => {
-                let addresses = socket::resolve(host, *port, deadline)
+                let mut limit = Limit::until(deadline);
+                let addresses = socket::resolve(host, *port, &mut limit)
                     .await
                     .map_err(failed(Phase::Resolve))?;
-                let tcp = socket::connect(&addresses, deadline)
+                let tcp = socket::connect(&addresses, limit.end())
                     .await
                     .map_err(failed(Phase::Connect))?;
-                match timeout_at(deadline, Socket::open(tcp, &options.transport)).await {
-                    Ok(socket) => socket.map_err(failed(Phase::Tls))?,
-                    Err(_) => return Err(failed(Phase::Tls)(io::ErrorKind::TimedOut.into())),
+                match limit.keep(Socket::open(tcp, &options.transport)).await {
+                    Some(socket) => socket.map_err(failed(Phase::Tls))?,
+                    None => return Err(failed(Phase::Tls)(io::ErrorKind::TimedOut.into())),
                 }
             }
             Address::Unix(path) => socket::connect_local(path, deadline)
@@ -96,11 +98,11 @@ impl Connection {
             self.lines.source_mut().write_all(&line).await?;
             self.lines.next().await
         };
-        let answer = match timeout_at(deadline, greeting).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) if self.knows_no_hello(&error) => return Ok(false),
-            Ok(Err(error)) => return Err(self.broken(Phase::Hello, error)),
-            Err(_) => return Err(self.timed_out(Phase::Hello)),
+        let answer = match within(deadline, greeting).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) if self.knows_no_hello(&error) => return Ok(false),
+            Some(Err(error)) => return Err(self.broken(Phase::Hello, error)),
+            None => return Err(self.timed_out(Phase::Hello)),
         };
         let greeted: HelloReply = self.reply(&answer)?;
         self.manners = Manners::Greeted {
@@ -114,10 +116,10 @@ impl Connection {
     /// given up is to be dropped with the connection.
     pub(crate) async fn send(&mut self, line: &[u8], deadline: Instant) -> Result<(), Error> {
         let write = self.lines.source_mut().write_all(line);
-        match timeout_at(deadline, write).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.broken(Phase::Request, LineError::Io(error))),
-            Err(_) => Err(self.timed_out(Phase::Request)),
+        match within(deadline, write).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(self.broken(Phase::Request, LineError::Io(error))),
+            None => Err(self.timed_out(Phase::Request)),
         }
     }
 
@@ -128,9 +130,9 @@ impl Connection {
 
     /// Receives the next line before a deadline. Cancel safe.
     pub(crate) async fn receive_until(&mut self, deadline: Instant) -> Result<Bytes, Error> {
-        match timeout_at(deadline, self.receive()).await {
-            Ok(line) => line,
-            Err(_) => Err(self.timed_out(Phase::Reply)),
+        match within(deadline, self.receive()).await {
+            Some(line) => line,
+            None => Err(self.timed_out(Phase::Reply)),
         }
     }
 

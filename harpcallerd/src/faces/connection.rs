@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use harp_budget::{GaveWay, Share};
+use harp_host::limit::{Limit, within};
 use harp_proto::LineBuffer;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::ioctl_fionread;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 /// Bytes asked of the socket at once. Most requests are shorter.
@@ -23,6 +24,15 @@ const COPIES: usize = 4;
 /// How long input is discarded after the last line, so that a reset does not overtake it
 /// (client protocol, section 1).
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Does input or output within so much time in which this process ran.
+async fn in_time<T>(
+    patience: Duration,
+    work: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let done = within(Instant::now() + patience, work).await;
+    done.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+}
 
 /// A connected client, whatever the transport.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
@@ -156,8 +166,8 @@ impl<S: Socket> Connection<S> {
         if self.whole.is_none() {
             self.release();
         }
-        let since = Instant::now();
-        let mut begun = None;
+        let mut limit = Limit::until(Instant::now() + patience.begin);
+        let mut is_begun = false;
         loop {
             if let Some(share) = &mut self.share
                 && let Some(line) = &self.whole
@@ -177,25 +187,25 @@ impl<S: Socket> Connection<S> {
                 Ok(None) => {}
                 Err(_) => return Err(ReadError::TooLong),
             }
-            if begun.is_none() && self.lines.has_partial_line() {
-                begun = Some(Instant::now());
+            if !is_begun && self.lines.has_partial_line() {
+                is_begun = true;
+                limit = Limit::until(Instant::now() + patience.end);
             }
             if let Some(bytes) = self.lines.demand(READ)
                 && let Some(share) = &mut self.share
             {
                 let asked = Instant::now();
                 share.hold(bytes).await?;
-                begun = begun.map(|begun| begun + asked.elapsed());
+                if is_begun {
+                    limit = Limit::until(limit.end() + asked.elapsed());
+                }
             }
-            let (by, too_late) = match begun {
-                None => (since + patience.begin, ReadError::Idle),
-                Some(begun) => (begun + patience.end, ReadError::TooSlow),
-            };
-            match timeout_at(by, self.read()).await {
-                Ok(Ok(0)) => return Ok(None),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(too_late),
+            match limit.keep(self.read()).await {
+                Some(Ok(0)) => return Ok(None),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error),
+                None if is_begun => return Err(ReadError::TooSlow),
+                None => return Err(ReadError::Idle),
             }
         }
     }
@@ -231,13 +241,13 @@ impl<S: Socket> Connection<S> {
     /// then may be as slow as it likes.
     pub async fn write(&mut self, mut bytes: &[u8], patience: Duration) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = timeout(patience, self.socket.write(bytes)).await??;
+            let written = in_time(patience, self.socket.write(bytes)).await?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             bytes = &bytes[written..];
         }
-        timeout(patience, self.socket.flush()).await?
+        in_time(patience, self.socket.flush()).await
     }
 
     /// Completes when the connection is found broken. Cancel safe.

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use harp_files::regular;
+use harp_host::limit::within;
 use harp_service::private_file::Replacement;
 use harp_service::systemd;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
 
@@ -296,13 +297,13 @@ async fn run_script(script: &Path, limit: Duration) -> Result<Output, RefreshErr
         })?;
     let group = ScriptGroup::of(&child);
     let script = script.to_owned();
-    let read = match timeout(limit, collect(&mut child)).await {
-        Ok(Ok(collected)) => collected,
-        Ok(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
+    let read = match within(Instant::now() + limit, collect(&mut child)).await {
+        Some(Ok(collected)) => collected,
+        Some(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
             return Err(RefreshError::TooMuch { script });
         }
-        Ok(Err(error)) => return Err(RefreshError::Read { script, error }),
-        Err(_) => return Err(RefreshError::TimedOut { script, limit }),
+        Some(Err(error)) => return Err(RefreshError::Read { script, error }),
+        None => return Err(RefreshError::TimedOut { script, limit }),
     };
     group.has_ended();
     if !read.status.success() {

@@ -1,7 +1,9 @@
 //! What ends a job other than its host: a cancellation, the dispatcher's stop, a limit.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use harp_host::limit::Limit;
 use harp_jobs::failures;
 use harp_proto::{Outcome, error_type};
 use tokio::time::{Instant, sleep_until};
@@ -24,10 +26,12 @@ pub(super) struct Bounds<'r> {
     longest: Duration,
     /// Longest silence.
     silence: Duration,
+    /// The first of the limits, which may be put off.
+    limit: Mutex<Limit>,
 }
 
 /// The limits that an execution can reach.
-enum Limit {
+enum Reached {
     Silence,
     Execution,
 }
@@ -51,6 +55,7 @@ impl<'r> Bounds<'r> {
             end_by: end_by(begun, longest),
             longest,
             silence: seconds(call.timeout).unwrap_or(limits.default_timeout),
+            limit: Mutex::new(Limit::until(begun)),
         }
     }
 
@@ -60,16 +65,18 @@ impl<'r> Bounds<'r> {
     }
 
     /// Completes with the outcome when something other than the host ends the job. The
-    /// silence counts from `heard`, not at all if that is `None`. Cancel safe.
+    /// silence counts from `heard`, not at all if that is `None`. A limit that has
+    /// passed while this process stood still is put off, so that the host is read first.
+    /// Cancel safe.
     pub(super) async fn cut_short(&self, heard: Option<Instant>) -> Outcome {
-        let (first, limit) = self.first(heard);
+        let (first, reached) = self.first(heard);
         tokio::select! {
             biased;
             () = self.live.cancel_requested() => Outcome::Cancelled,
             () = self.interrupt.cancelled() => Outcome::Error(failures::missing_result()),
-            () = sleep_until(first) => Outcome::Error(match limit {
-                Limit::Silence => failures::silence(self.silence),
-                Limit::Execution => failures::too_long(self.longest),
+            () = self.passed(first) => Outcome::Error(match reached {
+                Reached::Silence => failures::silence(self.silence),
+                Reached::Execution => failures::too_long(self.longest),
             }),
         }
     }
@@ -79,15 +86,35 @@ impl<'r> Bounds<'r> {
         Instant::now() < self.first(Some(heard)).0
     }
 
+    /// Completes when a limit that ends at this time is reached.
+    async fn passed(&self, end: Instant) {
+        loop {
+            let until = {
+                let mut limit = self.limit();
+                limit.move_to(end);
+                limit.end()
+            };
+            sleep_until(until).await;
+            if self.limit().is_reached() {
+                return;
+            }
+        }
+    }
+
+    fn limit(&self) -> MutexGuard<'_, Limit> {
+        // A std mutex: held for a few comparisons, never across an await.
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// When the first limit is reached.
     pub(super) fn first_limit(&self, heard: Option<Instant>) -> Instant {
         self.first(heard).0
     }
 
-    fn first(&self, heard: Option<Instant>) -> (Instant, Limit) {
+    fn first(&self, heard: Option<Instant>) -> (Instant, Reached) {
         match heard.and_then(|heard| heard.checked_add(self.silence)) {
-            Some(silent_by) if silent_by < self.end_by => (silent_by, Limit::Silence),
-            _ => (self.end_by, Limit::Execution),
+            Some(silent_by) if silent_by < self.end_by => (silent_by, Reached::Silence),
+            _ => (self.end_by, Reached::Execution),
         }
     }
 }

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use harp_host::HostCall;
+use harp_host::limit::Limit;
 use harp_proto::{Outcome, host};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bounds::is_limit;
@@ -34,16 +35,16 @@ pub(super) async fn take(
     time: Duration,
     interrupt: &CancellationToken,
 ) -> bool {
-    let until = Instant::now() + time;
+    let mut limit = Limit::until(Instant::now() + time);
     let most = packets.bytes().saturating_add(MOST);
-    if timeout_at(until, call.tell_cancel()).await.is_err() {
+    if limit.keep(call.tell_cancel()).await.is_none() {
         return false;
     }
     loop {
         let reading = packets.has_room();
         let message = tokio::select! {
             biased;
-            () = sleep_until(until) => return false,
+            () = limit.passed() => return false,
             () = interrupt.cancelled() => return false,
             stored = packets.stored(live), if packets.is_pending() => match stored {
                 Ok(()) => continue,

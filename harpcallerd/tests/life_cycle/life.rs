@@ -186,6 +186,8 @@ impl Life {
             Step::Order(which, order) => self.order(which, order),
             Step::Second => self.advance(1).await,
             Step::SlotGrace => {
+                // What is being given up has its time from then on.
+                Box::pin(self.settle()).await;
                 self.host.slot_grace_is_over();
                 self.held.clear();
                 self.advance(SLOT_GRACE + 1).await;
@@ -293,7 +295,10 @@ impl Life {
 
     async fn advance(&mut self, seconds: u64) {
         self.seconds += seconds;
-        tokio::time::advance(Duration::from_secs(seconds)).await;
+        // In steps: a clock that jumps is that of a process which stood still.
+        for _ in 0..10 * seconds {
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
     }
 
     /// Waits until nothing moves any more.

@@ -42,6 +42,8 @@ pub enum Moment {
     StartByOver,
     /// The dispatcher was stopped by SIGSTOP for a while, and requests have piled up.
     Frozen,
+    /// harpd was stopped by SIGSTOP for a while, and may stand still beyond the crash.
+    HostFrozen,
     /// The dispatcher is starting, and deals with what an earlier crash left.
     Starting,
     /// The dispatcher is stopping in order.
@@ -50,7 +52,7 @@ pub enum Moment {
 
 impl Moment {
     /// All of them.
-    pub const ALL: [Moment; 19] = [
+    pub const ALL: [Moment; 20] = [
         Moment::Random,
         Moment::Submitting,
         Moment::SubmittingKey,
@@ -68,6 +70,7 @@ impl Moment {
         Moment::PlaceKept,
         Moment::StartByOver,
         Moment::Frozen,
+        Moment::HostFrozen,
         Moment::Starting,
         Moment::Stopping,
     ];

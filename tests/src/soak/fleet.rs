@@ -74,7 +74,8 @@ pub(super) const KINDS: &[Kind] = &[
         // Each byte is a sign of life, so the limit of the whole ends it.
         more: r#","timeout":1,"max_exec_time":2"#,
         is_short: false,
-        ..kind("dripping", &["timeout"])
+        // Each byte is a sign of life, until the host closes.
+        ..kind("dripping", &["network_error"])
     },
     Kind {
         is_short: false,

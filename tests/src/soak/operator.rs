@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -60,6 +61,7 @@ const STEPS: &[Step] = &[
     Operator::break_registry_script,
     Operator::cancel_queue,
     Operator::reload_host,
+    Operator::stop_one_for_a_while,
     Operator::list_all,
     Operator::restore_registry_script,
     Operator::prune,
@@ -160,6 +162,20 @@ impl Operator {
         let process = Pid::from_raw(cluster.host_id("web01").cast_signed());
         let process = process.ok_or("no process")?;
         kill_process(process, Signal::HUP).map_err(|error| error.to_string())
+    }
+
+    fn stop_one_for_a_while(&mut self, cluster: &mut Cluster) -> Result<(), String> {
+        let time = self.random.up_to(1500);
+        if self.random.one_in(2) {
+            cluster.freeze_dispatcher();
+            thread::sleep(time);
+            cluster.thaw_dispatcher();
+        } else {
+            cluster.freeze_host("web01");
+            thread::sleep(time);
+            cluster.thaw_host("web01");
+        }
+        Ok(())
     }
 
     fn list_all(&mut self, cluster: &mut Cluster) -> Result<(), String> {

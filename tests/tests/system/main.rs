@@ -53,6 +53,7 @@ mod soak;
 mod stalled_disk;
 mod start_by;
 mod status;
+mod stood_still;
 mod stop;
 mod storage_faults;
 mod store_commands;

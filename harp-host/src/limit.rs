@@ -1,0 +1,159 @@
+//! Limits of time that do not judge what this process has not had the time to see.
+//!
+//! A process that is stopped (SIGSTOP), swapped out, or on a machine that stands still takes
+//! nothing in. When it goes on, limits have passed, and what would have kept them is
+//! waiting. So a limit that is found passed late is put off: what has arrived is taken
+//! first, and whoever stood still too can go on.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// A limit that is noticed so long after it has passed did so while the process stood still.
+const LATE: Duration = Duration::from_millis(300);
+
+/// A limit is put off by as long as it is noticed late, within these bounds.
+const LEAST_PUT_OFF: Duration = Duration::from_secs(1);
+const LONGEST_PUT_OFF: Duration = Duration::from_secs(10);
+
+/// So often at most: a machine that is always late keeps its limits, too.
+const PUT_OFF_TIMES: u32 = 3;
+
+/// When some work has to be done, in one step or several.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    until: Instant,
+    put_off: u32,
+}
+
+impl Limit {
+    /// A limit that ends at this time.
+    #[must_use]
+    pub fn until(until: Instant) -> Limit {
+        Limit { until, put_off: 0 }
+    }
+
+    /// When it ends, as far as is known by now.
+    #[must_use]
+    pub fn end(&self) -> Instant {
+        self.until
+    }
+
+    /// Moves the limit to a later time, as one that is new; does nothing if the time is not
+    /// later than that to which the limit was put off.
+    pub fn move_to(&mut self, until: Instant) {
+        if until > self.until {
+            *self = Limit::until(until);
+        }
+    }
+
+    /// Judges the limit when its end has come. False if that is noticed late: then the limit
+    /// is put off, and has another end.
+    pub fn is_reached(&mut self) -> bool {
+        let now = Instant::now();
+        let late = now.saturating_duration_since(self.until);
+        if late < LATE || self.put_off == PUT_OFF_TIMES {
+            return true;
+        }
+        self.put_off += 1;
+        self.until = now + late.clamp(LEAST_PUT_OFF, LONGEST_PUT_OFF);
+        false
+    }
+
+    /// Completes when the limit is reached. Cancel safe.
+    pub async fn passed(&mut self) {
+        loop {
+            sleep_until(self.until).await;
+            if self.is_reached() {
+                return;
+            }
+        }
+    }
+
+    /// Works until the limit. `None` if that is reached, or had passed before the work began
+    /// and that is not done at once. Cancel safe if the work is.
+    pub async fn keep<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        // A limit that had passed before says nothing of this process.
+        let had_passed = self.until <= Instant::now();
+        loop {
+            if let Ok(done) = timeout_at(self.until, work.as_mut()).await {
+                return Some(done);
+            }
+            if had_passed || self.is_reached() {
+                return None;
+            }
+        }
+    }
+}
+
+/// Works until a moment, as [`Limit::keep`] does.
+pub async fn within<T>(until: Instant, work: impl Future<Output = T>) -> Option<T> {
+    Limit::until(until).keep(work).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_ran_has_used_its_time() {
+        let begun = Instant::now();
+        let limit = begun + Duration::from_secs(5);
+        assert_eq!(within(limit, async { 1 }).await, Some(1));
+        assert_eq!(within(limit, pending::<()>()).await, None);
+        assert_eq!(begun.elapsed(), Duration::from_secs(5));
+        // Past limits are no late ones.
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(within(limit, pending::<()>()).await, None);
+        assert_eq!(begun.elapsed(), Duration::from_secs(65));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_stood_still_has_not() {
+        let begun = Instant::now();
+        let mut limit = Limit::until(begun + Duration::from_secs(5));
+        // As a standstill does: the clock goes on, and nobody is asked.
+        advance(Duration::from_secs(7)).await;
+        assert!(!limit.is_reached());
+        let soon = sleep(Duration::from_millis(1900));
+        assert_eq!(limit.keep(soon).await, Some(()));
+        assert_eq!(limit.keep(pending::<()>()).await, None);
+        // By as long as it was noticed late.
+        assert_eq!(begun.elapsed(), Duration::from_secs(9));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_has_moments_after_a_short_one_and_no_hours_after_a_long_one() {
+        for (late, put_off) in [
+            (LATE, LEAST_PUT_OFF),
+            (60 * LONGEST_PUT_OFF, LONGEST_PUT_OFF),
+        ] {
+            let mut limit = Limit::until(Instant::now());
+            advance(late).await;
+            let resumed = Instant::now();
+            limit.passed().await;
+            assert_eq!(resumed.elapsed(), put_off);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_is_always_late_keeps_limits_too() {
+        let mut limit = Limit::until(Instant::now());
+        for _ in 0..PUT_OFF_TIMES {
+            advance(limit.end() + LATE - Instant::now()).await;
+            assert!(!limit.is_reached());
+        }
+        advance(limit.end() + LATE - Instant::now()).await;
+        assert!(limit.is_reached());
+        // One that is new may be put off again.
+        limit.move_to(Instant::now() + LATE);
+        advance(3 * LATE).await;
+        assert!(!limit.is_reached());
+    }
+}
