@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use harp_host::IoCode;
+use harp_host::race::Answered;
 use harp_proto::client::reply::{CallReply, Reply};
 use harp_proto::client::{Hello, Request};
 use harp_proto::{Json, Password};
@@ -59,6 +60,8 @@ pub(crate) struct Dispatcher {
     pool: Pool,
     /// True once there was a connection: the address is no mistake.
     reached: AtomicBool,
+    /// Which of its addresses has answered.
+    answered: Answered,
 }
 
 /// Whether a request is answered at once or when something has happened.
@@ -77,6 +80,7 @@ impl Dispatcher {
             pool: Pool::new(options.pool_size),
             options,
             reached: AtomicBool::new(false),
+            answered: Answered::default(),
         }
     }
 
@@ -262,12 +266,13 @@ impl Dispatcher {
     /// A new connection over which `hello` was answered; `None` if the dispatcher closed it
     /// without an answer.
     async fn greeted(&self, deadline: Instant) -> Result<Option<Connection>, Error> {
-        let mut connection = self.connect(deadline).await?;
+        let mut line = BytesMut::new();
         let hello = Hello {
             client: self.options.client_name.clone(),
             token: self.options.token.clone(),
         };
-        let answered = connection.hello(hello, deadline).await?;
+        Request::Hello(hello).encode(&mut line);
+        let (connection, answered) = self.open(Some(&line), deadline).await?;
         if answered {
             self.pool.forget_taciturn();
         }
@@ -275,9 +280,27 @@ impl Dispatcher {
     }
 
     async fn connect(&self, deadline: Instant) -> Result<Connection, Error> {
-        let connection = Connection::open(&self.address, &self.options, deadline).await?;
-        self.reached.store(true, Ordering::Relaxed);
+        let (connection, _) = self.open(None, deadline).await?;
         Ok(connection)
+    }
+
+    async fn open(
+        &self,
+        hello: Option<&[u8]>,
+        deadline: Instant,
+    ) -> Result<(Connection, bool), Error> {
+        let (address, options) = (&self.address, &self.options);
+        let opened = Connection::open(address, options, &self.answered, hello, deadline).await;
+        let was_connected = match &opened {
+            Ok(_) => true,
+            Err(error) => error
+                .broken_at()
+                .is_none_or(|broken| broken.phase == Phase::Hello),
+        };
+        if was_connected {
+            self.reached.store(true, Ordering::Relaxed);
+        }
+        opened
     }
 
     fn connect_deadline(&self) -> Instant {

@@ -1,6 +1,8 @@
 //! From an endpoint to an acknowledged call.
 
 use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,9 +17,10 @@ use zeroize::Zeroize;
 
 use crate::limit::Limit;
 use crate::line_reader::LineReader;
+use crate::race::race;
 use crate::read_ahead::ReadAhead;
 use crate::tls::{Trust, TrustError};
-use crate::{Endpoint, HostCall, HostError, Limits, Phase};
+use crate::{Endpoint, HostCall, HostError, HostErrorKind, Limits, Phase};
 use crate::{IoCode, is_own_fault, socket};
 
 /// Lines from a host.
@@ -35,14 +38,17 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Looks the host up, connects to the first of its addresses that answers, and
-    /// does the TLS handshake, all before the deadline.
+    /// Looks the host up, and connects and does the TLS handshake with the first of its
+    /// addresses with which that succeeds, all before the deadline. One that is silent for
+    /// 250 ms has the next tried beside it (RFC 8305); the one that answered last time comes
+    /// first.
     ///
     /// Dropping the future leaves nothing behind.
     ///
     /// # Errors
     ///
-    /// A [`HostError`] of the phase `resolve`, `connect` or `tls`.
+    /// A [`HostError`] of the phase `resolve`, `connect` or `tls`; that of the first address
+    /// which could be tried at all.
     pub async fn open(
         endpoint: &Endpoint,
         trust: &Trust,
@@ -50,43 +56,34 @@ impl Connection {
         deadline: Instant,
     ) -> Result<Connection, HostError> {
         let mut limit = Limit::until(deadline);
-        let addresses = socket::resolve(&endpoint.address, endpoint.port, &mut limit)
+        let mut addresses = socket::resolve(&endpoint.address, endpoint.port, &mut limit)
             .await
-            .map_err(|error| timed(endpoint, Phase::Resolve, error))?;
-        let socket = socket::connect(&addresses, limit.end())
-            .await
-            .map_err(|error| timed(endpoint, Phase::Connect, error))?;
-        let peer = socket
-            .peer_addr()
-            .map_err(|error| HostError::io(endpoint, Phase::Connect, error))?;
-
-        let unusable =
-            |detail: String| HostError::network(endpoint, Phase::Tls, IoCode::Tls, detail);
-        let name = endpoint.server_name(peer.ip()).map_err(|_| {
-            unusable(format!(
-                "tls_name {:?} is neither a DNS name nor an address; mend it in the hosts registry",
-                endpoint.tls_name.as_deref().unwrap_or_default()
-            ))
-        })?;
-        // As late as can be, so that it is the trust of now that decides.
-        let config = trust.client_config(endpoint).map_err(|error| match error {
-            TrustError::Read { source, .. } if is_own_fault(&source) => {
-                HostError::io(endpoint, Phase::Tls, source)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::TimedOut => HostError::timed_out(endpoint, Phase::Resolve),
+                _ => HostError::io(endpoint, Phase::Resolve, error),
+            })?;
+        trust.answered().order(&endpoint.address, &mut addresses);
+        let has_connected = AtomicBool::new(false);
+        let attempt = |address| encrypted(endpoint, trust, address, &has_connected);
+        let stream = match limit.keep(race(&addresses, attempt)).await {
+            Some(Ok((address, stream))) => {
+                if addresses.len() > 1 {
+                    trust.answered().note(&endpoint.address, address);
+                }
+                stream
             }
-            error => unusable(error.to_string()),
-        })?;
-        let handshake = TlsConnector::from(config).connect(name, ReadAhead::new(socket));
-        let stream = match limit.keep(handshake).await {
-            Some(Ok(stream)) => stream,
-            Some(Err(error)) => return Err(HostError::io(endpoint, Phase::Tls, error)),
-            None => return Err(HostError::timed_out(endpoint, Phase::Tls)),
+            Some(Err(failures)) => return Err(telling(endpoint, failures)),
+            None if has_connected.into_inner() => {
+                return Err(HostError::timed_out(endpoint, Phase::Tls));
+            }
+            None => return Err(HostError::timed_out(endpoint, Phase::Connect)),
         };
         let delay = limit.end().saturating_duration_since(deadline);
         let limit = limits.max_packet_size.saturating_add(LINE_ALLOWANCE);
         Ok(Connection {
             endpoint: endpoint.clone(),
             limits,
-            lines: LineReader::new(Box::new(stream), limit),
+            lines: LineReader::new(stream, limit),
             delay,
         })
     }
@@ -185,10 +182,47 @@ impl Drop for SecretLine {
     }
 }
 
-/// Tells our own time limit from the system's.
-fn timed(endpoint: &Endpoint, phase: Phase, error: io::Error) -> HostError {
-    match error.kind() {
-        io::ErrorKind::TimedOut => HostError::timed_out(endpoint, phase),
-        _ => HostError::io(endpoint, phase, error),
+/// Connects to one address and does the TLS handshake.
+async fn encrypted(
+    endpoint: &Endpoint,
+    trust: &Trust,
+    address: SocketAddr,
+    has_connected: &AtomicBool,
+) -> Result<Box<TlsStream<ReadAhead>>, HostError> {
+    let socket = socket::connect(address)
+        .await
+        .map_err(|error| HostError::io(endpoint, Phase::Connect, error))?;
+    has_connected.store(true, Ordering::Relaxed);
+    let unusable = |detail: String| HostError::network(endpoint, Phase::Tls, IoCode::Tls, detail);
+    let name = endpoint.server_name(address.ip()).map_err(|_| {
+        unusable(format!(
+            "tls_name {:?} is neither a DNS name nor an address; mend it in the hosts registry",
+            endpoint.tls_name.as_deref().unwrap_or_default()
+        ))
+    })?;
+    // As late as can be, so that it is the trust of now that decides.
+    let config = trust.client_config(endpoint).map_err(|error| match error {
+        TrustError::Read { source, .. } if is_own_fault(&source) => {
+            HostError::io(endpoint, Phase::Tls, source)
+        }
+        error => unusable(error.to_string()),
+    })?;
+    let handshake = TlsConnector::from(config).connect(name, ReadAhead::new(socket));
+    match handshake.await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => Err(HostError::io(endpoint, Phase::Tls, error)),
     }
+}
+
+/// The failure that says most: that of the first address which could be tried at all.
+fn telling(endpoint: &Endpoint, mut failures: Vec<HostError>) -> HostError {
+    let says_little = |error: &HostError| match error.kind() {
+        HostErrorKind::Network { code } => code.says_little(),
+        _ => false,
+    };
+    let at = failures.iter().position(|error| !says_little(error));
+    if failures.is_empty() {
+        return HostError::io(endpoint, Phase::Resolve, io::ErrorKind::NotFound.into());
+    }
+    failures.swap_remove(at.unwrap_or_default())
 }

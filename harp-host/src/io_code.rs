@@ -67,6 +67,16 @@ impl IoCode {
         }
     }
 
+    /// True for the failure of an address of a family that this machine has no way for: it
+    /// tells least where others were tried, too.
+    #[must_use]
+    pub fn says_little(self) -> bool {
+        matches!(
+            self,
+            IoCode::System("enetunreach" | "eafnosupport" | "eaddrnotavail")
+        )
+    }
+
     /// False for what stays as it is until somebody mends it: a name that does not exist,
     /// a certificate that is not accepted.
     #[must_use]

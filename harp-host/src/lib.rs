@@ -19,6 +19,7 @@ mod fingerprint;
 mod io_code;
 pub mod limit;
 pub mod line_reader;
+pub mod race;
 pub mod read_ahead;
 pub mod socket;
 pub mod tls;

@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::IoCode;
-use crate::limit::{Limit, within};
+use crate::limit::Limit;
 
 /// Names that are looked up at once. A name service that does not answer holds a thread
 /// for each, and the threads are those that everything else which blocks runs on, reading
@@ -105,33 +105,15 @@ async fn bounded<T: Send + 'static>(
     running.await.map_err(io::Error::other)?
 }
 
-/// Connects to the first address that answers. The time until the deadline is shared
-/// among the addresses that are left, so that one that swallows packets does not use it
-/// all up. Dropping the future leaves nothing behind.
+/// Connects to an address. Dropping the future leaves nothing behind.
 ///
 /// # Errors
 ///
-/// The failure that says most: that of the first address which could be tried at all;
-/// [`io::ErrorKind::TimedOut`] at the deadline.
-pub async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
-    let mut failure: Option<io::Error> = None;
-    for (tried, address) in addresses.iter().enumerate() {
-        let share = (addresses.len() - tried).try_into().unwrap_or(u32::MAX);
-        let now = Instant::now();
-        let until = now + deadline.saturating_duration_since(now) / share;
-        let error = match within(until, TcpStream::connect(address)).await {
-            Some(Ok(socket)) => {
-                prepare(&socket)?;
-                return Ok(socket);
-            }
-            Some(Err(error)) => error,
-            None => io::ErrorKind::TimedOut.into(),
-        };
-        if failure.as_ref().is_none_or(says_little) {
-            failure = Some(error);
-        }
-    }
-    Err(failure.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+/// The system's.
+pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(address).await?;
+    prepare(&socket)?;
+    Ok(socket)
 }
 
 /// Connects to a Unix socket. Where the system would have a TCP connection wait, because
@@ -152,14 +134,6 @@ pub async fn connect_local(path: &Path, deadline: Instant) -> io::Result<UnixStr
         }
         sleep(FULL_QUEUE_WAIT).await;
     }
-}
-
-/// True for the failure of an address of a family that this machine has no route for.
-fn says_little(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::ENETUNREACH | libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
-    )
 }
 
 fn prepare(socket: &TcpStream) -> io::Result<()> {

@@ -28,6 +28,7 @@ pub use files::{Pem, Sources};
 use verifier::HostVerifier;
 
 use crate::endpoint::Endpoint;
+use crate::race::Answered;
 
 /// TLS sessions remembered for one host. A host hands out two tickets a handshake.
 const SESSIONS_PER_HOST: usize = 8;
@@ -104,13 +105,14 @@ pub enum TrustError {
     Setup(#[from] rustls::Error),
 }
 
-/// The rules by which certificates of hosts are judged, and the TLS sessions that were
-/// opened under them.
+/// The rules by which certificates of hosts are judged, and what is remembered of hosts that
+/// were called under them: TLS sessions, and the addresses that answered.
 #[derive(Debug)]
 pub struct Trust {
     sources: Sources,
     provider: Arc<CryptoProvider>,
     state: Mutex<State>,
+    answered: Answered,
 }
 
 #[derive(Debug)]
@@ -151,6 +153,7 @@ impl Trust {
                 kept,
                 configs: HashMap::new(),
             }),
+            answered: Answered::default(),
         })
     }
 
@@ -159,6 +162,11 @@ impl Trust {
     #[must_use]
     pub fn accepts_anything(&self) -> bool {
         self.sources.authorities.is_none() && self.sources.known.is_none()
+    }
+
+    /// Which of their addresses the hosts have answered at that were called under it.
+    pub(crate) fn answered(&self) -> &Answered {
+        &self.answered
     }
 
     /// The TLS configuration for a call to this host that starts now. Looks whether the

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use harp_host::limit::{Limit, within};
 use harp_host::line_reader::{LineError, LineReader};
+use harp_host::race::{Answered, race};
 use harp_host::{IoCode, socket, tls};
+use harp_proto::client::ReplyError;
 use harp_proto::client::reply::{self, HelloReply};
-use harp_proto::client::{Hello, ReplyError, Request};
 use harp_proto::{Json, Outcome};
 use tokio::time::Instant;
 
@@ -42,13 +44,18 @@ enum Manners {
 }
 
 impl Connection {
-    /// Resolves, connects, and does the TLS handshake if there is to be one. Dropping the
-    /// future closes the connection.
+    /// Resolves, connects, does the TLS handshake if there is to be one, and asks for a
+    /// persistent connection if there is a line for that. The first of the addresses with
+    /// which all that succeeds wins: one that is silent for 250 ms has the next tried beside
+    /// it (RFC 8305). True if the dispatcher has answered the line. Dropping the future
+    /// closes the connection.
     pub(crate) async fn open(
         address: &Arc<Address>,
         options: &Options,
+        answered: &Answered,
+        hello: Option<&[u8]>,
         deadline: Instant,
-    ) -> Result<Connection, Error> {
+    ) -> Result<(Connection, bool), Error> {
         let failed = |phase| {
             move |error: io::Error| {
                 let code = code(&error);
@@ -61,48 +68,94 @@ impl Connection {
                 Error::broken(address, broken, advice).with_source(error)
             }
         };
-        let socket = match &**address {
-            Address::Tcp { host, port } => {
-                let mut limit = Limit::until(deadline);
-                let addresses = socket::resolve(host, *port, &mut limit)
-                    .await
-                    .map_err(failed(Phase::Resolve))?;
-                let tcp = socket::connect(&addresses, limit.end())
+        let greeted = async |socket| {
+            let mut connection = Connection {
+                address: Arc::clone(address),
+                lines: LineReader::new(socket, options.max_reply_size),
+                manners: Manners::OneRequest,
+                reused: false,
+            };
+            let has_answered = match hello {
+                Some(line) => connection.hello(line).await?,
+                None => false,
+            };
+            Ok((connection, has_answered))
+        };
+        let mut limit = Limit::until(deadline);
+        let too_late = |phase| failed(phase)(io::ErrorKind::TimedOut.into());
+        let (host, port) = match &**address {
+            Address::Tcp { host, port } => (host, *port),
+            Address::Unix(path) => {
+                let socket = socket::connect_local(path, deadline)
                     .await
                     .map_err(failed(Phase::Connect))?;
-                match limit.keep(Socket::open(tcp, &options.transport)).await {
-                    Some(socket) => socket.map_err(failed(Phase::Tls))?,
-                    None => return Err(failed(Phase::Tls)(io::ErrorKind::TimedOut.into())),
-                }
+                let greeted = limit.keep(greeted(Socket::Unix(socket))).await;
+                return greeted.unwrap_or_else(|| Err(too_late(Phase::Hello)));
             }
-            Address::Unix(path) => socket::connect_local(path, deadline)
-                .await
-                .map(Socket::Unix)
-                .map_err(failed(Phase::Connect))?,
         };
-        Ok(Connection {
-            address: Arc::clone(address),
-            lines: LineReader::new(socket, options.max_reply_size),
-            manners: Manners::OneRequest,
-            reused: false,
-        })
+        let mut addresses = socket::resolve(host, port, &mut limit)
+            .await
+            .map_err(failed(Phase::Resolve))?;
+        answered.order(host, &mut addresses);
+        // What timed out is what the one that has come furthest was at.
+        let (is_connected, is_open) = (AtomicBool::new(false), AtomicBool::new(false));
+        let attempt = async |address| {
+            let tcp = socket::connect(address)
+                .await
+                .map_err(failed(Phase::Connect))?;
+            is_connected.store(true, Ordering::Relaxed);
+            let socket = Socket::open(tcp, &options.transport)
+                .await
+                .map_err(failed(Phase::Tls))?;
+            is_open.store(true, Ordering::Relaxed);
+            match greeted(socket).await {
+                Err(error) if error.broken_at().is_some() => Err(error),
+                // A refusal is an answer, and the other addresses' would be the same.
+                answered => Ok(answered),
+            }
+        };
+        match limit.keep(race(&addresses, attempt)).await {
+            Some(Ok((address, done))) => {
+                if addresses.len() > 1 {
+                    answered.note(host, address);
+                }
+                done
+            }
+            Some(Err(mut failures)) => {
+                let says_little = |error: &Error| {
+                    error
+                        .broken_at()
+                        .is_some_and(|broken| broken.code.says_little())
+                };
+                let at = failures.iter().position(|error| !says_little(error));
+                if failures.is_empty() {
+                    return Err(failed(Phase::Resolve)(io::ErrorKind::NotFound.into()));
+                }
+                Err(failures.swap_remove(at.unwrap_or_default()))
+            }
+            None => {
+                let phase = match (is_connected.into_inner(), is_open.into_inner()) {
+                    (false, _) => Phase::Connect,
+                    (true, false) => Phase::Tls,
+                    (true, true) => Phase::Hello,
+                };
+                Err(too_late(phase))
+            }
+        }
     }
 
     /// Asks for a persistent connection (client protocol, section 8). False if the
     /// dispatcher closed the connection without an answer, as one does that does not know
     /// `hello`. Not cancel safe: one that was given up is to be dropped with the connection.
-    pub(crate) async fn hello(&mut self, hello: Hello, deadline: Instant) -> Result<bool, Error> {
-        let mut line = BytesMut::new();
-        Request::Hello(hello).encode(&mut line);
+    async fn hello(&mut self, line: &[u8]) -> Result<bool, Error> {
         let greeting = async {
-            self.lines.source_mut().write_all(&line).await?;
+            self.lines.source_mut().write_all(line).await?;
             self.lines.next().await
         };
-        let answer = match within(deadline, greeting).await {
-            Some(Ok(answer)) => answer,
-            Some(Err(error)) if self.knows_no_hello(&error) => return Ok(false),
-            Some(Err(error)) => return Err(self.broken(Phase::Hello, error)),
-            None => return Err(self.timed_out(Phase::Hello)),
+        let answer = match greeting.await {
+            Ok(answer) => answer,
+            Err(error) if self.knows_no_hello(&error) => return Ok(false),
+            Err(error) => return Err(self.broken(Phase::Hello, error)),
         };
         let greeted: HelloReply = self.reply(&answer)?;
         self.manners = Manners::Greeted {
@@ -294,6 +347,7 @@ fn advice(address: &Address, code: IoCode, phase: Phase, error: &io::Error) -> S
             "no answer in time; is the machine up, and does a firewall let this port through?"
                 .to_owned()
         }
+        (IoCode::TimedOut, Phase::Hello) => "no answer in time".to_owned(),
         (IoCode::Closed, Phase::Tls) => {
             "the connection was closed during the TLS handshake; is it a TLS listener of \
              harpcallerd?"

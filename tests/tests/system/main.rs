@@ -49,6 +49,7 @@ mod result;
 mod retention;
 mod scarcity;
 mod secrets;
+mod several_addresses;
 mod soak;
 mod stalled_disk;
 mod start_by;

@@ -1,0 +1,188 @@
+//! Names that stand for several addresses, of which the first is of no use (RFC 8305).
+//!
+//! Each test runs itself again where other names are in `/etc/hosts`, which takes root.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use harp_client::HarpCaller;
+use harp_tests::certificates::Authority;
+use harp_tests::{ACKNOWLEDGE, Cluster, FakeHost, Step, binary, unique_address};
+use serde_json::{Value, json};
+
+use Step::{AnyByte, Close, Handshake, Hang, Request, Reset};
+
+/// Well below `connect_timeout` as it is by default.
+const SOON: Duration = Duration::from_secs(6);
+
+/// A name with two addresses, in the order in which the system gives them.
+struct Name {
+    text: String,
+    first: IpAddr,
+    second: IpAddr,
+}
+
+#[test]
+fn the_next_address_of_a_host_is_tried() {
+    with_own_names(
+        "several_addresses::the_next_address_of_a_host_is_tried",
+        call_hosts,
+    );
+}
+
+#[test]
+fn the_next_address_of_a_dispatcher_is_tried() {
+    with_own_names(
+        "several_addresses::the_next_address_of_a_dispatcher_is_tried",
+        ask_dispatcher,
+    );
+}
+
+fn call_hosts() {
+    let firsts: [(&str, Option<&[Step]>); 6] = [
+        ("refuses", None),
+        ("silent", Some(&[Hang])),
+        ("silent-in-tls", Some(&[AnyByte, Hang])),
+        ("closes", Some(&[Close])),
+        ("closes-in-tls", Some(&[AnyByte, Close])),
+        ("resets-in-tls", Some(&[AnyByte, Reset])),
+    ];
+    let good = [
+        Handshake,
+        Request,
+        ACKNOWLEDGE,
+        Step::line(r#"{"result":1}"#),
+    ];
+    let mut hosts = Vec::new();
+    let mut cluster = Cluster::builder().hosts(0);
+    for (name, (what, first)) in names(firsts.map(|(what, _)| what)).into_iter().zip(firsts) {
+        let second = host(&name, SocketAddr::new(name.second, 0), &good);
+        let port = second.address().port();
+        let first = first.map(|steps| host(&name, SocketAddr::new(name.first, port), steps));
+        cluster = cluster.entry(entry(what, &name.text, port));
+        hosts.push((what, first, second));
+    }
+    let cluster = cluster.start();
+    let caller = cluster.caller();
+    for (what, first, second) in &hosts {
+        let visits = || first.as_ref().map_or(0, |host| host.visits().len());
+        let begun = Instant::now();
+        let job = caller.call(what, "p", "[]");
+        assert_eq!(caller.result(&job), json!({"result": 1}), "{what}");
+        assert!(begun.elapsed() < SOON, "{what}: {:?}", begun.elapsed());
+        // The one that answered is remembered.
+        let visited = visits();
+        let again = caller.call(what, "p", "[]");
+        assert_eq!(caller.result(&again), json!({"result": 1}), "{what}");
+        assert_eq!(visits(), visited, "{what}");
+        let requests = second.visits().iter().map(|visit| visit.lines.len()).sum();
+        assert_eq!((visited <= 1, requests), (true, 2), "{what}");
+    }
+}
+
+fn ask_dispatcher() {
+    let [name] = names(["dispatcher"]).try_into().ok().unwrap();
+    let cluster = Cluster::builder()
+        .tables(&format!(
+            "[[listener]]\naddress = '{}:0'\nrequire_authentication = false\n",
+            name.second
+        ))
+        .start();
+    let listening = cluster.log().all("listening");
+    let port = listening.iter().find_map(|line| {
+        let address: SocketAddr = line["address"].as_str()?.parse().ok()?;
+        (address.ip() == name.second).then_some(address.port())
+    });
+    let port = port.unwrap();
+    // The system accepts, and nobody says anything.
+    let silent = TcpListener::bind((name.first, port)).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(async {
+        let ask = async || {
+            let begun = Instant::now();
+            let client = HarpCaller::new(&format!("{}:{port}", name.text)).unwrap();
+            let call = client.host("web01").call("echo", (1,)).await.unwrap();
+            let echoed: [u32; 1] = call.get().await.unwrap();
+            assert_eq!(echoed, [1]);
+            assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+        };
+        ask().await;
+        drop(silent);
+        // Refused now.
+        ask().await;
+    });
+}
+
+fn host(name: &Name, address: SocketAddr, steps: &[Step]) -> FakeHost {
+    let certificate = Authority::shared().issue(&[&name.text]);
+    FakeHost::start_at(address, &certificate, rustls::ALL_VERSIONS, &[steps])
+}
+
+fn entry(hostname: &str, address: &str, port: u16) -> Value {
+    json!({
+        "hostname": hostname, "address": address, "port": port,
+        "credentials": {"user": "u", "password": "p"},
+    })
+}
+
+/// Gives each name two addresses of loopback.
+fn names<const N: usize>(names: [&str; N]) -> Vec<Name> {
+    let names = names.map(|name| format!("{name}.two.test"));
+    let mut text = "127.0.0.1 localhost\n".to_owned();
+    for name in names.iter().chain(&names) {
+        text += &format!("{} {name}\n", unique_address());
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, text).unwrap();
+    let mounted = Command::new("mount")
+        .arg("--bind")
+        .args([file.path(), "/etc/hosts".as_ref()])
+        .status();
+    assert!(mounted.unwrap().success());
+    let resolved = names.into_iter().map(|text| {
+        let addresses: Vec<_> = (text.as_str(), 0).to_socket_addrs().unwrap().collect();
+        let [first, second] = addresses[..] else {
+            panic!("{text}: {addresses:?}");
+        };
+        Name {
+            text,
+            first: first.ip(),
+            second: second.ip(),
+        }
+    });
+    resolved.collect()
+}
+
+/// Runs the test in a file system of its own, or says why it is skipped.
+fn with_own_names(test: &str, run: fn()) {
+    const INSIDE: &str = "HARP_TESTS_WITH_NAMES_OF_THEIR_OWN";
+    if env::var_os(INSIDE).is_some() {
+        return run();
+    }
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.arg("--mount").stdin(Stdio::null());
+        command
+    };
+    let probe = unshare()
+        .args(["mount", "--bind", "/etc/hosts", "/etc/hosts"])
+        .output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        eprintln!("{test} is skipped: nothing can be mounted over /etc/hosts here");
+        return;
+    }
+    let binaries = binary("harpcallerd");
+    let output = unshare()
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", test])
+        .env(INSIDE, "1")
+        .env("HARP_BIN_DIR", binaries.parent().unwrap())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+}
