@@ -1,6 +1,7 @@
 //! What is measured: the yardsticks, in groups that share a set-up.
 
 mod calls;
+mod ended;
 mod latency;
 mod lists;
 mod memory;

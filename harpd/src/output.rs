@@ -11,11 +11,13 @@ use harp_proto::{Failure, Json};
 
 mod document;
 mod harp;
+pub(crate) mod limit;
 mod lines;
 mod states;
 
 use document::Document;
 use harp::Harp;
+use limit::too_large;
 use lines::Lines;
 
 use crate::choria::reply::AgentReply;
@@ -203,15 +205,6 @@ impl Output {
             Decoder::Harp(harp) => harp.last_line(packets),
         }
     }
-}
-
-/// Output over the limit.
-pub(crate) fn too_large(limit: usize) -> Failure {
-    Failure::new(
-        "output_too_large",
-        format!("a result or packet of the procedure is longer than {limit} bytes, its max_output"),
-    )
-    .with_data(&serde_json::json!({ "limit": limit }))
 }
 
 /// Output that does not fit the mode; shows the beginning of it.

@@ -9,7 +9,7 @@ use harp_tests::binary;
 use harpcallerd::store::{Store, StoreOptions};
 
 use super::Plan;
-use super::volume::fill;
+use super::ended::fill;
 use crate::report::{Figure, Wanted};
 use crate::site::Site;
 

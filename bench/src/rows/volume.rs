@@ -4,22 +4,15 @@
 use std::process::Command;
 use std::time::Instant;
 
-use futures_util::future::try_join_all;
-use harp_proto::Outcome;
-use harpcallerd::clock;
-use harpcallerd::record::EndRecord;
-use harpcallerd::segment::SegmentBuilder;
-use harpcallerd::store::{Place, Store, StoreOptions};
+use harpcallerd::store::{Store, StoreOptions};
 
 use super::Plan;
+use super::ended::fill;
 use super::lists::list;
 use super::sample::job;
 use crate::load::Client;
 use crate::report::{Figure, Wanted};
 use crate::site::Site;
-
-/// Jobs that are written at the same time.
-const AT_ONCE: u64 = 256;
 
 /// Jobs whose cost is compared.
 const COMPARED: u64 = 1024;
@@ -114,43 +107,6 @@ async fn cost(store: &Store) -> anyhow::Result<f64> {
     }
     seconds.sort_by(f64::total_cmp);
     Ok(seconds[ROUNDS / 2])
-}
-
-/// Writes jobs from their submission to their end, ten packets of 120 bytes each.
-pub(super) async fn fill(store: &Store, jobs: u64) -> anyhow::Result<()> {
-    let each = jobs.div_ceil(AT_ONCE);
-    let tasks = (0..AT_ONCE.min(jobs)).map(|_| {
-        let store = store.clone();
-        tokio::spawn(async move {
-            for sequence in 0..each {
-                run(&store, sequence).await?;
-            }
-            anyhow::Ok(())
-        })
-    });
-    for done in try_join_all(tasks).await? {
-        done?;
-    }
-    Ok(())
-}
-
-async fn run(store: &Store, sequence: u64) -> anyhow::Result<()> {
-    let (id, call, live) = job(sequence, false)?;
-    store.submit(id, &call, &live).await?;
-    let mut segment = SegmentBuilder::new(0);
-    for number in 0..10 {
-        let text = format!("\"{number:>0$}\"", 118);
-        segment.push(live.submitted, text.as_bytes());
-    }
-    store.append(id, vec![segment.finish()]).await?.await?;
-    let end = EndRecord {
-        started: live.started,
-        ended: clock::now(),
-        outcome: Outcome::Returned("null".parse()?),
-        packets: 10,
-    };
-    store.finish(id, &end, Place::Free).await?;
-    Ok(())
 }
 
 fn disk_usage(site: &Site) -> anyhow::Result<f64> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use harp_service::exposure::{self, Exposed};
 
 use super::Config;
-use crate::listener::ListenerSettings;
+use crate::listener::settings::ListenerSettings;
 
 /// What others could change of all that says who may do what, which hosts there are and
 /// how to get into them: the configuration, keys, certificates, tokens, and the registry

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use harp_service::exposure::normal;
 use harp_service::{ListenAddress, Table};
 
-use crate::listener::{ListenerPlace, ListenerSettings};
+use crate::listener::settings::{ListenerPlace, ListenerSettings};
 
 /// Notes each address and path that another one of the file has already.
 pub(super) fn check(

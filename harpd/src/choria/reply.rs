@@ -13,7 +13,7 @@ use super::ddl::Action;
 use super::workdir::CallFiles;
 use crate::arguments::Members;
 use crate::line_log::LineLog;
-use crate::output::too_large;
+use crate::output::limit::too_large;
 use crate::reaper::{Exit, signal_name};
 
 /// The run of an agent, as far as its answer is concerned: what it prints is for the log,

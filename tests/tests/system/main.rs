@@ -27,6 +27,7 @@ mod foreign_paths;
 mod framing;
 mod hello;
 mod host_away;
+mod import_circles;
 mod keys;
 mod last_words;
 mod leftovers;
