@@ -41,7 +41,7 @@ enum Kind {
     },
     /// Waits for so many connections and writes so many packets' lines to each.
     FanOut { followers: usize, packets: u64 },
-    /// Sends a file to whoever connects.
+    /// Sends a file to each client that connects.
     File { name: String },
 }
 

@@ -104,7 +104,7 @@ impl HarpCaller {
         RemoteServer::new(Arc::clone(&self.dispatcher), name.into())
     }
 
-    /// A job by its id, submitted by whoever and whenever.
+    /// A job by its id, whichever client has submitted it.
     ///
     /// An id is printed and read as text, and stored by whatever knows serde.
     ///

@@ -1,7 +1,7 @@
 //! The process between the starter and the program: it keeps together what descends from
 //! the program, and knows when nothing of it is left.
 //!
-//! A keeper is a child subreaper. Whoever descends from its program and loses its parent
+//! A keeper is a child subreaper. A process that descends from its program and loses its parent
 //! becomes its child, whatever session, group or user it has made itself, so all of them
 //! are below the keeper in the tree of processes, and nobody else is. When the system says
 //! that the keeper has no child, there is none of them any more: that is the proof, and

@@ -58,9 +58,9 @@ pub struct Program {
     pub environment: Vec<(OsString, OsString)>,
     /// The directory it starts in, which its user must be allowed to enter.
     pub directory: PathBuf,
-    /// Whom it runs as, unless as whoever starts it.
+    /// User and groups that it runs as; without them those of its starter.
     pub ids: Option<Ids>,
-    /// Whether it keeps the ambient and inheritable capabilities of whoever starts it, if it
+    /// Whether it keeps the ambient and inheritable capabilities of its starter, if it
     /// runs as that user. No other program does: of a user that is not root, it has none.
     pub keeps_capabilities: bool,
     /// Limits of the program, in place of its starter's.

@@ -9,7 +9,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 /// Opens a file to append to, and makes it with this mode if it is missing. A terminal, a
 /// device or a named pipe that somebody reads will do; one that nobody reads is not waited
-/// for. Writing waits for whoever reads.
+/// for. Writing waits for the reader.
 ///
 /// # Errors
 ///

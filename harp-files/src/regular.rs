@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Opens a regular file for reading. Links are followed: whoever may name the file may name
-/// it by a link.
+/// Opens a regular file for reading. Links are followed: an operator
+/// who may name the file may name it by a link.
 ///
 /// # Errors
 ///

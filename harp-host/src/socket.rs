@@ -91,7 +91,7 @@ fn unresolved(error: LookupError) -> io::Error {
 }
 
 /// Runs what blocks, when there is a place for it. The place is given back when it has
-/// run: whoever waits may give up before, the thread cannot.
+/// run: the waiting task may give up before, the thread cannot.
 async fn bounded<T: Send + 'static>(
     places: &'static Semaphore,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -210,7 +210,7 @@ mod tests {
         let hanging = bounded(&PLACES, move || question.recv().map_err(io::Error::other));
         let short = Duration::from_millis(50);
         assert!(tokio::time::timeout(short, hanging).await.is_err());
-        // The next has to wait for the thread, not for whoever gave up.
+        // The next has to wait for the thread, not for the task that gave up.
         let next = bounded(&PLACES, || Ok(1));
         tokio::pin!(next);
         assert!(tokio::time::timeout(short, &mut next).await.is_err());

@@ -23,7 +23,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use crate::fingerprint::{Fingerprint, NotAFingerprint};
 pub use explain::{Peer, explain};
-use files::Rules;
+use files::TrustAnchors;
 pub use files::{Pem, Sources};
 use verifier::HostVerifier;
 
@@ -117,8 +117,8 @@ pub struct Trust {
 
 #[derive(Debug)]
 struct State {
-    /// Rules of the files when they could last be used.
-    kept: Kept<Arc<Rules>>,
+    /// Anchors of the files when they could last be used.
+    kept: Kept<Arc<TrustAnchors>>,
     /// Made under these rules, never kept beyond them.
     configs: HashMap<Endpoint, Arc<ClientConfig>>,
 }
@@ -209,10 +209,10 @@ impl State {
         &mut self,
         sources: &Sources,
         provider: &CryptoProvider,
-    ) -> Result<Arc<Rules>, TrustError> {
+    ) -> Result<Arc<TrustAnchors>, TrustError> {
         match self.kept.look(|files| sources.judge(files, provider)) {
             Look::Same | Look::Again => {}
-            // Whoever writes a file again may want nobody to go on with an old session.
+            // An operator who writes a file again may want nobody to go on with an old session.
             Look::New | Look::Touched => self.configs.clear(),
             // Nobody is trusted by files that cannot be read.
             Look::Failed { error, .. } => {

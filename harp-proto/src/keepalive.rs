@@ -1,7 +1,7 @@
 //! How soon either end of a connection notices that the other is gone (host protocol, end).
 //!
 //! Both ends of every TCP connection of the project ask the peer after a silence whether it
-//! is still there. So whoever loses a connection knows how long the other end may go on
+//! is still there. So an end that loses a connection knows how long the other end may go on
 //! without knowing.
 
 use std::time::Duration;

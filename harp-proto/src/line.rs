@@ -35,7 +35,7 @@ pub struct LineBuffer {
 }
 
 /// A line is longer than the buffer's limit. What follows it can be understood only by
-/// whoever gives it up, with [`LineBuffer::skip_line`].
+/// the reader that gives it up, with [`LineBuffer::skip_line`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("line longer than {limit} bytes")]
 pub struct LineTooLong {

@@ -32,7 +32,7 @@ enum Whom {
 
 /// Finds the first place on the way to a file, from the root on, that somebody could
 /// change who is not root, this process's own user, or the given one. A file that cannot
-/// be looked at is not exposed: whoever opens it will say what is wrong with it.
+/// be looked at is not exposed: the code that opens it will say what is wrong with it.
 ///
 /// A group that may write counts as somebody else, but for root's own and for one that has
 /// the number of a trusted owner, as users' private groups have.
@@ -72,7 +72,7 @@ impl Way {
                 if self.links > MAX_LINKS {
                     return Ok(None);
                 }
-                // Who may change the link itself is whoever may write its directory.
+                // The link itself may be changed by all who may write its directory.
                 let target = std::fs::read_link(place)?;
                 let target = place.parent().unwrap_or(Path::new("/")).join(target);
                 if let Some(exposed) = self.walk(&normal(&target))? {

@@ -256,7 +256,7 @@ mod tests {
             assert_eq!(mode(&path), mode_wanted);
             let error = SocketFile::bind(&path, PRIVATE).unwrap_err();
             assert!(matches!(error, BindError::InUse), "{error}");
-            // It listens, in spite of whoever looked whether it does.
+            // It listens, in spite of the connection that looked whether it does.
             let there = thread::scope(|scope| {
                 let client = scope.spawn(|| std::os::unix::net::UnixStream::connect(&path));
                 listener.accept().unwrap();

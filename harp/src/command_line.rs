@@ -77,7 +77,7 @@ fish:  harp completions fish > ~/.config/fish/completions/harp.fish";
 /// Which dispatcher.
 #[derive(Debug, Args, Clone)]
 #[command(next_help_heading = "Dispatcher")]
-pub(crate) struct Dispatcher {
+pub(crate) struct DispatcherOptions {
     /// The dispatcher, HOST, HOST:PORT, [IPV6]:PORT or unix:/PATH [default: $HARPCALLER,
     /// the configuration, or 127.0.0.1:3502].
     #[arg(long, short, value_name = "ADDRESS", value_hint = ValueHint::Hostname)]
@@ -188,7 +188,7 @@ pub(crate) struct Call {
     #[command(flatten)]
     pub(crate) hosts: Hosts,
     #[command(flatten)]
-    pub(crate) dispatcher: Dispatcher,
+    pub(crate) dispatcher: DispatcherOptions,
 }
 
 const CALL_HELP: &str = "\
@@ -239,7 +239,7 @@ pub(crate) struct WhichJob {
     #[arg(value_name = "JOB", value_parser = job)]
     pub(crate) job: JobId,
     #[command(flatten)]
-    pub(crate) dispatcher: Dispatcher,
+    pub(crate) dispatcher: DispatcherOptions,
 }
 
 #[derive(Debug, Args)]

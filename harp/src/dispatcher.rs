@@ -2,7 +2,7 @@
 
 use harp_client::{Error, ErrorKind, HarpCaller, Tls};
 
-use crate::command_line::Dispatcher as Options;
+use crate::command_line::DispatcherOptions;
 use crate::problem::Problem;
 use crate::screen::Screen;
 use crate::secret;
@@ -27,7 +27,7 @@ impl Dispatcher {
     ///
     /// If an address or a file cannot be used.
     pub(crate) fn new(
-        options: &Options,
+        options: &DispatcherOptions,
         settings: &Settings,
         screen: &Screen,
     ) -> Result<Dispatcher, Problem> {
@@ -74,7 +74,7 @@ impl Dispatcher {
 }
 
 /// TLS as the options want it, or else the configuration; `None` for plain TCP.
-fn tls(options: &Options, settings: &Settings) -> Result<Option<Tls>, Problem> {
+fn tls(options: &DispatcherOptions, settings: &Settings) -> Result<Option<Tls>, Problem> {
     let chosen = if options.no_tls {
         return Ok(None);
     } else if options.insecure {
@@ -112,7 +112,7 @@ fn tls(options: &Options, settings: &Settings) -> Result<Option<Tls>, Problem> {
     Ok(Some(tls))
 }
 
-fn address(options: &Options, settings: &Settings) -> (String, String) {
+fn address(options: &DispatcherOptions, settings: &Settings) -> (String, String) {
     if let Some(address) = &options.dispatcher {
         return (address.clone(), "from --dispatcher".to_owned());
     }

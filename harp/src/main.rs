@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     match done {
         Ok(exit) => exit.into(),
         Err(problem) => {
-            // Whoever reads the output has seen enough.
+            // The reader of the output has seen enough.
             if !problem.is_broken_pipe() {
                 speaker.failed(&Subject::default(), &problem);
             }

@@ -432,7 +432,7 @@ impl Screen {
     }
 }
 
-/// Writes all of it. What is behind an output may be non-blocking, whoever has made it so:
+/// Writes all of the text. An output may have been made non-blocking by another process:
 /// then this waits until it takes more.
 fn write_all(mut output: impl io::Write, mut text: &[u8]) -> io::Result<()> {
     while !text.is_empty() {

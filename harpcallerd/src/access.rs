@@ -1,4 +1,4 @@
-//! Who may do what: the tables `[[allow]]` of the configuration.
+//! Rules of access: the tables `[[allow]]` of the configuration.
 //!
 //! The first rule that matches a request decides about it. Without any rule everything is
 //! allowed; with one, whatever no rule matches is not. A rule may look at the job that a
@@ -30,7 +30,7 @@ struct Rule {
     own_jobs: bool,
 }
 
-/// What a client may be allowed to do.
+/// Operation that a client may be allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// Submit a call.
@@ -41,7 +41,7 @@ pub enum Operation {
     Cancel,
 }
 
-/// What the rules say of a request about a job.
+/// Decision of the rules on a request about a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Allowed, whatever the job.
@@ -52,7 +52,7 @@ pub enum Verdict {
     DependsOnJob,
 }
 
-/// What rules look at, beside the client and the operation.
+/// Properties that rules look at, beside the client and the operation.
 struct Subject<'a> {
     host: &'a str,
     procedure: &'a str,
@@ -108,7 +108,7 @@ impl AccessRules {
         self.is_empty() || self.first(client, Operation::Call, &subject).is_some()
     }
 
-    /// What is known of a request about a job before the job is looked up.
+    /// Decides a request about a job as far as that is possible before the job is looked up.
     #[must_use]
     pub fn judge(&self, client: &Client, operation: Operation) -> Verdict {
         if self.is_empty() {
@@ -136,7 +136,7 @@ impl AccessRules {
         let Some(rule) = self.first(client, operation, &subject) else {
             return false;
         };
-        // Whoever did not authenticate cannot be told from others who did not.
+        // A client that did not authenticate cannot be told from others that did not.
         let identity = client.identity.as_ref().map(|identity| identity.as_str());
         !rule.own_jobs || identity.is_some_and(|identity| job.client.as_deref() == Some(identity))
     }

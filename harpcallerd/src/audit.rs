@@ -37,7 +37,7 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The keys `audit_file` and `audit_arguments`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditSettings {
-    /// Where the lines go.
+    /// File of the lines.
     pub file: PathBuf,
     /// Whether the arguments of calls are in them.
     pub arguments: bool,
@@ -65,7 +65,7 @@ struct Sender {
     waiting: Arc<Waiting>,
 }
 
-/// What the buffer holds, and what it could not take.
+/// Sums of the lines that the buffer holds, and of those that it could not take.
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: AtomicUsize,
@@ -81,7 +81,7 @@ enum Event {
     Finish(oneshot::Sender<()>),
 }
 
-/// What an administrator has done.
+/// Act of an administrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act<'a> {
     /// All jobs of a queue cancelled.

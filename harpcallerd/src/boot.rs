@@ -23,7 +23,7 @@ use tracing::{info, warn};
 
 const FILE: &str = "boot.json";
 
-/// Where Linux has the id of its boot, another one each time.
+/// File in which Linux has the id of its boot, another one each time.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ fn look(path: &Path, grace: Duration) -> io::Result<Option<Duration>> {
     Ok((!left.is_zero()).then_some(left))
 }
 
-/// What is to be known from now on.
+/// Makes the note of this boot, which holds from now on.
 fn note(known: Option<&Note>, boot: String, now: u64, grace: Duration) -> Note {
     let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     let unaware_until = match known {

@@ -1,5 +1,5 @@
-//! Who asks: an identity as far as there is one, what that rests on, and where the client
-//! connects from.
+//! The client that asks: an identity as far as there is one, what that rests on, and where
+//! the client connects from.
 //!
 //! A connection has an identity from its transport, a client certificate or the peer of a
 //! Unix socket, or from a token in `hello` (client protocol, section 8), which then counts
@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub struct Identity(Arc<str>);
 
 impl Identity {
-    /// What rules, log and audit log call a client that has not authenticated.
+    /// Name of a client that has not authenticated, for rules, log and audit log.
     pub const ANONYMOUS: &'static str = "anonymous";
 
     /// The holder of a token.
@@ -56,7 +56,7 @@ impl fmt::Display for Identity {
     }
 }
 
-/// What an identity rests on. It may cease to hold while the client is connected: a token
+/// Ground of an identity. It may cease to hold while the client is connected: a token
 /// can be deleted, a certificate's authority be replaced.
 pub trait Proof: fmt::Debug + Send + Sync {
     /// True if the identity would be given at this moment. Blocks for as long as a `stat` of
@@ -67,11 +67,11 @@ pub trait Proof: fmt::Debug + Send + Sync {
 /// The client at the other end of a connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// Where it connects from.
+    /// Peer that it connects from.
     pub peer: Peer,
-    /// Who it is, as far as is known.
+    /// Its identity, as far as is known.
     pub identity: Option<Identity>,
-    /// What the identity rests on; `None` for what the connection itself proves for good.
+    /// Ground of the identity; `None` for one that the connection itself proves for good.
     pub proof: Option<Arc<dyn Proof>>,
     /// By which kind of door it has come in.
     pub via: Via,
@@ -84,7 +84,7 @@ pub struct Client {
 pub enum Via {
     /// A listener for clients: the access rules hold.
     Listener,
-    /// The administrative socket: whoever can open it may do everything.
+    /// The administrative socket: a process that can open it may do everything.
     Administration,
 }
 
@@ -128,7 +128,7 @@ impl Client {
     }
 }
 
-/// Where a client connects from.
+/// Place that a client connects from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// An address of the network.

@@ -9,7 +9,7 @@ pub(crate) mod hosts;
 pub(crate) mod job;
 pub(crate) mod list;
 pub(crate) mod logs;
-mod output;
+mod printing;
 pub(crate) mod prune;
 pub(crate) mod queue;
 pub(crate) mod reload;
@@ -22,5 +22,5 @@ pub(crate) mod token;
 
 use std::process::ExitCode;
 
-/// What a command comes to; an error is printed to standard error, for exit status 1.
+/// Result of a command; an error is printed to standard error, for exit status 1.
 type Done = anyhow::Result<ExitCode>;

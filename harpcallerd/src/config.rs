@@ -162,7 +162,7 @@ impl Config {
                 }
                 listen
             }
-            // Whoever says how clients connect does not mean every address in plain.
+            // An operator who says how clients connect does not mean every address in plain.
             None if !tables.is_empty() => Vec::new(),
             None => vec![ListenAddress::everywhere(CLIENT_PORT)],
         };

@@ -26,7 +26,7 @@ use crate::desk::admin::{Administration, Reloaded, Started};
 use crate::dispatcher::Dispatcher;
 use crate::faces::admin::{self, AdminSocket};
 use crate::hosts::{self, Hosts};
-use crate::listener::{Hall, Listeners, Opened, Places};
+use crate::listener::{Admission, Listeners, Opened, Permits};
 use crate::recovery;
 use crate::refusal::NotReloaded;
 use crate::reload::InForce;
@@ -189,13 +189,13 @@ impl Daemon {
         };
         let desk = Arc::new(desk);
         let sessions = TaskTracker::new();
-        let hall = Hall {
+        let admission = Admission {
             desk: Arc::clone(&desk),
-            places: Arc::new(Places::default()),
+            permits: Arc::new(Permits::default()),
             memory: Arc::clone(&in_force.client_memory),
             sessions: sessions.clone(),
         };
-        let listeners = Listeners::start(opened, Arc::new(hall));
+        let listeners = Listeners::start(opened, Arc::new(admission));
         let started = Started {
             desk,
             hosts,

@@ -23,7 +23,7 @@ use tracing::{info, warn};
 
 use reach::{After, Next, Reach, Waiting};
 
-/// What is known of the hosts that were called, by their names in the registry.
+/// Knowledge of the hosts that were called, by their names in the registry.
 #[derive(Debug, Default)]
 pub struct HostAttempts {
     known: Mutex<Known>,
@@ -59,7 +59,7 @@ pub struct Attempts {
 pub struct Turn {
     /// `None` if the host is not away.
     permit: Option<OwnedSemaphorePermit>,
-    /// When the call's patience is over, if it has had to wait.
+    /// Time at which the call's patience is over, if it has had to wait.
     until: Option<Instant>,
 }
 

@@ -4,8 +4,8 @@
 //! An administrator's script prints it, one JSON object a line; `hosts/refresh.rs` runs
 //! the script and keeps the cache file. Here is what the rest of the daemon asks.
 
-mod output;
 mod refresh;
+mod script_output;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,4 +1,4 @@
-//! What clients may use of the daemon, and how long they may take.
+//! Limits of clients: use of the daemon, and time.
 
 use std::time::Duration;
 

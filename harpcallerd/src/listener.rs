@@ -1,8 +1,8 @@
-//! Where clients come in: listening sockets of every kind, and what is done with a
+//! Entrances of clients: listening sockets of every kind, and what is done with a
 //! connection before it has a session.
 
 mod change;
-mod places;
+mod permits;
 pub mod settings;
 mod tls;
 mod unix;
@@ -33,7 +33,7 @@ use crate::refusal::Full;
 
 pub use change::{Listeners, Opened};
 pub use harp_service::tls::TlsFiles;
-pub use places::{Place, Places};
+pub use permits::{ConnectionPermit, Permits};
 pub use settings::{ListenerPlace, ListenerSettings};
 pub use tls::Tls;
 pub use unix::UnixPlace;
@@ -57,16 +57,16 @@ enum ListeningSocket {
     Local(Acceptor<UnixListener>, SocketFile),
 }
 
-/// What every connection is given on its way to a session.
+/// Admits connections: each gets a permit and a task, and is served.
 #[derive(Debug)]
-pub struct Hall {
-    /// What its session is given.
+pub struct Admission {
+    /// The front door that they come to.
     pub desk: Arc<Desk>,
-    /// How many there are.
-    pub places: Arc<Places>,
-    /// What their large requests hold.
+    /// Permits for those that there may be.
+    pub permits: Arc<Permits>,
+    /// Memory for their large requests.
     pub memory: Arc<ClientMemory>,
-    /// Those that go on.
+    /// Tasks of the connections.
     pub sessions: TaskTracker,
 }
 
@@ -75,7 +75,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// What keeps it from being opened, with its name. Then none is left open.
+    /// The reason for which one cannot be opened, with its name. Then none is left open.
     pub async fn open(settings: &ListenerSettings) -> anyhow::Result<Vec<Listener>> {
         let requires_authentication = settings.requires_authentication;
         match &settings.place {
@@ -132,7 +132,7 @@ impl Listener {
 
     /// Accepts, a session for each connection, until `closing` is cancelled and the
     /// backlog is empty. Sessions go on then.
-    pub async fn accept(self, hall: Arc<Hall>, closing: CancellationToken) {
+    pub async fn accept(self, admission: Arc<Admission>, closing: CancellationToken) {
         let refusals = Arc::new(Semaphore::new(REFUSALS));
         let name: Arc<str> = self.name().into();
         let may_be_stranger = !self.requires_authentication;
@@ -142,7 +142,7 @@ impl Listener {
                 while let Some((socket, peer)) = until(&closing, acceptor.accept()).await {
                     let peer = Peer::Network(peer);
                     let client = Client::unknown(peer, Via::Listener, may_be_stranger);
-                    hall.receive(
+                    admission.receive(
                         &name,
                         &refusals,
                         Arrival::Network(socket, tls.clone()),
@@ -156,7 +156,7 @@ impl Listener {
                         continue;
                     };
                     let client = Client::unknown(peer, Via::Listener, may_be_stranger);
-                    hall.receive(&name, &refusals, Arrival::Local(socket), client);
+                    admission.receive(&name, &refusals, Arrival::Local(socket), client);
                 }
             }
         }
@@ -179,7 +179,7 @@ enum Arrival {
     Local(UnixStream),
 }
 
-impl Hall {
+impl Admission {
     /// `listener` is the name of the one that it came in by, for the log.
     fn receive(
         self: &Arc<Self>,
@@ -189,24 +189,24 @@ impl Hall {
         client: Client,
     ) {
         let limits = *self.desk.limits.borrow();
-        match self.places.take(client.peer.group(), &limits) {
-            Ok(place) => {
-                let hall = Arc::clone(self);
+        match self.permits.take(client.peer.group(), &limits) {
+            Ok(permit) => {
+                let admission = Arc::clone(self);
                 let span = info_span!(parent: None, "client", peer = %client.peer, listener);
                 let session = async move {
-                    hall.admit(arrival, client, &limits).await;
-                    drop(place);
+                    admission.admit(arrival, client, &limits).await;
+                    drop(permit);
                 };
                 self.sessions.spawn(session.instrument(span));
             }
-            // Bounded too; one that comes when these places are taken as well is closed
+            // Bounded too; one that comes when these permits are taken as well is closed
             // without a word.
             Err(full) => {
                 debug!(peer = %client.peer, limit = full.key(), "connection refused");
-                if let Ok(place) = Arc::clone(refusals).try_acquire_owned() {
+                if let Ok(permit) = Arc::clone(refusals).try_acquire_owned() {
                     self.sessions.spawn(async move {
                         let _ = timeout(REFUSAL, arrival.refuse(full)).await;
-                        drop(place);
+                        drop(permit);
                     });
                 }
             }
@@ -222,19 +222,19 @@ impl Hall {
                 let Some(tls) = tls else {
                     return self.serve(socket, client).await;
                 };
-                let Some(place) = self.places.handshake(client.peer.group(), limits) else {
+                let Some(permit) = self.permits.handshake(client.peer.group(), limits) else {
                     debug!(peer = %client.peer, limit = "max_handshakes", "connection refused");
                     return;
                 };
                 let by = Instant::now() + limits.handshake_timeout;
                 let shaken = tokio::select! {
                     shaken = within(by, tls.handshake(socket)) => shaken,
-                    () = place.lost() => {
+                    () = permit.lost() => {
                         return debug!(peer = %client.peer, "its handshake gave way to another's");
                     }
                     () = self.desk.closing.cancelled() => return,
                 };
-                drop(place);
+                drop(permit);
                 match shaken {
                     Some(Ok((stream, shown))) => {
                         if let Some((identity, shown)) = shown {

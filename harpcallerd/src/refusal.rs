@@ -12,10 +12,10 @@ pub enum Refusal {
     /// The client has to say who it is before anything else.
     #[error("the client has not authenticated")]
     Stranger,
-    /// What the client wants to authenticate with is not known.
+    /// The token with which the client wants to authenticate is not known.
     #[error("the token is not known")]
     UnknownToken,
-    /// What the client authenticated with does not count any more.
+    /// The client's identity does not count any more.
     #[error("what the client authenticated with is not valid any more")]
     Lapsed,
     /// The access rules do not allow it. What exactly, is in the log alone.
@@ -54,7 +54,7 @@ pub enum Refusal {
     /// A job has ended, or is to be ended, and that cannot be recorded at present.
     #[error("{why}")]
     EndNotRecorded {
-        /// What was to be recorded.
+        /// The record that could not be made.
         why: &'static str,
     },
     /// The store cannot be read, or what is in it not be changed.
@@ -69,7 +69,7 @@ pub enum Refusal {
     /// It was tried and did not succeed.
     #[error("{why}")]
     Failed {
-        /// What came of it.
+        /// The reason for the failure.
         why: String,
     },
 }

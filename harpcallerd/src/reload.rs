@@ -130,7 +130,7 @@ impl InForce {
         self.retention.send_replace(config.retention);
         self.access.send_replace(Arc::new(config.access.clone()));
         self.tokens.send_replace(tokens);
-        // Behind the rules that hold for whoever comes in by a new one.
+        // Behind the rules that hold for clients of a new one.
         restart_needed.extend(listeners.change(opened, &config));
         refresher.configure(config.registry.clone()).await;
         self.config = config;

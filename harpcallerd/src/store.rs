@@ -61,7 +61,7 @@ pub use self::prune::{Keep, Pruned};
 pub use self::round::Place;
 use self::round::{Change, Done};
 use self::shared::Shared;
-use self::writer::Request;
+use self::writer::WriterRequest;
 pub use harp_jobs::varint;
 
 /// How many bytes of writes wait in memory at most. A writer beyond that waits before
@@ -90,7 +90,7 @@ impl Default for StoreOptions {
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<WriterRequest>,
     budget: Arc<Semaphore>,
 }
 
@@ -198,7 +198,7 @@ impl Store {
     /// Dropping the future does not keep the store from closing.
     pub async fn close(&self) {
         let (closed, closing) = oneshot::channel();
-        if self.requests.send(Request::Close(closed)).is_ok() {
+        if self.requests.send(WriterRequest::Close(closed)).is_ok() {
             // An error says that the writer has closed it already.
             let _ = closing.await;
         }

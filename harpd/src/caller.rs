@@ -284,7 +284,7 @@ mod tests {
         let began = Instant::now();
         while caller.event().await != CallerEvent::Stalled {}
         assert_eq!(began.elapsed(), STALL_TIMEOUT);
-        // Told once: whoever goes on to listen is not kept busy by it, and learns more.
+        // Told once: a call that goes on to listen is not kept busy by it, and learns more.
         let again = tokio::time::timeout(2 * STALL_TIMEOUT, caller.event()).await;
         assert!(again.is_err());
         drop(far);

@@ -58,7 +58,7 @@ pub fn look(file: &Path, config: &Config) -> (Vec<Exposed>, Vec<Exposed>) {
         if config.care == Care::Refuse && is_root(account) {
             return;
         }
-        // Whoever it runs as may change it: that is no gain to anybody.
+        // The user that it runs as may change it: that is no gain to anybody.
         let uid = account.as_ref().map(|ids| ids.uid);
         told.extend(exposure::check(file, uid).err());
     };

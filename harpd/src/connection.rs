@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use crate::call::{Call, Workplace, spoke_on};
 use crate::caller::Caller;
-use crate::connections::Place;
+use crate::connections::ConnectionPermit;
 use crate::large_requests::{LargePlace, LargeRequests};
 use crate::limit::{self, Limit};
 use crate::runner::loading_error;
@@ -57,14 +57,14 @@ impl Default for Reception {
 pub async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    mut place: Place,
+    mut permit: ConnectionPermit,
     reception: &Reception,
     state: Arc<State>,
     workplace: Workplace,
 ) {
     let accepted = tokio::select! {
         accepted = receive(stream, peer, reception, &state) => accepted,
-        () = place.dropped() => {
+        () = permit.dropped() => {
             return debug!(%peer, "dropped for a newer connection before it authenticated");
         }
         () = workplace.stopping.cancelled() => return,
@@ -77,7 +77,7 @@ pub async fn serve(
         Err(error) => return debug!(%peer, %error, "no request came"),
     };
     match call {
-        Ok(call) if place.becomes_call() => {
+        Ok(call) if permit.becomes_call() => {
             run(call, &mut caller, &workplace).await;
             caller.finish(&workplace.stopping).await;
         }
@@ -86,7 +86,7 @@ pub async fn serve(
             caller.send(&Message::Error(failure));
             tokio::select! {
                 () = caller.finish(&workplace.stopping) => {}
-                () = place.dropped() => {}
+                () = permit.dropped() => {}
             }
         }
     }

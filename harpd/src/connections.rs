@@ -24,9 +24,9 @@ struct State {
     calls: usize,
 }
 
-/// A connection's place; given back when dropped.
+/// A connection's permit; given back when dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionPermit {
     connections: Arc<Connections>,
     number: u64,
     dropped: CancellationToken,
@@ -43,10 +43,10 @@ impl Connections {
         })
     }
 
-    /// A place for a new connection, if need be that of the oldest one that has not
+    /// A permit for a new connection, if need be that of the oldest one that has not
     /// authenticated. `None` if every place is a call's.
     #[must_use]
-    pub fn admit(self: &Arc<Connections>) -> Option<Place> {
+    pub fn admit(self: &Arc<Connections>) -> Option<ConnectionPermit> {
         let mut state = self.state();
         if state.calls + state.strangers.len() >= self.limit {
             let (_, oldest) = state.strangers.pop_first()?;
@@ -56,7 +56,7 @@ impl Connections {
         state.next += 1;
         let dropped = CancellationToken::new();
         state.strangers.insert(number, dropped.clone());
-        Some(Place {
+        Some(ConnectionPermit {
             connections: Arc::clone(self),
             number,
             dropped,
@@ -69,7 +69,7 @@ impl Connections {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// Waits until the place has been given to somebody else: the connection must end.
     /// Never happens to a call's.
     ///
@@ -89,7 +89,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut state = self.connections.state();
         if self.is_call {

@@ -215,11 +215,11 @@ async fn listen(mut acceptor: Acceptor, shared: Arc<Shared>, reaper: Reaper) {
             accepted = acceptor.accept() => accepted,
             () = shared.stopping.cancelled() => return,
         };
-        let Some(place) = shared.connections.admit() else {
+        let Some(permit) = shared.connections.admit() else {
             debug!(%peer, "refused, every connection is a call");
             continue;
         };
-        let serving = serve(stream, peer, place, Arc::clone(&shared), reaper.clone());
+        let serving = serve(stream, peer, permit, Arc::clone(&shared), reaper.clone());
         shared.tasks.spawn(serving);
     }
 }
@@ -227,7 +227,7 @@ async fn listen(mut acceptor: Acceptor, shared: Arc<Shared>, reaper: Reaper) {
 async fn serve(
     stream: TcpStream,
     peer: std::net::SocketAddr,
-    place: crate::connections::Place,
+    permit: crate::connections::ConnectionPermit,
     shared: Arc<Shared>,
     reaper: Reaper,
 ) {
@@ -238,7 +238,7 @@ async fn serve(
         stopping: shared.stopping.clone(),
         kill_grace: state.config.kill_grace,
     };
-    connection::serve(stream, peer, place, &shared.reception, state, workplace).await;
+    connection::serve(stream, peer, permit, &shared.reception, state, workplace).await;
 }
 
 /// As many as the limit of open files leaves room for.

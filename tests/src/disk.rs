@@ -101,7 +101,7 @@ impl Mount {
     }
 
     /// Cuts the power: puts in its place what the disk has been given up to now, without
-    /// what the system has kept in memory. `die` ends whoever has files open on it;
+    /// what the system has kept in memory. `die` ends the processes that have files open on it;
     /// nothing that they write from now on counts.
     ///
     /// # Panics
@@ -135,7 +135,7 @@ impl Drop for Mount {
     }
 }
 
-/// A disk that does not answer: whoever writes to it waits. Dropping it lets the disk go
+/// A disk that does not answer: a process that writes to it waits. Dropping it lets the disk go
 /// on; a process that waits cannot even be killed before.
 #[derive(Debug)]
 pub struct Stalled<'a>(&'a Mount);

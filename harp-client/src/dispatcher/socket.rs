@@ -60,7 +60,7 @@ impl Socket {
             Socket::Unix(socket) => SockRef::from(socket),
             Socket::Tls(stream) => {
                 let (below, session) = stream.get_ref();
-                // What the session has decrypted has been read: whoever waits for a line
+                // What the session has decrypted has been read: a task that waits for a line
                 // reads all there is.
                 if below.has_arrived() || session.is_handshaking() {
                     return false;

@@ -1,4 +1,4 @@
-//! Certificates that are refused whoever vouches for them.
+//! Certificates that are refused in any case.
 
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 use x509_parser::public_key::PublicKey;

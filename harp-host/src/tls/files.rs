@@ -40,7 +40,7 @@ pub struct Sources {
 
 /// Certificates that the sources name, in a form to judge by.
 #[derive(Debug)]
-pub(super) struct Rules {
+pub(super) struct TrustAnchors {
     /// With a CA file.
     pub(super) authorities: Option<RootCertStore>,
     /// With a file of known certificates.
@@ -71,7 +71,7 @@ impl Sources {
         &self,
         mut files: Contents,
         provider: &CryptoProvider,
-    ) -> Result<Arc<Rules>, TrustError> {
+    ) -> Result<Arc<TrustAnchors>, TrustError> {
         let authorities = match &self.authorities {
             Some(pem) => Some(Source::read(pem, Missing::Refused, &mut files)?.authorities()?),
             None => None,
@@ -88,7 +88,7 @@ impl Sources {
             }
             None => None,
         };
-        Ok(Arc::new(Rules {
+        Ok(Arc::new(TrustAnchors {
             authorities,
             known,
             own,

@@ -16,19 +16,19 @@ use rustls::{
 
 use super::Fingerprint;
 use super::certificate::{Refused, is_authority, refuse_weak};
-use super::files::Rules;
+use super::files::TrustAnchors;
 
 /// Judges the certificates of one host.
 #[derive(Debug)]
 pub(super) struct HostVerifier {
-    rules: Arc<Rules>,
+    rules: Arc<TrustAnchors>,
     pinned: Option<Fingerprint>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl HostVerifier {
     pub(super) fn new(
-        rules: Arc<Rules>,
+        rules: Arc<TrustAnchors>,
         pinned: Option<Fingerprint>,
         provider: &CryptoProvider,
     ) -> HostVerifier {

@@ -17,10 +17,10 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// How long one is left alone that did not take a datagram in that time.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A place, its name for people, and how it does.
+/// An output of the log, its name for people, and how it does.
 #[derive(Debug)]
 pub(super) struct Sink {
-    place: Place,
+    destination: Destination,
     name: String,
     /// Lines that it did not take lately.
     lost: u64,
@@ -29,7 +29,7 @@ pub(super) struct Sink {
 }
 
 #[derive(Debug)]
-enum Place {
+enum Destination {
     Stdout { colours: bool },
     Stderr { colours: bool },
     File { file: File, is_torn: bool },
@@ -39,17 +39,17 @@ enum Place {
 
 impl Sink {
     pub(super) fn of(handler: &LogHandler) -> Sink {
-        let place = match handler {
-            LogHandler::Stdout => Place::Stdout {
+        let destination = match handler {
+            LogHandler::Stdout => Destination::Stdout {
                 colours: io::stdout().is_terminal(),
             },
-            LogHandler::Stderr => Place::Stderr {
+            LogHandler::Stderr => Destination::Stderr {
                 colours: io::stderr().is_terminal(),
             },
-            LogHandler::Syslog(path) => Place::Syslog(Daemon::at(path)),
-            LogHandler::Journald(path) => Place::Journald(Daemon::at(path)),
+            LogHandler::Syslog(path) => Destination::Syslog(Daemon::at(path)),
+            LogHandler::Journald(path) => Destination::Journald(Daemon::at(path)),
         };
-        Sink::new(place, handler.to_string())
+        Sink::new(destination, handler.to_string())
     }
 
     /// Opens a log file, or makes it with mode 0600, in a directory that is made with mode
@@ -62,16 +62,16 @@ impl Sink {
             let message = format!("cannot open the log file {}: {error}", path.display());
             io::Error::new(error.kind(), message)
         })?;
-        let place = Place::File {
+        let destination = Destination::File {
             file,
             is_torn: false,
         };
-        Ok(Sink::new(place, path.display().to_string()))
+        Ok(Sink::new(destination, path.display().to_string()))
     }
 
-    fn new(place: Place, name: String) -> Sink {
+    fn new(destination: Destination, name: String) -> Sink {
         Sink {
-            place,
+            destination,
             name,
             lost: 0,
             told: false,
@@ -82,9 +82,11 @@ impl Sink {
     /// lost here: standard error is told so once, and the place, when it takes lines again,
     /// how many it did not take.
     pub(super) fn write(&mut self, entries: &[Entry], format: LogFormat, ident: &str) {
-        let at_once = match self.place {
-            Place::Syslog(_) | Place::Journald(_) => 1,
-            Place::Stdout { .. } | Place::Stderr { .. } | Place::File { .. } => usize::MAX,
+        let at_once = match self.destination {
+            Destination::Syslog(_) | Destination::Journald(_) => 1,
+            Destination::Stdout { .. } | Destination::Stderr { .. } | Destination::File { .. } => {
+                usize::MAX
+            }
         };
         for entries in entries.chunks(at_once) {
             self.write_together(entries, format, ident);
@@ -92,10 +94,10 @@ impl Sink {
     }
 
     fn write_together(&mut self, entries: &[Entry], format: LogFormat, ident: &str) {
-        match self.place.write(entries, format, ident) {
+        match self.destination.write(entries, format, ident) {
             Ok(()) if self.lost > 0 => {
                 let notice = [lost(self.lost)];
-                if self.place.write(&notice, format, ident).is_ok() {
+                if self.destination.write(&notice, format, ident).is_ok() {
                     self.lost = 0;
                 }
             }
@@ -129,7 +131,7 @@ pub(super) fn lost(lines: u64) -> Entry {
     )
 }
 
-impl Place {
+impl Destination {
     fn write(
         &mut self,
         entries: &[Entry],
@@ -145,9 +147,11 @@ impl Place {
             text
         };
         match self {
-            Place::Stdout { colours } => write_lines(&mut io::stdout().lock(), &text(*colours)),
-            Place::Stderr { colours } => write_lines(&mut io::stderr(), &text(*colours)),
-            Place::File { file, is_torn } => {
+            Destination::Stdout { colours } => {
+                write_lines(&mut io::stdout().lock(), &text(*colours))
+            }
+            Destination::Stderr { colours } => write_lines(&mut io::stderr(), &text(*colours)),
+            Destination::File { file, is_torn } => {
                 if *is_torn {
                     let all = entries.len();
                     file.write_all(b"\n").map_err(Unwritten::all(all))?;
@@ -156,10 +160,10 @@ impl Place {
                 *is_torn = written.is_err();
                 written
             }
-            Place::Syslog(daemon) => each(entries, |entry| {
+            Destination::Syslog(daemon) => each(entries, |entry| {
                 daemon.send(&syslog::datagram(entry, format, ident))
             }),
-            Place::Journald(daemon) => each(entries, |entry| {
+            Destination::Journald(daemon) => each(entries, |entry| {
                 daemon.send(&journald::datagram(entry, ident))
             }),
         }

@@ -1,4 +1,4 @@
-//! The thread that writes the log. Whoever logs hands an entry over and goes on: a full
+//! The thread that writes the log. A thread that logs hands an entry over and goes on: a full
 //! disk, a terminal that is not read or a log daemon that hangs holds up no call.
 //!
 //! What comes in quick succession is written together: to wake a thread for each line
@@ -132,7 +132,7 @@ fn run(inbox: &Receiver<Order>, queue: &Queue, mut outlets: Outlets, ident: &str
                 }
                 Order::Tell(done) => {
                     write(&mut outlets, &mut entries, queue, ident);
-                    // Whoever does not wait any more does not need the answer.
+                    // A caller that does not wait any more does not need the answer.
                     let _ = done.send(());
                 }
             }

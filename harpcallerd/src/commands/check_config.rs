@@ -15,7 +15,7 @@ use harpcallerd::hosts::{self, Host};
 use tokio::time::Instant;
 
 use super::Done;
-use super::output::say;
+use super::printing::say;
 
 /// Hosts that are connected to at once.
 const AT_ONCE: usize = 64;
@@ -57,7 +57,7 @@ async fn check_hosts(config: &Config) -> Done {
     let checks = hosts
         .into_iter()
         .map(|(name, host)| check(name, host, &trust, time));
-    // In the order of their names, whoever answers first.
+    // In the order of their names, whichever answers first.
     let mut failures = stream::iter(checks).buffered(AT_ONCE);
     let mut failed = 0;
     while let Some(outcome) = failures.next().await {

@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::Done;
-use super::output::finished;
+use super::printing::finished;
 
 pub(crate) fn run<Arguments: CommandFactory>(shell: Shell) -> Done {
     let mut text = Vec::new();

@@ -7,7 +7,7 @@ use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::Control;
-use super::output::print;
+use super::printing::print;
 
 pub(crate) fn list(socket: &Path) -> Done {
     let reply = Control::connect(socket)?.ask_for(&AdminRequest::ListHosts)?;

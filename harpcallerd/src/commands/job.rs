@@ -9,7 +9,7 @@ use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::Control;
-use super::output::{Columns, Job, note, print};
+use super::printing::{Columns, Job, note, print};
 
 pub(crate) fn info(socket: &Path, job: &str) -> Done {
     let reply = Control::connect(socket)?.ask_for(&AdminRequest::JobInfo { job: id(job) })?;

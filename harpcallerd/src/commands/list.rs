@@ -7,7 +7,7 @@ use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::{Control, Reply, read};
-use super::output::{Columns, Job, Output, finished};
+use super::printing::{Columns, Job, Printer, finished};
 
 pub(crate) fn run(socket: &Path, all: bool, queue: bool) -> Done {
     let mut control = Control::connect(socket)?;
@@ -22,7 +22,7 @@ pub(crate) fn run(socket: &Path, all: bool, queue: bool) -> Done {
     } else {
         Columns::Plain
     };
-    let mut output = Output::new();
+    let mut output = Printer::new();
     let mut is_first = true;
     while let Some(line) = control.line().context("cannot hear the daemon")? {
         if !line.starts_with(r#"{"job""#) {
@@ -30,7 +30,7 @@ pub(crate) fn run(socket: &Path, all: bool, queue: bool) -> Done {
             return finished(output.flush());
         }
         let mut printed = output.line(&Job::line(&line, columns)?);
-        // Whoever waits for the beginning of a long list has it at once.
+        // A reader that waits for the beginning of a long list has it at once.
         if std::mem::take(&mut is_first) {
             printed = printed.and_then(|()| output.flush());
         }

@@ -9,7 +9,7 @@ use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::Control;
-use super::output::{Columns, Job, print};
+use super::printing::{Columns, Job, print};
 
 pub(crate) fn names(socket: &Path) -> Done {
     let reply = Control::connect(socket)?.ask_for(&AdminRequest::ListQueues)?;

@@ -7,7 +7,7 @@ use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::Control;
-use super::output::say;
+use super::printing::say;
 
 pub(crate) fn run(socket: &Path) -> Done {
     let reply = Control::connect(socket)?.ask_for(&AdminRequest::ReloadConfig)?;

@@ -10,7 +10,7 @@ use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::{Control, Reply, read};
-use super::output::say;
+use super::printing::say;
 
 /// Between two looks whether there is a daemon by now.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -13,7 +13,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::Done;
 use super::control::Control;
-use super::output::say;
+use super::printing::say;
 
 pub(crate) fn run(socket: &Path, timeout: Option<u64>, print_pid: bool) -> Done {
     // That there is none is what was wanted.

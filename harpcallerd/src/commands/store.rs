@@ -16,7 +16,7 @@ use nix::unistd::{Uid, User};
 use rustix::process::geteuid;
 
 use super::Done;
-use super::output::{note, say};
+use super::printing::{note, say};
 
 /// Which store a command works on.
 #[derive(Debug, clap::Args)]

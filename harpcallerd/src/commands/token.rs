@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use harpcallerd::identity::tokens::NewToken;
 
 use super::Done;
-use super::output::say;
+use super::printing::say;
 
 pub(crate) fn run(name: &str) -> Done {
     let made = NewToken::make(name)?;

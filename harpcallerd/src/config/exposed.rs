@@ -7,7 +7,7 @@ use harp_service::exposure::{self, Exposed};
 use super::Config;
 use crate::listener::settings::ListenerSettings;
 
-/// What others could change of all that says who may do what, which hosts there are and
+/// Files that others could change, of all that say who may do what, which hosts there are and
 /// how to get into them: the configuration, keys, certificates, tokens, and the registry
 /// script. Blocks.
 ///

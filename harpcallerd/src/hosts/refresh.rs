@@ -19,13 +19,13 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
 
-use super::output::{MAX_OUTPUT, Output};
+use super::script_output::{MAX_OUTPUT, ScriptOutput};
 use super::{Hosts, Registry, parse};
 
 /// Bytes of the script's standard error that are kept for the log.
 const MAX_COMPLAINT: u64 = 4 * 1024;
 
-/// Where the registry comes from (daemon specification, keys `host_db*`).
+/// Sources of the registry (daemon specification, keys `host_db*`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryConfig {
     /// The script that prints it.
@@ -89,12 +89,12 @@ pub enum RefreshError {
 /// Asks for refreshes. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Refresher {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<RefreshRequest>,
 }
 
 type Answer = oneshot::Sender<Result<usize, Arc<RefreshError>>>;
 
-enum Request {
+enum RefreshRequest {
     Refresh(Answer),
     Configure(RegistryConfig),
 }
@@ -108,7 +108,12 @@ impl Refresher {
     /// [`RefreshError`]; the registry is then as it was.
     pub async fn refresh(&self) -> Result<usize, Arc<RefreshError>> {
         let (reply, answer) = oneshot::channel();
-        if self.requests.send(Request::Refresh(reply)).await.is_err() {
+        if self
+            .requests
+            .send(RefreshRequest::Refresh(reply))
+            .await
+            .is_err()
+        {
             return Err(Arc::new(RefreshError::Stopping));
         }
         answer
@@ -119,7 +124,7 @@ impl Refresher {
     /// Changes where the registry comes from. The script is run soon, not waited for.
     pub async fn configure(&self, config: RegistryConfig) {
         // Without a keeper the daemon is stopping, and needs no registry.
-        let _ = self.requests.send(Request::Configure(config)).await;
+        let _ = self.requests.send(RefreshRequest::Configure(config)).await;
     }
 }
 
@@ -151,7 +156,7 @@ pub async fn start(
 async fn keep_fresh(
     hosts: Arc<Hosts>,
     mut config: RegistryConfig,
-    mut inbox: mpsc::Receiver<Request>,
+    mut inbox: mpsc::Receiver<RefreshRequest>,
     mut due: Instant,
 ) {
     loop {
@@ -163,19 +168,19 @@ async fn keep_fresh(
                 None => return,
             }
         }
-        // Whoever asked before this run starts is answered by it.
+        // All who asked before this run starts are answered by it.
         let mut waiting = Vec::new();
         while let Some(request) = first.take().or_else(|| inbox.try_recv().ok()) {
             match request {
-                Request::Refresh(answer) => waiting.push(answer),
-                Request::Configure(new) => config = new,
+                RefreshRequest::Refresh(answer) => waiting.push(answer),
+                RefreshRequest::Configure(new) => config = new,
             }
         }
         let outcome = refresh(&hosts, &config).await.map_err(Arc::new);
         report(&hosts, &outcome);
         due = Instant::now() + config.interval;
         for request in waiting {
-            // Whoever does not wait any more does not need the answer.
+            // A caller that does not wait any more does not need the answer.
             let _ = request.send(outcome.clone());
         }
     }
@@ -251,14 +256,14 @@ async fn refresh(hosts: &Hosts, config: &RegistryConfig) -> Result<usize, Refres
     Ok(count)
 }
 
-fn write_cache(cache: &Path, output: &Output) -> io::Result<()> {
+fn write_cache(cache: &Path, output: &ScriptOutput) -> io::Result<()> {
     let mut file = Replacement::begin(cache)?;
     output.write(&mut file)?;
     file.finish()
 }
 
-/// What the script says; what is wrong with it is told to the log.
-async fn read_script(config: &RegistryConfig) -> Result<Output, RefreshError> {
+/// Runs the script and takes in its output; problems with it are logged.
+async fn read_script(config: &RegistryConfig) -> Result<ScriptOutput, RefreshError> {
     let output = run_script(&config.script, config.script_timeout).await?;
     let parsed = &output.parsed;
     if let Some((line, fault)) = &parsed.first_ignored {
@@ -279,7 +284,7 @@ async fn read_script(config: &RegistryConfig) -> Result<Output, RefreshError> {
 }
 
 /// Runs the script in a process group of its own and returns what it prints.
-async fn run_script(script: &Path, limit: Duration) -> Result<Output, RefreshError> {
+async fn run_script(script: &Path, limit: Duration) -> Result<ScriptOutput, RefreshError> {
     let mut command = Command::new(script);
     for variable in systemd::VARIABLES {
         command.env_remove(variable);
@@ -322,7 +327,7 @@ async fn run_script(script: &Path, limit: Duration) -> Result<Output, RefreshErr
 }
 
 struct Collected {
-    output: Output,
+    output: ScriptOutput,
     complaint: Vec<u8>,
     status: ExitStatus,
 }
@@ -332,7 +337,7 @@ async fn collect(child: &mut Child) -> io::Result<Collected> {
     let stdout = stdout.ok_or(io::ErrorKind::BrokenPipe)?;
     let mut complaint = Vec::new();
     let (output, ()) = tokio::try_join!(
-        Output::read(stdout),
+        ScriptOutput::read(stdout),
         read_all_keep_some(stderr, MAX_COMPLAINT, &mut complaint),
     )?;
     let status = child.wait().await?;

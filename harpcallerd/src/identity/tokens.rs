@@ -104,7 +104,7 @@ impl TokensFile {
     }
 }
 
-/// That a client has shown a token which is in the file of the moment.
+/// Proof that a client has shown a token which is in the file of the moment.
 #[derive(Debug)]
 pub struct TokenProof {
     identity: Identity,
@@ -207,7 +207,7 @@ impl Tokens {
 /// A token that has just been made.
 #[derive(Debug)]
 pub struct NewToken {
-    /// What the client is given: 64 hexadecimal digits.
+    /// Text for the client: 64 hexadecimal digits.
     pub token: Password,
     /// The line for the tokens file.
     pub line: String,

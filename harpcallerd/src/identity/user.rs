@@ -12,7 +12,7 @@ use crate::client::{Identity, Peer};
 /// Names of users that are being looked up at once, each in a thread that blocks.
 static LOOK_UPS: Semaphore = Semaphore::const_new(16);
 
-/// Who is at the other end, as the system knows it.
+/// The user at the other end, as the system knows it.
 ///
 /// # Errors
 ///

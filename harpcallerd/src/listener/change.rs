@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Hall, Listener, ListenerPlace, ListenerSettings, ListeningSocket};
+use super::{Admission, Listener, ListenerPlace, ListenerSettings, ListeningSocket};
 use crate::config::Config;
 
-/// What the configuration, or the service manager, wants to be listened on.
+/// Places that the configuration, or the service manager, wants to be listened on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Origin {
     /// A `[[listener]]`, or an address of `listen` as one: plain, for everybody.
@@ -27,11 +27,11 @@ enum Origin {
 #[derive(Debug, Default)]
 pub struct Opened(Vec<(Origin, Vec<Listener>)>);
 
-/// The open listeners. Dropping it closes them, with whoever is in their backlogs, unless
+/// The open listeners. Dropping it closes them, with the clients in their backlogs, unless
 /// somebody else has them open too; sessions go on then.
 #[derive(Debug)]
 pub struct Listeners {
-    hall: Arc<Hall>,
+    admission: Arc<Admission>,
     open: Vec<Open>,
 }
 
@@ -118,9 +118,9 @@ impl Opened {
 impl Listeners {
     /// Accepts from these sockets, a session for each connection.
     #[must_use]
-    pub fn start(opened: Opened, hall: Arc<Hall>) -> Listeners {
+    pub fn start(opened: Opened, admission: Arc<Admission>) -> Listeners {
         let mut listeners = Listeners {
-            hall,
+            admission,
             open: Vec::new(),
         };
         listeners.accept_from(opened);
@@ -132,14 +132,14 @@ impl Listeners {
     ///
     /// # Errors
     ///
-    /// What cannot be opened, with its name in the message. Then nothing has been.
+    /// The place that cannot be opened, with its name in the message. Then none has been.
     pub async fn open_missing(&self, config: &Config) -> anyhow::Result<Opened> {
         let there: Vec<_> = self.open.iter().map(|open| &open.origin).collect();
         Opened::missing(&there, &wanted(config, self.are_handed_over())).await
     }
 
     /// Accepts from what has been opened, then closes what the configuration does not
-    /// want any more: whoever is in a backlog is still served. Returns the keys whose
+    /// want any more: a client in a backlog is still served. Returns the keys whose
     /// change needs a restart.
     pub fn change(&mut self, opened: Opened, config: &Config) -> Vec<&'static str> {
         self.accept_from(opened);
@@ -175,14 +175,14 @@ impl Listeners {
             .any(|open| open.origin == Origin::HandedOver)
     }
 
-    /// Closes the sockets that the service manager has as well: whoever connects from now
+    /// Closes the sockets that the service manager has as well: a client that connects from now
     /// on waits there for the next start.
     pub fn close_handed_over(&mut self) {
         self.open.retain(|open| open.origin != Origin::HandedOver);
     }
 
     fn accept_from(&mut self, opened: Opened) {
-        let has_no_rules = self.hall.desk.access.borrow().is_empty();
+        let has_no_rules = self.admission.desk.access.borrow().is_empty();
         for (origin, listeners) in opened.0 {
             let closing = CancellationToken::new();
             let mut accepting = JoinSet::new();
@@ -196,7 +196,7 @@ impl Listeners {
                     );
                 }
                 info!(address = listener.name(), "listening");
-                accepting.spawn(listener.accept(Arc::clone(&self.hall), closing.clone()));
+                accepting.spawn(listener.accept(Arc::clone(&self.admission), closing.clone()));
             }
             self.open.push(Open {
                 origin,
@@ -208,7 +208,7 @@ impl Listeners {
     }
 }
 
-/// What a configuration asks for, each place once.
+/// Places that a configuration asks for, each once.
 fn wanted(config: &Config, is_handed_over: bool) -> Vec<Origin> {
     let plain = config.listen.iter().map(|address| ListenerSettings {
         place: ListenerPlace::Address(address.clone()),

@@ -7,7 +7,7 @@ use super::{TlsFiles, UnixPlace};
 /// One `[[listener]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerSettings {
-    /// Where it listens.
+    /// Place at which it listens.
     pub place: ListenerPlace,
     /// TLS, on an address; plain TCP without.
     pub tls: Option<TlsFiles>,
@@ -15,7 +15,7 @@ pub struct ListenerSettings {
     pub requires_authentication: bool,
 }
 
-/// Where a listener listens.
+/// Place at which a listener listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenerPlace {
     /// An address of the network.

@@ -12,9 +12,9 @@ use tokio::task::spawn_blocking;
 /// A Unix socket as the configuration describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnixPlace {
-    /// Where it is.
+    /// Path of the socket.
     pub path: PathBuf,
-    /// Who may connect, as permission bits.
+    /// Permission bits, which decide which users may connect.
     pub mode: u32,
     /// The file's owner, a name or a number; the daemon's own user without it.
     pub owner: Option<String>,

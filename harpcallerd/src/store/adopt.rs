@@ -14,7 +14,7 @@ use crate::record::{EndRecord, LiveRecord};
 use crate::segment::Segment;
 use harp_proto::JobId;
 
-/// Where a job stands in the store that it comes from.
+/// State of a job in the store that it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Adopted {
     /// It has not ended.
@@ -23,7 +23,7 @@ pub enum Adopted {
     Ended {
         /// How.
         end: EndRecord,
-        /// Where it stood, if its place in its queue is kept.
+        /// The live record that it had, if its place in its queue is kept.
         place: Option<LiveRecord>,
     },
 }

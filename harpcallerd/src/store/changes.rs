@@ -11,15 +11,15 @@ use super::adopt::{Adopted, AdoptedBytes};
 use super::error::StoreError;
 use super::keys::Claim;
 use super::round::{Change, Done, Place};
-use super::writer::{Request, Write};
+use super::writer::{Write, WriterRequest};
 use super::{Store, WRITE_BUDGET, codec};
 use crate::record::{CallRecord, EndRecord, LiveRecord};
 use crate::segment::Segment;
 
-/// What a write costs of the budget beside its content.
+/// Cost of a write beside its content, in bytes of the budget.
 const WRITE_COST: usize = 256;
 
-/// What became of a [`Store::submit_once`].
+/// Result of a [`Store::submit_once`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Submitted {
     /// The job is recorded.
@@ -31,7 +31,7 @@ pub enum Submitted {
     KeyTaken,
 }
 
-/// What became of a [`Store::finish`].
+/// Result of a [`Store::finish`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finished {
     /// The job has ended with this.
@@ -291,7 +291,7 @@ impl Store {
             permit,
         };
         self.requests
-            .send(Request::Write(write))
+            .send(WriterRequest::Write(write))
             .map_err(|_| StoreError::Closed)?;
         Ok(receiver)
     }
@@ -320,7 +320,7 @@ impl Future for Adopting {
     }
 }
 
-/// What a write of this size takes of the budget. The greatest packets and results still
+/// Part of the budget that a write of this size takes. The greatest packets and results still
 /// fit into it, one at a time.
 fn cost(size: usize) -> u32 {
     u32::try_from(size.min(WRITE_BUDGET)).unwrap_or(u32::MAX)

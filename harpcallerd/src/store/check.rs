@@ -40,7 +40,7 @@ pub struct Problem {
     pub in_place: bool,
 }
 
-/// What a check has seen.
+/// Totals of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checked {
     /// Jobs, live and ended.

@@ -52,9 +52,9 @@ struct CallFields<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    /// When it started, in milliseconds since 1970; `None` if it never did.
+    /// Time of its start, in milliseconds since 1970; `None` if it never started.
     pub started: Option<u64>,
-    /// When it ended, in milliseconds since 1970.
+    /// Time of its end, in milliseconds since 1970.
     pub ended: u64,
     /// How many packets it has.
     pub packets: u64,
@@ -106,7 +106,7 @@ pub fn decode_call(record: &Bytes) -> Result<CallRecord, Malformed> {
     })
 }
 
-/// Who submitted a call under which key, if it has one. At least the call's first section
+/// Reads the client and the key of a call, if it has a key. At least the call's first section
 /// has to be here.
 ///
 /// # Errors

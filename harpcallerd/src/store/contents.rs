@@ -20,7 +20,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// What the store says of itself; counted if it says nothing.
+    /// Reads the totals; counts them if the store has noted none.
     pub(crate) fn read(engine: &dyn Entries) -> Result<Contents, EngineError> {
         match Contents::noted(engine)? {
             Some(contents) => Ok(contents),
@@ -28,7 +28,7 @@ impl Contents {
         }
     }
 
-    /// What the store says of itself.
+    /// Reads the totals that the store has noted.
     pub(crate) fn noted(engine: &dyn Entries) -> Result<Option<Contents>, EngineError> {
         let noted = match engine.get(layout::CONTENTS_KEY) {
             Err(EngineError::Value { .. }) => None,
@@ -63,7 +63,7 @@ impl Contents {
         }
     }
 
-    /// What [`Contents::encode`] has written; `None` for anything else.
+    /// Decodes what [`Contents::encode`] has written; `None` for anything else.
     #[must_use]
     pub fn decode(text: &[u8]) -> Option<Contents> {
         let mut numbers = std::str::from_utf8(text).ok()?.split(' ').map(str::parse);
@@ -81,7 +81,7 @@ impl Contents {
     }
 }
 
-/// What an entry counts in [`Contents::bytes`].
+/// Bytes of an entry, as [`Contents::bytes`] counts them.
 pub(crate) fn entry_size(key: &[u8], value: usize) -> u64 {
     (key.len() + value) as u64
 }

@@ -10,11 +10,11 @@ use std::path::Path;
 use super::directory;
 use super::engine_log::{self, SEGMENT};
 
-/// What the engine writes into `conf`.
+/// Content that the engine writes into `conf`.
 const CONF: &[u8] =
     b"segment_size: 524288\nuse_compression: false\nversion: 0.34\n\x76\x19\x51\xc1";
 
-/// What was found out about them.
+/// Findings about them.
 #[derive(Debug, Default)]
 pub(super) struct Derived {
     /// Up to which LSN the engine need not read its log, by the snapshot it will use.

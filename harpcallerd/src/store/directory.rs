@@ -67,7 +67,7 @@ struct About {
 const ABOUT: &str = "store.json";
 const LOCK: &str = "lock";
 
-/// What the checksum of `store.json` stands behind.
+/// Text in front of the checksum of `store.json`.
 const CHECKSUM: &str = ",\"crc\":\"";
 
 /// Whether this is a `store.json` as a release has written it.
@@ -134,7 +134,7 @@ impl Directory {
             let nothing = io::ErrorKind::NotFound.into();
             return Err(io_error(path, "find a store there")(nothing));
         }
-        // Whoever has it open has made the lock.
+        // The process that has it open has made the lock.
         let file = File::open(path.join(LOCK))
             .or_else(|_| File::open(path))
             .map_err(io_error(path, "open the file lock"))?;

@@ -30,7 +30,7 @@ const MAX_PAGE: u64 = 1 << 37;
 /// Greatest number of a segment that is believed: 2^50 bytes written.
 const MAX_SEGMENT: u64 = 1 << 31;
 
-/// What a message is.
+/// Kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A page as a whole.
@@ -48,9 +48,9 @@ pub(super) enum Kind {
 pub(super) struct Message {
     pub(super) kind: Kind,
     pub(super) page: u64,
-    /// When it was written: greater is later.
+    /// Position in the order of writing: greater is later.
     pub(super) lsn: u64,
-    /// Where its content begins in the file.
+    /// Offset of its content in the file.
     pub(super) at: u64,
     /// Length of its content in bytes.
     pub(super) len: usize,
@@ -202,7 +202,7 @@ fn message(bytes: &[u8], at: usize, base: u64) -> Option<(Message, usize)> {
     Some((message, at + begin + len))
 }
 
-/// What changes of pages and pages say of values.
+/// Values that pages, and changes of pages, have.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content<'a> {
     /// All entries with keys from `low` up to, not including, `high` (no bound if that is
@@ -318,7 +318,7 @@ pub(super) fn snapshot(bytes: &[u8]) -> Option<u64> {
     u64::try_from(known).ok()
 }
 
-/// Where a message of the log is, in a snapshot.
+/// Reads past the position of a message of the log, in a snapshot.
 fn place(rest: &mut &[u8]) -> Option<()> {
     let is_outside = take(rest)? == 1;
     number(rest)?;

@@ -1,4 +1,4 @@
-//! What can go wrong with the store.
+//! Errors of the store.
 
 use std::io;
 use std::path::PathBuf;
@@ -38,14 +38,14 @@ pub enum OpenError {
         /// The newest layout that this release knows.
         known: u32,
     },
-    /// What is there is not what was written.
+    /// Data is not as it was written.
     #[error(
         "job store {path} is damaged ({why}): \"harpcallerd check-store\" tells which jobs are concerned, \"harpcallerd check-store --salvage NEW-DIRECTORY\" makes a new store of all that is intact, whatever is damaged; else restore a backup, or move the directory aside to start with an empty one"
     )]
     Damaged {
         /// The store's directory.
         path: PathBuf,
-        /// What was found.
+        /// The damage that was found.
         why: String,
     },
     /// There is something where a new store is to be made.

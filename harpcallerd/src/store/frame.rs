@@ -24,7 +24,7 @@ use flate2::Crc;
 use super::layout::Key;
 use super::varint;
 
-/// What a frame begins with.
+/// First bytes of a frame.
 pub const MAGIC: [u8; 3] = [0x80, 0x00, 0xff];
 
 /// Most bytes that a frame adds to a value.
@@ -44,7 +44,7 @@ pub enum Damage {
     Misplaced,
 }
 
-/// What a frame says of its value.
+/// Head of a frame, which describes its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// The value's key.

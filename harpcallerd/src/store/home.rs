@@ -40,7 +40,7 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// That of a note which is being written, in this life of the machine.
+    /// Tells the home of a note which is being written, in this boot of the machine.
     pub(super) fn of(note: &File, boot: Option<u64>) -> io::Result<Home> {
         Ok(Home::from(&note.metadata()?, boot))
     }
@@ -125,7 +125,7 @@ pub(super) fn is_copy(directory: &Directory, entries: &dyn Entries) -> Result<bo
 
 /// Holds all calls that wait, and returns how many there are.
 pub(super) fn hold_waiting(engine: &Engine, mark: u64) -> Result<usize, EngineError> {
-    let live = read::standing(engine, Table::Live);
+    let live = read::live_rows(engine, Table::Live);
     let live = live.map_err(|error: StoreError| EngineError::Damaged(error.to_string()))?;
     let waiting = live.jobs.iter().filter(|(_, job)| job.started.is_none());
     let waiting: Vec<_> = waiting.map(|(id, _)| *id).collect();

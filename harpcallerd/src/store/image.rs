@@ -1,4 +1,4 @@
-//! What can still be read of a store whose engine cannot be trusted: its values, found in
+//! Image of a store whose engine cannot be trusted: its values, found in
 //! the engine's file by themselves.
 //!
 //! The log is read from its oldest message to its newest, and every value remembered by
@@ -26,14 +26,14 @@ use super::sled::{EngineError, Value, unframed};
 /// The values of a store, by their keys.
 pub(super) struct Image {
     file: File,
-    entries: BTreeMap<Vec<u8>, Place>,
+    entries: BTreeMap<Vec<u8>, Position>,
     /// Keys of values that were found damaged, and nowhere whole.
     broken: BTreeSet<Vec<u8>>,
 }
 
-/// Where a value is.
+/// Position of a value.
 #[derive(Debug, Clone)]
-enum Place {
+enum Position {
     /// In the file: where its frame begins, and its length with that.
     File { at: u64, len: usize, mark: u64 },
     /// Changed since, by a repair.
@@ -95,7 +95,7 @@ impl Image {
     /// Changes an entry, or removes it.
     pub(super) fn change(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
         match value {
-            Some(value) => self.entries.insert(key, Place::Here(value)),
+            Some(value) => self.entries.insert(key, Position::Here(value)),
             None => self.entries.remove(&key),
         };
     }
@@ -107,10 +107,10 @@ impl Image {
             .map(|(key, place)| Ok((&key[..], unframed(key, &self.framed(place)?)?)))
     }
 
-    fn framed(&self, place: &Place) -> Result<Vec<u8>, EngineError> {
+    fn framed(&self, place: &Position) -> Result<Vec<u8>, EngineError> {
         match place {
-            Place::Here(value) => Ok(value.clone()),
-            Place::File { at, len, .. } => {
+            Position::Here(value) => Ok(value.clone()),
+            Position::File { at, len, .. } => {
                 let mut bytes = vec![0; *len];
                 let read = self.file.read_exact_at(&mut bytes, *at);
                 read.map_err(EngineError::Io)?;
@@ -162,10 +162,10 @@ impl Entries for Image {
 /// The log as it is read again, up to a message.
 #[derive(Default)]
 struct Replay {
-    entries: BTreeMap<Vec<u8>, Place>,
+    entries: BTreeMap<Vec<u8>, Position>,
     /// Keys of which it is known that they were removed.
     removed: BTreeSet<Vec<u8>>,
-    /// What the keys of a page have in common.
+    /// Prefix that the keys of a page have in common.
     prefixes: HashMap<u64, Vec<u8>>,
     /// The highest mark up to here.
     mark: u64,
@@ -176,7 +176,7 @@ impl Replay {
         let place = |value: &[u8]| {
             let offset = value.as_ptr() as usize - bytes.as_ptr() as usize;
             let header = Header::read(value);
-            Place::File {
+            Position::File {
                 at: message.at + offset as u64,
                 len: value.len(),
                 mark: header.map_or(0, |header| header.mark),
@@ -229,9 +229,9 @@ impl Replay {
         }
     }
 
-    fn set(&mut self, key: Vec<u8>, place: Place) {
+    fn set(&mut self, key: Vec<u8>, place: Position) {
         if key == layout::MARK_KEY
-            && let Place::File { mark, .. } = place
+            && let Position::File { mark, .. } = place
         {
             self.mark = self.mark.max(mark);
         }
@@ -248,12 +248,12 @@ impl Replay {
     /// removed stays so: no job comes twice.
     fn loose(&mut self, Loose { header, at }: &Loose) {
         let is_new = match self.entries.get(&header.key[..]) {
-            Some(Place::File { mark, .. }) => header.mark > *mark,
-            Some(Place::Here(_)) => false,
+            Some(Position::File { mark, .. }) => header.mark > *mark,
+            Some(Position::Here(_)) => false,
             None => !self.removed.contains(&header.key[..]),
         };
         if is_new {
-            let place = Place::File {
+            let place = Position::File {
                 at: *at,
                 len: header.len + header.value_len,
                 mark: header.mark,

@@ -5,7 +5,7 @@
 //! submissions come at once and wherever a crash falls.
 //!
 //! An entry names the job that was submitted last under its key. It counts for nothing
-//! once that job is gone; whoever removes a job removes its entry with
+//! once that job is gone; the code that removes a job removes its entry with
 //! [`Round::free_key`], so that nothing is left behind.
 
 use bytes::Bytes;
@@ -19,10 +19,10 @@ use super::read::{self, Long};
 use super::round::{Done, Round, Trouble};
 use crate::record::{CallRecord, Stage};
 
-/// What a submission with a key asks for.
+/// Terms of a submission with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Claim {
-    /// Where the key's job stands.
+    /// Key of the entry that names the job.
     pub(crate) key: Key,
     /// Only a job submitted less than this many seconds before stands in the way.
     unless_since: Option<u64>,
@@ -39,7 +39,7 @@ impl Claim {
     }
 }
 
-/// Where the job of a client's key stands. A digest, because a key may be longer than an
+/// Makes the key of the entry for a client's key. A digest, because a key may be longer than an
 /// entry of the engine.
 fn entry_key(client: Option<&str>, key: &str) -> Key {
     let mut digest = Context::new(&SHA256);
@@ -60,7 +60,7 @@ fn entry_key(client: Option<&str>, key: &str) -> Key {
 }
 
 impl Round<'_> {
-    /// What is done instead of recording a new job: nothing, if there is a job under
+    /// Answers in place of recording a new job: with nothing done, if there is a job under
     /// that key. `None` if the new one is to be recorded. `now` is the time of its
     /// submission in milliseconds since 1970.
     pub(super) fn instead(

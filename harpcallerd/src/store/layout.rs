@@ -37,16 +37,16 @@ use crate::segment::SEGMENT_SIZE;
 /// ([`frame`](super::frame)); they are read as they are, and stay until they are removed.
 pub const VERSION: u32 = 2;
 
-/// Where the version stands.
+/// Key of the version.
 pub const VERSION_KEY: &[u8] = b"v";
 
-/// Where the mark stands.
+/// Key of the mark.
 pub const MARK_KEY: &[u8] = b"m";
 
 /// There if the note beside the store says where it is.
 pub const HOME_KEY: &[u8] = b"h";
 
-/// Where it stands how much there is.
+/// Key of the totals.
 pub const CONTENTS_KEY: &[u8] = b"n";
 
 /// First bytes of the keys that count as content: each entry is written once.
@@ -69,11 +69,11 @@ const _: () =
 pub enum Table {
     /// Calls as they were submitted.
     Calls = b'c' as isize,
-    /// Where live jobs stand.
+    /// Table of live jobs.
     Live = b'l' as isize,
     /// How jobs ended.
     Ends = b'e' as isize,
-    /// Where ended jobs stood whose places are still kept.
+    /// Table of ended jobs whose places are still kept: where they stood.
     Places = b'q' as isize,
     /// Jobs by the keys of their submissions.
     Keys = b'k' as isize,
@@ -126,7 +126,7 @@ pub fn entries_behind(id: JobId) -> [(Key, Key); 4] {
     })
 }
 
-/// Where the job of a submission's key stands, by the digest of that key.
+/// Key of the entry of a submission's key, by that key's digest.
 pub fn claim_key(digest: &[u8; 32]) -> Key {
     Key::new(Table::Keys as u8).with(digest)
 }
@@ -204,7 +204,7 @@ pub fn cut(value: &[u8]) -> (Vec<u8>, impl Iterator<Item = &[u8]>) {
     (entry, rest.chunks(PIECE))
 }
 
-/// What the entry of a long value says.
+/// Entry of a long value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beginning {
     /// Length of the whole value.

@@ -30,7 +30,7 @@ impl LiveSum {
         self.sum = self.sum.wrapping_sub(number(id, has_started));
     }
 
-    /// That of the store as it is; `None` if the state of a job cannot be read.
+    /// Computes the sum of the store as it is; `None` if the state of a job cannot be read.
     pub(crate) fn count(engine: &dyn Entries) -> Result<Option<LiveSum>, EngineError> {
         let (from, to) = Table::Live.bounds();
         let mut sum = Some(LiveSum::default());

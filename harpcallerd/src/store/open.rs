@@ -118,7 +118,7 @@ fn take_over(engine: &Engine, mark: u64, contents: Contents) -> Result<(), Engin
     engine.sync()
 }
 
-/// What is known of a store before its engine is opened.
+/// Findings about a store before its engine is opened.
 pub(crate) struct Examined {
     pub(crate) derived: Derived,
     /// Why the engine must not be let in.

@@ -1,4 +1,4 @@
-//! When writing has failed: how the engine is opened anew once the cause is gone.
+//! Outages: the engine is opened anew once the cause of a failed write is gone.
 //!
 //! The failed engine stays for readers until the directory has been seen to take writes
 //! again. Then it is closed and opened anew, all that is known of its content is read

@@ -1,6 +1,6 @@
 //! Whether the files that the engine has open are still those at the store's path.
 //!
-//! A directory that was deleted or moved stays usable for whoever has its files open, and
+//! A directory that was deleted or moved stays usable for a process that has its files open, and
 //! everything that is written there is gone at the next start. So the path is looked at
 //! after each round of writing, before anybody is answered, and a few times a second while
 //! nothing is written.

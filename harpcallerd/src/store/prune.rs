@@ -30,7 +30,7 @@ pub struct Keep {
     pub bytes: Option<u64>,
 }
 
-/// What one piece of pruning did.
+/// Result of one piece of pruning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pruned {
     /// So many jobs are gone.
@@ -92,7 +92,7 @@ pub(crate) fn candidates(
     Ok(jobs)
 }
 
-/// What became of one candidate.
+/// Result for one candidate.
 enum Fate {
     /// It is gone; so many entries were removed.
     Gone(usize),
@@ -237,7 +237,7 @@ impl Round<'_> {
     }
 }
 
-/// When the job was submitted, in milliseconds since 1970: what a UUID of version 7
+/// Time of the job's submission, in milliseconds since 1970: what a UUID of version 7
 /// begins with.
 fn submitted(id: JobId) -> u64 {
     // The first 48 of 128 bits.

@@ -88,7 +88,7 @@ impl Long {
     }
 }
 
-/// Where a job stands; `None` if there is no such job. Point reads.
+/// Reads the stage of a job; `None` if there is no such job. Point reads.
 pub(crate) fn stage(engine: &dyn Entries, id: JobId) -> Result<Option<Stage>, StoreError> {
     // In the order in which a job moves, so that it is not missed between the two.
     if let Some(record) = engine.get(&Table::Live.key(id))? {
@@ -198,8 +198,8 @@ pub(crate) fn segments(
     }
 }
 
-/// What a table holds that tells where jobs stand.
-pub(crate) struct Standing {
+/// The live records of a table.
+pub(crate) struct LiveRows {
     /// In the order of their sequence numbers.
     pub(crate) jobs: Vec<(JobId, LiveRecord)>,
     /// Those whose records cannot be read.
@@ -207,7 +207,7 @@ pub(crate) struct Standing {
 }
 
 /// All jobs of a table that tells where they stand.
-pub(crate) fn standing(engine: &dyn Entries, table: Table) -> Result<Standing, StoreError> {
+pub(crate) fn live_rows(engine: &dyn Entries, table: Table) -> Result<LiveRows, StoreError> {
     let (from, to) = table.bounds();
     let (mut jobs, mut damaged) = (Vec::new(), Vec::new());
     engine.scan(&from, &to, &mut |key, record| {
@@ -222,7 +222,7 @@ pub(crate) fn standing(engine: &dyn Entries, table: Table) -> Result<Standing, S
         ControlFlow::Continue(())
     })?;
     jobs.sort_by_key(|(_, live)| live.sequence);
-    Ok(Standing { jobs, damaged })
+    Ok(LiveRows { jobs, damaged })
 }
 
 /// The jobs that are held, by id.

@@ -128,7 +128,7 @@ impl Store {
     ///
     /// As for [`Store::job`].
     pub async fn live(&self) -> Result<Vec<(JobId, LiveRecord)>, StoreError> {
-        Ok(self.standing(Table::Live).await?.jobs)
+        Ok(self.live_rows(Table::Live).await?.jobs)
     }
 
     /// The live jobs whose records are damaged, so that it is not known where they stand.
@@ -138,7 +138,7 @@ impl Store {
     ///
     /// As for [`Store::job`].
     pub async fn damaged_live(&self) -> Result<Vec<JobId>, StoreError> {
-        Ok(self.standing(Table::Live).await?.damaged)
+        Ok(self.live_rows(Table::Live).await?.damaged)
     }
 
     /// Live jobs that wait and are held: they came here with a copy of another store or an
@@ -169,7 +169,7 @@ impl Store {
     ///
     /// As for [`Store::job`].
     pub async fn kept_places(&self) -> Result<Vec<(JobId, LiveRecord)>, StoreError> {
-        Ok(self.standing(Table::Places).await?.jobs)
+        Ok(self.live_rows(Table::Places).await?.jobs)
     }
 
     /// Ended jobs in the order of their ids, at most `limit` of them, from the one after
@@ -213,8 +213,8 @@ impl Store {
         }
     }
 
-    async fn standing(&self, table: Table) -> Result<read::Standing, StoreError> {
-        self.blocking(move |engine| read::standing(engine, table))
+    async fn live_rows(&self, table: Table) -> Result<read::LiveRows, StoreError> {
+        self.blocking(move |engine| read::live_rows(engine, table))
             .await
     }
 
@@ -262,8 +262,8 @@ impl Store {
         })
     }
 
-    /// What has been read of a job; nothing if pieces of it were missing because the job
-    /// was pruned meanwhile.
+    /// Passes on what has been read of a job; nothing if pieces of it were missing because
+    /// the job was pruned meanwhile.
     fn unless_pruned<T: Default>(
         &self,
         id: JobId,

@@ -23,7 +23,7 @@ use crate::segment::Segment;
 /// applies a batch.
 pub(super) const BATCH: usize = 256;
 
-/// What is to be changed. Records are encoded already.
+/// A change. Records are encoded already.
 pub(crate) enum Change {
     Submit {
         call: Vec<u8>,
@@ -57,11 +57,11 @@ pub(crate) enum Change {
     },
     /// Holds no job any more.
     ReleaseHeld,
-    /// Nothing but the mark, to see whether anything can be written.
+    /// The mark alone, to see whether anything can be written.
     Mark,
 }
 
-/// What becomes of an ended job's place in its queue.
+/// Change of an ended job's place in its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// It is free: the host is done with the job.
@@ -71,7 +71,7 @@ pub enum Place {
     Kept,
 }
 
-/// What is on disk now.
+/// Answer to a change that is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Done {
     /// The change.
@@ -112,7 +112,7 @@ pub(crate) struct Round<'a> {
     /// Totals as the engine has them when the batch is applied.
     noted: Contents,
     pub(super) batch: Batch,
-    /// What the batch does to the states of jobs; the engine does not show it yet.
+    /// States of jobs as the batch leaves them; the engine does not show them yet.
     states: HashMap<JobId, Option<LiveRecord>>,
     /// The keys that the batch gives to jobs; the same holds.
     pub(super) claimed: HashSet<Key>,
@@ -373,7 +373,7 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    /// Where a live job stands, the batch included.
+    /// Reads the state of a live job, the batch included.
     fn live(&self, id: JobId) -> Result<Option<LiveRecord>, StoreError> {
         if let Some(state) = self.states.get(&id) {
             return Ok(state.clone());

@@ -1,4 +1,4 @@
-//! What readers and the writer of a store have in common.
+//! State that readers and the writer of a store share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,7 +15,7 @@ use super::sled::{Engine, EngineError};
 use super::unsynced::Unsynced;
 
 /// How long after the beginning of an outage readers wait for its end. Most are short;
-/// in a long one whoever cannot be answered is told at once.
+/// in a long one a reader that cannot be answered is told at once.
 pub(crate) const READERS_WAIT: Duration = Duration::from_secs(5);
 
 /// The engine as long as the store is open, and why it is not written to if it is not.

@@ -18,7 +18,7 @@ use super::engine_log::{self, Kind, SEGMENT, Segment};
 use super::frame::{self, Header};
 use super::layout;
 
-/// What was found.
+/// Findings of a survey.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// Bytes of the file that are not what was written, by their places. A hole that a
@@ -30,7 +30,7 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// What is wrong with a store that must have this mark, in a word; `None` if nothing
+    /// Names the damage of a store that must have this mark, in a word; `None` if nothing
     /// is.
     pub(super) fn problem(&self, expected: u64) -> Option<String> {
         if let Some(first) = self.damaged.first() {
@@ -111,7 +111,7 @@ pub(super) fn survey(data_file: &Path, from: u64, orderly: bool) -> io::Result<S
     Ok(survey)
 }
 
-/// What of a segment is damaged. `is_elsewhere`: the segment with this LSN need not be
+/// Finds the damage of a segment. `is_elsewhere`: the segment with this LSN need not be
 /// here; `may_be_torn`: a crash can have left it half written.
 fn damaged(
     segment: &Segment,

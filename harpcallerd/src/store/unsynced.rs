@@ -1,4 +1,4 @@
-//! What the writer has applied but not yet brought to the disk.
+//! Changes that the writer has applied but not yet brought to the disk.
 //!
 //! Readers see what is applied at once. Nobody may be shown what a power cut could still
 //! take back, so a reader looks here after reading: packets are shown up to the number
@@ -28,7 +28,7 @@ struct Rounds {
     failed: bool,
 }
 
-/// What of a job is not on disk.
+/// Part of a job that is not on disk.
 #[derive(Debug, Default, Clone, Copy)]
 struct Changed {
     /// Its state: submitted, started, or ended.

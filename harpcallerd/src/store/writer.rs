@@ -38,8 +38,8 @@ const MARKING: Duration = Duration::from_millis(150);
 /// How long the engine may take to let go of its file when it is closed.
 pub(super) const CLOSING: Duration = Duration::from_secs(10);
 
-/// What is asked of the writer.
-pub(crate) enum Request {
+/// Request to the writer.
+pub(crate) enum WriterRequest {
     Write(Write),
     /// Bring everything before this to the disk and let go of the engine.
     Close(oneshot::Sender<()>),
@@ -61,7 +61,7 @@ pub(crate) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) directory: Directory,
     pub(super) options: StoreOptions,
-    requests: Receiver<Request>,
+    requests: Receiver<WriterRequest>,
     /// Of live jobs that packets have been appended to: the next packet's number.
     pub(super) next_packet: HashMap<JobId, u64>,
     pub(super) contents: Contents,
@@ -69,7 +69,7 @@ pub(crate) struct Writer {
     pub(super) mark: u64,
     marked: Option<Instant>,
     pub(super) presence: Presence,
-    /// When the directory was looked at.
+    /// Time when the directory was looked at.
     looked: Instant,
     /// Whether there are writes that no mark on disk covers.
     is_uncovered: bool,
@@ -82,7 +82,7 @@ impl Writer {
         shared: Arc<Shared>,
         directory: Directory,
         options: StoreOptions,
-        requests: Receiver<Request>,
+        requests: Receiver<WriterRequest>,
         mark: u64,
         presence: Presence,
     ) -> Writer {
@@ -122,14 +122,14 @@ impl Writer {
             let mut size = 0;
             while let Some(taken) = request.take() {
                 match taken {
-                    Request::Write(write) => {
+                    WriterRequest::Write(write) => {
                         size += write.size;
                         writes.push(write);
                         if size < ROUND {
                             request = self.requests.try_recv().ok();
                         }
                     }
-                    Request::Close(closed) => closing = Some(closed),
+                    WriterRequest::Close(closed) => closing = Some(closed),
                 }
             }
             self.round(writes);
@@ -145,7 +145,7 @@ impl Writer {
 
     /// Waits for a request; not longer than until the mark is to be raised, the directory
     /// to be looked at, or the engine to be opened anew.
-    fn next(&self) -> Result<Request, RecvTimeoutError> {
+    fn next(&self) -> Result<WriterRequest, RecvTimeoutError> {
         let looking = LOOK_EVERY.saturating_sub(self.looked.elapsed());
         let longest = match &self.outage {
             Some(outage) => outage.pause_left(),
@@ -341,7 +341,7 @@ impl Writer {
         // Later writes are refused from here on.
         let engine = self.shared.close();
         for request in self.requests.try_iter() {
-            if let Request::Write(write) = request {
+            if let WriterRequest::Write(write) = request {
                 let _ = write.answer.send(Err(StoreError::Closed));
             }
         }

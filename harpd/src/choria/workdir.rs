@@ -109,7 +109,7 @@ impl CallFiles {
     ///
     /// `FileTooLarge`, or what the system says.
     pub fn read_reply(&self, limit: usize) -> io::Result<Bytes> {
-        // Whoever runs as somebody else must not have harpd read what only harpd may.
+        // An agent that runs as another user must not have harpd read what only harpd may.
         let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let file = File::options()
             .read(true)

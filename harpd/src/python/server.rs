@@ -156,7 +156,7 @@ impl Server {
             log: tokio::spawn(log(pipe::Receiver::from_owned_fd(stderr)?, source)),
         };
         let mut stdin = pipe::Sender::from_owned_fd(stdin)?;
-        // An interpreter that does not read on is noticed by whoever waits for its word.
+        // An interpreter that does not read on is noticed by the task that waits for its word.
         tokio::spawn(async move { stdin.write_all(SHIM.as_bytes()).await });
         Ok(server)
     }

@@ -13,7 +13,7 @@ use super::random::Random;
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     state: Mutex<State>,
-    /// Nobody crashes the dispatcher: whoever asks is answered, and what ran ends by
+    /// Nobody crashes the dispatcher: a client that asks is answered, and what ran ends by
     /// itself.
     steady: bool,
 }

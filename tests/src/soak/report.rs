@@ -38,7 +38,7 @@ pub struct Report {
     pub kinds: BTreeMap<(&'static str, String), u64>,
     /// Before the load.
     pub idle: Window,
-    /// Each tenth of the time, for whoever wants to see how it came to that.
+    /// Each tenth of the time, for readers who want to see how it came to that.
     pub tenths: Vec<Window>,
     /// When the load had gone on for a while.
     pub early: Window,

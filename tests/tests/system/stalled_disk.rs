@@ -1,4 +1,4 @@
-//! A store whose disk takes nothing for a while, without an error: whoever writes waits.
+//! A store whose disk takes nothing for a while, without an error: the writer waits.
 
 use harp_tests::disk::Mount;
 use harp_tests::{ACKNOWLEDGE_STREAM, Closing, Cluster, FakeHost, Step, until};

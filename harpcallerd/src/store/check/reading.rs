@@ -353,7 +353,7 @@ impl<'a> Check<'a> {
     }
 }
 
-/// What is wrong with a record; an error that is not about the record is passed on.
+/// Explains the problem with a record; an error that is not about the record is passed on.
 fn why(error: StoreError) -> Result<String, StoreError> {
     match error {
         StoreError::Corrupt { what, why, .. } => Ok(format!("{what} is damaged: {why}")),

@@ -65,7 +65,7 @@ async fn a_long_outage_is_told_and_who_is_patient_waits() {
     let engine = begin_opening(&store);
     store.shared.not_opened("the disk is still full");
     let begun = Instant::now();
-    // Whoever comes later is told at once.
+    // A later reader is told at once.
     for _ in 0..2 {
         let told = store.job(id(1)).await.unwrap_err();
         assert!(matches!(told, StoreError::UnreadableNow(_)), "{told}");

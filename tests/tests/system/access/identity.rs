@@ -251,7 +251,7 @@ fn the_user_behind_a_unix_socket_is_known() {
     assert!(!path.exists());
 }
 
-/// The name of whoever runs the tests, as `id` says it.
+/// The name of the user that runs the tests, as `id` says it.
 fn user() -> String {
     let output = Command::new("id").arg("-un").output().unwrap();
     assert!(output.status.success());

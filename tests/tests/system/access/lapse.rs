@@ -125,7 +125,7 @@ fn a_removed_authority_ends_open_connections() {
     assert_unauthorized(&follower.line().unwrap());
 }
 
-/// Rules that are taken away count for whoever follows already.
+/// Rules that are taken away count for a client that follows already.
 #[test]
 fn other_rules_end_what_waits_at_once() {
     let files = Files::new();

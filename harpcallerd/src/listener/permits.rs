@@ -12,12 +12,12 @@ use crate::client::PeerGroup;
 use crate::limits::ClientLimits;
 use crate::refusal::Full;
 
-/// How long a handshake keeps its place however many others come.
+/// How long a handshake keeps its permit however many others come.
 const UNDISTURBED: Duration = Duration::from_secs(1);
 
 /// The connections of now.
 #[derive(Debug, Default)]
-pub struct Places {
+pub struct Permits {
     state: Mutex<State>,
 }
 
@@ -37,32 +37,32 @@ struct Handshake {
     lost: CancellationToken,
 }
 
-/// A connection's place; given back when dropped.
+/// A connection's permit; given back when dropped.
 #[derive(Debug)]
-pub struct Place {
-    places: Arc<Places>,
+pub struct ConnectionPermit {
+    permits: Arc<Permits>,
     group: PeerGroup,
 }
 
-/// A place among the TLS handshakes; given back when dropped.
+/// A permit for a TLS handshake; given back when dropped.
 #[derive(Debug)]
-pub struct HandshakePlace {
-    places: Arc<Places>,
+pub struct HandshakePermit {
+    permits: Arc<Permits>,
     number: u64,
     lost: CancellationToken,
 }
 
-impl Places {
-    /// A place for a new connection, by the limits of now.
+impl Permits {
+    /// Gives a permit for a new connection, by the limits of now.
     ///
     /// # Errors
     ///
     /// The limit that is reached.
     pub fn take(
-        self: &Arc<Places>,
+        self: &Arc<Permits>,
         group: PeerGroup,
         limits: &ClientLimits,
-    ) -> Result<Place, Full> {
+    ) -> Result<ConnectionPermit, Full> {
         let mut state = self.state();
         if state.connections >= limits.max_connections {
             return Err(Full::Connections);
@@ -73,21 +73,21 @@ impl Places {
         }
         *of_peer += 1;
         state.connections += 1;
-        Ok(Place {
-            places: Arc::clone(self),
+        Ok(ConnectionPermit {
+            permits: Arc::clone(self),
             group,
         })
     }
 
-    /// A place for a TLS handshake. If all are taken, one has to go that has had its time: of
+    /// Gives a permit for a TLS handshake. If all are taken, one has to go that has had its time: of
     /// the peer that has the most, the oldest. `None` if there is none, or if the newcomer's
     /// peer has as many itself.
     #[must_use]
     pub fn handshake(
-        self: &Arc<Places>,
+        self: &Arc<Permits>,
         group: PeerGroup,
         limits: &ClientLimits,
-    ) -> Option<HandshakePlace> {
+    ) -> Option<HandshakePermit> {
         let now = Instant::now();
         let mut state = self.state();
         if state.handshakes.len() >= limits.max_handshakes {
@@ -103,8 +103,8 @@ impl Places {
             lost: lost.clone(),
         };
         state.handshakes.insert(number, handshake);
-        Some(HandshakePlace {
-            places: Arc::clone(self),
+        Some(HandshakePermit {
+            permits: Arc::clone(self),
             number,
             lost,
         })
@@ -134,16 +134,16 @@ impl State {
     }
 }
 
-impl HandshakePlace {
-    /// Waits until the place has gone to another. Cancel safe.
+impl HandshakePermit {
+    /// Waits until the permit has gone to another. Cancel safe.
     pub async fn lost(&self) {
         self.lost.cancelled().await;
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut state = self.places.state();
+        let mut state = self.permits.state();
         state.connections -= 1;
         if let Some(of_peer) = state.by_peer.get_mut(&self.group) {
             *of_peer -= 1;
@@ -154,9 +154,9 @@ impl Drop for Place {
     }
 }
 
-impl Drop for HandshakePlace {
+impl Drop for HandshakePermit {
     fn drop(&mut self) {
-        self.places.state().handshakes.remove(&self.number);
+        self.permits.state().handshakes.remove(&self.number);
     }
 }
 
@@ -172,26 +172,26 @@ mod tests {
             max_handshakes: 1,
             ..ClientLimits::default()
         };
-        let places = Arc::new(Places::default());
+        let permits = Arc::new(Permits::default());
         let (one, two) = (PeerGroup::User(1), PeerGroup::User(2));
-        let first = places.take(one, &limits).unwrap();
-        let _second = places.take(one, &limits).unwrap();
+        let first = permits.take(one, &limits).unwrap();
+        let _second = permits.take(one, &limits).unwrap();
         assert_eq!(
-            places.take(one, &limits).unwrap_err(),
+            permits.take(one, &limits).unwrap_err(),
             Full::ConnectionsOfPeer
         );
-        let third = places.take(two, &limits).unwrap();
-        assert_eq!(places.take(two, &limits).unwrap_err(), Full::Connections);
+        let third = permits.take(two, &limits).unwrap();
+        assert_eq!(permits.take(two, &limits).unwrap_err(), Full::Connections);
         drop(first);
         drop(third);
-        assert!(places.take(one, &limits).is_ok());
+        assert!(permits.take(one, &limits).is_ok());
         // Nothing is left of a peer that is gone.
-        assert_eq!(places.state().by_peer.len(), 1);
+        assert_eq!(permits.state().by_peer.len(), 1);
 
-        let handshake = places.handshake(one, &limits).unwrap();
-        assert!(places.handshake(two, &limits).is_none());
+        let handshake = permits.handshake(one, &limits).unwrap();
+        assert!(permits.handshake(two, &limits).is_none());
         drop(handshake);
-        assert!(places.handshake(two, &limits).is_some());
+        assert!(permits.handshake(two, &limits).is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -200,18 +200,18 @@ mod tests {
             max_handshakes: 3,
             ..ClientLimits::default()
         };
-        let places = Arc::new(Places::default());
+        let permits = Arc::new(Permits::default());
         let (one, two) = (PeerGroup::User(1), PeerGroup::User(2));
         let silent: Vec<_> = (0..3)
-            .map(|_| places.handshake(one, &limits).unwrap())
+            .map(|_| permits.handshake(one, &limits).unwrap())
             .collect();
-        assert!(places.handshake(two, &limits).is_none(), "they are new");
+        assert!(permits.handshake(two, &limits).is_none(), "they are new");
         tokio::time::advance(UNDISTURBED).await;
-        let _first = places.handshake(two, &limits).unwrap();
+        let _first = permits.handshake(two, &limits).unwrap();
         assert!(silent[0].lost.is_cancelled() && !silent[1].lost.is_cancelled());
-        let _own = places.handshake(one, &limits).unwrap();
+        let _own = permits.handshake(one, &limits).unwrap();
         assert!(silent[1].lost.is_cancelled() && !silent[2].lost.is_cancelled());
         drop(silent);
-        assert_eq!(places.state().handshakes.len(), 2);
+        assert_eq!(permits.state().handshakes.len(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! What the registry script prints, taken in while it comes.
+//! ScriptOutput of the registry script, taken in while it comes.
 //!
 //! Of it only the entries are kept, and their lines for the cache file: a script that
 //! prints anything else without end costs no memory. Lines hold passwords, so all memory
@@ -22,7 +22,7 @@ const READ: usize = 16 * 1024;
 
 /// The entries that have been read, and their lines.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct ScriptOutput {
     pub(super) parsed: Parsed,
     /// The entries' lines, each piece full before the next is begun: none is ever moved.
     pieces: Vec<Zeroizing<Vec<u8>>>,
@@ -31,14 +31,14 @@ pub(super) struct Output {
     is_line_too_long: bool,
 }
 
-impl Output {
+impl ScriptOutput {
     /// Reads to the end. The last line counts even without its newline.
     ///
     /// # Errors
     ///
     /// `FileTooLarge` if there is more than [`MAX_OUTPUT`], or what the system says.
-    pub(super) async fn read(mut source: impl AsyncRead + Unpin) -> io::Result<Output> {
-        let mut output = Output {
+    pub(super) async fn read(mut source: impl AsyncRead + Unpin) -> io::Result<ScriptOutput> {
+        let mut output = ScriptOutput {
             parsed: Parsed::default(),
             pieces: Vec::new(),
             line: Zeroizing::new(Vec::with_capacity(MAX_LINE)),
@@ -126,8 +126,8 @@ mod tests {
         )
     }
 
-    async fn read(text: &str) -> (Output, String) {
-        let output = Output::read(text.as_bytes()).await.unwrap();
+    async fn read(text: &str) -> (ScriptOutput, String) {
+        let output = ScriptOutput::read(text.as_bytes()).await.unwrap();
         let mut kept = Vec::new();
         output.write(&mut kept).unwrap();
         (output, String::from_utf8(kept).unwrap())
@@ -172,7 +172,9 @@ mod tests {
 
     #[tokio::test]
     async fn output_without_end_is_refused_and_costs_nothing() {
-        let error = Output::read(tokio::io::repeat(b'\n')).await.unwrap_err();
+        let error = ScriptOutput::read(tokio::io::repeat(b'\n'))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
     }
 }

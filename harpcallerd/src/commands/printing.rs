@@ -12,7 +12,7 @@ use super::Done;
 use super::control::read;
 
 /// Lines on their way to standard output.
-pub(super) struct Output(BufWriter<StdoutLock<'static>>);
+pub(super) struct Printer(BufWriter<StdoutLock<'static>>);
 
 /// A job as the daemon lists it. What is not printed is left out; the rest is copied.
 #[derive(Serialize, Deserialize)]
@@ -62,9 +62,9 @@ fn null() -> serde_json::Result<Box<RawValue>> {
     RawValue::from_string("null".to_owned())
 }
 
-impl Output {
-    pub(super) fn new() -> Output {
-        Output(BufWriter::new(io::stdout().lock()))
+impl Printer {
+    pub(super) fn new() -> Printer {
+        Printer(BufWriter::new(io::stdout().lock()))
     }
 
     /// Prints a line of JSON. What clients and hosts have chosen in it steers no terminal,
@@ -95,7 +95,7 @@ pub(super) fn note(line: impl Display) {
 
 /// Prints these lines of JSON.
 pub(super) fn print(lines: &[impl AsRef<str>]) -> Done {
-    let mut output = Output::new();
+    let mut output = Printer::new();
     let printed = lines
         .iter()
         .try_for_each(|line| output.line(line.as_ref()))
