@@ -28,7 +28,7 @@ enum What {
     Call(Box<HostCall>),
     /// The host may be busy for so long, and nobody can ask it.
     Silent(Duration),
-    /// The same, and the host may not know that the connection is gone.
+    /// The host may be busy, and may not know that the connection is gone.
     Lost,
 }
 
