@@ -271,7 +271,7 @@ impl Admission {
     }
 }
 
-impl Hall {
+impl Admission {
     async fn serve<S: Socket>(&self, socket: S, client: Client) {
         serve(
             socket,

@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_counted_in_all_and_for_each_peer() {
+    fn permits_are_counted_in_all_and_for_each_peer() {
         let limits = ClientLimits {
             max_connections: 3,
             max_connections_per_peer: 2,
