@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use harp_tests::disk::{Mount, run};
 use harp_tests::{Cluster, until};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 
 /// A call that is accepted or refused, and what was answered.
@@ -140,11 +141,12 @@ fn another_directory_in_its_place_is_not_written_to() {
     drop(other.lines(&["stop"]));
     let away = cluster.path("away");
     for place in ["an empty directory", "another store"] {
-        fs::rename(&jobs, &away).unwrap();
         match place {
-            "another store" => fs::rename(other.path("jobs"), &jobs).unwrap(),
-            _ => fs::create_dir(&jobs).unwrap(),
+            "another store" => fs::rename(other.path("jobs"), &away).unwrap(),
+            _ => fs::create_dir(&away).unwrap(),
         }
+        // In one step, so that there is no moment without any.
+        renameat_with(CWD, &jobs, CWD, &away, RenameFlags::EXCHANGE).unwrap();
         let before = content(&jobs);
         let since = Instant::now();
         let why = match place {
