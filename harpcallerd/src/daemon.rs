@@ -30,7 +30,7 @@ use crate::listener::{Admission, Listeners, Opened, Permits};
 use crate::recovery;
 use crate::refusal::NotReloaded;
 use crate::reload::InForce;
-use crate::retention;
+use crate::retention::Pruner;
 use crate::store::{Store, StoreOptions};
 use events::{Event, Events};
 use tasks::Tasks;
@@ -173,7 +173,8 @@ impl Daemon {
         };
         background.spawn("news of the ledger", Arc::clone(&dispatcher).serve());
         let limits = in_force.retention.subscribe();
-        background.spawn("retention", retention::keep(store.clone(), limits));
+        let pruner = Pruner::new(store.clone());
+        background.spawn("retention", Arc::clone(&pruner).keep(limits));
         recovery::recover(&dispatcher, unfinished, config.resume_queued, graces).await?;
 
         let closing = CancellationToken::new();
@@ -198,6 +199,7 @@ impl Daemon {
         let listeners = Listeners::start(opened, Arc::new(admission));
         let started = Started {
             desk,
+            pruner,
             hosts,
             refresher,
             log: start.log,

@@ -24,7 +24,6 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::info;
 
-use crate::clock;
 use crate::limits::ClientLimits;
 use crate::record::{CallRecord, LiveRecord, QueueRecord};
 use crate::store::Store;
@@ -159,7 +158,7 @@ impl Ledger {
 
     /// By when a job must have started that was submitted before this dispatcher began.
     fn start_by(&self, record: &LiveRecord) -> Option<Moment> {
-        let waited = Duration::from_millis(clock::now().saturating_sub(record.submitted));
+        let waited = self.0.store.elapsed_since(record.submitted);
         let left = Duration::from_secs(record.start_by?).saturating_sub(waited);
         Some(self.moment(Instant::now()) + left)
     }

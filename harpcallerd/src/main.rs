@@ -123,7 +123,7 @@ enum Command {
     HostsRefresh,
     /// Delete jobs that have ended, with their packets and results.
     PruneJobs {
-        /// Those that were submitted longer ago than this.
+        /// Those that ended longer ago than this.
         #[arg(long, value_name = "DAYS", default_value_t = 30)]
         age: u64,
     },

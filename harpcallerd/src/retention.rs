@@ -1,24 +1,35 @@
 //! How long ended jobs are kept (daemon specification, keys `max_age`, `max_jobs`,
 //! `max_store_size`). The store is asked to prune a bounded piece at a time, so that
 //! calls go on in between.
+//!
+//! Jobs go in the order in which they ended, and are as old as their ends, so a wall clock
+//! that is wrong takes nothing along: see [`steps`] and [`SHARE`].
 
+mod steps;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use harp_service::settings::Table;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
+use self::steps::{Pause, Steps};
 use crate::clock;
-use crate::store::{Keep, Store, StoreError};
+use crate::store::{Ahead, Keep, Pruned, Store, StoreError};
 
 /// Between two looks at what is too old or too much.
 const EVERY: Duration = Duration::from_secs(60);
 
+/// One of so many ended jobs goes by age in an [`Allowance::HOUR`] at most, of those whose
+/// age only the wall clock says, since the machine was started after their ends.
+const SHARE: u64 = 4;
+
 /// Which ended jobs are kept; without any limit, all of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Those submitted not longer ago than this.
+    /// Those that ended not longer ago than this.
     pub max_age: Option<Duration>,
     /// At most so many.
     pub max_jobs: Option<u64>,
@@ -37,61 +48,192 @@ impl Retention {
             max_store_size: table.size("max_store_size"),
         }
     }
+}
 
-    fn keep(&self) -> Keep {
-        Keep {
-            submitted_since: self.max_age.map(since),
-            jobs: self.max_jobs,
-            bytes: self.max_store_size,
+/// Removes what is not to be kept.
+#[derive(Debug)]
+pub struct Pruner {
+    store: Store,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    steps: Steps,
+    allowance: Allowance,
+}
+
+/// How many jobs may still go whose age is the wall clock's.
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
+    begun: Instant,
+    left: u64,
+    /// There are more of them.
+    is_used_up: bool,
+}
+
+impl Allowance {
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn new(ended: u64) -> Allowance {
+        Allowance {
+            begun: Instant::now(),
+            left: (ended / SHARE).max(1),
+            is_used_up: false,
         }
     }
 }
 
-/// Keeps the store within the limits of the moment, looking once a minute and when they
-/// change. Ends when nobody can change them any more.
-pub async fn keep(store: Store, mut limits: watch::Receiver<Retention>) {
-    loop {
-        let now = *limits.borrow_and_update();
-        if now != Retention::default()
-            && let Err(error) = prune(&store, now.keep()).await
-        {
-            warn!(%error, "ended jobs cannot be pruned at present");
+impl Pruner {
+    /// For a store that has just been opened.
+    #[must_use]
+    pub fn new(store: Store) -> Arc<Pruner> {
+        let Ahead { by, is_certain } = store.clock_ahead();
+        let steps = Steps::begin(clock::boot_began(), clock::since_boot(), by, is_certain);
+        let allowance = Allowance::new(store.contents().ended);
+        let state = Mutex::new(State { steps, allowance });
+        let pruner = Pruner { store, state };
+        let paused = pruner.state().steps.paused(clock::since_boot());
+        if let Some(why) = paused {
+            tell(why);
         }
-        if let Ok(Err(_)) = timeout(EVERY, limits.changed()).await {
-            return;
+        Arc::new(pruner)
+    }
+
+    /// Keeps the store within the limits of the moment, looking once a minute and when they
+    /// change. Ends when nobody can change them any more.
+    pub async fn keep(self: Arc<Self>, mut limits: watch::Receiver<Retention>) {
+        loop {
+            let now = *limits.borrow_and_update();
+            if let Err(error) = self.prune_to(now).await {
+                warn!(%error, "ended jobs cannot be pruned at present");
+            }
+            if let Ok(Err(_)) = timeout(EVERY, limits.changed()).await {
+                return;
+            }
         }
+    }
+
+    async fn prune_to(&self, limits: Retention) -> Result<(), StoreError> {
+        let is_paused = self.look().is_some();
+        if limits == Retention::default() {
+            return Ok(());
+        }
+        let by_wall_clock = self.allowed();
+        let keep = Keep {
+            max_age: limits.max_age.filter(|_| !is_paused),
+            by_wall_clock,
+            jobs: limits.max_jobs,
+            bytes: limits.max_store_size,
+        };
+        let gone = self.prune(keep).await?;
+        let mut state = self.state();
+        state.allowance.left = by_wall_clock.saturating_sub(gone.by_wall_clock);
+        let is_used_up = gone.withheld;
+        if is_used_up && !state.allowance.is_used_up {
+            warn!(
+                jobs = gone.by_wall_clock,
+                "more jobs are older than max_age by the wall clock than are pruned in an hour, a \
+                 quarter of all: the others follow; \"harpcallerd prune-jobs\" removes them now"
+            );
+        }
+        state.allowance.is_used_up = is_used_up;
+        Ok(())
+    }
+
+    /// Prunes the ended jobs that ended longer ago than this, all at once, since somebody
+    /// has asked for it. After the wall clock was set forward those stay whose age is that
+    /// clock's, unless all are to go.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read or written; what has been pruned by then stays so.
+    pub async fn prune_older(&self, age: Duration) -> Result<Pruned, StoreError> {
+        let trusted = self.look().is_none() || age.is_zero();
+        let keep = Keep {
+            max_age: Some(age),
+            by_wall_clock: if trusted { u64::MAX } else { 0 },
+            ..Keep::default()
+        };
+        self.prune(keep).await
+    }
+
+    /// What is not as it should be, a sentence each.
+    #[must_use]
+    pub fn attention(&self) -> Vec<String> {
+        let state = self.state();
+        let paused = state.steps.paused(clock::since_boot());
+        let paused = paused.filter(|why| why.is_certain).map(|why| {
+            format!(
+                "the wall clock was set forward by {} seconds: for an hour no job is pruned by age",
+                why.by.as_secs()
+            )
+        });
+        let more = state.allowance.is_used_up.then(|| {
+            "jobs that are older than max_age by the wall clock are pruned little by little: \
+             \"harpcallerd prune-jobs\" removes them now"
+                .to_owned()
+        });
+        paused.into_iter().chain(more).collect()
+    }
+
+    /// Looks at the clocks. Why nothing is to go by age for now, if so.
+    fn look(&self) -> Option<Pause> {
+        let since_boot = clock::since_boot();
+        let mut state = self.state();
+        let is_set = state.steps.look(clock::boot_began(), since_boot);
+        let paused = state.steps.paused(since_boot);
+        drop(state);
+        if let (true, Some(why)) = (is_set, paused) {
+            tell(why);
+        }
+        paused
+    }
+
+    fn allowed(&self) -> u64 {
+        let mut state = self.state();
+        if state.allowance.begun.elapsed() >= Allowance::HOUR {
+            state.allowance = Allowance::new(self.store.contents().ended);
+        }
+        state.allowance.left
+    }
+
+    async fn prune(&self, mut keep: Keep) -> Result<Pruned, StoreError> {
+        let mut all = Pruned::default();
+        loop {
+            let piece = self.store.prune(keep).await?;
+            all.jobs += piece.jobs;
+            all.by_wall_clock += piece.by_wall_clock;
+            all.withheld |= piece.withheld;
+            keep.by_wall_clock = keep.by_wall_clock.saturating_sub(piece.by_wall_clock);
+            if !piece.more {
+                break;
+            }
+        }
+        if all.jobs > 0 {
+            info!(jobs = all.jobs, "ended jobs pruned");
+        }
+        Ok(all)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Prunes the ended jobs that were submitted longer ago than this, and returns how many.
-///
-/// # Errors
-///
-/// If the store cannot be read or written; what has been pruned by then stays so.
-pub async fn prune_older(store: &Store, age: Duration) -> Result<u64, StoreError> {
-    let keep = Keep {
-        submitted_since: Some(since(age)),
-        ..Keep::default()
-    };
-    prune(store, keep).await
-}
-
-async fn prune(store: &Store, keep: Keep) -> Result<u64, StoreError> {
-    let mut jobs = 0;
-    loop {
-        let piece = store.prune(keep).await?;
-        jobs += piece.jobs;
-        if !piece.more {
-            break;
-        }
+fn tell(why: Pause) {
+    let seconds = why.by.as_secs();
+    if why.is_certain {
+        warn!(
+            seconds,
+            "the wall clock has been set forward: for an hour no job is pruned by age"
+        );
+    } else {
+        info!(
+            seconds,
+            "the machine has been started since the last job ended: for an hour no job is pruned \
+             by age, should the wall clock not be right yet"
+        );
     }
-    if jobs > 0 {
-        info!(jobs, "ended jobs pruned");
-    }
-    Ok(jobs)
-}
-
-fn since(age: Duration) -> u64 {
-    let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    clock::now().saturating_sub(age)
 }

@@ -20,6 +20,7 @@ pub mod codec;
 mod contents;
 mod derived;
 mod directory;
+mod ends;
 mod engine_log;
 mod entries;
 mod error;
@@ -55,6 +56,7 @@ pub use self::adopt::Adopted;
 pub use self::changes::{Adopting, Appending, Finished, Submitted};
 pub use self::check::{Checked, Problem};
 pub use self::contents::Contents;
+pub use self::ends::Ahead;
 pub use self::error::{OpenError, StoreError};
 pub use self::live_sum::LiveSum;
 pub use self::prune::{Keep, Pruned};
@@ -153,17 +155,36 @@ impl Store {
     pub async fn prune(&self, keep: Keep) -> Result<Pruned, StoreError> {
         let contents = self.contents();
         let shared = self.shared.clone();
-        let jobs = self
-            .blocking(move |engine| prune::candidates(engine, &shared.passed_over, &keep, contents))
+        let (jobs, withheld) = self
+            .blocking(move |engine| prune::candidates(engine, &shared, &keep, contents))
             .await?;
-        let Some(&oldest) = jobs.first() else {
-            return Ok(Pruned::default());
+        let nothing = Pruned {
+            withheld,
+            ..Pruned::default()
+        };
+        let Some(oldest) = jobs.first().map(|job| job.id) else {
+            return Ok(nothing);
         };
         match self.write(oldest, 0, Change::Prune { jobs, keep }).await? {
-            Done::Pruned(jobs, more) => Ok(Pruned { jobs, more }),
+            Done::Pruned(pruned) => Ok(Pruned { withheld, ..pruned }),
             // Not the answer to this.
-            _ => Ok(Pruned::default()),
+            _ => Ok(nothing),
         }
+    }
+
+    /// How far the wall clock seems to have been set forward since the store was open
+    /// before.
+    #[must_use]
+    pub fn clock_ahead(&self) -> Ahead {
+        self.shared.ends.ahead()
+    }
+
+    /// How long ago a moment of an earlier life of the dispatcher was, in milliseconds since
+    /// 1970 by the wall clock of then. A clock that has been set forward since does not
+    /// count, unless the machine has been started since.
+    #[must_use]
+    pub fn elapsed_since(&self, wall: u64) -> std::time::Duration {
+        self.shared.ends.elapsed_since(wall)
     }
 
     /// How much there is on disk. Costs nothing.

@@ -31,6 +31,9 @@ pub(super) struct Reply {
     pub(super) attention: Vec<String>,
     pub(super) cancelled: Option<bool>,
     pub(super) jobs_resumed: Option<u64>,
+    pub(super) jobs_pruned: Option<u64>,
+    #[serde(default)]
+    pub(super) withheld: bool,
     #[serde(default)]
     pub(super) restart_needed: Vec<String>,
     pub(super) info: Option<Box<RawValue>>,

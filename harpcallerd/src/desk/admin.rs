@@ -14,7 +14,8 @@ use crate::audit::Act;
 use crate::client::Client;
 use crate::hosts::{Hosts, Refresher};
 use crate::refusal::{NotReloaded, Refusal};
-use crate::retention;
+use crate::retention::Pruner;
+use crate::store::Pruned;
 
 /// What an administrator wants of the daemon as a whole.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Reloaded {
 pub struct Started {
     /// The front door.
     pub desk: Arc<Desk>,
+    /// What removes ended jobs.
+    pub pruner: Arc<Pruner>,
     /// The registry.
     pub hosts: Arc<Hosts>,
     /// Its keeper.
@@ -95,7 +98,8 @@ impl Administration {
                  \"harpcallerd resume\" lets them wait in their queues again"
             )
         });
-        failure.into_iter().chain(held).collect()
+        let pruning = started.pruner.attention();
+        failure.into_iter().chain(held).chain(pruning).collect()
     }
 
     /// Has the daemon end: it may have ended a moment after this. If nobody takes the order,
@@ -204,23 +208,19 @@ impl Started {
             .await
     }
 
-    /// Deletes jobs that have ended and were submitted longer ago than this. Cancel safe:
-    /// once begun, it goes on.
+    /// Deletes jobs that ended longer ago than this. Cancel safe: once begun, it goes on.
     ///
     /// # Errors
     ///
     /// [`Refusal::Forbidden`] for anybody but administrators; [`Refusal::Storage`].
-    pub async fn prune(&self, by: &Client, age: Duration) -> Result<(), Refusal> {
+    pub async fn prune(&self, by: &Client, age: Duration) -> Result<Pruned, Refusal> {
         self.desk.administrators_only(by, "prune-jobs")?;
-        let (store, audit) = (
-            self.desk.dispatcher.store().clone(),
-            self.desk.audit.clone(),
-        );
+        let (pruner, audit) = (Arc::clone(&self.pruner), self.desk.audit.clone());
         let by = by.clone();
         self.desk
             .act(async move {
-                let pruned = retention::prune_older(&store, age).await;
-                let pruned = pruned.map(drop).map_err(Refusal::storage);
+                let pruned = pruner.prune_older(age).await;
+                let pruned = pruned.map_err(Refusal::storage);
                 audit.administered(&by, Act::Prune { age }, pruned.as_ref().err());
                 pruned
             })

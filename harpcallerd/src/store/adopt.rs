@@ -6,6 +6,7 @@
 //! waits is held ([`Store::held`](super::Store::held)): where it comes from it may have run.
 
 use super::codec;
+use super::ends::Moment;
 use super::error::StoreError;
 use super::keys::Claim;
 use super::layout::{self, Table};
@@ -34,6 +35,8 @@ pub(crate) enum AdoptedBytes {
     Live(Vec<u8>, bool),
     Ended {
         end: Vec<u8>,
+        /// When that was, in milliseconds since 1970.
+        ended: u64,
         place: Option<Vec<u8>>,
     },
 }
@@ -46,6 +49,7 @@ impl AdoptedBytes {
             }
             Adopted::Ended { end, place } => AdoptedBytes::Ended {
                 end: codec::encode_end(end)?,
+                ended: end.ended,
                 place: place.as_ref().map(codec::encode_live).transpose()?,
             },
         })
@@ -95,8 +99,9 @@ impl Round<'_> {
         let entry = self.pieces(&Table::Calls.key(id), call)?;
         let state = match state {
             live @ AdoptedBytes::Live(..) => live,
-            AdoptedBytes::Ended { end, place } => AdoptedBytes::Ended {
+            AdoptedBytes::Ended { end, ended, place } => AdoptedBytes::Ended {
                 end: self.pieces(&Table::Ends.key(id), &end)?,
+                ended,
                 place,
             },
         };
@@ -110,8 +115,10 @@ impl Round<'_> {
                     self.shared.may_hold();
                 }
             }
-            AdoptedBytes::Ended { end, place } => {
+            AdoptedBytes::Ended { end, ended, place } => {
                 self.insert(&Table::Ends.key(id), &end);
+                let moment = Moment::elsewhere(ended).encode();
+                self.batch.insert(&layout::order_key(ended, id), &moment);
                 self.contents.ended += 1;
                 if let Some(place) = place {
                     self.batch.insert(&Table::Places.key(id), &place);

@@ -67,7 +67,9 @@ impl Header {
         let (&table, behind) = rest.split_first()?;
         rest = behind;
         let (has_packet, has_piece) = match table {
-            b'c' | b'l' | b'e' | b'q' | b'd' | b'k' | b'm' | b'n' | b'h' | b'w' => (false, false),
+            b'c' | b'l' | b'e' | b'q' | b'd' | b'k' | b'm' | b'n' | b'h' | b'w' | b'o' | b'b' => {
+                (false, false)
+            }
             b'p' => (true, false),
             b'C' | b'E' => (false, true),
             b'P' => (true, true),
@@ -75,6 +77,8 @@ impl Header {
         };
         let owner = match table {
             b'm' | b'n' | b'h' => 0,
+            b'b' => 8,
+            b'o' => 24,
             b'k' => 32,
             _ => 16,
         };
@@ -162,9 +166,11 @@ fn put_key(frame: &mut Vec<u8>, key: &[u8]) -> Option<()> {
     let (table, rest) = key.split_first()?;
     frame.push(*table);
     let (owner, packet, piece) = match (table, rest.len()) {
-        (b'm' | b'n' | b'h', 0) | (b'c' | b'l' | b'e' | b'q' | b'd' | b'w', 16) | (b'k', 32) => {
-            (rest, None, None)
-        }
+        (b'm' | b'n' | b'h', 0)
+        | (b'c' | b'l' | b'e' | b'q' | b'd' | b'w', 16)
+        | (b'b', 8)
+        | (b'o', 24)
+        | (b'k', 32) => (rest, None, None),
         (b'p', 24) => (&rest[..16], Some(&rest[16..]), None),
         (b'C' | b'E', 20) => (&rest[..16], None, Some(&rest[16..])),
         (b'P', 28) => (&rest[..16], Some(&rest[16..24]), Some(&rest[24..])),
@@ -215,6 +221,8 @@ mod tests {
         keys.push(layout::MARK_KEY.to_vec());
         keys.push(layout::CONTENTS_KEY.to_vec());
         keys.push(layout::HOME_KEY.to_vec());
+        keys.push(layout::order_key(number, id).to_vec());
+        keys.push(layout::boot_key(number).to_vec());
         keys
     }
 

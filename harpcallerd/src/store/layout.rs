@@ -14,6 +14,8 @@
 //! | `d` id | a job that has been pruned, of which there are packets or pieces left |
 //! | `n` | how many jobs have ended, how many bytes there are, how many jobs live, and a sum over these, in decimal |
 //! | `m` | the mark, in decimal (see [`directory`](super::directory)) |
+//! | `o` number id | when that job ended, the ones after the others (see [`ends`](super::ends)) |
+//! | `b` number | a life of the machine: what it is called, and when it began |
 //! | `w` id | nothing: a job that waits is held, since it came here with a copy |
 //! | `h` | nothing: the note beside the store says where it is (see [`home`](super::home)) |
 //! | `v` | version of this layout, in decimal |
@@ -81,6 +83,10 @@ pub enum Table {
     Packets = b'p' as isize,
     /// Jobs that are pruned, with something left to remove.
     Pruned = b'd' as isize,
+    /// Ended jobs in the order of their ends.
+    Order = b'o' as isize,
+    /// Lives of the machine.
+    Boots = b'b' as isize,
     /// Jobs that wait and are held.
     Held = b'w' as isize,
 }
@@ -115,6 +121,32 @@ pub fn table_of(key: &[u8]) -> Option<Table> {
 /// Key of the segment that starts with this packet.
 pub fn packets_key(id: JobId, first: u64) -> Key {
     Table::Packets.key(id).with(&first.to_be_bytes())
+}
+
+/// Where it stands when a job ended whose end has this number.
+pub fn order_key(number: u64, id: JobId) -> Key {
+    Key::new(Table::Order as u8)
+        .with(&number.to_be_bytes())
+        .with(id.as_bytes())
+}
+
+/// Number and job of such a key.
+pub fn order_of(key: &[u8]) -> Option<(u64, JobId)> {
+    let number: &[u8; 8] = key.get(1..)?.first_chunk()?;
+    let id: &[u8; 16] = key.get(9..)?.try_into().ok()?;
+    Some((u64::from_be_bytes(*number), JobId::from_bytes(*id)))
+}
+
+/// Where a life of the machine stands.
+pub fn boot_key(number: u64) -> Key {
+    Key::new(Table::Boots as u8).with(&number.to_be_bytes())
+}
+
+/// When a job was submitted, in milliseconds since 1970: what a UUID of version 7 begins
+/// with.
+pub fn submitted(id: JobId) -> u64 {
+    // The first 48 of 128 bits.
+    (u128::from_be_bytes(*id.as_bytes()) >> 80) as u64
 }
 
 /// Ranges of keys, the end not included: the packets of a job and the further pieces of

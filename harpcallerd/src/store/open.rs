@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use super::contents::Contents;
 use super::derived::Derived;
 use super::directory::Directory;
+use super::ends::Ends;
 use super::error::OpenError;
 use super::home;
 use super::layout;
@@ -44,7 +45,9 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
 
     let held = read::held(&opened.engine);
     let held = held.map_err(|error| directory.damaged(error.to_string()))?;
-    let shared = Arc::new(Shared::new(opened.engine, opened.contents));
+    let ends = Ends::open(&opened.engine, directory.boot(), opened.mark);
+    let ends = ends.map_err(|error| failed(&directory, error))?;
+    let shared = Arc::new(Shared::new(opened.engine, opened.contents, ends));
     if !held.is_empty() {
         shared.may_hold();
     }

@@ -6,24 +6,30 @@
 //! disappears in the first piece, which leaves a note ([`Table::Pruned`]) by which the
 //! rest is found, after a crash too.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use harp_proto::JobId;
 
 use super::contents::{Contents, entry_size};
+use super::ends::Age;
 use super::error::StoreError;
 use super::layout::{self, Table};
-use super::passed_over::PassedOver;
 use super::round::{BATCH, Done, Round, Trouble};
+use super::shared::Shared;
 use super::sled::Engine;
 
-/// Which ended jobs are kept. The oldest go first, by the time of their submission, as
-/// long as any limit is exceeded. Live jobs, and those whose place in a queue is kept,
-/// stay whatever the limits say.
+/// Which ended jobs are kept. Those that ended first go first, as long as any limit is
+/// exceeded. Live jobs, and those whose place in a queue is kept, stay whatever the limits
+/// say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Keep {
-    /// Those submitted at this time or later, in milliseconds since 1970; older ones go.
-    pub submitted_since: Option<u64>,
+    /// Those that ended less long ago than this; older ones go.
+    pub max_age: Option<Duration>,
+    /// How many may go by age whose age only the wall clock says, since the machine has been
+    /// started after their ends.
+    pub by_wall_clock: u64,
     /// At most so many ended jobs.
     pub jobs: Option<u64>,
     /// As many as fit: so much may the store hold ([`Contents::bytes`]).
@@ -35,34 +41,56 @@ pub struct Keep {
 pub struct Pruned {
     /// So many jobs are gone.
     pub jobs: u64,
+    /// So many of them by an age that only the wall clock says.
+    pub by_wall_clock: u64,
+    /// Others are too old by that clock, and stay because of [`Keep::by_wall_clock`].
+    pub withheld: bool,
     /// There may be more to do: ask again.
     pub more: bool,
 }
 
 impl Keep {
-    /// Whether the oldest job has to go for the sake of space.
+    /// Whether the first job has to go for the sake of space.
     fn is_too_much(&self, contents: Contents) -> bool {
         self.jobs.is_some_and(|most| contents.ended > most)
             || self.bytes.is_some_and(|most| contents.bytes > most)
     }
-
-    fn is_too_old(&self, id: JobId) -> bool {
-        self.submitted_since
-            .is_some_and(|since| submitted(id) < since)
-    }
 }
 
-/// Jobs that may have to go, the oldest first: rests of pruned ones, then ended ones. At
-/// most a piece's worth, without those that are passed over.
+/// A job that may have to go.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) id: JobId,
+    /// Its place in the order of ends; `None` for the rest of one that is gone.
+    order: Option<Vec<u8>>,
+    /// It goes by age, and whether that is by the wall clock.
+    too_old: Option<IsByWallClock>,
+}
+
+type IsByWallClock = bool;
+
+/// How many jobs that are young enough end the search for those that are too old. Any can
+/// be out of order only where the clocks of several lives of the machine were wrong.
+const YOUNG: usize = 1000;
+
+/// Jobs that may have to go, in the order of their ends: rests of pruned ones, then ended
+/// ones. At most a piece's worth, without those that are passed over. True if others stay
+/// because of [`Keep::by_wall_clock`].
 pub(crate) fn candidates(
     engine: &Engine,
-    passed_over: &PassedOver,
+    shared: &Shared,
     keep: &Keep,
     contents: Contents,
-) -> Result<Vec<JobId>, StoreError> {
+) -> Result<(Vec<Candidate>, bool), StoreError> {
     let mut jobs = Vec::new();
-    let mut take = |key: &[u8]| {
-        jobs.extend(layout::job_of(key).filter(|id| !passed_over.contains(*id)));
+    let mut take = |id, order: Option<&[u8]>, too_old| {
+        if !shared.passed_over.contains(id) {
+            jobs.push(Candidate {
+                id,
+                order: order.map(<[u8]>::to_vec),
+                too_old,
+            });
+        }
         if jobs.len() < BATCH {
             ControlFlow::Continue(())
         } else {
@@ -70,26 +98,56 @@ pub(crate) fn candidates(
         }
     };
     let (from, to) = Table::Pruned.bounds();
-    engine.scan(&from, &to, |key, _| take(key))?;
+    engine.scan(&from, &to, |key, _| match layout::job_of(key) {
+        Some(id) => take(id, None, None),
+        None => ControlFlow::Continue(()),
+    })?;
     let too_much = keep.is_too_much(contents);
-    if !too_much && keep.submitted_since.is_none() {
-        return Ok(jobs);
+    if !too_much && keep.max_age.is_none() {
+        return Ok((jobs, false));
     }
-    let (from, to) = Table::Ends.bounds();
-    engine.scan(&from, &to, |key, _| {
-        let Some(id) = layout::job_of(key) else {
+    let (mut left, mut young, withheld) = (keep.by_wall_clock, 0, Cell::new(false));
+    let mut visit = |key: &[u8], value: &[u8], pass_withheld: bool| {
+        let Some((_, id)) = layout::order_of(key) else {
             return ControlFlow::Continue(());
         };
-        if !too_much && !keep.is_too_old(id) {
-            return ControlFlow::Break(());
+        let Age {
+            age,
+            is_by_wall_clock,
+        } = shared.ends.age(value);
+        let mut too_old = keep.max_age.is_some_and(|most| age >= most);
+        let mut goes_on = true;
+        if !too_old {
+            young += 1;
+            goes_on = young < YOUNG;
+        } else if is_by_wall_clock && left == 0 {
+            withheld.set(true);
+            (too_old, goes_on) = (false, pass_withheld);
+        }
+        if !too_old && !too_much {
+            return match goes_on {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            };
         }
         match engine.contains(&Table::Places.key(id)) {
             Ok(true) => ControlFlow::Continue(()),
             // What cannot be read is told by the writer, which goes on behind it.
-            Ok(false) | Err(_) => take(key),
+            Ok(false) | Err(_) => {
+                left -= u64::from(too_old && is_by_wall_clock);
+                take(id, Some(key), too_old.then_some(is_by_wall_clock))
+            }
         }
-    })?;
-    Ok(jobs)
+    };
+    let (from, to) = Table::Order.bounds();
+    engine.scan(&from, &to, |key, value| visit(key, value, false))?;
+    if withheld.get() && !too_much {
+        // Behind those that stay are the ones whose age is certain.
+        let from = shared.ends.first_of_this_life();
+        engine.scan(&from, &to, |key, value| visit(key, value, true))?;
+    }
+    let withheld = withheld.get();
+    Ok((jobs, withheld))
 }
 
 /// Result for one candidate.
@@ -102,44 +160,46 @@ enum Fate {
     Stays,
     /// It cannot be pruned, and is not to be tried again.
     PassedOver,
-    /// Neither this one nor any younger one is to be pruned.
-    Enough,
 }
 
 impl Round<'_> {
     /// Removes jobs out of these, as far as `keep` asks for it and one piece goes.
-    pub(super) fn prune(&mut self, jobs: &[JobId], keep: &Keep) -> Result<Done, Trouble> {
+    pub(super) fn prune(&mut self, jobs: &[Candidate], keep: &Keep) -> Result<Done, Trouble> {
         // What is looked at below has to be in the engine.
         self.apply().map_err(Trouble::Failed)?;
-        let (mut pruned, mut passed_over) = (0, 0);
+        let (mut pruned, mut passed_over) = (Pruned::default(), 0);
         let mut room = BATCH;
-        for &id in jobs {
+        for job in jobs {
             let fate = self
-                .prune_job(id, keep, room)
+                .prune_job(job, keep, room)
                 .or_else(|trouble| match trouble {
                     // Nothing was changed, and those behind it can go.
                     Trouble::Refused(error) => {
-                        self.pass_over(id, &error);
+                        self.pass_over(job.id, &error);
                         Ok(Fate::PassedOver)
                     }
                     failed => Err(failed),
                 });
             match fate? {
                 Fate::Gone(entries) => {
-                    pruned += 1;
+                    pruned.jobs += 1;
+                    pruned.by_wall_clock += u64::from(job.too_old == Some(true));
                     room = room.saturating_sub(entries);
                 }
-                Fate::Begun => room = 0,
+                Fate::Begun => {
+                    pruned.by_wall_clock += u64::from(job.too_old == Some(true));
+                    room = 0;
+                }
                 Fate::Stays => {}
                 Fate::PassedOver => passed_over += 1,
-                Fate::Enough => return Ok(Done::Pruned(pruned, false)),
             }
             if room == 0 {
-                return Ok(Done::Pruned(pruned, true));
+                pruned.more = true;
+                return Ok(Done::Pruned(pruned));
             }
         }
-        let is_other = pruned + passed_over > 0;
-        Ok(Done::Pruned(pruned, is_other && jobs.len() == BATCH))
+        pruned.more = pruned.jobs + passed_over > 0 && jobs.len() == BATCH;
+        Ok(Done::Pruned(pruned))
     }
 
     /// Lets those behind this one have their turn from now on.
@@ -150,12 +210,13 @@ impl Round<'_> {
         }
     }
 
-    fn prune_job(&mut self, id: JobId, keep: &Keep, room: usize) -> Result<Fate, Trouble> {
+    fn prune_job(&mut self, job: &Candidate, keep: &Keep, room: usize) -> Result<Fate, Trouble> {
+        let id = job.id;
         let note = Table::Pruned.key(id);
         let is_rest = self.engine.contains(&note).map_err(StoreError::from)?;
         if !is_rest {
-            if !keep.is_too_old(id) && !keep.is_too_much(*self.contents) {
-                return Ok(Fate::Enough);
+            if job.too_old.is_none() && !keep.is_too_much(*self.contents) {
+                return Ok(Fate::Stays);
             }
             if !self.may_go(id)? {
                 return Ok(Fate::Stays);
@@ -169,6 +230,9 @@ impl Round<'_> {
         let rest = self.entries_behind(id, room)?;
         if !is_rest {
             self.forget(id)?;
+            if let Some(order) = &job.order {
+                self.batch.remove(order);
+            }
         }
         let is_all = rest.len() < room;
         // The call, the end and the note too.
@@ -235,11 +299,4 @@ impl Round<'_> {
         }
         Ok(entries)
     }
-}
-
-/// Time of the job's submission, in milliseconds since 1970: what a UUID of version 7
-/// begins with.
-fn submitted(id: JobId) -> u64 {
-    // The first 48 of 128 bits.
-    (u128::from_be_bytes(*id.as_bytes()) >> 80) as u64
 }

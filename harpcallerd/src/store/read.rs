@@ -370,5 +370,7 @@ pub(crate) fn name(table: Table) -> &'static str {
         Table::Packets => "a segment of packets",
         Table::Pruned => "the note of its pruning",
         Table::Held => "the note that it is held",
+        Table::Order => "the time of its end",
+        Table::Boots => "a life of the machine",
     }
 }

@@ -12,7 +12,7 @@ use super::error::StoreError;
 use super::keys::Claim;
 use super::layout::{self, Key, Table};
 use super::live_sum::LiveSum;
-use super::prune::Keep;
+use super::prune::{Candidate, Keep, Pruned};
 use super::read;
 use super::shared::Shared;
 use super::sled::{Batch, Engine, EngineError};
@@ -52,7 +52,7 @@ pub(crate) enum Change {
         state: AdoptedBytes,
     },
     Prune {
-        jobs: Vec<JobId>,
+        jobs: Vec<Candidate>,
         keep: Keep,
     },
     /// Holds no job any more.
@@ -80,8 +80,8 @@ pub(crate) enum Done {
     Already,
     /// All packets below this number.
     PacketsUpTo(u64),
-    /// So many jobs are gone; whether there may be more to do.
-    Pruned(u64, bool),
+    /// So much is gone.
+    Pruned(Pruned),
     /// Not this job, but the one that has its key.
     Existing(JobId),
     /// Not this job: its key stands for another call.
@@ -318,6 +318,8 @@ impl<'a> Round<'a> {
         self.shared.unsynced.state_changes(id);
         let entry = self.pieces(&Table::Ends.key(id), end)?;
         self.insert(&Table::Ends.key(id), &entry);
+        let (order, moment) = self.shared.ends.next(id);
+        self.batch.insert(&order, &moment);
         self.contents.ended += 1;
         self.batch.remove(&Table::Live.key(id));
         self.count_live(|sum| sum.remove(id, live.started.is_some()));

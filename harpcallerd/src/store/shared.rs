@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::contents::Contents;
+use super::ends::Ends;
 use super::error::StoreError;
 use super::passed_over::PassedOver;
 use super::read;
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     engine: RwLock<Option<Arc<Engine>>>,
     condition: watch::Sender<Condition>,
     contents: RwLock<Contents>,
+    pub(super) ends: Ends,
     /// Whether there may be a job that is held.
     holds_some: AtomicBool,
     pub(crate) unsynced: Unsynced,
@@ -51,11 +53,12 @@ const CLOSED: &str = "it is closed";
 const OPENING: &str = "it is being opened anew";
 
 impl Shared {
-    pub(crate) fn new(engine: Engine, contents: Contents) -> Shared {
+    pub(crate) fn new(engine: Engine, contents: Contents, ends: Ends) -> Shared {
         Shared {
             engine: RwLock::new(Some(Arc::new(engine))),
             condition: watch::Sender::default(),
             contents: RwLock::new(contents),
+            ends,
             holds_some: AtomicBool::new(false),
             unsynced: Unsynced::new(),
             passed_over: PassedOver::default(),

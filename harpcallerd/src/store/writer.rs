@@ -25,7 +25,7 @@ use super::outage::Outage;
 use super::presence::{LOOK_EVERY, Presence};
 use super::round::{Change, Done, Round, Trouble};
 use super::shared::Shared;
-use super::sled::Engine;
+use super::sled::{Batch, Engine};
 
 /// How much a round takes in, in bytes, so that those who came first need not wait for
 /// all who came after them.
@@ -176,7 +176,9 @@ impl Writer {
         }
         self.looked = Instant::now();
         let found = self.presence.check_directory(&self.directory);
-        let found = found.and_then(|()| self.keep_beside());
+        let found = found
+            .and_then(|()| self.keep_beside())
+            .and_then(|()| self.note_clock());
         if let Err(reason) = found {
             self.fail(&reason);
         }
@@ -196,6 +198,19 @@ impl Writer {
             noted.map_err(|error| format!("cannot write store.json: {error}"))?;
         }
         Ok(())
+    }
+
+    /// Notes it in the store if the wall clock has been set.
+    fn note_clock(&mut self) -> Result<(), String> {
+        let Some((key, life)) = self.shared.ends.correction(self.directory.boot()) else {
+            return Ok(());
+        };
+        let engine = self.shared.engine().map_err(|error| error.to_string())?;
+        let mut batch = Batch::new(self.mark + 1);
+        batch.insert(&key, &life);
+        self.is_uncovered = true;
+        let noted = engine.apply(batch).and_then(|()| engine.sync());
+        noted.map_err(|error| error.to_string())
     }
 
     /// From now on nothing is written, until the engine has been opened anew.

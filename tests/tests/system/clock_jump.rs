@@ -84,6 +84,25 @@ fn jump(clock: &FalseClock, offset: i64) {
     assert_eq!(caller.result(&queued), json!({"result": []}));
 }
 
+/// Calls so many times, one after the other: the jobs, which have ended.
+fn calls(cluster: &Cluster, count: usize) -> Vec<String> {
+    let caller = cluster.caller();
+    let call = |_| {
+        let job = caller.call("web01", "echo", "[]");
+        assert_eq!(caller.result(&job), json!({"result": []}));
+        job
+    };
+    (0..count).map(call).collect()
+}
+
+/// Whether each of these jobs is there.
+fn are_there(cluster: &Cluster, jobs: &[String]) -> Vec<bool> {
+    let listed = cluster.lines(&["list", "--all"]).join("\n");
+    jobs.iter().map(|job| listed.contains(job)).collect()
+}
+
+const YEAR: i64 = 365 * 86400;
+
 #[test]
 fn jobs_older_than_max_age_go_and_live_ones_stay() {
     let Some(clock) = FalseClock::make() else {
@@ -96,30 +115,187 @@ fn jobs_older_than_max_age_go_and_live_ones_stay() {
     cluster.restart_dispatcher();
     let caller = cluster.caller();
     let live = caller.call("web01", "silent", "[]");
-    let call = || {
-        let job = caller.call("web01", "echo", "[]");
-        assert_eq!(caller.result(&job), json!({"result": []}));
-        job
-    };
-    let old = [call(), call()];
-    clock.set_wall(3540);
-    let young = call();
-    let listed = || cluster.lines(&["list", "--all"]).join("\n");
+    let mut gate = cluster.feed("gate");
+    let long = caller.call("web01", "gate", &gate.arguments());
+    gate.wait_read();
+    let old = calls(&cluster, 2);
+    clock.let_pass(3540);
+    let young = calls(&cluster, 1);
     // A reload has the limits looked at, which happens once a minute else.
     assert!(cluster.reload().status.success());
-    assert!(
-        old.iter().all(|job| listed().contains(job)),
-        "not an hour old"
-    );
-    clock.set_wall(3700);
+    assert_eq!(are_there(&cluster, &old), [true; 2], "not an hour old");
+    clock.let_pass(3700);
+    // It was submitted as long ago as those, and its client has not even seen the end.
+    gate.send("1");
+    gate.finish();
+    assert_eq!(caller.result(&long), json!({"result": 1}));
     assert!(cluster.reload().status.success());
     until("the old ones are gone", || {
-        let listed = listed();
-        (!old.iter().any(|job| listed.contains(job))).then_some(())
+        (are_there(&cluster, &old) == [false; 2]).then_some(())
     });
-    let listed = listed();
+    let kept = [live, long, young[0].clone()];
+    assert_eq!(are_there(&cluster, &kept), [true; 3]);
+    assert!(!cluster.log().text().contains("has been set forward"));
+}
+
+#[test]
+fn a_clock_that_is_ahead_makes_no_job_old() {
+    let Some(clock) = FalseClock::make() else {
+        return;
+    };
+    let mut cluster = clock
+        .given_to(Cluster::builder())
+        .set("max_age", "1")
+        .start();
+    let mut jobs = calls(&cluster, 3);
+    clock.set_wall(YEAR);
+    assert!(cluster.reload().status.success());
+    let told = "the wall clock has been set forward: for an hour no job is pruned by age";
+    let warning = cluster.log().wait_for(told);
     assert!(
-        listed.contains(&live) && listed.contains(&young),
-        "{listed}"
+        (warning["seconds"].as_i64().unwrap() - YEAR).abs() < 60,
+        "{warning}"
     );
+    let status = cluster.lines(&["status"]);
+    assert!(
+        status[1].contains("the wall clock was set forward"),
+        "{status:?}"
+    );
+    // Neither do an operator's orders go by it, nor a start.
+    jobs.extend(calls(&cluster, 3));
+    assert_eq!(
+        cluster.lines(&["prune-jobs", "--age", "30"]),
+        ["0 jobs pruned"]
+    );
+    cluster.kill_dispatcher();
+    cluster.start_dispatcher();
+    assert_eq!(
+        cluster.lines(&["prune-jobs", "--age", "30"]),
+        ["0 jobs pruned"]
+    );
+    clock.set_wall(0);
+    cluster.restart_dispatcher();
+    clock.set_wall(2 * YEAR);
+    assert!(cluster.reload().status.success());
+    let _ = calls(&cluster, 1);
+    assert_eq!(are_there(&cluster, &jobs), [true; 6]);
+    // All of them are what no clock is needed for.
+    assert_eq!(
+        cluster.lines(&["prune-jobs", "--age", "0"]),
+        ["7 jobs pruned"]
+    );
+}
+
+#[test]
+fn what_ended_first_goes_first_whatever_the_clock_showed() {
+    let Some(clock) = FalseClock::make() else {
+        return;
+    };
+    let mut cluster = clock.given_to(Cluster::builder()).start();
+    let caller = cluster.caller();
+    let mut gate = cluster.feed("gate");
+    let long = caller.call("web01", "gate", &gate.arguments());
+    gate.wait_read();
+    // For some seconds the clock is ahead.
+    clock.set_wall(YEAR);
+    let ahead = calls(&cluster, 5);
+    clock.set_wall(0);
+    let newer = calls(&cluster, 4);
+    clock.set_wall(-YEAR);
+    let newest = calls(&cluster, 5);
+    gate.send("1");
+    gate.finish();
+    assert_eq!(caller.result(&long), json!({"result": 1}));
+    cluster.set("max_jobs", "10");
+    assert!(cluster.reload().status.success());
+    until("five are gone", || {
+        (cluster.lines(&["list", "--all"]).len() == 10).then_some(())
+    });
+    assert_eq!(are_there(&cluster, &ahead), [false; 5]);
+    assert_eq!(are_there(&cluster, &newer), [true; 4]);
+    // So it is after a start, and for a limit in bytes.
+    cluster.kill_dispatcher();
+    cluster.start_dispatcher();
+    clock.set_wall(YEAR);
+    cluster.set("max_store_size", "'1K'");
+    assert!(cluster.reload().status.success());
+    until("some are gone", || {
+        (cluster.lines(&["list", "--all"]).len() < 10).then_some(())
+    });
+    let left = cluster.lines(&["list", "--all"]).len();
+    let order: Vec<String> = [newer, newest, vec![long]].concat();
+    let expected: Vec<bool> = (0..10).map(|place| place >= 10 - left).collect();
+    assert_eq!(are_there(&cluster, &order), expected);
+}
+
+#[test]
+fn after_a_boot_with_a_clock_that_may_be_wrong_little_goes_at_once() {
+    let Some(clock) = FalseClock::make() else {
+        return;
+    };
+    let mut cluster = clock
+        .given_to(Cluster::builder())
+        .set("max_age", "1")
+        .start();
+    let jobs = calls(&cluster, 8);
+    cluster.stop_dispatcher();
+    clock.boot(2);
+    clock.set_wall(40 * 86400);
+    cluster.start_dispatcher();
+    let young = calls(&cluster, 1);
+    assert!(cluster.reload().status.success());
+    let refused = cluster.run(&["prune-jobs"]);
+    assert_eq!(String::from_utf8_lossy(&refused.stdout), "0 jobs pruned\n");
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("by the wall clock alone"));
+    assert_eq!(are_there(&cluster, &jobs), [true; 8]);
+    // An hour later a quarter of all goes, and it is said.
+    clock.set_since_boot(3540);
+    clock.set_wall(40 * 86400 + 3540);
+    let _ = calls(&cluster, 1);
+    clock.set_since_boot(3610);
+    clock.set_wall(40 * 86400 + 3610);
+    assert!(cluster.reload().status.success());
+    until("some are gone", || {
+        (cluster.log().text().contains("the others follow")).then_some(())
+    });
+    let left = are_there(&cluster, &jobs);
+    assert_eq!(left, [false, false, true, true, true, true, true, true]);
+    let status = cluster.lines(&["status"]).join("\n");
+    assert!(status.contains("little by little"), "{status}");
+    // The operator's word.
+    assert_eq!(
+        cluster.lines(&["prune-jobs", "--age", "1"]),
+        ["6 jobs pruned"]
+    );
+    assert_eq!(
+        are_there(&cluster, &young),
+        [false],
+        "it is an hour old by now"
+    );
+}
+
+#[test]
+fn start_by_is_not_over_because_the_clock_is_ahead_after_a_restart() {
+    let Some(clock) = FalseClock::make() else {
+        return;
+    };
+    let mut cluster = clock
+        .given_to(Cluster::builder())
+        .set("stop_grace", "0")
+        .set("slot_grace", "1")
+        .start();
+    let caller = cluster.caller();
+    let queue = r#""queue": {"name": {}}"#;
+    let _ = caller.call_with("web01", "silent", "[]", queue);
+    let waiting = caller.call_with(
+        "web01",
+        "echo",
+        "[]",
+        &format!(r#"{queue}, "start_by": 600"#),
+    );
+    cluster.stop_dispatcher();
+    clock.set_wall(3600);
+    cluster.start_dispatcher();
+    assert_eq!(caller.result(&waiting), json!({"result": []}));
 }

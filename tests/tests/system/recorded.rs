@@ -3,7 +3,7 @@
 //!
 //! A conversation is played, written down with `> ` before what is sent and `< ` before what
 //! comes, and held against the file of its name in `recorded/`. What differs from one run to
-//! the next has a name there: `JOB1`, `TIME`, `PORT`, `PID`, `DIR`, `VERSION`.
+//! the next has a name there: `JOB1`, `TIME`, `COUNT`, `PORT`, `PID`, `DIR`, `VERSION`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -140,7 +140,8 @@ fn new_job(answer: &str) -> Option<String> {
     (rest.get(36..) == Some("\"}")).then(|| id.to_owned())
 }
 
-/// Numbers of ten digits and more are times, those behind `"port":` ports.
+/// Numbers of ten digits and more are times, those behind `"port":` ports; how many jobs were
+/// pruned depends on time.
 fn without_times(line: &str) -> String {
     let mut text = String::new();
     let mut rest = line;
@@ -152,6 +153,8 @@ fn without_times(line: &str) -> String {
         text.push_str(match number.len() {
             10.. => "TIME",
             _ if before.ends_with("\"port\":") => "PORT",
+            // A job whose host is not done with it stays.
+            _ if before.ends_with("\"jobs_pruned\":") => "COUNT",
             _ => number,
         });
         rest = behind;

@@ -91,7 +91,7 @@ async fn of_started(
             .map(|jobs| replies::line(&json!({"result": "ok", "jobs_resumed": jobs}))),
         AdminRequest::PruneJobs { max_age } => {
             let age = Duration::from_secs(max_age);
-            started.prune(&by, age).await.map(|()| replies::ok())
+            started.prune(&by, age).await.map(replies::pruned)
         }
         AdminRequest::ReopenLogs => started.reopen_logs(&by).await.map(|()| replies::ok()),
         // Those that need no daemon that has started.

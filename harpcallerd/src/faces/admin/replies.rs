@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::desk::read::Report;
 use crate::record::queue_name;
 use crate::refusal::{NotReloaded, Refusal};
+use crate::store::Pruned;
 
 /// A job as it is listed. Times are seconds since 1970.
 #[derive(Debug, Serialize)]
@@ -108,6 +109,15 @@ pub(super) fn queues(names: Vec<QueueName>) -> Vec<u8> {
         result: "ok",
         queues: names.into_iter().map(Name).collect(),
     })
+}
+
+/// The reply to an order to delete jobs that have ended.
+pub(super) fn pruned(pruned: Pruned) -> Vec<u8> {
+    let Pruned { jobs, withheld, .. } = pruned;
+    match withheld {
+        true => line(&json!({"result": "ok", "jobs_pruned": jobs, "withheld": true})),
+        false => line(&json!({"result": "ok", "jobs_pruned": jobs})),
+    }
 }
 
 /// The reply that it is done.

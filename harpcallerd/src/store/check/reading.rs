@@ -1,5 +1,6 @@
 //! One reading of all entries: each problem of a job, and what is done about it.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use harp_proto::{Failure, JobId, Outcome, error_type};
 
 use super::super::codec;
 use super::super::contents::Contents;
+use super::super::ends::Moment;
 use super::super::entries::Entries;
 use super::super::error::StoreError;
 use super::super::layout::{self, Table};
@@ -29,6 +31,8 @@ pub(in crate::store) struct Check<'a> {
     told: Vec<Problem>,
     /// Why live jobs may have ended.
     doubt: Option<&'static str>,
+    /// Jobs that have a place in the order of ends.
+    ordered: HashSet<JobId>,
 }
 
 impl<'a> Check<'a> {
@@ -40,6 +44,7 @@ impl<'a> Check<'a> {
             in_place: true,
             told: Vec::new(),
             doubt: None,
+            ordered: HashSet::new(),
         }
     }
 
@@ -52,6 +57,7 @@ impl<'a> Check<'a> {
     ) -> Result<(), EngineError> {
         self.doubt = doubt;
         self.entries(report)?;
+        self.unordered()?;
         self.contents()?;
         self.told.drain(..).for_each(report);
         Ok(())
@@ -121,6 +127,8 @@ impl<'a> Check<'a> {
             (b'C' | b'E' | b'P', Some(id)) => self.piece(id, key),
             (b'k', _) => self.key(key, value),
             (b'd', Some(_)) => Ok(()),
+            (b'o', _) => self.order(key, value),
+            (b'b', _) => self.boot(key, value),
             (b'w', Some(id)) => self.held(id, key, value),
             _ => {
                 let what = format!("an entry that no release has written: {key:02x?}");
@@ -252,6 +260,58 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    fn order(&mut self, key: &[u8], value: &Value) -> Result<(), StoreError> {
+        let id = layout::order_of(key).map(|(_, id)| id);
+        let has_ended = match id {
+            Some(id) => self.has(Table::Ends, id)?,
+            None => false,
+        };
+        if !has_ended || value.damage().is_some() || Moment::decode(value).is_none() {
+            let what = "the time of an end that is not there, or is not readable";
+            self.problem(id, what, Some("it is removed"));
+            self.remove(key);
+        } else {
+            self.ordered.extend(id);
+        }
+        Ok(())
+    }
+
+    fn boot(&mut self, key: &[u8], value: &Value) -> Result<(), StoreError> {
+        if let Some(damage) = value.damage() {
+            let what = format!("when the machine was started once is damaged: {damage}");
+            let remedy = "jobs that ended then count as old by the time of their submission";
+            self.problem(None, what, Some(remedy));
+            self.remove(key);
+        }
+        Ok(())
+    }
+
+    /// Whether each end has its place in the order of ends; it would never be pruned.
+    fn unordered(&mut self) -> Result<(), EngineError> {
+        // A store of an earlier release gets an order when it is opened.
+        if !self.entries.contains(&layout::boot_key(0))? {
+            return Ok(());
+        }
+        let (from, to) = Table::Ends.bounds();
+        let mut unordered = Vec::new();
+        let ordered = &self.ordered;
+        self.entries.scan(&from, &to, &mut |key, _| {
+            unordered.extend(layout::job_of(key).filter(|id| !ordered.contains(id)));
+            ControlFlow::Continue(())
+        })?;
+        for id in unordered {
+            let what = "its place in the order of ends is lost";
+            self.problem(id, what, Some("it gets one by its submission"));
+            self.put_in_order(id, layout::submitted(id));
+        }
+        Ok(())
+    }
+
+    fn put_in_order(&mut self, id: JobId, ended: u64) {
+        let moment = Moment::elsewhere(ended).encode();
+        self.write(&layout::order_key(ended, id), &moment);
+    }
+
     fn held(&mut self, id: JobId, key: &[u8], value: &Value) -> Result<(), StoreError> {
         if !self.has(Table::Live, id)? {
             let what = "a held job that does not wait";
@@ -331,10 +391,12 @@ impl<'a> Check<'a> {
     }
 
     fn write_end(&mut self, id: JobId, end: &EndRecord) -> Result<(), StoreError> {
+        let ended = end.ended;
         let end = codec::encode_end(end).map_err(|error| StoreError::Refused {
             id,
             why: error.to_string(),
         })?;
+        self.put_in_order(id, ended);
         let key = Table::Ends.key(id);
         let (entry, pieces) = layout::cut(&end);
         for (n, piece) in (0..).zip(pieces) {

@@ -419,6 +419,6 @@ async fn a_value_of_every_table_is_told_when_it_is_damaged() {
     }
     assert_eq!(
         String::from_utf8(tables.into_iter().collect()).unwrap(),
-        "CEPcehklmnpq"
+        "CEPbcehklmnopq"
     );
 }

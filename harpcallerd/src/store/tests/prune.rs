@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use super::directories::copy;
 use super::*;
 use crate::store::layout::Table;
 use crate::store::sled::Batch;
-use crate::store::{Contents, Keep, Pruned};
+use crate::store::{Adopted, Contents, Keep, Pruned};
 
 /// A job submitted at this time: calls and ends long enough for further pieces.
 async fn submitted(store: &Store, time: u64) -> JobId {
@@ -18,6 +20,19 @@ async fn ended(store: &Store, time: u64, place: Place) -> JobId {
     let job = submitted(store, time).await;
     let end = returned(text(5000), 2);
     store.finish(job, &end, place).await.unwrap();
+    job
+}
+
+/// One that ended at this time, elsewhere.
+async fn adopted(store: &Store, time: u64) -> JobId {
+    let job = JobId::submitted_at(time);
+    let end = EndRecord {
+        ended: time,
+        ..returned(text(10), 0)
+    };
+    let state = Adopted::Ended { end, place: None };
+    let adopted = store.adopt(job, &call(text(10)), &state).await.unwrap();
+    assert!(adopted.await.unwrap());
     job
 }
 
@@ -69,7 +84,7 @@ async fn old_jobs_go_whole_and_live_and_kept_ones_stay() {
         ended(&store, 4000, Place::Free).await,
     ];
     let keep = Keep {
-        submitted_since: Some(4000),
+        jobs: Some(2),
         ..Keep::default()
     };
     assert_eq!(
@@ -148,15 +163,15 @@ async fn a_large_job_goes_in_pieces_which_a_crash_does_not_stop() {
     let younger = ended(&store, 2000, Place::Free).await;
 
     let keep = Keep {
-        submitted_since: Some(2000),
+        jobs: Some(1),
         ..Keep::default()
     };
     let begun = store.prune(keep).await.unwrap();
     assert_eq!(
         begun,
         Pruned {
-            jobs: 0,
-            more: true
+            more: true,
+            ..Pruned::default()
         }
     );
     assert_eq!(store.job(job).await.unwrap(), None);
@@ -188,13 +203,14 @@ async fn others_write_in_between() {
     let store = open(directory.path());
     let mut jobs = Vec::new();
     for time in 0..300 {
-        jobs.push(ended(&store, 1000 + time, Place::Free).await);
+        jobs.push(adopted(&store, 1000 + time).await);
     }
     let pruning = tokio::spawn({
         let store = store.clone();
         async move {
             let keep = Keep {
-                submitted_since: Some(5000),
+                max_age: Some(Duration::from_secs(3600)),
+                by_wall_clock: u64::MAX,
                 ..Keep::default()
             };
             prune(&store, keep).await
@@ -226,7 +242,7 @@ async fn those_behind_what_cannot_be_pruned_have_their_turn() {
     }
     store.shared.engine().unwrap().apply(batch).unwrap();
     let keep = Keep {
-        submitted_since: Some(5000),
+        max_age: Some(Duration::ZERO),
         ..Keep::default()
     };
     assert_eq!(prune(&store, keep).await, 30);
