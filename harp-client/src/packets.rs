@@ -83,7 +83,7 @@ enum Start {
 enum State {
     /// Waits, connects and asks.
     Opening(Opening),
-    Reading(Reading),
+    Reading(Box<Reading>),
     Done,
 }
 
@@ -195,7 +195,7 @@ impl Packets {
     }
 
     /// Takes a line of the reply; the packet in it if it is one for the consumer.
-    fn take(&mut self, line: &Bytes, mut reading: Reading) -> Result<Option<Packet>, Error> {
+    fn take(&mut self, line: &Bytes, mut reading: Box<Reading>) -> Result<Option<Packet>, Error> {
         let reply = reading.connection.reply(line)?;
         self.reconnect.heard();
         match reply {
@@ -363,7 +363,7 @@ impl Stream for Packets {
                 State::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
                     Ok(reading) => {
                         this.reconnect.opened(Instant::now());
-                        this.state = State::Reading(reading);
+                        this.state = State::Reading(Box::new(reading));
                         continue;
                     }
                     Err(error) => Err(error),
