@@ -29,6 +29,8 @@ fn a_job_whose_packets_find_no_room_is_not_deaf() {
             &json!(disk.at().join("jobs")).to_string(),
         )
         .set("max_live_jobs", &(CALLS + 2).to_string())
+        // All these calls have room in memory, so that they fill what waits for the disk.
+        .set("client_memory", "\"1G\"")
         .fake_host("talkative", &host)
         .start();
     let caller = cluster.caller();

@@ -143,6 +143,9 @@ fn goes_through_an_outage(
     for refused in cluster.log().all("job not recorded") {
         let _ = caller.result(refused["job"].as_str().unwrap());
     }
+    until("what came late has ended too", || {
+        cluster.lines(&["list"]).is_empty().then_some(())
+    });
     // All of it is on disk.
     let jobs = [&kept, &streaming, &first, &second, &third, &again];
     let shown = everything(caller, &jobs);
