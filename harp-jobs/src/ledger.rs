@@ -215,7 +215,8 @@ pub enum Full {
 pub enum Lost {
     /// The job has ended before its start, with this.
     Taken(Arc<EndRecord>),
-    /// Somebody else holds the job.
+    /// The job is not this holder's any more: somebody else holds it, or it has ended and is
+    /// gone.
     Fenced,
     /// It cannot be kept although the ledger works: what is there already is damaged.
     Refused(Arc<str>),

@@ -99,16 +99,23 @@ impl Handles {
         owner
     }
 
-    /// Shows an end that the ledger has told of, where nobody owns the job: one that had not
-    /// started.
+    /// Shows an end that the ledger has told of, where nobody owns the job and nobody has
+    /// shown it: as a rule of one that had not started.
     pub fn tell_end(&self, job: JobId, end: Arc<EndRecord>) {
         if let Some(view) = self.known(job)
             && view.0.handle.owners.load(Ordering::Relaxed) == 0
         {
-            view.0.handle.progress.send_modify(|progress| {
+            view.0.handle.progress.send_if_modified(|progress| {
+                // Its owner may have told it, and gone: of the host that one knows more.
+                if progress.end.is_some() {
+                    return false;
+                }
+                if end.started.is_none() {
+                    progress.host = Some(Proof::Confirmed);
+                }
                 progress.packets.get_or_insert(end.packets);
                 progress.end = Some(end);
-                progress.host = Some(Proof::Confirmed);
+                true
             });
         }
     }
@@ -169,7 +176,17 @@ impl Handle {
 
 impl Drop for JobOwner {
     fn drop(&mut self) {
-        self.0.handle.owners.fetch_sub(1, Ordering::Relaxed);
+        let handle = &self.0.handle;
+        handle.owners.fetch_sub(1, Ordering::Relaxed);
+        // Nobody tells of the job any more, and an end that the ledger told of meanwhile was
+        // left to this owner: whoever waits has to ask again.
+        handle.progress.send_if_modified(|progress| {
+            let knows_nothing = progress.end.is_none();
+            if knows_nothing {
+                progress.packets = None;
+            }
+            knows_nothing
+        });
     }
 }
 
@@ -312,8 +329,15 @@ mod tests {
         assert_eq!(watch.borrow().packets, Some(2));
         assert_eq!(watch.borrow().end, None, "its owner tells that");
         drop(owner);
+        assert!(watch.has_changed().unwrap());
+        assert_eq!(watch.borrow().packets, None, "who waits asks again");
         handles.tell_end(job(1), end());
         assert_eq!(watch.borrow().end, Some(end()));
         assert_eq!(watch.borrow().host, Some(Proof::Confirmed));
+        // One that has told the end and gone may have left its host behind.
+        let view = handles.view(job(2));
+        handles.own(job(2), Some(0)).end(end());
+        handles.tell_end(job(2), end());
+        assert_eq!(view.watch().borrow().host, None);
     }
 }

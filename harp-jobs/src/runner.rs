@@ -46,8 +46,10 @@ pub enum Stop {
     No,
     /// Calls that their hosts keep are left to the next start; others may come to an end.
     Leave,
-    /// Nothing is waited for any more.
+    /// Nothing is waited for any more; what hosts keep is left to the next start all the same.
     Interrupt,
+    /// Nothing is left to the next start that runs: its hosts are told to end it.
+    EndCalls,
     /// Everything is written: whoever waits for a job waits no longer.
     Over,
 }
@@ -161,7 +163,12 @@ impl Runner {
         let closed = match self.ledger.close_job(hold, end).await {
             Ok(closed) => closed.end,
             Err(Lost::Taken(end)) => Some(end),
-            Err(lost) => return error!(?lost, "the end of the job cannot be recorded"),
+            Err(lost @ (Lost::Fenced | Lost::Closed)) => {
+                return debug!(?lost, "the job is not held here any more");
+            }
+            Err(lost @ Lost::Refused(_)) => {
+                return error!(?lost, "the end of the job cannot be recorded");
+            }
         };
         if let Some(end) = closed {
             owner.end(end);

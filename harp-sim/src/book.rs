@@ -10,7 +10,7 @@ use harp_jobs::record::EndRecord;
 use harp_values::{JobId, Outcome};
 
 use crate::memory::{Disk, Row};
-use crate::script::Hosts;
+use crate::script::{Hosts, KEEPS};
 
 /// What was promised. Clones are the same.
 #[derive(Clone, Default)]
@@ -249,6 +249,10 @@ impl Book {
                 ));
             }
             let outcome = row.end.as_ref().map(|end| &end.outcome);
+            let is_lost = outcome.is_some_and(|outcome| outcome.name() == "missing_result");
+            if is_lost && row.call.host == KEEPS && hosts.has_come(*job) {
+                return Err(format!("{job} is given up, which its host keeps"));
+            }
             if entry.cancelled && outcome != Some(&Outcome::Cancelled) {
                 return Err(format!("{job} was cancelled, and is {outcome:?}"));
             }

@@ -107,7 +107,12 @@ impl Memory {
                     return Err(Unreadable::Closed);
                 }
                 let Some(since) = down else {
-                    return Ok(read(&memory));
+                    let answer = read(&memory);
+                    // What was read may be old by the time that it is told.
+                    if world.once_in(5) {
+                        world.sleep(world.now() + Duration::from_millis(2)).await;
+                    }
+                    return Ok(answer);
                 };
                 if world.now().since(since) >= READERS_WAIT {
                     return Err(Unreadable::Outage("the disk is away".into()));

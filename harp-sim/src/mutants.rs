@@ -102,10 +102,22 @@ pub const MUTANTS: &[Mutant] = &[
         to: "                    let packets = Some(turn.packets);\n                    let _ = is_over;\n",
     },
     Mutant {
+        name: "who has gone and left a host behind is taken for one that never started",
+        file: "harp-jobs/src/live.rs",
+        from: "                if progress.end.is_some() {\n                    return false;\n                }\n                if end.started.is_none() {\n",
+        to: "                if true {\n",
+    },
+    Mutant {
+        name: "who waits is not told that its owner has gone without a word",
+        file: "harp-jobs/src/live.rs",
+        from: "            let knows_nothing = progress.end.is_none();\n",
+        to: "            let knows_nothing = false;\n",
+    },
+    Mutant {
         name: "a stop does not leave what its host keeps",
         file: "harp-jobs/src/life.rs",
         from: "            Event::Leave if self.keeps => self.done([Order::Detach]),\n            Event::Leave => Orders::none(),\n            Event::Interrupt => self.tell_and_end",
-        to: "            Event::Leave if self.keeps => self.done([Order::Detach]),\n            Event::Leave => Orders::none(),\n            Event::Interrupt if self.keeps => Orders::none(),\n            Event::Interrupt => self.tell_and_end",
+        to: "            Event::Leave => Orders::none(),\n            Event::Interrupt => self.tell_and_end",
     },
 ];
 

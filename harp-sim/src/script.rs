@@ -86,6 +86,13 @@ impl Hosts {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a job has come to its host.
+    #[must_use]
+    pub fn has_come(&self, job: JobId) -> bool {
+        let calls = self.calls();
+        calls.range((job, 0)..=(job, u32::MAX)).next().is_some()
+    }
+
     /// Whether a host is still busy with a job.
     #[must_use]
     pub fn is_busy(&self, job: JobId) -> bool {

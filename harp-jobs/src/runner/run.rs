@@ -205,7 +205,12 @@ impl<'r> Run<'r> {
             }
             Step::Stop(Stop::No | Stop::Over) => None,
             Step::Stop(Stop::Leave) => Some(Event::Leave),
-            Step::Stop(Stop::Interrupt) => Some(Event::Interrupt),
+            Step::Stop(Stop::Interrupt) => {
+                // It may have come to this before the run has seen that there is a stop.
+                self.on(Event::Leave);
+                Some(Event::Interrupt)
+            }
+            Step::Stop(Stop::EndCalls) => Some(Event::Interrupt),
             Step::Rang => {
                 self.timer = None;
                 let due = self.life.due()?;

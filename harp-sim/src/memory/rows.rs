@@ -183,7 +183,8 @@ impl Rows {
             return Err(Lost::Fenced);
         }
         let row = self.jobs.get_mut(&hold.job);
-        row.ok_or_else(|| Lost::Refused("there is no such job".into()))
+        // It was withdrawn from whoever had its turn, and pruned.
+        row.ok_or(Lost::Fenced)
     }
 
     /// Removes the oldest ended jobs that owe nothing; those removed, and whether there may

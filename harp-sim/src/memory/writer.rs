@@ -108,14 +108,12 @@ impl Memory {
                     if matches!(fate, Fate::Lost) {
                         self.apply(count);
                     }
-                    if self.down(count, matches!(fate, Fate::Lost)) {
-                        continue;
-                    }
+                    let gives_up = self.down(count, matches!(fate, Fate::Lost));
                     let world = &self.0.world;
                     tokio::select! {
                         biased;
                         () = world.sleep(world.now() + pause) => {}
-                        () = self.gives_up() => {}
+                        () = self.gives_up(), if !gives_up => {}
                     }
                     pause = (pause * 2).min(Duration::from_secs(5));
                 }
