@@ -1,6 +1,6 @@
 //! Puts each mutant into a copy of the core and plays histories until one does not hold.
 //!
-//! `cargo run -p harp-sim --example mutants [HISTORIES]`
+//! `cargo run -p harp-sim --example mutants [HISTORIES [WORDS OF ITS NAME]]`
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -11,13 +11,17 @@ use harp_sim::mutants::{MUTANTS, Mutant};
 const CRATES: [&str; 3] = ["harp-values", "harp-jobs", "harp-sim"];
 
 fn main() -> io::Result<ExitCode> {
-    let histories = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "20000".to_owned());
+    let mut arguments = std::env::args().skip(1);
+    let histories = arguments.next().unwrap_or_else(|| "100000".to_owned());
+    let words = arguments.next().unwrap_or_default();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let copy = root.join("target/mutants/workspace");
     let mut missed = Vec::new();
-    for mutant in MUTANTS {
+    let chosen: Vec<&Mutant> = MUTANTS
+        .iter()
+        .filter(|mutant| mutant.name.contains(&words))
+        .collect();
+    for mutant in &chosen {
         make_copy(&root, &copy)?;
         put_in(mutant, &copy)?;
         let played = Command::new("cargo")

@@ -96,12 +96,6 @@ pub const MUTANTS: &[Mutant] = &[
         to: "    progress.borrow_and_update();\n    if progress.changed().await.is_err() {\n",
     },
     Mutant {
-        name: "a follower takes an owner that settles for one that tells all",
-        file: "harp-jobs/src/jobs/news.rs",
-        from: "                    let packets = (!is_over).then_some(turn.packets);\n",
-        to: "                    let packets = Some(turn.packets);\n                    let _ = is_over;\n",
-    },
-    Mutant {
         name: "who has gone and left a host behind is taken for one that never started",
         file: "harp-jobs/src/live.rs",
         from: "                if progress.end.is_some() {\n                    return false;\n                }\n                if end.started.is_none() {\n",
