@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::caller::{Caller, CallerEvent};
+use crate::invocation::{Identity, Invocation};
 use crate::procedure::Procedure;
 use crate::reaper::Reaper;
-use crate::runner::{Identity, Invocation};
 use crate::slots::Slots;
 
 mod evidence;

@@ -19,7 +19,7 @@ use crate::caller::Caller;
 use crate::connections::ConnectionPermit;
 use crate::large_requests::{LargePlace, LargeRequests};
 use crate::limit::{self, Limit};
-use crate::runner::loading_error;
+use crate::program::loading_error;
 use crate::state::State;
 use crate::users::Users;
 

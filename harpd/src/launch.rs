@@ -57,7 +57,8 @@ pub async fn launch(program: Program, stdin: Bytes, reaper: &Reaper) -> Result<P
             spawned => break spawned.map_err(|error| failure(&error, &program))?,
         }
     };
-    Process::new(started.session, started.child, stdin).map_err(|error| {
+    let session = Session::below(started.keeper, reaper.clone());
+    Process::new(session, started.child, stdin).map_err(|error| {
         let message = format!("cannot talk to the command: {error}");
         Failure::new(error_type::SYSTEM_ERROR, message)
     })

@@ -21,7 +21,7 @@ use limit::too_large;
 use lines::Lines;
 
 use crate::choria::reply::AgentReply;
-use crate::reaper::Exit;
+use crate::exit::Exit;
 
 /// The `output` key of a procedure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

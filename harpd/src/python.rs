@@ -1,38 +1,31 @@
 //! Procedures of a Python module that was written for `harpd.proc`.
 //!
 //! An interpreter is started once and imports the module once; each call is a fork of it.
-//! [`server`] is that interpreter, the fork server; `supervisor` keeps one running;
+//! `server` is that interpreter, the fork server; `supervisor` keeps one running; [`runner`]
+//! has it fork;
 //! `shim.py` is what it runs. All that is known of the module here is what it says of
 //! itself: names, whether they stream, their time limits.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use harp_exec::Limit;
-use harp_proto::{Failure, error_type};
 use harp_service::Table;
-use rustix::fs::{Gid, Uid};
-use serde::Serialize;
-use tokio::net::unix::pipe;
-use tracing::Level;
 
 use crate::account::{Account, NoAccount};
 use crate::care::Care;
-use crate::launch::Process;
-use crate::line_log::LineLog;
 use crate::output::OutputMode;
 use crate::procedure::{self, Procedure};
 use crate::reaper::Reaper;
-use crate::runner::{Identity, Invocation, Runner};
+use crate::runner::Runner;
 
+pub mod runner;
 mod server;
 mod supervisor;
 
+use runner::PythonRunner;
 use server::Server;
 use supervisor::ForkServer;
 
@@ -61,27 +54,12 @@ pub struct PythonSettings {
     pub max_output: usize,
 }
 
-/// Runs one procedure of a module.
-#[derive(Debug)]
-pub struct PythonRunner {
-    server: Arc<ForkServer>,
-    account: Result<Account, NoAccount>,
-}
-
 /// Why a module's procedures cannot be called.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("Python module {}: {why}", module.display())]
 pub struct ImportError {
     module: PathBuf,
     why: String,
-}
-
-/// Message that a call's process reads from its standard input.
-#[derive(Serialize)]
-struct Request<'a> {
-    procedure: &'a str,
-    user: &'a str,
-    peer: String,
 }
 
 impl PythonSettings {
@@ -127,10 +105,10 @@ pub async fn procedures(
     let server = Arc::new(ForkServer::new(settings.clone(), server, reaper.clone()));
     let procedures = listed.into_iter().map(|listed| Procedure {
         name: listed.name,
-        runner: Runner::Python(PythonRunner {
-            server: Arc::clone(&server),
-            account: settings.account.clone(),
-        }),
+        runner: Runner::Python(PythonRunner::new(
+            Arc::clone(&server),
+            settings.account.clone(),
+        )),
         output: OutputMode::Module {
             stream: listed.stream,
         },
@@ -140,79 +118,4 @@ pub async fn procedures(
         slots: None,
     });
     Ok(procedures.collect())
-}
-
-impl PythonRunner {
-    /// Forks the process of a call.
-    ///
-    /// # Errors
-    ///
-    /// `system_error` if there is no interpreter now, or it cannot fork;
-    /// `procedure_loading_error` if the module cannot be imported any more.
-    pub async fn start(
-        &self,
-        invocation: &Invocation,
-        identity: Identity<'_>,
-    ) -> Result<Process, Failure> {
-        let input = request(invocation, identity).map_err(|error| no_pipes(&error))?;
-        let (its_stdin, stdin) = io::pipe().map_err(|error| no_pipes(&error))?;
-        let (answer, its_answer) = io::pipe().map_err(|error| no_pipes(&error))?;
-        let (printed, its_printed) = io::pipe().map_err(|error| no_pipes(&error))?;
-        let (reports, its_reports) = io::pipe().map_err(|error| no_pipes(&error))?;
-        let reports = pipe::Receiver::from_owned_fd(reports.into());
-        let reports = reports.map_err(|error| no_pipes(&error))?;
-        // Whom the interpreter runs as may open what it prints to by name, too.
-        if let Ok(Some(ids)) = &self.account {
-            let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
-            for pipe in [its_stdin.as_fd(), its_printed.as_fd()] {
-                // Of no matter for a harpd that may not do it.
-                let _ = rustix::fs::fchown(pipe, Some(uid), Some(gid));
-            }
-        }
-        let pipes = [
-            its_stdin.into(),
-            its_answer.into(),
-            its_printed.into(),
-            its_reports.into(),
-        ];
-        let session = self.server.fork(pipes, reports).await?;
-        let ends = || {
-            io::Result::Ok((
-                pipe::Sender::from_owned_fd(stdin.into())?,
-                pipe::Receiver::from_owned_fd(answer.into())?,
-                pipe::Receiver::from_owned_fd(printed.into())?,
-            ))
-        };
-        let (stdin, stdout, stderr) = ends().map_err(|error| no_pipes(&error))?;
-        Ok(Process {
-            session,
-            stdin: Some((stdin, input)),
-            stdout,
-            stderr,
-            stderr_log: Some(LineLog::new(identity.procedure, Level::DEBUG)),
-            reply: None,
-        })
-    }
-}
-
-/// One JSON object: who calls what, and the arguments as they came.
-fn request(invocation: &Invocation, identity: Identity<'_>) -> serde_json::Result<Bytes> {
-    let head = serde_json::to_vec(&Request {
-        procedure: identity.procedure,
-        user: identity.user,
-        peer: identity.peer.to_string(),
-    })?;
-    let mut line = BytesMut::with_capacity(head.len() + invocation.input.len() + 16);
-    line.put_slice(&head[..head.len() - 1]);
-    line.put_slice(b",\"arguments\":");
-    line.put_slice(&invocation.input);
-    line.put_slice(b"}");
-    Ok(line.freeze())
-}
-
-fn no_pipes(error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(
-        error_type::SYSTEM_ERROR,
-        format!("cannot talk to a process of the module: {error}"),
-    )
 }

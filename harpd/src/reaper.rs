@@ -1,7 +1,7 @@
 //! Every child process of harpd: started here, and reaped here when it ends.
 //!
 //! Its children are the keepers of calls, which say by themselves what becomes of a call
-//! (see [`Session`]). harpd is a child subreaper besides: what was below a keeper that was
+//! (see [`Keeper`]). harpd is a child subreaper besides: what was below a keeper that was
 //! killed becomes harpd's child, and so does what a fork server leaves behind. All of them
 //! must be reaped, by one place that knows which ones are keepers.
 //!
@@ -10,8 +10,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::Child;
 use std::sync::{Arc, mpsc};
 
 use harp_exec::{Limit, Program, SpawnError, Step};
@@ -22,7 +21,8 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::oneshot;
 
-use crate::session::{self, Session};
+use crate::descendants;
+use crate::keeper::{self, Keeper};
 
 /// Starts and reaps processes. A clone does so by the same thread, which ends with the
 /// last of them.
@@ -35,17 +35,12 @@ pub struct Reaper {
 #[derive(Debug)]
 enum Order {
     /// To start a program.
-    Start(
-        Arc<Program>,
-        Reaper,
-        oneshot::Sender<Result<Started, SpawnError>>,
-    ),
+    Start(Arc<Program>, oneshot::Sender<Result<Started, SpawnError>>),
     /// To take on a keeper that something else has started.
     Adopt(
         Pid,
         pipe::Receiver,
-        Reaper,
-        oneshot::Sender<Result<Session, NotAdopted>>,
+        oneshot::Sender<Result<Keeper, NotAdopted>>,
     ),
     /// To kill this keeper, if it has not ended yet, and the children that are no keepers,
     /// with all that descends from them.
@@ -64,20 +59,11 @@ pub enum NotAdopted {
     Another,
 }
 
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// By itself, with this code.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
-/// A process that has been started.
+/// A program that has been started.
 #[derive(Debug)]
 pub struct Started {
-    /// Its session.
-    pub session: Session,
+    /// The keeper above it.
+    pub keeper: Keeper,
     /// The ends of its pipes. Not to be waited for: the reaper has done it.
     pub child: Child,
 }
@@ -122,7 +108,7 @@ impl Reaper {
     pub async fn spawn(&self, program: Arc<Program>) -> Result<Started, SpawnError> {
         let (reply, spawned) = oneshot::channel();
         // Fails if the thread is gone, as does the answer then.
-        let _ = self.orders.send(Order::Start(program, self.clone(), reply));
+        let _ = self.orders.send(Order::Start(program, reply));
         spawned.await.unwrap_or_else(|_| {
             Err(SpawnError {
                 step: Step::Execute,
@@ -139,12 +125,10 @@ impl Reaper {
     /// # Errors
     ///
     /// There is no such process.
-    pub async fn adopt(&self, keeper: Pid, reports: pipe::Receiver) -> Result<Session, NotAdopted> {
+    pub async fn adopt(&self, keeper: Pid, reports: pipe::Receiver) -> Result<Keeper, NotAdopted> {
         let (reply, adopted) = oneshot::channel();
         // Fails if the thread is gone, as does the answer then.
-        let _ = self
-            .orders
-            .send(Order::Adopt(keeper, reports, self.clone(), reply));
+        let _ = self.orders.send(Order::Adopt(keeper, reports, reply));
         adopted.await.unwrap_or(Err(NotAdopted::Ended))
     }
 
@@ -164,21 +148,21 @@ fn follow(orders: &mpsc::Receiver<Order>, runtime: &Handle, limits: &[Limit]) {
     let mut keepers = HashSet::new();
     while let Ok(order) = orders.recv() {
         match order {
-            Order::Start(program, reaper, reply) => {
-                let started = program.spawn(limits).and_then(|started| {
-                    let keeper = Pid::from_child(&started.child);
+            Order::Start(program, reply) => {
+                let started = program.spawn(limits).and_then(|program| {
+                    let keeper = Pid::from_child(&program.child);
                     keepers.insert(keeper);
-                    Started::new(keeper, started, reaper)
+                    started(keeper, program)
                 });
-                // If nobody is there to take it, the session dies with this value.
+                // If nobody is there to take it, what it has started dies with this value.
                 let _ = reply.send(started);
             }
-            Order::Adopt(pid, reports, reaper, reply) => {
+            Order::Adopt(pid, reports, reply) => {
                 // What has not been reaped by now will be later, by this thread: until
                 // then the number is that of this process.
-                let adopted = match Session::may_have_keeper(pid) {
+                let adopted = match descendants::is_child_that_leads(pid) {
                     None => Err(NotAdopted::Ended),
-                    Some(true) if keepers.insert(pid) => Ok(Session::below(pid, reports, reaper)),
+                    Some(true) if keepers.insert(pid) => Ok(Keeper::new(pid, reports)),
                     Some(_) => Err(NotAdopted::Another),
                 };
                 let _ = reply.send(adopted);
@@ -193,7 +177,7 @@ fn follow(orders: &mpsc::Receiver<Order>, runtime: &Handle, limits: &[Limit]) {
                     let _ = rustix::process::kill_process(keeper, Signal::KILL);
                 }
                 let is_keeper = |pid| Pid::from_raw(pid).is_some_and(|pid| keepers.contains(&pid));
-                let strays = session::signal_strays(is_keeper, &[Signal::KILL]);
+                let strays = descendants::signal_strays(is_keeper, &[Signal::KILL]);
                 let strays = strays.unwrap_or_else(|error| {
                     tracing::error!(%error, "cannot look for what the calls have left");
                     0
@@ -220,70 +204,18 @@ fn reap(keepers: &mut HashSet<Pid>) {
     }
 }
 
-impl Started {
-    fn new(
-        keeper: Pid,
-        started: harp_exec::Started,
-        reaper: Reaper,
-    ) -> Result<Started, SpawnError> {
-        let harp_exec::Started { child, reports } = started;
-        match pipe::Receiver::from_owned_fd(reports) {
-            Ok(reports) => Ok(Started {
-                session: Session::below(keeper, reports, reaper),
-                child,
-            }),
-            Err(source) => {
-                session::kill_below(keeper);
-                let step = Step::Keeper;
-                Err(SpawnError { step, source })
-            }
+/// Takes on the keeper of a program that has been started.
+fn started(pid: Pid, started: harp_exec::Started) -> Result<Started, SpawnError> {
+    let harp_exec::Started { child, reports } = started;
+    match pipe::Receiver::from_owned_fd(reports) {
+        Ok(reports) => Ok(Started {
+            keeper: Keeper::new(pid, reports),
+            child,
+        }),
+        Err(source) => {
+            keeper::kill_below(pid);
+            let step = Step::Keeper;
+            Err(SpawnError { step, source })
         }
     }
-}
-
-impl From<ExitStatus> for Exit {
-    fn from(status: ExitStatus) -> Exit {
-        match (status.code(), status.signal()) {
-            (Some(code), _) => Exit::Code(code),
-            (None, Some(signal)) => Exit::Signal(signal),
-            // Not asked for, so it does not happen: a stopped or continued process.
-            (None, None) => Exit::Signal(0),
-        }
-    }
-}
-
-/// A signal's name, as `SIGTERM`.
-#[must_use]
-pub fn signal_name(number: i32) -> String {
-    const NAMES: [(Signal, &str); 22] = [
-        (Signal::HUP, "SIGHUP"),
-        (Signal::INT, "SIGINT"),
-        (Signal::QUIT, "SIGQUIT"),
-        (Signal::ILL, "SIGILL"),
-        (Signal::TRAP, "SIGTRAP"),
-        (Signal::ABORT, "SIGABRT"),
-        (Signal::BUS, "SIGBUS"),
-        (Signal::FPE, "SIGFPE"),
-        (Signal::KILL, "SIGKILL"),
-        (Signal::USR1, "SIGUSR1"),
-        (Signal::SEGV, "SIGSEGV"),
-        (Signal::USR2, "SIGUSR2"),
-        (Signal::PIPE, "SIGPIPE"),
-        (Signal::ALARM, "SIGALRM"),
-        (Signal::TERM, "SIGTERM"),
-        (Signal::XCPU, "SIGXCPU"),
-        (Signal::XFSZ, "SIGXFSZ"),
-        (Signal::VTALARM, "SIGVTALRM"),
-        (Signal::PROF, "SIGPROF"),
-        (Signal::IO, "SIGIO"),
-        (Signal::POWER, "SIGPWR"),
-        (Signal::SYS, "SIGSYS"),
-    ];
-    NAMES
-        .iter()
-        .find(|(signal, _)| signal.as_raw() == number)
-        .map_or_else(
-            || format!("signal {number}"),
-            |(_, name)| (*name).to_owned(),
-        )
 }

@@ -1,16 +1,14 @@
 //! Runners of procedures: the ways in which the process of a call comes to be. Whatever
 //! the way, it ends in a [`Process`], so limits, output and cancelling know none of them.
 
-use std::ffi::OsString;
-use std::net::SocketAddr;
-
-use bytes::Bytes;
-use harp_proto::{Failure, Json, error_type};
+use harp_proto::{Failure, Json};
 
 use crate::choria::agent::AgentRunner;
-use crate::command::{CannotStart, CommandRunner};
+use crate::command::CommandRunner;
+use crate::invocation::{Identity, Invocation};
 use crate::launch::Process;
-use crate::python::PythonRunner;
+use crate::program::CannotStart;
+use crate::python::runner::PythonRunner;
 use crate::reaper::Reaper;
 
 /// One way to run a procedure.
@@ -22,39 +20,6 @@ pub enum Runner {
     Python(PythonRunner),
     /// The program of an agent for each call.
     Agent(AgentRunner),
-}
-
-/// The process that a runner makes of a call's arguments.
-#[derive(Debug)]
-pub struct Invocation {
-    /// More words for the command line.
-    pub words: Vec<OsString>,
-    /// The arguments as JSON text, in the form that the runner passes on; empty if they
-    /// are all words.
-    pub input: Bytes,
-}
-
-/// The call's user and procedure; the process gets them in its environment.
-#[derive(Debug, Clone, Copy)]
-pub struct Identity<'a> {
-    /// `HARP_PROCEDURE`.
-    pub procedure: &'a str,
-    /// `HARP_USER`.
-    pub user: &'a str,
-    /// `HARP_PEER`: address and port.
-    pub peer: SocketAddr,
-}
-
-impl Identity<'_> {
-    /// The variables of the environment.
-    #[must_use]
-    pub fn variables(&self) -> [(&'static str, String); 3] {
-        [
-            ("HARP_PROCEDURE", self.procedure.to_owned()),
-            ("HARP_USER", self.user.to_owned()),
-            ("HARP_PEER", self.peer.to_string()),
-        ]
-    }
 }
 
 impl Runner {
@@ -138,10 +103,4 @@ impl Runner {
             Runner::Agent(agent) => agent.start(&invocation, identity, reaper).await,
         }
     }
-}
-
-/// The procedure is there but cannot be run.
-#[must_use]
-pub fn loading_error(why: &CannotStart) -> Failure {
-    Failure::new(error_type::PROCEDURE_LOADING_ERROR, why.to_string())
 }

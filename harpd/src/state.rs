@@ -7,8 +7,8 @@ use harp_service::SettingsError;
 use harp_service::exposure::Exposed;
 use harp_service::tls::{ServerTls, TlsError, TlsFiles};
 
-use crate::care;
 use crate::config::Config;
+use crate::exposed;
 use crate::imports::{self, Imports};
 use crate::reaper::Reaper;
 use crate::users::{UsersError, UsersFile};
@@ -63,7 +63,7 @@ impl State {
         let (config, warnings) =
             Config::read(path).map_err(|error| LoadError(vec![error.into()]))?;
         let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
-        let (refused, told) = care::look(path, &config);
+        let (refused, told) = exposed::look(path, &config);
         if !refused.is_empty() {
             let problems = refused.into_iter().map(Problem::Exposed);
             return Err(LoadError(problems.collect()));

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use super::evidence::Evidence;
 use super::tail::Tail;
 use crate::caller::Caller;
+use crate::exit::{Exit, signal_name};
 use crate::line_log::LineLog;
 use crate::output::Output;
-use crate::reaper::{Exit, signal_name};
 
 /// Read from standard output, and from standard error, at once, in bytes.
 const CHUNK: usize = 16 << 10;

@@ -16,11 +16,11 @@ use super::pipes::{Moved, Pipes};
 use super::{Interruption, Workplace};
 use crate::caller::{Caller, CallerEvent};
 use crate::choria::workdir::CallFiles;
+use crate::exit::Exit;
 use crate::launch::Process;
 use crate::limit::Limit;
 use crate::output::Output;
 use crate::procedure::Procedure;
-use crate::reaper::Exit;
 use crate::session::Session;
 
 /// After the leader's exit, a pipe that is held open is read as long as no pause is longer.

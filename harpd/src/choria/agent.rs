@@ -23,12 +23,13 @@ use super::ddl::Action;
 use super::reply::AgentReply;
 use super::validation::checked_data;
 use super::workdir::{CallFiles, Workdir};
-use crate::command::{CannotStart, check_executable};
+use crate::exit::{Exit, signal_name};
+use crate::invocation::{Identity, Invocation};
 use crate::launch::{Process, launch};
 use crate::limit::Limit;
 use crate::line_log::LineLog;
-use crate::reaper::{Exit, Reaper};
-use crate::runner::{Identity, Invocation, loading_error};
+use crate::program::{CannotStart, check_executable, loading_error};
+use crate::reaper::Reaper;
 
 /// How long an activation check may take, with everything.
 const ACTIVATION_TIME: Duration = Duration::from_secs(2);
@@ -139,7 +140,7 @@ impl Agent {
         match exit {
             Some(Exit::Code(0)) => {}
             Some(Exit::Code(code)) => return Err(format!("exit status {code}")),
-            Some(Exit::Signal(number)) => return Err(crate::reaper::signal_name(number)),
+            Some(Exit::Signal(number)) => return Err(signal_name(number)),
             None => return Err(format!("no answer within {} s", ACTIVATION_TIME.as_secs())),
         }
         let reply = files

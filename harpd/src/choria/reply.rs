@@ -12,9 +12,9 @@ use serde_json::value::RawValue;
 use super::ddl::Action;
 use super::workdir::CallFiles;
 use crate::arguments::Members;
+use crate::exit::{Exit, signal_name};
 use crate::line_log::LineLog;
 use crate::output::limit::too_large;
-use crate::reaper::{Exit, signal_name};
 
 /// The run of an agent, as far as its answer is concerned: what it prints is for the log,
 /// what counts is in its reply file when it has exited.

@@ -25,9 +25,10 @@ use tokio::task::JoinHandle;
 use tracing::Level;
 
 use super::{ImportError, PythonSettings};
-use crate::command::{CannotStart, find_program};
+use crate::exit::{self, Exit};
 use crate::limit::{Limit, within};
 use crate::line_log::LineLog;
+use crate::program::{CannotStart, find_program};
 use crate::reaper::Reaper;
 use crate::session::Session;
 
@@ -150,7 +151,7 @@ impl Server {
         control.set_nonblocking(true)?;
         let source = settings.module.display().to_string();
         let server = Server {
-            session: started.session,
+            session: Session::below(started.keeper, reaper.clone()),
             control: UnixStream::from_std(control)?,
             lines: LineBuffer::new(MAX_LINE),
             log: tokio::spawn(log(pipe::Receiver::from_owned_fd(stderr)?, source)),
@@ -195,8 +196,8 @@ impl Server {
     /// Waits until the interpreter has ended. Cancel safe.
     pub(super) async fn ended(&mut self) -> String {
         match self.session.leader_exit().await {
-            crate::reaper::Exit::Code(code) => format!("code {code}"),
-            crate::reaper::Exit::Signal(number) => crate::reaper::signal_name(number),
+            Exit::Code(code) => format!("code {code}"),
+            Exit::Signal(number) => exit::signal_name(number),
         }
     }
 

@@ -147,7 +147,10 @@ impl Supervisor {
         let failure = match forked {
             Some(Ok(Ok(pid))) => match self.reaper.adopt(pid, request.reports).await {
                 // If nobody is there to take it, the session dies with this value.
-                Ok(session) => return drop(request.answer.send(Ok(session))),
+                Ok(keeper) => {
+                    let session = Session::below(keeper, self.reaper.clone());
+                    return drop(request.answer.send(Ok(session)));
+                }
                 Err(NotAdopted::Ended) => {
                     let failure = system_error("the call's process ended before it began");
                     return drop(request.answer.send(Err(failure)));

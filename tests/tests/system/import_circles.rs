@@ -35,22 +35,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
         "harpcallerd",
         &["store/open", "store/outage", "store/writer"],
     ),
-    (
-        "harpd",
-        &[
-            "care",
-            "choria",
-            "choria/agent",
-            "command",
-            "config",
-            "procedure",
-            "python",
-            "python/server",
-            "python/supervisor",
-            "runner",
-        ],
-    ),
-    ("harpd", &["reaper", "session"]),
 ];
 
 fn repository() -> &'static Path {

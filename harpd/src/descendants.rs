@@ -17,11 +17,11 @@ struct Found {
 
 /// Result of a round of signals.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Round {
+pub struct Round {
     /// Processes that live.
-    pub(super) living: usize,
+    pub living: usize,
     /// Those of them that this process may not signal.
-    pub(super) forbidden: usize,
+    pub forbidden: usize,
 }
 
 /// Signals everything that descends from a process, but not that one. Blocks while it looks
@@ -38,7 +38,7 @@ pub(super) struct Round {
 /// # Errors
 ///
 /// If the processes cannot be listed.
-pub(super) fn signal_below(ancestor: Pid, signals: &[Signal]) -> io::Result<Round> {
+pub fn signal_below(ancestor: Pid, signals: &[Signal]) -> io::Result<Round> {
     let all = processes()?;
     let below = below(&all, ancestor.as_raw_pid(), |_| true);
     Ok(signal(&all, &below, signals))
@@ -50,7 +50,7 @@ pub(super) fn signal_below(ancestor: Pid, signals: &[Signal]) -> io::Result<Roun
 /// # Errors
 ///
 /// As [`signal_below`].
-pub(crate) fn signal_strays(known: impl Fn(i32) -> bool, signals: &[Signal]) -> io::Result<usize> {
+pub fn signal_strays(known: impl Fn(i32) -> bool, signals: &[Signal]) -> io::Result<usize> {
     let all = processes()?;
     let own = process::getpid().as_raw_pid();
     let below = below(&all, own, |pid| !known(pid));
@@ -59,7 +59,7 @@ pub(crate) fn signal_strays(known: impl Fn(i32) -> bool, signals: &[Signal]) -> 
 
 /// Whether the process is a child of this one that leads a session and its group; `None`
 /// if there is no such process.
-pub(super) fn is_child_that_leads(pid: Pid) -> Option<bool> {
+pub fn is_child_that_leads(pid: Pid) -> Option<bool> {
     let number = pid.as_raw_pid();
     let found = look_at(number)?;
     let own = process::getpid().as_raw_pid();
