@@ -133,7 +133,7 @@ mod segments {
 /// The store itself, with its syncs.
 mod store {
     use divan::Bencher;
-    use harp_proto::{JobId, Json};
+    use harp_proto::JobId;
     use harpcallerd::record::{CallRecord, LiveRecord};
     use harpcallerd::segment::SegmentBuilder;
     use harpcallerd::store::{Store, StoreOptions};
@@ -141,24 +141,13 @@ mod store {
 
     fn submit(store: &Store, runtime: &Runtime) -> JobId {
         let id = JobId::submitted_at(1_700_000_000_000);
-        let call = CallRecord {
-            host: "web01".to_owned(),
-            procedure: "rotate".to_owned(),
-            arguments: "[]".parse().expect("JSON"),
-            info: Json::NULL,
-            timeout: None,
-            max_exec_time: None,
-            queue: None,
-            submitted: 1_700_000_000_000,
-            client: None,
-            key: None,
-        };
+        let submitted = 1_700_000_000_000;
+        let arguments = "[]".parse().expect("JSON");
+        let call = CallRecord::new("web01", "rotate", arguments, submitted);
         let live = LiveRecord {
             sequence: 1,
-            queue: None,
-            started: None,
-            start_by: None,
-            submitted: 1_700_000_000_000,
+            submitted,
+            ..LiveRecord::UNKNOWN
         };
         runtime
             .block_on(store.submit(id, &call, &live))

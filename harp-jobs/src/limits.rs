@@ -59,16 +59,9 @@ mod tests {
             (Some(u64::MAX), Some(u64::MAX), u64::MAX, 60),
         ] {
             let call = CallRecord {
-                host: "h".to_owned(),
-                procedure: "p".to_owned(),
-                arguments: Json::NULL,
-                info: Json::NULL,
                 timeout,
                 max_exec_time,
-                queue: None,
-                client: None,
-                key: None,
-                submitted: 0,
+                ..CallRecord::new("h", "p", Json::NULL, 0)
             };
             let terms = limits.terms(&call, Duration::ZERO);
             let seconds = (terms.silence.as_secs(), terms.longest.as_secs());

@@ -37,6 +37,26 @@ pub struct CallRecord {
     pub submitted: u64,
 }
 
+impl CallRecord {
+    /// A call that asks for nothing that a call may leave out, `submitted` milliseconds
+    /// after the beginning of 1970.
+    #[must_use]
+    pub fn new(host: &str, procedure: &str, arguments: Json, submitted: u64) -> CallRecord {
+        CallRecord {
+            host: host.to_owned(),
+            procedure: procedure.to_owned(),
+            arguments,
+            info: Json::NULL,
+            timeout: None,
+            max_exec_time: None,
+            queue: None,
+            client: None,
+            key: None,
+            submitted,
+        }
+    }
+}
+
 /// A job's place in a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueRecord {
@@ -181,10 +201,8 @@ mod tests {
             live,
             LiveRecord {
                 sequence: 7,
-                queue: None,
-                started: None,
-                start_by: None,
-                submitted: 5
+                submitted: 5,
+                ..LiveRecord::UNKNOWN
             }
         );
     }

@@ -118,19 +118,13 @@ impl Play {
             name: format!("{{\"name\":\"{name}\"}}").parse().expect("a name"),
             concurrency: 1,
         });
+        let arguments = format!("[{}]", self.made).parse().expect("JSON");
         NewJob {
             id: JobId::from_bytes(id.to_be_bytes()),
             call: CallRecord {
-                host: "h".to_owned(),
-                procedure: "p".to_owned(),
-                arguments: format!("[{}]", self.made).parse().expect("JSON"),
-                info: Json::NULL,
-                timeout: None,
-                max_exec_time: None,
                 queue,
                 client: Some("me".to_owned()),
-                key: None,
-                submitted,
+                ..CallRecord::new("h", "p", arguments, submitted)
             },
             unless_since: None,
             start_by: None,

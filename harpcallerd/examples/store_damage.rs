@@ -165,28 +165,21 @@ impl Job {
     }
 
     fn call(&self) -> CallRecord {
-        CallRecord {
-            host: "web01".into(),
-            procedure: "deploy".into(),
-            arguments: Json::encode(&[self.0]).expect("a number"),
-            info: Json::NULL,
-            timeout: None,
-            max_exec_time: None,
-            queue: None,
-            client: None,
-            key: None,
-            submitted: 1_700_000_000_000 + self.0 * 1000,
-        }
+        let arguments = Json::encode(&[self.0]).expect("a number");
+        CallRecord::new("web01", "deploy", arguments, self.submitted())
     }
 
     fn live(&self) -> LiveRecord {
         LiveRecord {
             sequence: self.0,
-            queue: None,
             started: (!self.waits()).then_some(5),
-            start_by: None,
-            submitted: 1_700_000_000_000 + self.0 * 1000,
+            submitted: self.submitted(),
+            ..LiveRecord::UNKNOWN
         }
+    }
+
+    fn submitted(&self) -> u64 {
+        1_700_000_000_000 + self.0 * 1000
     }
 
     fn packets(&self) -> Vec<String> {

@@ -109,23 +109,15 @@ impl Job {
         Ok(Job {
             id: format!("018bcfe5-6800-7000-8000-{number:012x}").parse()?,
             call: CallRecord {
-                host: "web01".into(),
-                procedure: "echo".into(),
-                arguments: "[]".parse()?,
-                info: Json::NULL,
-                timeout: None,
-                max_exec_time: None,
                 queue: queue.clone(),
-                client: None,
-                key: None,
-                submitted,
+                ..CallRecord::new("web01", "echo", "[]".parse()?, submitted)
             },
             live: LiveRecord {
                 sequence: number,
                 queue,
                 started: (!matches!(state, State::Queued)).then_some(submitted + 100),
-                start_by: None,
                 submitted,
+                ..LiveRecord::UNKNOWN
             },
             packets: texts.into_iter().take(packets).collect(),
             state,

@@ -63,24 +63,13 @@ async fn main() -> anyhow::Result<()> {
 async fn job(store: &Store) -> anyhow::Result<()> {
     let submitted = clock::now();
     let id = JobId::submitted_at(submitted);
-    let call = CallRecord {
-        host: "web01.example.net".into(),
-        procedure: "deploy".into(),
-        arguments: Json::encode(&vec!["an argument"; 10])?,
-        info: Json::NULL,
-        timeout: None,
-        max_exec_time: None,
-        queue: None,
-        submitted,
-        client: None,
-        key: None,
-    };
+    let arguments = Json::encode(&vec!["an argument"; 10])?;
+    let call = CallRecord::new("web01.example.net", "deploy", arguments, submitted);
     let live = LiveRecord {
         sequence: 1,
-        queue: None,
         started: Some(submitted),
         submitted,
-        start_by: None,
+        ..LiveRecord::UNKNOWN
     };
     store.submit(id, &call, &live).await?;
     let mut packets = SegmentBuilder::new(0);

@@ -238,19 +238,12 @@ mod tests {
 
     fn job(host: &str, procedure: &str, queue: Option<&str>, client: Option<&str>) -> CallRecord {
         CallRecord {
-            host: host.to_owned(),
-            procedure: procedure.to_owned(),
-            arguments: Json::NULL,
-            info: Json::NULL,
-            timeout: None,
-            max_exec_time: None,
             queue: queue.map(|name| QueueRecord {
                 name: name.parse().unwrap(),
                 concurrency: 1,
             }),
             client: client.map(str::to_owned),
-            key: None,
-            submitted: 0,
+            ..CallRecord::new(host, procedure, Json::NULL, 0)
         }
     }
 

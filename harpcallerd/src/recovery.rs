@@ -228,11 +228,8 @@ mod tests {
     #[test]
     fn what_waited_waits_again_and_what_ran_ends() {
         let job = |started| LiveRecord {
-            sequence: 1,
-            queue: None,
-            submitted: 5,
             started,
-            start_by: None,
+            ..LiveRecord::UNKNOWN
         };
         assert_eq!(decide(&job(None), false, true), Decision::Resume);
         assert_eq!(decide(&job(None), true, true), Decision::Hold);

@@ -17,23 +17,15 @@ pub(crate) fn job(sequence: u64, waits: bool) -> anyhow::Result<(JobId, CallReco
         None
     };
     let call = CallRecord {
-        host: "bench".to_owned(),
-        procedure: "hold".to_owned(),
-        arguments: "[]".parse()?,
-        info: "null".parse()?,
-        timeout: None,
-        max_exec_time: None,
         queue: queue.clone(),
-        submitted,
-        client: None,
-        key: None,
+        ..CallRecord::new("bench", "hold", "[]".parse()?, submitted)
     };
     let live = LiveRecord {
         sequence,
         queue,
         started: (!waits).then_some(submitted),
-        start_by: None,
         submitted,
+        ..LiveRecord::UNKNOWN
     };
     Ok((JobId::submitted_at(submitted), call, live))
 }

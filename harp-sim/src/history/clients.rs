@@ -55,16 +55,11 @@ impl History {
         let max_exec_time = [None, Some(2), Some(30)][world.draw(3)];
         let start_by = [None, Some(3), Some(100)][world.draw(3)];
         let call = CallRecord {
-            host: host.to_owned(),
-            procedure: "p".to_owned(),
-            arguments: Json::NULL,
-            info: Json::NULL,
             timeout,
             max_exec_time,
             queue,
-            client: None,
             key: key.map(|key| format!("{host} {key}")),
-            submitted: 0,
+            ..CallRecord::new(host, "p", Json::NULL, 0)
         };
         let key = key.map(|key| key * 2 + usize::from(host == KEEPS));
         let new = NewCall {

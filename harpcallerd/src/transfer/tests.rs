@@ -28,24 +28,21 @@ async fn fill(store: &Store) -> Vec<JobId> {
     let mut jobs = Vec::new();
     for number in 0..6_u64 {
         let job = JobId::submitted_at(1000 + number);
+        let arguments = json(r#"[1e5,{"b":1,"a":2,"b":[]},"\u0041\ud800"]"#);
         let call = CallRecord {
-            host: "web\"01".into(),
-            procedure: "deploy".into(),
-            arguments: json(r#"[1e5,{"b":1,"a":2,"b":[]},"\u0041\ud800"]"#),
             info: json(&format!("\"{}\"", "x".repeat(9000))),
             timeout: Some(7),
-            max_exec_time: None,
             queue: Some(queue()),
             client: Some("ci".into()),
             key: (number == 0).then(|| "k".into()),
-            submitted: 1000 + number,
+            ..CallRecord::new("web\"01", "deploy", arguments, 1000 + number)
         };
         let live = LiveRecord {
             sequence: 10 - number,
             queue: Some(queue()),
-            started: None,
             start_by: Some(9),
             submitted: 1000 + number,
+            ..LiveRecord::UNKNOWN
         };
         store.submit_once(job, &call, &live, None).await.unwrap();
         jobs.push(job);

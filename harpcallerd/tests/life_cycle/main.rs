@@ -4,9 +4,11 @@
 //! move it.
 //!
 //! What is done together in a batch meets in any order. Then the test waits until nothing
-//! moves any more, and what has to be so then is checked (`life.rs`), as is at the end what
+//! moves any more, and what has to be so then is checked (`life/rest.rs`), as is at the end what
 //! became of every job (`book.rs`). The invariants are listed in TESTING.md, "Models".
 
+#[path = "../hosts/acceptor.rs"]
+mod acceptor;
 mod book;
 mod host;
 mod life;

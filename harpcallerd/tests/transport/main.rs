@@ -1,6 +1,8 @@
 //! Calls through the door to hosts, as a run makes them, at a host that does what the test
 //! orders.
 
+#[path = "../hosts/acceptor.rs"]
+mod acceptor;
 mod host;
 
 use std::sync::Arc;
@@ -66,18 +68,7 @@ impl Calls {
     }
 
     fn begin(&self, how: How, host: &str, token: Token) -> Box<dyn Attempt> {
-        let call = CallRecord {
-            host: host.to_owned(),
-            procedure: "count".to_owned(),
-            arguments: "[3]".parse().unwrap(),
-            info: Json::NULL,
-            timeout: None,
-            max_exec_time: None,
-            queue: None,
-            client: None,
-            key: None,
-            submitted: 1,
-        };
+        let call = CallRecord::new(host, "count", "[3]".parse().unwrap(), 1);
         let hold = Hold {
             job: JobId::submitted_at(1),
             attempt: 1,
