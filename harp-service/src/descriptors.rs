@@ -1,4 +1,4 @@
-//! How many descriptors a daemon may have.
+//! How many descriptors a process may have.
 
 use std::io;
 

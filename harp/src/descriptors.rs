@@ -1,23 +1,12 @@
-//! How many files and sockets this process may have open, and for how many calls at the same
-//! time that is enough.
+//! For how many calls at the same time the files and sockets are enough that this process may
+//! have open.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 
 /// What a call takes: its connection, and one more while a name is looked up or a file read.
 const PER_CALL: u64 = 2;
 /// What everything else may take, beside what is open already.
 const SPARE: u64 = 24;
-
-/// Raises the limit in force to the highest that this process may set.
-pub(crate) fn raise() {
-    let highest = getrlimit(Resource::Nofile).maximum;
-    let limit = Rlimit {
-        current: highest,
-        maximum: highest,
-    };
-    // The limit stays as it is if not; then fewer calls are made at the same time.
-    let _ = setrlimit(Resource::Nofile, limit);
-}
 
 /// How many calls can be under way at the same time, at least one, and the limit behind that;
 /// `None` if there is no limit.

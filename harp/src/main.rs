@@ -35,7 +35,8 @@ fn main() -> ExitCode {
     let line = CommandLine::parse();
     let speaker = Screen::new(&line.shared);
     let screen = Screen::new(&line.shared);
-    descriptors::raise();
+    // If not, fewer calls are made at the same time.
+    let _ = harp_service::descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

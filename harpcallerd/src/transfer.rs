@@ -17,7 +17,7 @@ use harp_proto::{JobId, Json, Outcome};
 
 use self::format::{Record, Records};
 use crate::clock;
-use crate::record::{CallRecord, EndRecord, LiveRecord};
+use crate::record::{CallRecord, EndRecord, JobRecord, LiveRecord};
 use crate::segment::{Segment, SegmentBuilder};
 use crate::store::{Adopted, Adopting, Appending, Store, StoreError};
 
@@ -140,14 +140,9 @@ impl<W: Write> Export<'_, W> {
         call: CallRecord,
         place: Option<LiveRecord>,
     ) -> Result<(), TransferError> {
-        let end = match self.store.outcome(job).await {
-            Ok(Some(end)) => end,
-            Ok(None) => return Ok(()),
-            Err(error @ StoreError::Corrupt { .. }) => {
-                self.left_out(job, &error);
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
+        let end = self.store.outcome(job).await;
+        let Some(end) = self.readable(job, end)? else {
+            return Ok(());
         };
         self.write(Record::Call { job, call })?;
         let packets = self.packets(job, end.packets).await?;
@@ -171,19 +166,30 @@ impl<W: Write> Export<'_, W> {
     }
 
     async fn live(&mut self, job: JobId, state: LiveRecord) -> Result<(), TransferError> {
-        let call = match self.store.job(job).await {
-            Ok(Some(record)) => record.call,
-            Ok(None) => return Ok(()),
-            Err(error @ StoreError::Corrupt { .. }) => {
-                self.left_out(job, &error);
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
+        let record = self.store.job(job).await;
+        let Some(JobRecord { call, .. }) = self.readable(job, record)? else {
+            return Ok(());
         };
         self.write(Record::Call { job, call })?;
         self.packets(job, u64::MAX).await?;
         self.moved.jobs += 1;
         self.write(Record::Live { job, state })
+    }
+
+    /// What was read of a job, if it is there. A job of which it cannot be read is left out,
+    /// and that is said.
+    fn readable<T>(
+        &mut self,
+        job: JobId,
+        read: Result<Option<T>, StoreError>,
+    ) -> Result<Option<T>, TransferError> {
+        match read {
+            Err(error @ StoreError::Corrupt { .. }) => {
+                self.left_out(job, &error);
+                Ok(None)
+            }
+            read => Ok(read?),
+        }
     }
 
     /// Writes packets up to number `end`, or the first that cannot be read: its number.

@@ -11,6 +11,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use harp_tests::number_options;
 use harp_tests::soak::{Options, run};
 
 fn main() -> ExitCode {
@@ -36,10 +37,7 @@ fn options() -> Result<Options, String> {
         time: Duration::from_secs(60),
         seed: u64::from(std::process::id()),
     };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        let number = arguments.next().and_then(|number| number.parse().ok());
-        let number: u64 = number.ok_or_else(|| format!("{name} wants a whole number"))?;
+    for (name, number) in number_options()? {
         match name.as_str() {
             "--seconds" => options.time = Duration::from_secs(number),
             "--seed" => options.seed = number,

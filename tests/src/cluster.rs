@@ -24,6 +24,7 @@ pub use builder::{ClusterBuilder, PASSWORD, USER};
 use crate::binaries::binary;
 use crate::caller::Caller;
 use crate::daemon::{Daemon, Log};
+use crate::fake_host::FakeHost;
 use crate::feed::Feed;
 
 /// A dispatcher with its hosts, in a temporary directory. Dropping it ends every process
@@ -59,6 +60,12 @@ impl Cluster {
     #[must_use]
     pub fn builder() -> ClusterBuilder {
         ClusterBuilder::default()
+    }
+
+    /// A cluster whose only host is this one, by the name `fake`.
+    #[must_use]
+    pub fn around(host: &FakeHost) -> ClusterBuilder {
+        Cluster::builder().hosts(0).fake_host("fake", host)
     }
 
     /// A client of the dispatcher that speaks plain lines.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::cluster::ClusterBuilder;
+use crate::cluster::{Cluster, ClusterBuilder};
 
 /// Moves the wall clock of a process, and the clock since the machine's start, by the
 /// seconds that files say, and no other clock; tells it another life of the machine.
@@ -100,20 +100,20 @@ impl FalseClock {
         Some(clock)
     }
 
-    /// Has the daemons of a cluster go by these clocks.
+    /// A cluster whose daemons go by these clocks.
     ///
     /// # Panics
     ///
     /// If the temporary directory has no name in UTF-8.
     #[must_use]
-    pub fn given_to(&self, cluster: ClusterBuilder) -> ClusterBuilder {
+    pub fn cluster(&self) -> ClusterBuilder {
         let path = |name| {
             self.path(name)
                 .to_str()
                 .expect("a name in UTF-8")
                 .to_owned()
         };
-        cluster
+        Cluster::builder()
             .environment("LD_PRELOAD", &path("clock.so"))
             .environment("WALL_CLOCK_OFFSET", &path("wall"))
             .environment("BOOT_CLOCK_OFFSET", &path("since-boot"))

@@ -25,7 +25,9 @@ pub mod false_clock;
 mod feed;
 mod line_client;
 mod loopback;
+mod number_options;
 mod raw_client;
+mod repository;
 pub mod soak;
 mod wait;
 
@@ -37,5 +39,7 @@ pub use fake_host::{ACKNOWLEDGE, ACKNOWLEDGE_STREAM, Closing, FakeHost, Step, Vi
 pub use feed::Feed;
 pub use line_client::LineClient;
 pub use loopback::{refusing_address, unanswering_address, unique_address, unused_address};
+pub use number_options::number_options;
 pub use raw_client::{RawClient, ask};
+pub use repository::{members, repository};
 pub use wait::{PATIENCE, until};

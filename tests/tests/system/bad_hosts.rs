@@ -336,7 +336,7 @@ fn what_is_not_the_protocol_is_a_protocol_error() {
 fn the_excerpt_of_a_bad_line_is_short_and_never_the_password() {
     let long = "y".repeat(100_000);
     let host = FakeHost::start(&[Handshake, Request, Step::line(&long), Hang]);
-    let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    let cluster = Cluster::around(&host).start();
     let caller = cluster.caller();
     let answer: Value = caller.result(&caller.call("fake", "p", "[]"));
     assert_eq!(answer["error"]["type"], "protocol_error");

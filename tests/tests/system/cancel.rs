@@ -53,7 +53,7 @@ fn the_host_is_told_by_close_notify() {
         Step::line(r#"{"stream":1}"#),
         Step::Hang,
     ]);
-    let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    let cluster = Cluster::around(&host).start();
     let caller = cluster.caller();
     let job = caller.call("fake", "p", "[]");
     assert_eq!(
@@ -156,7 +156,7 @@ fn a_cancel_is_recorded_before_it_is_answered() {
 #[test]
 fn a_host_that_cannot_be_reached_does_not_delay_a_cancel() {
     let host = FakeHost::start(&[Step::Hang]);
-    let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    let cluster = Cluster::around(&host).start();
     let caller = cluster.caller();
     let job = caller.call("fake", "p", "[]");
     assert!(caller.cancel(&job));

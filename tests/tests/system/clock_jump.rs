@@ -19,7 +19,7 @@ fn limits_hold_when_the_wall_clock_jumps() {
 
 fn jump(clock: &FalseClock, offset: i64) {
     let cluster = clock
-        .given_to(Cluster::builder())
+        .cluster()
         .procedure("limited", "output = 'json'\ntimeout = 3", "exec sleep 600")
         .start();
     let caller = cluster.caller();
@@ -108,10 +108,7 @@ fn jobs_older_than_max_age_go_and_live_ones_stay() {
     let Some(clock) = FalseClock::make() else {
         return;
     };
-    let mut cluster = clock
-        .given_to(Cluster::builder())
-        .set("max_age", "1")
-        .start();
+    let mut cluster = clock.cluster().set("max_age", "1").start();
     cluster.restart_dispatcher();
     let caller = cluster.caller();
     let live = caller.call("web01", "silent", "[]");
@@ -143,10 +140,7 @@ fn a_clock_that_is_ahead_makes_no_job_old() {
     let Some(clock) = FalseClock::make() else {
         return;
     };
-    let mut cluster = clock
-        .given_to(Cluster::builder())
-        .set("max_age", "1")
-        .start();
+    let mut cluster = clock.cluster().set("max_age", "1").start();
     let mut jobs = calls(&cluster, 3);
     clock.set_wall(YEAR);
     assert!(cluster.reload().status.success());
@@ -191,7 +185,7 @@ fn what_ended_first_goes_first_whatever_the_clock_showed() {
     let Some(clock) = FalseClock::make() else {
         return;
     };
-    let mut cluster = clock.given_to(Cluster::builder()).start();
+    let mut cluster = clock.cluster().start();
     let caller = cluster.caller();
     let mut gate = cluster.feed("gate");
     let long = caller.call("web01", "gate", &gate.arguments());
@@ -233,10 +227,7 @@ fn after_a_boot_with_a_clock_that_may_be_wrong_little_goes_at_once() {
     let Some(clock) = FalseClock::make() else {
         return;
     };
-    let mut cluster = clock
-        .given_to(Cluster::builder())
-        .set("max_age", "1")
-        .start();
+    let mut cluster = clock.cluster().set("max_age", "1").start();
     let jobs = calls(&cluster, 8);
     cluster.stop_dispatcher();
     clock.boot(2);
@@ -281,7 +272,7 @@ fn start_by_is_not_over_because_the_clock_is_ahead_after_a_restart() {
         return;
     };
     let mut cluster = clock
-        .given_to(Cluster::builder())
+        .cluster()
         .set("stop_grace", "0")
         .set("slot_grace", "1")
         .start();

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Command, Output};
 
-use harp_tests::{Cluster, binary};
+use harp_tests::{Cluster, binary, repository};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -264,11 +263,13 @@ fn files_with_jobs_or_credentials_are_private() {
     }
 }
 
+fn sample() -> String {
+    fs::read_to_string(repository().join("dist/harpcaller.toml")).unwrap()
+}
+
 #[test]
 fn the_sample_is_good_and_so_are_its_keys_of_log_and_retention() {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sample = tests.join("../dist/harpcaller.toml");
-    let sample = fs::read_to_string(sample).unwrap();
+    let sample = sample();
     let mut shown = 0;
     let in_force: String = sample
         .lines()
@@ -292,8 +293,7 @@ fn the_sample_is_good_and_so_are_its_keys_of_log_and_retention() {
 
 #[test]
 fn what_is_warned_of_is_counted_and_what_opens_a_door_is_refused() {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sample = fs::read_to_string(tests.join("../dist/harpcaller.toml")).unwrap();
+    let sample = sample();
     let (output, said, _) = run(
         "check-config",
         &format!("default_timout = 5\nzzz = 1\n{sample}"),

@@ -2,9 +2,9 @@
 //! holds what Cargo is told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::process::Command;
 
+use harp_tests::repository;
 use serde_json::Value;
 
 /// The members that are part of what is installed or published, each with the members that
@@ -62,7 +62,6 @@ const OUTSIDE_WORLD: [&str; 10] = [
 
 /// The members, each with its ordinary dependencies and the features it asks them for.
 fn members() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let output = Command::new(env!("CARGO"))
         .args([
             "metadata",
@@ -71,7 +70,7 @@ fn members() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
             "--format-version",
             "1",
         ])
-        .current_dir(root)
+        .current_dir(repository())
         .output()
         .expect("the cargo that built this");
     let errors = String::from_utf8_lossy(&output.stderr);

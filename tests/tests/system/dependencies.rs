@@ -3,25 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use harp_tests::{members, repository};
 use toml::Table;
-
-fn repository() -> &'static Path {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().expect("a member of the workspace")
-}
 
 fn manifest(file: &Path) -> Table {
     let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
     text.parse().unwrap()
-}
-
-/// The directories of the workspace's members.
-fn members(workspace: &Table) -> Vec<PathBuf> {
-    let members = workspace["workspace"]["members"].as_array().unwrap();
-    let members = members.iter().map(|member| member.as_str().unwrap());
-    members.map(|member| repository().join(member)).collect()
 }
 
 /// The crates of others in this table of dependencies.
@@ -68,7 +57,7 @@ fn every_crate_that_is_used_has_its_reason_and_no_other() {
     let shared = workspace["workspace"]["dependencies"].as_table().unwrap();
     let shared: BTreeSet<String> = crates(shared).cloned().collect();
     let mut all = used(&manifest(&repository().join("fuzz/Cargo.toml")));
-    for member in members(&workspace) {
+    for member in members() {
         all.extend(used(&manifest(&member.join("Cargo.toml"))));
     }
     let idle: Vec<_> = shared.difference(&all).collect();
@@ -122,7 +111,7 @@ fn unsafe_code_is_forbidden_in_every_crate_but_one() {
     let lints = &workspace["workspace"]["lints"]["rust"];
     assert_eq!(lints["unsafe_code"].as_str(), Some("forbid"));
     let mut others = Vec::new();
-    for member in members(&workspace) {
+    for member in members() {
         let manifest = manifest(&member.join("Cargo.toml"));
         let inherits = manifest["lints"].get("workspace");
         if inherits.and_then(toml::Value::as_bool) != Some(true) {

@@ -124,11 +124,7 @@ fn a_host_may_use_any_type_it_likes() {
     let slices: Vec<&[Step]> = scripts.iter().map(Vec::as_slice).collect();
     let host = FakeHost::start_each(&slices);
     // A host that says it is shutting down would be asked again.
-    let cluster = Cluster::builder()
-        .hosts(0)
-        .fake_host("fake", &host)
-        .set("connect_patience", "0")
-        .start();
+    let cluster = Cluster::around(&host).set("connect_patience", "0").start();
     let caller = cluster.caller();
     for (outcome, packets) in expected {
         let job = caller.call("fake", "p", "[]");
@@ -156,7 +152,7 @@ fn exceptions_pass_through_with_and_without_data() {
             ACKNOWLEDGE,
             Step::line(&exception),
         ]);
-        let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+        let cluster = Cluster::around(&host).start();
         let caller = cluster.caller();
         let job = caller.call("fake", "p", "[]");
         assert_eq!(caller.raw_result(&job), exception);
@@ -177,7 +173,7 @@ fn a_message_that_is_no_text_does_not_cost_the_rest() {
             ACKNOWLEDGE,
             Step::line(&line),
         ]);
-        let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+        let cluster = Cluster::around(&host).start();
         let caller = cluster.caller();
         let job = caller.call("fake", "p", "[]");
         let answer = caller.raw_result(&job);
@@ -205,7 +201,7 @@ fn an_error_of_the_host_that_is_an_ext_word_is_not_taken_for_ours() {
         ACKNOWLEDGE,
         Step::line(line),
     ]);
-    let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    let cluster = Cluster::around(&host).start();
     let caller = cluster.caller();
     let answer = caller.result(&caller.call("fake", "p", "[]"));
     assert_ended(&answer, "cancelled", &json!({"processes": 0}));
@@ -220,7 +216,7 @@ fn a_host_that_says_more_than_we_know_is_understood() {
         Step::line(r#"{"time":5,"stream":1}"#),
         Step::line(r#"{"result":2,"took":0.1}"#),
     ]);
-    let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    let cluster = Cluster::around(&host).start();
     let caller = cluster.caller();
     let job = caller.call("fake", "p", "[]");
     assert_eq!(caller.result(&job), json!({"result": 2}));
@@ -235,7 +231,7 @@ fn the_request_to_the_host_is_that_of_its_protocol() {
         ACKNOWLEDGE,
         Step::line(r#"{"result":null}"#),
     ]);
-    let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    let cluster = Cluster::around(&host).start();
     let caller = cluster.caller();
     let job = caller.call_with("fake", "proc", r#"{"b":1.0,"a":[]}"#, r#""info": {"x": 1}"#);
     assert_eq!(caller.result(&job), json!({"result": null}));

@@ -92,7 +92,7 @@ fn the_data_of_exceptions_and_errors_is_passed_on_byte_for_byte() {
             vec![Step::Handshake, Step::Request, Step::line(&late)],
         ];
         let host = FakeHost::start_each(&scripts.each_ref().map(Vec::as_slice));
-        let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+        let cluster = Cluster::around(&host).start();
         let caller = cluster.caller();
         for expected in [&exception, &error, &error] {
             let job = caller.call("fake", "p", "[]");
@@ -169,7 +169,7 @@ fn a_host_that_nests_too_deep_does_not_speak_the_protocol() {
         Step::line(&deepest),
         Step::line(&line),
     ]);
-    let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    let cluster = Cluster::around(&host).start();
     let caller = cluster.caller();
     let job = caller.call("fake", "p", "[]");
     let ended: Value = caller.result(&job);

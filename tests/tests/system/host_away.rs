@@ -110,11 +110,7 @@ fn whatever_leaves_no_doubt_that_it_was_not_run_is_tried_again() {
         ),
     ] {
         let host = FakeHost::start_each(&[&answers(), &fault, &fault, &answers()]);
-        let cluster = Cluster::builder()
-            .hosts(0)
-            .fake_host("fake", &host)
-            .set("connect_timeout", "1")
-            .start();
+        let cluster = Cluster::around(&host).set("connect_timeout", "1").start();
         let caller = cluster.caller();
         returns(&caller);
         let job = caller.call("fake", "p", arguments);
@@ -182,7 +178,7 @@ fn what_may_have_run_and_what_somebody_has_to_mend_fails_at_once() {
         (&refused[..], "auth_error", json!(null)),
     ] {
         let host = FakeHost::start_each(&[&answers(), script]);
-        let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+        let cluster = Cluster::around(&host).start();
         let caller = cluster.caller();
         returns(&caller);
         let answer = caller.result(&caller.call("fake", "p", "[]"));

@@ -7,7 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use harp_tests::members;
 
 /// A file of a crate as the path of its module.
 type Module = Vec<String>;
@@ -36,20 +38,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
         &["store/open", "store/outage", "store/writer"],
     ),
 ];
-
-fn repository() -> &'static Path {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().expect("a member of the workspace")
-}
-
-/// The directories of the workspace that have a crate in them.
-fn crates() -> Vec<PathBuf> {
-    let text = fs::read_to_string(repository().join("Cargo.toml")).unwrap();
-    let workspace: toml::Table = text.parse().unwrap();
-    let members = workspace["workspace"]["members"].as_array().unwrap();
-    let members = members.iter().map(|member| member.as_str().unwrap());
-    members.map(|member| repository().join(member)).collect()
-}
 
 /// The source files below `directory`, by module.
 fn files(directory: &Path, module: &Module, found: &mut BTreeMap<Module, String>) {
@@ -238,7 +226,7 @@ fn circles(directory: &Path) -> BTreeSet<Vec<String>> {
 #[test]
 fn no_files_of_a_crate_import_each_other_in_a_circle() {
     let mut found = BTreeSet::new();
-    for directory in crates() {
+    for directory in members() {
         let name = directory.file_name().unwrap().to_str().unwrap().to_owned();
         if !directory.join("src").is_dir() {
             continue;

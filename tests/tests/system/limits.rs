@@ -124,7 +124,7 @@ fn packets_over_sixteen_mebibytes_are_refused_by_default() {
         ACKNOWLEDGE_STREAM,
         Step::line(&packet),
     ]);
-    let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    let cluster = Cluster::around(&host).start();
     let caller = cluster.caller();
     let answer = caller.result(&caller.call("fake", "p", "[]"));
     assert_eq!(answer["error"]["type"], "protocol_error");

@@ -3,18 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use harp_tests::binary;
-
-fn repository() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests
-        .parent()
-        .expect("a member of the workspace")
-        .to_owned()
-}
+use harp_tests::{binary, repository};
 
 fn page(name: &str) -> String {
     let path = repository().join("man").join(name);

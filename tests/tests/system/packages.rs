@@ -5,16 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use harp_tests::binary;
-
-/// The top of the repository.
-fn repository() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests
-        .parent()
-        .expect("a member of the workspace")
-        .to_owned()
-}
+use harp_tests::{binary, repository};
 
 /// True if a program can be run; else the test says that it is skipped.
 fn have(program: &str) -> bool {

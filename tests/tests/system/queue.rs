@@ -198,11 +198,7 @@ fn a_place_is_kept_until_the_host_is_done() {
     for end in [End::Cancel, End::TimeOut] {
         // After close_notify it goes on sending, until the test lets it close.
         let host = clinging_host(&[Step::Pause, Step::Close]);
-        let cluster = Cluster::builder()
-            .hosts(0)
-            .fake_host("fake", &host)
-            .set("slot_grace", "600")
-            .start();
+        let cluster = Cluster::around(&host).set("slot_grace", "600").start();
         let caller = cluster.caller();
         let second = end_the_first(&caller, &host, end);
         assert!(
@@ -219,11 +215,7 @@ fn a_place_is_kept_until_the_host_is_done() {
 fn a_place_is_kept_no_longer_than_slot_grace() {
     for end in [End::Cancel, End::TimeOut] {
         let host = clinging_host(&[Step::Pause]);
-        let cluster = Cluster::builder()
-            .hosts(0)
-            .fake_host("fake", &host)
-            .set("slot_grace", "1")
-            .start();
+        let cluster = Cluster::around(&host).set("slot_grace", "1").start();
         let caller = cluster.caller();
         let second = end_the_first(&caller, &host, end);
         let ended = Instant::now();

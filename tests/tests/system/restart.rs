@@ -214,11 +214,7 @@ fn after_a_crash_a_busy_queue_waits_for_slot_grace() {
             Step::line(r#"{"result":2}"#),
         ],
     ]);
-    let mut cluster = Cluster::builder()
-        .hosts(0)
-        .fake_host("fake", &host)
-        .set("slot_grace", "2")
-        .start();
+    let mut cluster = Cluster::around(&host).set("slot_grace", "2").start();
     let caller = cluster.caller();
     let running = caller.call_with("fake", "p", "[]", QUEUE);
     let queued = caller.call_with("fake", "p", "[]", QUEUE);
@@ -353,7 +349,7 @@ fn a_restart_keeps_the_concurrency_of_a_queue() {
 #[test]
 fn a_started_call_is_never_made_again() {
     let host = FakeHost::start(&[Step::Handshake, Step::Request, ACKNOWLEDGE, Step::Hang]);
-    let mut cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    let mut cluster = Cluster::around(&host).start();
     let caller = cluster.caller();
     for number in 1..=5 {
         let job = caller.call("fake", "p", "[]");

@@ -204,7 +204,7 @@ fn what_is_no_copy_runs_on() {
         return;
     };
     let mut cluster = clock
-        .given_to(Cluster::builder())
+        .cluster()
         .set("stop_grace", "0")
         .set("slot_grace", "1")
         .start();

@@ -70,11 +70,7 @@ fn a_connection_that_was_being_made_has_its_time() {
         ACKNOWLEDGE,
         end,
     ]);
-    let cluster = Cluster::builder()
-        .hosts(0)
-        .fake_host("fake", &host)
-        .set("connect_timeout", "2")
-        .start();
+    let cluster = Cluster::around(&host).set("connect_timeout", "2").start();
     let caller = cluster.caller();
     let job = caller.call_with("fake", "p", "[]", r#""timeout": 2"#);
     until("it is connected to", || {
@@ -87,7 +83,7 @@ fn a_connection_that_was_being_made_has_its_time() {
 #[test]
 fn a_host_that_is_really_silent_is_found_out_all_the_same() {
     let host = FakeHost::start(&[Handshake, Request, ACKNOWLEDGE, Hang]);
-    let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    let cluster = Cluster::around(&host).start();
     let caller = cluster.caller();
     let jobs = [
         (r#""timeout": 1"#, "timeout"),

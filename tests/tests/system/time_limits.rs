@@ -150,7 +150,7 @@ fn waiting_in_a_queue_counts_for_neither_limit() {
 #[test]
 fn connecting_is_part_of_the_execution() {
     let host = FakeHost::start(&[Step::Hang]);
-    let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    let cluster = Cluster::around(&host).start();
     let caller = cluster.caller();
     for name in ["timeout", "max_exec_time"] {
         let job = caller.call_with("fake", "p", "[]", &format!(r#""{name}": 1"#));

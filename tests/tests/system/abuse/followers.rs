@@ -55,11 +55,7 @@ fn a_follower_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
 #[test]
 fn a_follower_that_reads_nothing_holds_up_neither_the_job_nor_its_end() {
     let host = endless();
-    let cluster = Cluster::builder()
-        .hosts(0)
-        .fake_host("fake", &host)
-        .set("slot_grace", "1")
-        .start();
+    let cluster = Cluster::around(&host).set("slot_grace", "1").start();
     let caller = cluster.caller();
     let job = caller.call_with("fake", "p", "[]", r#""max_exec_time": 2"#);
     let _deaf = caller.follow(&job, r#""since": 0"#);

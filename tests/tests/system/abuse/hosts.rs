@@ -17,11 +17,7 @@ fn a_host_that_sends_a_byte_a_second_lives_no_longer_than_the_call_may() {
         script.push(Step::Dawdle(Duration::from_secs(1)));
     }
     let host = FakeHost::start(&script);
-    let cluster = Cluster::builder()
-        .hosts(0)
-        .fake_host("fake", &host)
-        .set("slot_grace", "1")
-        .start();
+    let cluster = Cluster::around(&host).set("slot_grace", "1").start();
     let caller = cluster.caller();
     let begun = Instant::now();
     let job = caller.call_with("fake", "p", "[]", r#""timeout": 2, "max_exec_time": 4"#);

@@ -67,11 +67,7 @@ fn a_host_that_does_not_read_the_request_runs_into_connect_timeout() {
         (FakeHost::start(&[Handshake, Reset]), "econnreset"),
     ];
     for (host, code) in hosts {
-        let cluster = Cluster::builder()
-            .hosts(0)
-            .fake_host("fake", &host)
-            .set("connect_timeout", "1")
-            .start();
+        let cluster = Cluster::around(&host).set("connect_timeout", "1").start();
         let caller = cluster.caller();
         let answer = caller.result(&caller.call("fake", "p", &big));
         let data = json!({"code": code, "phase": "request", "address": host.address()});
@@ -94,11 +90,7 @@ fn all_steps_up_to_the_acknowledgement_share_one_connect_timeout() {
     ];
     for (limit, expected) in [("1", "etimedout"), ("3", "")] {
         let host = FakeHost::start(&script);
-        let cluster = Cluster::builder()
-            .hosts(0)
-            .fake_host("fake", &host)
-            .set("connect_timeout", limit)
-            .start();
+        let cluster = Cluster::around(&host).set("connect_timeout", limit).start();
         let caller = cluster.caller();
         let answer = caller.result(&caller.call("fake", "p", "[]"));
         if expected.is_empty() {

@@ -11,11 +11,7 @@ use Step::{Handshake, Hang, Request, Reset};
 #[test]
 fn a_host_that_hangs_in_its_stream_is_left_to_the_timeout() {
     let host = FakeHost::start(&[Handshake, Request, ACKNOWLEDGE_STREAM, packet(0), Hang]);
-    let cluster = Cluster::builder()
-        .hosts(0)
-        .fake_host("fake", &host)
-        .set("connect_timeout", "1")
-        .start();
+    let cluster = Cluster::around(&host).set("connect_timeout", "1").start();
     let caller = cluster.caller();
     let job = caller.call_with("fake", "p", "[]", r#""timeout": 2"#);
     let answer = caller.result(&job);
@@ -38,7 +34,7 @@ fn a_connection_that_breaks_off_in_the_stream_is_a_network_error() {
         Step::Pause,
         Reset,
     ]);
-    let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    let cluster = Cluster::around(&host).start();
     let caller = cluster.caller();
     let job = caller.call("fake", "p", "[]");
     let mut following = caller.follow(&job, r#""since": 0"#);
@@ -59,11 +55,7 @@ fn a_host_that_never_stops_sending_ends_by_max_exec_time_or_a_cancel() {
         ACKNOWLEDGE_STREAM,
         Step::SendForever(packet.into()),
     ]);
-    let cluster = Cluster::builder()
-        .hosts(0)
-        .fake_host("fake", &host)
-        .set("slot_grace", "1")
-        .start();
+    let cluster = Cluster::around(&host).set("slot_grace", "1").start();
     let caller = cluster.caller();
     let limited = caller.call_with("fake", "p", "[]", r#""max_exec_time": 1"#);
     let following = Page::read(&mut caller.follow(&limited, r#""since": 0"#));
@@ -95,7 +87,7 @@ fn nothing_that_comes_after_the_end_counts() {
         packet(0),
         text("{\"result\":1}\n{\"stream\":1}\n{\"result\":2}\ngarbage\n"),
     ]);
-    let cluster = Cluster::builder().hosts(0).fake_host("fake", &host).start();
+    let cluster = Cluster::around(&host).start();
     let caller = cluster.caller();
     let job = caller.call("fake", "p", "[]");
     assert_eq!(caller.result(&job), json!({"result": 1}));

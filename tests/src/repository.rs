@@ -1,0 +1,26 @@
+//! The repository that these tests belong to: what they hold the sources and pages against.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Its top.
+#[must_use]
+pub fn repository() -> &'static Path {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("a member of the workspace")
+}
+
+/// The directories of the workspace's members.
+///
+/// # Panics
+///
+/// If the workspace's file is not as it should be.
+#[must_use]
+pub fn members() -> Vec<PathBuf> {
+    let text = fs::read_to_string(repository().join("Cargo.toml")).expect("the workspace's file");
+    let workspace: toml::Table = text.parse().expect("TOML");
+    let members = workspace["workspace"]["members"].as_array();
+    let members = members.expect("a list of members").iter();
+    let members = members.map(|member| member.as_str().expect("the name of a directory"));
+    members.map(|member| repository().join(member)).collect()
+}
