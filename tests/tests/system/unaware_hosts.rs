@@ -47,8 +47,7 @@ fn a_connection_that_broke_keeps_the_place_and_one_that_was_closed_does_not() {
         ),
     ] {
         let host = host(&[&[Handshake, Request][..], &fault].concat());
-        let cluster = host
-            .cluster()
+        let cluster = Cluster::around(&host)
             .set("slot_grace", "0")
             .set("break_grace", "2")
             .start();
@@ -82,8 +81,7 @@ fn a_killed_harpd_keeps_the_place() {
 fn a_restart_does_not_shorten_it_and_a_stop_does_not_wait_for_it() {
     for in_order in [true, false] {
         let host = host(&[Handshake, Request, ACKNOWLEDGE, Reset]);
-        let mut cluster = host
-            .cluster()
+        let mut cluster = Cluster::around(&host)
             .set("slot_grace", "0")
             .set("break_grace", "5")
             .start();
@@ -115,8 +113,7 @@ fn after_a_start_of_the_machine_hosts_have_to_notice_by_themselves() {
     let first = [Handshake, Request, ACKNOWLEDGE, Hang];
     for (machine_started, kept) in [(true, 3), (false, 1)] {
         let host = host(&first);
-        let mut cluster = host
-            .cluster()
+        let mut cluster = Cluster::around(&host)
             .set("slot_grace", "1")
             .set("break_grace", "3")
             .start();
@@ -147,8 +144,7 @@ fn after_a_start_of_the_machine_hosts_have_to_notice_by_themselves() {
 #[test]
 fn a_host_that_was_told_is_waited_for_no_longer_than_slot_grace() {
     let host = host(&[Handshake, Request, ACKNOWLEDGE, Step::Pause]);
-    let cluster = host
-        .cluster()
+    let cluster = Cluster::around(&host)
         .set("slot_grace", "1")
         .set("break_grace", "600")
         .start();
