@@ -1,24 +1,10 @@
-//! Limits of time that do not judge what this process has not had the time to see.
-//!
-//! A process that is stopped (SIGSTOP), swapped out, or on a machine that stands still takes
-//! nothing in. When it goes on, limits have passed, and what would have kept them is
-//! waiting. So a limit that is found passed late is put off: what has arrived is taken
-//! first, and whoever stood still too can go on.
+//! Limits of time that wait for what came while the process stood still
+//! (`harp_values::standstill`).
 
 use std::pin::pin;
-use std::time::Duration;
 
+use harp_proto::standstill;
 use tokio::time::{Instant, sleep_until, timeout_at};
-
-/// A limit that is noticed so long after it has passed did so while the process stood still.
-const LATE: Duration = Duration::from_millis(300);
-
-/// A limit is put off by as long as it is noticed late, within these bounds.
-const LEAST_PUT_OFF: Duration = Duration::from_secs(1);
-const LONGEST_PUT_OFF: Duration = Duration::from_secs(10);
-
-/// So often at most: a machine that is always late keeps its limits, too.
-const PUT_OFF_TIMES: u32 = 3;
 
 /// When some work has to be done, in one step or several.
 #[derive(Debug, Clone, Copy)]
@@ -53,11 +39,11 @@ impl Limit {
     pub fn is_reached(&mut self) -> bool {
         let now = Instant::now();
         let late = now.saturating_duration_since(self.until);
-        if late < LATE || self.put_off == PUT_OFF_TIMES {
+        let Some(longer) = standstill::put_off(late, self.put_off) else {
             return true;
-        }
+        };
         self.put_off += 1;
-        self.until = now + late.clamp(LEAST_PUT_OFF, LONGEST_PUT_OFF);
+        self.until = now + longer;
         false
     }
 
@@ -96,7 +82,9 @@ pub async fn within<T>(until: Instant, work: impl Future<Output = T>) -> Option<
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::time::Duration;
 
+    use standstill::{LATE, LEAST_PUT_OFF, LONGEST_PUT_OFF, PUT_OFF_TIMES};
     use tokio::time::{advance, sleep};
 
     use super::*;

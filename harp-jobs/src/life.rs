@@ -9,7 +9,9 @@
 mod event;
 mod limits;
 mod order;
+mod parting;
 mod retry;
+mod settling;
 mod standing;
 #[cfg(test)]
 mod table;
@@ -20,14 +22,15 @@ use std::time::Duration;
 
 use harp_values::Outcome;
 
-pub use self::event::Event;
+pub use self::event::{Event, Sign};
 pub use self::order::{Order, Orders};
 pub use self::retry::Retry;
 pub use self::standing::{Limit, Link, Reach, Record, Run, Standing, Wish};
 use crate::failures;
-use crate::ledger::{Closed, Start, Then, Token};
+use crate::ledger::{Closed, Lost, Start, Then, Token};
 use crate::transport::Proof;
 use crate::world::Moment;
+use limits::PutOff;
 
 /// What a life goes by. It is what held when the job had its turn; a reload changes it for
 /// those after.
@@ -39,6 +42,8 @@ pub struct Terms {
     pub silence: Duration,
     /// Longest execution.
     pub longest: Duration,
+    /// How long a call that was given up is listened to before its job ends.
+    pub last_words: Duration,
     /// How long the job has run already when it is attached to.
     pub already: Duration,
     /// When another attempt follows; `None` if this is the last one.
@@ -52,6 +57,12 @@ pub struct Life {
     terms: Terms,
     /// Whether the host goes on with the call while nobody is connected.
     keeps: bool,
+    /// Whether packets may come: known once the host has acknowledged the call.
+    streams: bool,
+    /// What is due at present, if that was noticed late.
+    put_off: PutOff,
+    /// Bytes of packets that came since a limit was due: what had arrived counts before it.
+    beyond: usize,
     /// The dispatcher stops: a request that has not gone out, to a host that keeps calls,
     /// goes out no more.
     leaving: bool,
@@ -93,6 +104,7 @@ impl Life {
                 let standing = Standing::Settling {
                     debt: true,
                     host: None,
+                    until: None,
                 };
                 (standing, [Order::Prove].into())
             }
@@ -101,6 +113,9 @@ impl Life {
             standing,
             terms,
             keeps,
+            streams: false,
+            put_off: PutOff::default(),
+            beyond: 0,
             leaving: false,
         };
         (life, orders)
@@ -130,8 +145,9 @@ impl Life {
             Standing::Starting { .. } => self.on_starting(event, now),
             Standing::Committing { .. } => self.on_committing(event, now),
             Standing::Running { .. } => self.on_running(event, now),
+            Standing::Parting { .. } => self.on_parting(event, now),
             Standing::Ending { .. } => self.on_ending(event),
-            Standing::Settling { .. } => self.on_settling(event),
+            Standing::Settling { .. } => self.on_settling(event, now),
             Standing::Done => Ok(Orders::none()),
         }
     }
@@ -167,10 +183,13 @@ impl Life {
                 Order::ShowHost(Proof::Confirmed),
             ]),
             Event::Cancel => self.drop_and_end(Outcome::Cancelled, Proof::Confirmed, now),
-            Event::Due => {
-                let outcome = self.outcome_of(self.limit_reached(now)?);
-                self.drop_and_end(outcome, Proof::Confirmed, now)
-            }
+            Event::Due => match self.limit_reached(now)? {
+                Some(limit) => {
+                    let outcome = self.outcome_of(limit);
+                    self.drop_and_end(outcome, Proof::Confirmed, now)
+                }
+                None => Orders::none(),
+            },
             Event::Leave if self.keeps => self.done([Order::Drop]),
             Event::Leave => {
                 self.leaving = true;
@@ -257,10 +276,10 @@ impl Life {
                 }
             }
             Event::Cancel => self.wish(Wish::Cancel),
-            Event::Due => {
-                let limit = self.limit_reached(now)?;
-                self.wish(Wish::Limit(limit))
-            }
+            Event::Due => match self.limit_reached(now)? {
+                Some(limit) => self.wish(Wish::Limit(limit)),
+                None => Orders::none(),
+            },
             Event::Leave if self.keeps => self.wish(Wish::Leave),
             Event::Leave => Orders::none(),
             Event::Interrupt => self.wish(Wish::Interrupt),
@@ -284,9 +303,10 @@ impl Life {
             return Ok(Orders::none());
         };
         let orders = match event {
-            Event::Sign => {
-                *heard = now;
-                Orders::none()
+            Event::Sign(sign) => {
+                *heard = sign.at.max(*heard);
+                self.streams = sign.streams;
+                self.heard_more(sign.bytes, now)?
             }
             Event::Back => {
                 (*heard, *reach) = (now, Reach::Together);
@@ -309,15 +329,15 @@ impl Life {
             Event::Cut(failure) | Event::Refused(failure) => {
                 self.tell_and_end(Outcome::Error(failure), now)
             }
-            Event::Cancel => self.tell_and_end(Outcome::Cancelled, now),
-            Event::Due => {
-                let outcome = self.outcome_of(self.limit_reached(now)?);
-                self.tell_and_end(outcome, now)
+            Event::Unkept(Lost::Refused(why)) => {
+                self.tell_and_end(Outcome::Error(failures::storage(&why)), now)
             }
+            Event::Cancel => self.part(Outcome::Cancelled, now),
+            Event::Due => self.judge(now)?,
             Event::Leave if self.keeps => self.done([Order::Detach]),
             Event::Leave => Orders::none(),
             Event::Interrupt => self.tell_and_end(limits::interrupted(), now),
-            Event::Fenced | Event::Shut => self.done([Order::Detach]),
+            Event::Fenced | Event::Shut | Event::Unkept(_) => self.done([Order::Detach]),
             Event::Fault => self.give_up(),
             event => return Err(self.unexpected(&event)),
         };
@@ -330,8 +350,9 @@ impl Life {
         };
         let orders = match event {
             Event::Closed(closed) => self.on_closed(closed),
-            // One that waits for another attempt is withdrawn by whoever cancels it.
-            Event::Cancel | Event::Leave | Event::Interrupt => Orders::none(),
+            // One that waits for another attempt is withdrawn by whoever cancels it. Of packets
+            // the answer to the end says more.
+            Event::Cancel | Event::Leave | Event::Interrupt | Event::Unkept(_) => Orders::none(),
             // Nobody may be told of an end that is not on record.
             Event::Fenced | Event::Shut | Event::Refused(_) => self.done([Order::Detach]),
             Event::Fault => {
@@ -353,6 +374,7 @@ impl Life {
                 self.standing = Standing::Settling {
                     debt: closed.debt,
                     host: None,
+                    until: None,
                 };
                 show.into_iter().chain([Order::Prove]).collect()
             }
@@ -362,31 +384,6 @@ impl Life {
                 show.chain([Order::ShowHost(proof)]).collect()
             }
         }
-    }
-
-    fn on_settling(&mut self, event: Event) -> Result<Orders, Unexpected> {
-        let Standing::Settling { debt, host } = &mut self.standing else {
-            return Ok(Orders::none());
-        };
-        let orders = match event {
-            Event::Proved(proof) if host.is_none() => {
-                *host = Some(proof);
-                if *debt {
-                    [Order::ShowHost(proof), Order::Settle].into()
-                } else {
-                    self.done([Order::ShowHost(proof)])
-                }
-            }
-            Event::Settled if host.is_some() => self.done([]),
-            Event::Cancel | Event::Interrupt => Orders::none(),
-            Event::Leave if self.keeps => self.done([Order::Detach]),
-            Event::Leave => Orders::none(),
-            Event::Fenced | Event::Shut | Event::Refused(_) => self.done([Order::Detach]),
-            Event::Fault if host.is_some() => [Order::Drop, Order::Settle].into(),
-            Event::Fault => [Order::Drop, Order::Prove].into(),
-            event => return Err(self.unexpected(&event)),
-        };
-        Ok(orders)
     }
 
     fn commit(&mut self, run: Run) -> Orders {
@@ -440,7 +437,11 @@ impl Life {
     /// A fault of this program while the host may be at work. What is left of the attempt
     /// tells nothing any more, so another one proves that nothing is left.
     fn give_up(&mut self) -> Orders {
-        let then = Then::End(Outcome::Error(failures::internal()));
+        self.drop_and_close(Then::End(Outcome::Error(failures::internal())))
+    }
+
+    /// Ends the attempt, which is gone, without asking whether another one follows.
+    fn drop_and_close(&mut self, then: Then) -> Orders {
         let close = close(&then, None);
         self.standing = Standing::Ending { then, host: None };
         [Order::Drop, close].into()

@@ -15,6 +15,8 @@ pub struct RunLimits {
     pub default_timeout: Duration,
     /// Longest execution; also the ceiling of what a call may ask.
     pub max_exec_time: Duration,
+    /// How long a call that was given up is listened to before its job ends.
+    pub last_words: Duration,
     /// How much all packets of a job may be.
     pub output: OutputLimits,
 }
@@ -30,6 +32,7 @@ impl RunLimits {
             connect: self.connect_timeout,
             silence: seconds(call.timeout).unwrap_or(self.default_timeout),
             longest: seconds(call.max_exec_time).map_or(ceiling, |asked| asked.min(ceiling)),
+            last_words: self.last_words,
             already,
             retry: None,
         }
@@ -48,6 +51,7 @@ mod tests {
             connect_timeout: Duration::from_secs(10),
             default_timeout: Duration::from_secs(20),
             max_exec_time: Duration::from_secs(60),
+            last_words: Duration::from_secs(5),
             output: OutputLimits::default(),
         };
         for (timeout, max_exec_time, silence, longest) in [

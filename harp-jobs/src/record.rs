@@ -55,6 +55,21 @@ impl CallRecord {
             submitted,
         }
     }
+
+    /// The call without what its client has sent along, which can be large.
+    #[must_use]
+    pub fn without_arguments(&self) -> CallRecord {
+        CallRecord {
+            host: self.host.clone(),
+            procedure: self.procedure.clone(),
+            arguments: Json::NULL,
+            info: Json::NULL,
+            queue: self.queue.clone(),
+            client: self.client.clone(),
+            key: self.key.clone(),
+            ..*self
+        }
+    }
 }
 
 /// A job's place in a queue.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use harp_values::{Failure, Outcome};
+use harp_values::{Failure, Json, Outcome};
 use tokio::sync::watch;
 use tracing::{Instrument, debug, error, info_span, warn};
 
@@ -129,7 +129,12 @@ impl Runner {
             let mut answer = (&mut call).await;
             loop {
                 match answer {
-                    Ok(call) => return call.map(Arc::from).ok_or_else(gone),
+                    Ok(call) => {
+                        let mut call = call.ok_or_else(gone)?;
+                        // Nobody asks a job that runs for it, and it can be large.
+                        call.info = Json::NULL;
+                        return Ok(Arc::from(call));
+                    }
                     Err(Unreadable::Damaged(why)) => return Err(storage(&why)),
                     Err(Unreadable::Closed) => return Err(Unread::Left),
                     Err(Unreadable::Outage(_)) => {}

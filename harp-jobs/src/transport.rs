@@ -2,6 +2,7 @@
 //! through.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use harp_values::{Failure, Outcome};
 
@@ -63,22 +64,32 @@ pub trait Attempt: Send {
     /// for nothing once something was heard.
     fn next<'a>(&'a mut self, into: &'a mut Batch) -> BoxFuture<'a, Heard>;
 
+    /// Whether packets may come: not before the host has acknowledged the call.
+    fn streams(&self) -> bool;
+
+    /// When the host was heard last, be it by a part of a message. `None` if it is by what
+    /// [`Attempt::next`] says alone.
+    fn heard(&self) -> Option<Moment>;
+
     /// Something is durable now and may be acknowledged. Waits for nothing.
     fn stored(&mut self, what: Stored);
 
-    /// Tells the host that the call is given up. Completes in bounded time.
+    /// Tells the host that the call is given up. Completes in bounded time. What the host
+    /// still says is heard by [`Attempt::next`]: an end with nothing left proves then that
+    /// the host is done.
     fn tell(&mut self) -> BoxFuture<'_, ()>;
 
-    /// Waits until the host is done with a call that has ended, or can have nothing left of
-    /// it. Completes in bounded time.
-    fn prove(&mut self) -> BoxFuture<'_, Proof>;
+    /// Waits until the host is done with a call that has ended, or nothing more can be found
+    /// out. Completes in bounded time.
+    fn prove(&mut self) -> BoxFuture<'_, Proved>;
 
     /// Whether the host goes on with the call while nobody is connected. Known once it is
     /// ready; always so of one that is attached to.
     fn keeps(&self) -> bool;
 
-    /// What has to be on record with the end, for whoever settles what is owed.
-    fn debt(&self) -> Token;
+    /// What has to be on record with the end while the host may be busy, for whoever settles
+    /// what is owed; `None` if nothing is, as of a job that has no place in a queue.
+    fn debt(&self) -> Option<Token>;
 
     /// Lets go of a call that its host is to go on with.
     fn detach(self: Box<Self>);
@@ -134,6 +145,25 @@ pub enum Stored {
     Note,
     /// The end.
     End,
+}
+
+/// What has been found out about a call that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proved {
+    /// What is known of the host.
+    pub host: Proof,
+    /// For how much longer the places of its job are to be kept, for a host that may still
+    /// be busy.
+    pub keep: Duration,
+}
+
+impl Proved {
+    /// The places are free.
+    #[must_use]
+    pub fn free(host: Proof) -> Proved {
+        let keep = Duration::ZERO;
+        Proved { host, keep }
+    }
 }
 
 /// What is known of a host about a call that has ended.

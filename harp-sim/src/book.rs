@@ -29,6 +29,9 @@ pub struct Entries {
     next: u64,
     /// Whether ended jobs may go.
     prunes: bool,
+    /// Whether something came between hosts and what is kept of them: a stop, an outage, a
+    /// standstill.
+    is_disturbed: bool,
     /// What happened, in words, if somebody wants to read it.
     log: Option<Vec<String>>,
     /// What was found wrong by somebody who was told something.
@@ -178,6 +181,11 @@ impl Book {
         self.entries().prunes = true;
     }
 
+    /// From now on it is not sure that what a host says of a call that was given up is kept.
+    pub fn disturbed(&self) {
+        self.entries().is_disturbed = true;
+    }
+
     /// A change was told.
     pub fn changed(&self, change: &Change) {
         self.note(|| format!("told: {} {:?}", change.job, change.what));
@@ -269,6 +277,13 @@ impl Book {
             let Some(row) = rows.jobs.get(job) else {
                 continue;
             };
+            if let Some(words) = call.last_words
+                && row.end.is_some()
+                && row.count() < words
+                && !entries.is_disturbed
+            {
+                return Err(format!("{job} has ended before its host's last words"));
+            }
             if row.end.as_ref().is_some_and(|end| end.started.is_none()) {
                 return Err(format!("{job} was run, and has no start"));
             }

@@ -22,6 +22,10 @@ use crate::executor::Played;
 use crate::memory::{Disk, Faults, Memory};
 use crate::script::Hosts;
 
+/// How long a call that was given up is listened to; longer than a host takes for what it
+/// still says.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// The most that one history may take, in steps.
 const MOST_STEPS: usize = 60_000;
 
@@ -97,14 +101,20 @@ impl History {
             connect_timeout: Duration::from_secs(10),
             default_timeout: Duration::from_secs(20),
             max_exec_time: Duration::from_secs(300),
+            last_words: LAST_WORDS,
             output: OutputLimits::default(),
         }));
         let disk = Disk::default();
         // One history has no faults of the disk, the next has many.
         let faults = match world.draw(3) {
             0 => Faults::default(),
-            1 => Faults::new(4, 0, 0, 6),
-            _ => Faults::new(4, 9, 9, 6),
+            kind => {
+                book.disturbed();
+                match kind {
+                    1 => Faults::new(4, 0, 0, 6),
+                    _ => Faults::new(4, 9, 9, 6),
+                }
+            }
         };
         let hosts = Hosts::new(world);
         let (memory, jobs) = History::open(world, &disk, &faults, &hosts, &limits);
@@ -181,6 +191,7 @@ impl History {
             13 => self.cancel_queue(),
             14 => self.set_clock(),
             15 => {
+                self.book.disturbed();
                 let is_down = self.world.once_in(2);
                 self.faults.set_down(is_down);
             }
@@ -211,6 +222,7 @@ impl History {
     }
 
     fn advance(&mut self) -> Result<(), String> {
+        self.book.disturbed();
         let seconds = [1, 3, 11, 30][self.world.draw(4)];
         self.world.pass(Duration::from_secs(seconds));
         self.step().map(drop)
@@ -237,6 +249,7 @@ impl History {
 
     /// Everything is dropped where it stands.
     fn crash(&mut self) {
+        self.book.disturbed();
         let kept = self.world.draw(self.memory.pending() + 1);
         self.world.drop_tasks();
         self.memory.crash(kept);
@@ -257,6 +270,7 @@ impl History {
 
     /// An orderly stop, and a start.
     fn stop(&mut self) -> Result<(), String> {
+        self.book.disturbed();
         self.memory.drain(Drain::NoTurns);
         self.jobs.stop(Stop::Leave);
         for _ in 0..self.world.draw(200) {

@@ -62,8 +62,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "what is owed is not recorded with the end",
         file: "harp-jobs/src/runner/run.rs",
-        from: "            debt: is_left.then(|| self.debt.clone()),\n",
-        to: "            debt: is_left.then(|| self.debt.clone()).filter(|_| false),\n",
+        from: "            debt: self.debt.clone().filter(|_| is_left),\n",
+        to: "            debt: self.debt.clone().filter(|_| is_left && false),\n",
     },
     Mutant {
         name: "a job runs that was withdrawn",
@@ -86,8 +86,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a host is attached to from the first packet on",
         file: "harp-jobs/src/runner/run.rs",
-        from: "                let since = self.pump.count();\n",
-        to: "                let since = 0;\n",
+        from: "        let since = self.pump.count();\n",
+        to: "        let since = 0;\n",
     },
     Mutant {
         name: "a waiter misses what happens while it asks",
@@ -106,6 +106,18 @@ pub const MUTANTS: &[Mutant] = &[
         file: "harp-jobs/src/live.rs",
         from: "            let knows_nothing = progress.end.is_none();\n",
         to: "            let knows_nothing = false;\n",
+    },
+    Mutant {
+        name: "a job ends before its host's last words",
+        file: "harp-jobs/src/life/parting.rs",
+        from: "        if !is_heard || !self.streams || self.terms.last_words.is_zero() {\n",
+        to: "        if is_heard || !is_heard {\n",
+    },
+    Mutant {
+        name: "any word of a host that was told to end a call is proof that it has",
+        file: "harp-jobs/src/life/parting.rs",
+        from: "            Event::HostEnd { left: true, .. } | Event::Apart => None,\n",
+        to: "            Event::HostEnd { left: true, .. } | Event::Apart => Some(Proof::Confirmed),\n",
     },
     Mutant {
         name: "a stop does not leave what its host keeps",

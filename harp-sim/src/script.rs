@@ -8,7 +8,7 @@ use std::time::Duration;
 use harp_jobs::batch::Batch;
 use harp_jobs::ledger::{Hold, Token};
 use harp_jobs::record::CallRecord;
-use harp_jobs::transport::{Attempt, Commit, Heard, How, Minted, Proof, Stored, Transport};
+use harp_jobs::transport::{Attempt, Commit, Heard, How, Minted, Proof, Proved, Stored, Transport};
 use harp_jobs::world::{BoxFuture, Moment, World};
 use harp_values::{Failure, JobId, Outcome};
 
@@ -43,6 +43,8 @@ pub struct Call {
     /// How many packets there will be.
     plan: u64,
     sent: u64,
+    /// How many there are with those that its procedure yields while it is being ended.
+    pub last_words: Option<u64>,
     acknowledged: u64,
     /// When nothing of it is left; `None` while it goes on.
     over: Option<Moment>,
@@ -123,6 +125,7 @@ impl Hosts {
             keeps: record.host == KEEPS,
             plan,
             sent: 0,
+            last_words: None,
             acknowledged: 0,
             over: None,
             lease: now + LEASE,
@@ -159,6 +162,7 @@ impl Transport for Hosts {
             how,
             is_told: false,
             is_connected: false,
+            is_acknowledged: false,
             is_let_go: false,
             was_first: false,
             call,
@@ -173,6 +177,7 @@ struct Scripted {
     call: Arc<CallRecord>,
     how: How,
     is_connected: bool,
+    is_acknowledged: bool,
     is_told: bool,
     /// It is over, or its host is to go on.
     is_let_go: bool,
@@ -241,6 +246,7 @@ impl Scripted {
         let world = self.hosts.world.clone();
         if self.hosts.once_in(20) {
             // A long silence.
+            self.at_host(|call| call.last_words = None);
             self.sleep(25_000).await;
         } else {
             self.sleep(1 + world.draw(3) as u64 * 200).await;
@@ -251,6 +257,10 @@ impl Scripted {
         let now = world.now();
         let most = 1 + world.draw(3) as u64;
         let time = world.wall();
+        if self.is_told {
+            return self.hear_last_words(into).await;
+        }
+        self.is_acknowledged = true;
         let is_slow = self.hosts.once_in(4);
         let heard = self.at_host(|call| {
             call.lease = now + LEASE;
@@ -277,9 +287,46 @@ impl Scripted {
         heard
     }
 
+    /// What a host says of a call that it was told to end.
+    async fn hear_last_words(&mut self, into: &mut Batch) -> Heard {
+        let world = self.hosts.world.clone();
+        let time = world.wall();
+        let state = self.at_host(|call| {
+            if call.last_words.is_some_and(|words| call.sent < words) {
+                into.push(time, call.sent.to_string().as_bytes());
+                call.sent += 1;
+                return None;
+            }
+            Some(call.over)
+        });
+        match state {
+            Some(None) => Heard::Packets,
+            Some(Some(Some(over))) if !self.hosts.once_in(4) => {
+                world.sleep(over).await;
+                self.is_let_go = true;
+                ended("cancelled", false)
+            }
+            // It says nothing of what may be left there.
+            _ => ended("cancelled", true),
+        }
+    }
+
+    /// A host says nothing: by then it can have nothing left. Some wait here, others have the
+    /// places kept.
+    async fn nothing_known(&mut self, by: Moment) -> Proved {
+        let world = self.hosts.world.clone();
+        if world.once_in(2) {
+            world.sleep(by).await;
+        }
+        let keep = by.since(world.now());
+        let host = Proof::Unconfirmed;
+        Proved { host, keep }
+    }
+
     /// The connection breaks.
     fn break_off(&mut self) -> Heard {
         self.is_connected = false;
+        self.at_host(|call| call.last_words = None);
         if self.keeps_calls() {
             let since = self.at_host(|call| call.sent).unwrap_or_default();
             self.how = How::Attach { since };
@@ -377,10 +424,14 @@ impl Attempt for Scripted {
             if self.is_connected || !self.keeps_calls() {
                 self.hosts.end(self.hold);
             }
+            if self.is_connected && self.streams() {
+                let more = self.hosts.world.draw(3) as u64;
+                self.at_host(|call| call.last_words = Some(call.sent + more));
+            }
         })
     }
 
-    fn prove(&mut self) -> BoxFuture<'_, Proof> {
+    fn prove(&mut self) -> BoxFuture<'_, Proved> {
         Box::pin(async move {
             let world = self.hosts.world.clone();
             self.is_told = true;
@@ -391,22 +442,19 @@ impl Attempt for Scripted {
                     call.over.get_or_insert(lease);
                     lease
                 });
-                world.sleep(lease.unwrap_or(world.now()) + GRACE).await;
-                return Proof::Unconfirmed;
+                let by = lease.unwrap_or(world.now()) + GRACE;
+                return self.nothing_known(by).await;
             }
             self.hosts.end(self.hold);
             let over = self.at_host(|call| call.over).flatten();
             let by = world.now() + GRACE;
             match over {
-                None => Proof::Confirmed,
+                None => Proved::free(Proof::Confirmed),
                 Some(over) if over <= by && !self.hosts.once_in(5) => {
                     world.sleep(over).await;
-                    Proof::Confirmed
+                    Proved::free(Proof::Confirmed)
                 }
-                Some(_) => {
-                    world.sleep(by).await;
-                    Proof::Unconfirmed
-                }
+                Some(_) => self.nothing_known(by).await,
             }
         })
     }
@@ -415,8 +463,20 @@ impl Attempt for Scripted {
         self.keeps_calls()
     }
 
-    fn debt(&self) -> Token {
-        Token("debt".into())
+    fn streams(&self) -> bool {
+        let streams = |call: &Call| call.plan > 0;
+        let calls = self.hosts.calls();
+        self.is_acknowledged && calls.get(&self.key()).is_some_and(streams)
+    }
+
+    fn heard(&self) -> Option<Moment> {
+        None
+    }
+
+    fn debt(&self) -> Option<Token> {
+        // What a host keeps may still have to be told that it is not wanted.
+        let owes = self.call.queue.is_some() || self.keeps_calls();
+        owes.then(|| Token("debt".into()))
     }
 
     fn detach(mut self: Box<Self>) {

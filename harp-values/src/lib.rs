@@ -13,6 +13,7 @@ mod json;
 mod outcome;
 mod password;
 mod queue_name;
+pub mod standstill;
 pub mod write;
 
 pub use failure::Failure;

@@ -17,10 +17,10 @@ use harp_service::settings::{Settings, SettingsError, Table, Warning};
 use crate::access::AccessRules;
 use crate::audit::AuditSettings;
 use crate::hosts::RegistryConfig;
-use crate::job::{ExecutionLimits, OutputLimits};
 use crate::limits::ClientLimits;
 use crate::listener::settings::ListenerSettings;
 use crate::retention::Retention;
+use crate::rules::{ExecutionLimits, take_output};
 
 pub use exposed::exposed;
 
@@ -139,7 +139,7 @@ impl Config {
                 .unwrap_or(Duration::from_secs(5)),
             max_packet_size: size(table, "max_packet_size", 16 * MIB),
             host_memory: size(table, "host_memory", 16 * MIB),
-            output: OutputLimits::take(table),
+            output: take_output(table),
         };
         let trust = TrustFiles {
             ca_file: table.path("ca_file"),

@@ -21,12 +21,13 @@ use crate::audit::Audit;
 use crate::call::NewCall;
 use crate::client::Identity;
 use crate::hosts::Hosts;
-use crate::job::{self, Rules, Start};
+use crate::job::{self, Start};
 use crate::jobs::{Jobs, LiveJob, Visit};
 use crate::ledger::{Accepted, Ledger, Told};
 use crate::limits::ClientLimits;
 use crate::record::{LiveRecord, QueueRecord};
 use crate::refusal::Refusal;
+use crate::rules::Rules;
 use crate::store::Store;
 
 /// The ledger, the handles of jobs, and all that acts on them.

@@ -7,7 +7,6 @@
 
 mod bounds;
 mod last_words;
-mod output;
 mod place;
 mod recording;
 mod unstarted;
@@ -17,11 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use harp_budget::{Budget, Share};
+use harp_budget::Share;
 use harp_host::limit::within;
-use harp_host::tls::Trust;
 use harp_host::{Cancel, Connection, Event, HostCall, HostError, HostErrorKind, Limits, Parting};
 use harp_jobs::failures;
+use harp_jobs::output::Output;
 use harp_proto::{Failure, Json, Outcome, host};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -34,54 +33,15 @@ use crate::host_attempts::{Attempts, HostAttempts, Turn};
 use crate::hosts::{Host, Hosts};
 use crate::jobs::{Jobs, LiveJob};
 use crate::record::{CallRecord, EndRecord};
+use crate::rules::Rules;
 use crate::store::{Finished, Place, Store, StoreError};
 use bounds::Bounds;
-use output::Output;
 use recording::Recording;
 
 pub(crate) use failures::{missing_result, storage as storage_failure};
-pub use output::{OutputLimits, OutputPolicy};
 pub(crate) use place::release as release_place;
 use unstarted::Unstarted;
 pub(crate) use unstarted::overdue;
-
-/// The limits of every execution (daemon specification, configuration).
-#[derive(Debug, Clone)]
-pub struct ExecutionLimits {
-    /// Longest silence of a host unless the call says otherwise.
-    pub default_timeout: Duration,
-    /// Longest execution; also the ceiling of what a call may ask.
-    pub max_exec_time: Duration,
-    /// For resolving, connecting, TLS and acknowledgement, in all.
-    pub connect_timeout: Duration,
-    /// How long a call waits for a host that was heard of lately and cannot be reached;
-    /// zero for not at all.
-    pub connect_patience: Duration,
-    /// How long a queue's place is kept after a job's end for a host that is not done.
-    pub slot_grace: Duration,
-    /// The same for a host that may not know that its connection is gone.
-    pub break_grace: Duration,
-    /// How long a call that was given up is listened to before its job ends.
-    pub last_words: Duration,
-    /// Greatest JSON text of one packet or result in bytes.
-    pub max_packet_size: usize,
-    /// Bytes that large messages of hosts may take in all.
-    pub host_memory: usize,
-    /// How much all packets of a job may be.
-    pub output: OutputLimits,
-}
-
-/// What executions go by. A job keeps to the rules of the moment in which it started; a
-/// reload replaces them for those that start after it.
-#[derive(Debug)]
-pub struct Rules {
-    /// The limits.
-    pub limits: ExecutionLimits,
-    /// How hosts' certificates are judged.
-    pub trust: Trust,
-    /// What large messages of all hosts hold.
-    pub memory: Budget,
-}
 
 /// What a job needs to run.
 #[derive(Debug)]
@@ -246,7 +206,7 @@ impl Runner {
             packets: Recording::new(
                 self.store.clone(),
                 live.id,
-                Output::new(rules.limits.output),
+                Output::new(rules.limits.output, 0),
             ),
             rules,
             call,
@@ -414,7 +374,7 @@ impl Runner {
         Recording::new(
             self.store.clone(),
             live.id,
-            Output::new(self.rules.borrow().limits.output),
+            Output::new(self.rules.borrow().limits.output, 0),
         )
     }
 

@@ -26,6 +26,7 @@ pub mod recovery;
 pub mod refusal;
 pub mod reload;
 pub mod retention;
+pub mod rules;
 pub mod store;
 pub mod transfer;
 pub mod transports;

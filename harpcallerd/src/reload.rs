@@ -22,11 +22,11 @@ use crate::config::{self, Config};
 use crate::desk::admin::Reloaded;
 use crate::hosts::Refresher;
 use crate::identity::tokens::TokensFile;
-use crate::job::Rules;
 use crate::limits::{ClientLimits, ClientMemory};
 use crate::listener::Listeners;
 use crate::refusal::NotReloaded;
 use crate::retention::Retention;
+use crate::rules::Rules;
 
 /// What the parts of the daemon go by at the moment.
 #[derive(Debug)]

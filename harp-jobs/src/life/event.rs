@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use harp_values::{Failure, Outcome};
 
-use crate::ledger::{Closed, Token};
+use crate::ledger::{Closed, Lost, Token};
 use crate::record::EndRecord;
-use crate::transport::Proof;
+use crate::transport::Proved;
+use crate::world::Moment;
 
 /// What has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub enum Event {
         certain: bool,
     },
     /// The host was heard.
-    Sign,
+    Sign(Sign),
     /// The host is read from now on, or not, because its packets are not taken.
     Reading(bool),
     /// The transport wants this on record.
@@ -52,8 +53,10 @@ pub enum Event {
         /// Whether the host may still be busy with it.
         left: bool,
     },
-    /// The call cannot go on: its packets are too many or cannot be kept.
+    /// The call cannot go on: its packets are too many.
     Cut(Failure),
+    /// Packets of the call are never kept.
+    Unkept(Lost),
     /// Somebody wants the job to be cancelled.
     Cancel,
     /// [`Life::due`](super::Life::due) is over.
@@ -64,8 +67,8 @@ pub enum Event {
     Interrupt,
     /// The end of the attempt is on record.
     Closed(Closed),
-    /// What is known of the host about a call that has ended.
-    Proved(Proof),
+    /// What has been found out about a call that has ended.
+    Proved(Proved),
     /// What was owed is paid.
     Settled,
     /// Somebody else holds the job.
@@ -76,4 +79,15 @@ pub enum Event {
     Refused(Failure),
     /// The program met a fault of its own in this job; the attempt is gone.
     Fault,
+}
+
+/// A sign of life of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sign {
+    /// When it came.
+    pub at: Moment,
+    /// Bytes of packets that came with it.
+    pub bytes: usize,
+    /// Whether packets may come: not before the acknowledgement, and of a call that streams.
+    pub streams: bool,
 }

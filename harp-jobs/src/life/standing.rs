@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harp_values::Failure;
+use harp_values::{Failure, Outcome};
 
 use super::Terms;
 use crate::ledger::Then;
@@ -37,6 +37,15 @@ pub enum Standing {
         /// Whether the host can be heard.
         reach: Reach,
     },
+    /// The call was given up, and its host's last words are waited for.
+    Parting {
+        /// How the job ends.
+        outcome: Outcome,
+        /// How long they are waited for.
+        until: Moment,
+        /// Bytes of packets that came since.
+        bytes: usize,
+    },
     /// The end is being recorded.
     Ending {
         /// What becomes of the job.
@@ -50,6 +59,8 @@ pub enum Standing {
         debt: bool,
         /// What is known of the host, once it is.
         host: Option<Proof>,
+        /// Until when the places are kept; `None` if that is not known, or over.
+        until: Option<Moment>,
     },
     /// Nothing more is to be done here.
     Done,

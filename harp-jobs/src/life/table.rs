@@ -7,32 +7,33 @@
 
 /// The table: one row an event, one column a standing.
 pub(super) const TABLE: &str = "\
-| event | Starting | Committing | Running | Ending | Settling |
-| --- | --- | --- | --- | --- | --- |
-| LinkReady | not opening: -; keeps & leaving: Done, Drop; asked: Starting; Committing, Commit | - | - | - | - |
-| LinkFailed | not opening: -; asked: Starting; Ending(confirmed), Close(f) | - | - | - | - |
-| Started | not asked: -; opening: Starting; old: Starting, Drop, Begin; ready: Committing, Commit; Ending(confirmed), Close(link) | - | - | - | - |
-| Taken | recorded: -; Done, Drop, ShowEnd, ShowHost(confirmed) | - | - | - | - |
-| Committed | - | leave: Done, Detach; wished: Ending(left), Tell, Close(wish); Running, Listen | - | - | - |
-| First | - | leave: Done, Drop; wished: Ending(confirmed), Drop, Close(wish); Starting, Start | - | - | - |
-| NotCommitted | - | leave: Done, Drop; certain & wished: Ending(confirmed), Drop, Close(wish); wished: Ending(left), Tell, Close(wish); certain: Ending(confirmed), Drop, Close(f); Ending(left), Tell, Close(f) | - | - | - |
-| Sign | - | - | Running | - | - |
-| Reading | - | - | Running | - | - |
-| Apart | - | - | Running | - | - |
-| Back | - | - | Running | - | - |
-| Note | - | - | Running, Note | - | - |
-| NeverRan | - | - | Starting, Start | - | - |
-| HostEnd | - | - | left: Ending(left), Tell, Close(f); Ending(unconfirmed), Close(f) | - | - |
-| Cut | - | - | Ending(left), Tell, Close(f) | - | - |
-| Cancel | Ending(confirmed), Drop, Close(cancelled) | Committing | Ending(left), Tell, Close(cancelled) | = | = |
-| Due | asked: -; Ending(confirmed), Drop, Close(limit) | wished: -; Committing | attaching: -; Ending(left), Tell, Close(limit) | - | - |
-| Leave | keeps: Done, Drop; Starting | keeps: Committing; = | keeps: Done, Detach; = | = | keeps: Done, Detach; = |
-| Interrupt | recorded: Ending(confirmed), Drop, Close(missing_result); Done, Drop | Committing | Ending(left), Tell, Close(missing_result) | = | = |
-| Closed | - | - | - | again & left: Settling, Prove; left: Settling, ShowEnd, Prove; again: Done, ShowHost; Done, ShowEnd, ShowHost | - |
-| Proved | - | - | - | - | proved: -; debt: Settling, ShowHost, Settle; Done, ShowHost |
-| Settled | - | - | - | - | proved: Done; - |
-| Fenced | Done, Drop | Committing | Done, Detach | Done, Detach | Done, Detach |
-| Shut | Done, Drop | Committing | Done, Detach | Done, Detach | Done, Detach |
-| Refused | Ending(confirmed), Drop, Close(f) | - | Ending(left), Tell, Close(f) | Done, Detach | Done, Detach |
-| Fault | Ending(confirmed), Drop, Close(internal) | Ending(left), Drop, Close(internal) | Ending(left), Drop, Close(internal) | =, Drop, Close(same) | proved: =, Drop, Settle; =, Drop, Prove |
+| event | Starting | Committing | Running | Parting | Ending | Settling |
+| --- | --- | --- | --- | --- | --- | --- |
+| LinkReady | not opening: -; keeps & leaving: Done, Drop; asked: Starting; Committing, Commit | - | - | - | - | - |
+| LinkFailed | not opening: -; asked: Starting; Ending(confirmed), Close(f) | - | - | - | - | - |
+| Started | not asked: -; opening: Starting; old: Starting, Drop, Begin; ready: Committing, Commit; Ending(confirmed), Close(link) | - | - | - | - | - |
+| Taken | recorded: -; Done, Drop, ShowEnd, ShowHost(confirmed) | - | - | - | - | - |
+| Committed | - | leave: Done, Detach; wished: Ending(left), Tell, Close(wish); Running, Listen | - | - | - | - |
+| First | - | leave: Done, Drop; wished: Ending(confirmed), Drop, Close(wish); Starting, Start | - | - | - | - |
+| NotCommitted | - | leave: Done, Drop; certain & wished: Ending(confirmed), Drop, Close(wish); wished: Ending(left), Tell, Close(wish); certain: Ending(confirmed), Drop, Close(f); Ending(left), Tell, Close(f) | - | - | - | - |
+| Sign | - | - | not flood: Running; late: Running; talks: Parting, Tell, Listen; Ending(left), Tell, Close(limit) | flood: Ending(left), Close(same); Parting | - | - |
+| Reading | - | - | Running | = | - | - |
+| Apart | - | - | Running | Ending(left), Close(same) | - | - |
+| Back | - | - | Running | = | - | - |
+| Note | - | - | Running, Note | =, Note | - | - |
+| NeverRan | - | - | Starting, Start | Ending(confirmed), Drop, Close(same) | - | - |
+| HostEnd | - | - | left: Ending(left), Tell, Close(f); Ending(unconfirmed), Close(f) | left: Ending(left), Close(same); Ending(confirmed), Close(same) | - | - |
+| Cut | - | - | Ending(left), Tell, Close(f) | Ending(left), Close(same) | - | - |
+| Unkept | - | - | refused: Ending(left), Tell, Close(storage); Done, Detach | refused: Ending(left), Close(same); Done, Detach | = | - |
+| Cancel | Ending(confirmed), Drop, Close(cancelled) | Committing | talks: Parting, Tell, Listen; Ending(left), Tell, Close(cancelled) | = | = | = |
+| Due | asked: -; late: Starting; Ending(confirmed), Drop, Close(limit) | wished: -; Committing | attaching: -; late: Running; talks: Parting, Tell, Listen; Ending(left), Tell, Close(limit) | late: =; Ending(left), Close(same) | - | kept & late: =; kept: Settling, Settle; - |
+| Leave | keeps: Done, Drop; Starting | keeps: Committing; = | keeps: Done, Detach; = | = | = | kept: Done; keeps: Done, Detach; = |
+| Interrupt | recorded: Ending(confirmed), Drop, Close(missing_result); Done, Drop | Committing | Ending(left), Tell, Close(missing_result) | Ending(left), Close(same) | = | kept: Done; = |
+| Closed | - | - | - | - | again & left: Settling, Prove; left: Settling, ShowEnd, Prove; again: Done, ShowHost; Done, ShowEnd, ShowHost | - |
+| Proved | - | - | - | - | - | proved: -; debt & keep & leaving: Done, ShowHost; debt & keep: Settling, ShowHost, Drop; debt: Settling, ShowHost, Settle; Done, ShowHost |
+| Settled | - | - | - | - | - | kept: -; proved: Done; - |
+| Fenced | Done, Drop | Committing | Done, Detach | Done, Detach | Done, Detach | Done, Detach |
+| Shut | Done, Drop | Committing | Done, Detach | Done, Detach | Done, Detach | Done, Detach |
+| Refused | Ending(confirmed), Drop, Close(f) | - | Ending(left), Tell, Close(f) | Ending(left), Close(same) | Done, Detach | Done, Detach |
+| Fault | Ending(confirmed), Drop, Close(internal) | Ending(left), Drop, Close(internal) | Ending(left), Drop, Close(internal) | Ending(left), Drop, Close(same) | =, Drop, Close(same) | kept: =, Drop; proved: =, Drop, Settle; =, Drop, Prove |
 ";

@@ -9,11 +9,13 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use harp_values::standstill::LATE;
 use harp_values::{Failure, Outcome};
 
 use super::table::TABLE;
 use super::*;
 use crate::record::EndRecord;
+use crate::transport::Proved;
 use runner::Runner;
 
 pub(super) fn failure(name: &str) -> Failure {
@@ -26,6 +28,7 @@ fn terms(retry: bool) -> Terms {
         connect: Duration::from_secs(10),
         silence: Duration::from_secs(20),
         longest: Duration::from_secs(60),
+        last_words: Duration::from_secs(5),
         already: Duration::ZERO,
         retry: retry.then_some(Retry {
             pause: Duration::from_secs(5),
@@ -69,7 +72,6 @@ fn events() -> Vec<Event> {
         Event::Taken(std::sync::Arc::clone(&end)),
         Event::Committed,
         Event::First(token()),
-        Event::Sign,
         Event::Apart,
         Event::Back,
         Event::Note(token()),
@@ -84,7 +86,13 @@ fn events() -> Vec<Event> {
         Event::Shut,
         Event::Refused(failure("refused")),
         Event::Fault,
+        Event::Unkept(Lost::Refused("unkept".into())),
+        Event::Unkept(Lost::Fenced),
     ];
+    for (bytes, streams) in [(0, false), (10, true), (2 * parting::MOST, true)] {
+        let at = Moment::START;
+        events.push(Event::Sign(Sign { at, bytes, streams }));
+    }
     for is_so in [false, true] {
         events.push(Event::LinkReady { keeps: is_so });
         events.push(Event::NotCommitted {
@@ -100,9 +108,13 @@ fn events() -> Vec<Event> {
             events.push(Event::Closed(Closed { end, debt: is_so }));
         }
     }
-    for proof in [Proof::Confirmed, Proof::Unconfirmed] {
-        events.push(Event::Proved(proof));
+    for host in [Proof::Confirmed, Proof::Unconfirmed] {
+        events.push(Event::Proved(Proved::free(host)));
     }
+    events.push(Event::Proved(Proved {
+        host: Proof::Unconfirmed,
+        keep: Duration::from_secs(60),
+    }));
     events
 }
 
@@ -135,10 +147,23 @@ fn shape(life: &Life) -> String {
         ),
         Standing::Committing { wish, .. } => format!("{wish:?}"),
         Standing::Running { read, reach, .. } => format!("{read} {reach:?}"),
+        Standing::Parting { outcome, .. } => format!("{outcome:?}"),
+        Standing::Settling { debt, host, until } => {
+            format!("{debt} {host:?} {}", until.is_some())
+        }
         other => format!("{other:?}"),
     };
     let kind = kind_of(life.standing());
-    format!("{kind} {standing} {} {}", life.keeps, life.leaving)
+    let Life {
+        keeps,
+        streams,
+        leaving,
+        put_off,
+        ..
+    } = life;
+    // How often is what its own test counts.
+    let put_off = put_off.times > 0;
+    format!("{kind} {standing} {keeps} {streams} {leaving} {put_off}")
 }
 
 struct Step {
@@ -178,6 +203,7 @@ fn walk(retry: bool) -> (usize, Vec<Step>, HashSet<(String, String)>) {
             );
             for (event, later) in runner.events(&life) {
                 let now = later.unwrap_or(now) + millisecond;
+                let event = coming(&event, now);
                 let mut next = life.clone();
                 let orders = next.on(event.clone(), now).unwrap_or_else(|unexpected| {
                     panic!("{unexpected}: {life:?} {runner:?}");
@@ -224,7 +250,9 @@ fn every_pair_does_as_the_table_says() {
         for step in &steps {
             // Whatever could come, and whatever could not.
             for event in events() {
-                cell::compare(&cells, &step.life, &event, step.now);
+                for now in moments(&step.life, &event, step.now) {
+                    cell::compare(&cells, &step.life, &coming(&event, now), now);
+                }
             }
             check_the_timer(&step.life);
             assert!(
@@ -241,6 +269,23 @@ fn every_pair_does_as_the_table_says() {
             pairs.contains(&(standing.clone(), event.clone())),
             "{event} never came in {standing}"
         );
+    }
+}
+
+/// A sign of life comes when it is heard.
+fn coming(event: &Event, now: Moment) -> Event {
+    match event {
+        Event::Sign(sign) => Event::Sign(Sign { at: now, ..*sign }),
+        other => other.clone(),
+    }
+}
+
+/// When an event is tried: what is due, then and late.
+fn moments(life: &Life, event: &Event, now: Moment) -> Vec<Moment> {
+    match (event, life.due()) {
+        (Event::Due, Some(due)) => vec![due, due + LATE],
+        (Event::Sign(_), Some(due)) => vec![now, due, due + LATE],
+        _ => vec![now],
     }
 }
 

@@ -66,7 +66,7 @@ impl Asked {
 }
 
 /// What it means for a job that something of it is never written.
-pub(super) fn lost_event(lost: Lost) -> Event {
+fn lost_event(lost: Lost) -> Event {
     match lost {
         Lost::Fenced | Lost::Taken(_) => Event::Fenced,
         Lost::Closed => Event::Shut,

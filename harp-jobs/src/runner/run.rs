@@ -6,15 +6,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use harp_values::{Failure, Json};
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use super::asked::{Asked, Reply, lost_event};
+use super::asked::{Asked, Reply};
 use super::work::{Came, Work};
 use super::{Runner, Stop};
 use crate::batch::Batch;
 use crate::ledger::{Closed, End, Hold, Lost, Start, Then, Token};
-use crate::life::{Event, Life, Order, Orders, Standing};
+use crate::life::{Event, Life, Order, Orders, Sign};
 use crate::limits::RunLimits;
 use crate::live::JobOwner;
 use crate::output::Output;
@@ -37,10 +38,10 @@ pub(super) struct Run<'r> {
     /// The transport's note that goes on record next, or has.
     token: Token,
     /// What the attempt says is owed if its host may still be busy.
-    debt: Token,
+    debt: Option<Token>,
     work: Work,
-    /// Once the host is told, it is to prove that it is done.
-    prove_next: bool,
+    /// What follows once the host is told that the call is given up.
+    once_told: OnceTold,
     asked: Asked,
     batch: Batch,
     pump: Pump,
@@ -50,6 +51,18 @@ pub(super) struct Run<'r> {
     stop: watch::Receiver<Stop>,
     cancel_is_known: bool,
     end_is_durable: bool,
+}
+
+/// What follows once a host is told that its call is given up.
+#[derive(Debug, Clone, Copy, Default)]
+enum OnceTold {
+    /// Nothing.
+    #[default]
+    Rest,
+    /// It is listened to.
+    Listen,
+    /// It is to prove that it is done.
+    Prove,
 }
 
 /// What comes next.
@@ -95,10 +108,10 @@ impl<'r> Run<'r> {
             call,
             life,
             first: Some(first),
-            debt: token.clone(),
+            debt: Some(token.clone()),
             token,
             work: Work::Idle(None),
-            prove_next: false,
+            once_told: OnceTold::Rest,
             asked: Asked::Nothing,
             batch: Batch::within(packets, Output::new(limits.output, packets)),
             pump: Pump::new(packets),
@@ -147,7 +160,8 @@ impl<'r> Run<'r> {
     }
 
     /// Waits for what comes next. What somebody wants comes before what the host says, so
-    /// that a flood of packets does not keep a job from its cancel.
+    /// that a flood of packets does not keep a job from its cancel; what has arrived comes
+    /// before a limit.
     async fn step(&mut self) -> Step {
         let Run {
             owner,
@@ -189,10 +203,10 @@ impl<'r> Run<'r> {
             biased;
             () = owner.cancel_wished(), if !*cancel_is_known => Step::Cancel,
             stop = stops => Step::Stop(stop),
-            () = rings => Step::Rang,
             reply = asked.answer() => Step::Reply(reply),
             step = poll_fn(packets) => step,
             came = work.came(batch), if reads || !listens => Step::Came(came),
+            () = rings => Step::Rang,
         }
     }
 
@@ -213,6 +227,7 @@ impl<'r> Run<'r> {
             Step::Stop(Stop::EndCalls) => Some(Event::Interrupt),
             Step::Rang => {
                 self.timer = None;
+                self.hear_of_life();
                 let due = self.life.due()?;
                 (due <= self.runner.world.now()).then_some(Event::Due)
             }
@@ -226,9 +241,7 @@ impl<'r> Run<'r> {
                 self.show(segments);
                 None
             }
-            // With the end on its way, its answer says more.
-            Step::Durable(Err(_)) if !self.is_running() => None,
-            Step::Durable(Err(lost)) => Some(lost_event(lost)),
+            Step::Durable(Err(lost)) => Some(Event::Unkept(lost)),
             Step::Reading(reads) => {
                 self.is_reading = reads;
                 Some(Event::Reading(reads))
@@ -237,8 +250,18 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn is_running(&self) -> bool {
-        matches!(self.life.standing(), Standing::Running { .. })
+    /// A host that is heard shows life by parts of messages too.
+    fn hear_of_life(&mut self) {
+        if let Work::Listen(attempt) = &self.work
+            && let Some(at) = attempt.heard()
+        {
+            self.on(self.sign(at, 0));
+        }
+    }
+
+    fn sign(&self, at: Moment, bytes: usize) -> Event {
+        let streams = self.work.attempt().is_some_and(|attempt| attempt.streams());
+        Event::Sign(Sign { at, bytes, streams })
     }
 
     fn came(&mut self, came: Came) -> Option<Event> {
@@ -261,16 +284,20 @@ impl<'r> Run<'r> {
                 self.told();
                 return None;
             }
-            Came::Proved(proof) => Event::Proved(proof),
+            Came::Proved(proved) => Event::Proved(proved),
         })
     }
 
     fn heard(&mut self, heard: Heard) -> Event {
-        if let Some(cut) = self.take_packets() {
-            return cut;
+        let (bytes, too_much) = self.take_packets();
+        if let Some(failure) = too_much {
+            return Event::Cut(failure);
         }
         match heard {
-            Heard::Sign | Heard::Packets => Event::Sign,
+            Heard::Sign | Heard::Packets => {
+                self.forget_arguments();
+                self.sign(self.runner.world.now(), bytes)
+            }
             Heard::Note(token) => Event::Note(token),
             Heard::Apart => {
                 self.owner.unreachable(Some(self.runner.world.wall()));
@@ -291,23 +318,33 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Hands what was put into the batch to the ledger. Some if the job cannot go on.
-    fn take_packets(&mut self) -> Option<Event> {
+    /// What its host has acknowledged is not sent again, and can be large.
+    fn forget_arguments(&mut self) {
+        if self.call.arguments != Json::NULL {
+            self.call = Arc::new(self.call.without_arguments());
+        }
+    }
+
+    /// Hands what was put into the batch to the ledger: how many bytes came, and why the job
+    /// cannot go on, if so.
+    fn take_packets(&mut self) -> (usize, Option<Failure>) {
         let taken = self.batch.take();
         if !taken.segments.is_empty() {
             let ledger = &self.runner.ledger;
             let appending = ledger.append(self.hold, taken.segments.clone());
             self.pump.push(taken.segments, taken.bytes, appending);
         }
-        taken.too_much.map(Event::Cut)
+        (taken.bytes, taken.too_much)
     }
 
     fn told(&mut self) {
         if self.end_is_durable {
             self.work.stored(Stored::End);
         }
-        if std::mem::take(&mut self.prove_next) {
-            self.prove();
+        match std::mem::take(&mut self.once_told) {
+            OnceTold::Rest => {}
+            OnceTold::Listen => self.listen(),
+            OnceTold::Prove => self.prove(),
         }
     }
 
@@ -365,17 +402,14 @@ impl<'r> Run<'r> {
                 self.token = token;
                 self.asked = Asked::Note(ledger.note(self.hold, self.token.clone()));
             }
-            Order::Listen => {
-                let since = self.pump.count();
-                let attempt = self.work.take();
-                let attempt = attempt.unwrap_or_else(|| self.begin(How::Attach { since }));
-                self.is_reading = true;
-                self.work = Work::Listen(attempt);
-            }
+            Order::Listen => match self.work {
+                Work::Tell(_) => self.once_told = OnceTold::Listen,
+                _ => self.listen(),
+            },
             Order::Tell => self.tell(),
             Order::Close { then, is_left } => self.close(then, is_left),
             Order::Prove => match self.work {
-                Work::Tell(_) => self.prove_next = true,
+                Work::Tell(_) => self.once_told = OnceTold::Prove,
                 _ => self.prove(),
             },
             Order::Settle => self.asked = Asked::Settle(ledger.settle(self.hold)),
@@ -405,6 +439,14 @@ impl<'r> Run<'r> {
         }
     }
 
+    fn listen(&mut self) {
+        let since = self.pump.count();
+        let attempt = self.work.take();
+        let attempt = attempt.unwrap_or_else(|| self.begin(How::Attach { since }));
+        self.is_reading = true;
+        self.work = Work::Listen(attempt);
+    }
+
     /// What had arrived is kept: one batch at most, since a host may be sending faster than
     /// it can be taken.
     fn tell(&mut self) {
@@ -421,10 +463,15 @@ impl<'r> Run<'r> {
     }
 
     fn close(&mut self, then: Then, is_left: bool) {
+        self.once_told = OnceTold::Rest;
+        self.work.rest();
+        if let Some(attempt) = self.work.attempt() {
+            self.debt = attempt.debt();
+        }
         let end = End {
             then,
             packets: self.pump.count(),
-            debt: is_left.then(|| self.debt.clone()),
+            debt: self.debt.clone().filter(|_| is_left),
         };
         self.asked = Asked::Close(self.runner.ledger.close_job(self.hold, end));
     }

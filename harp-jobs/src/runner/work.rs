@@ -3,7 +3,7 @@
 use harp_values::Failure;
 
 use crate::batch::Batch;
-use crate::transport::{Attempt, Commit, Heard, Proof, Stored};
+use crate::transport::{Attempt, Commit, Heard, Proved, Stored};
 use crate::world::{BoxFuture, Moment};
 
 type Boxed = Box<dyn Attempt>;
@@ -21,7 +21,7 @@ pub(super) enum Work {
     /// Telling the host that the call is given up.
     Tell(BoxFuture<'static, Boxed>),
     /// Waiting for the host to be done.
-    Prove(BoxFuture<'static, (Boxed, Proof)>),
+    Prove(BoxFuture<'static, (Boxed, Proved)>),
 }
 
 /// What has come of it.
@@ -30,7 +30,7 @@ pub(super) enum Came {
     Commit(Commit),
     Heard(Heard),
     Told,
-    Proved(Proof),
+    Proved(Proved),
 }
 
 impl Work {
@@ -57,8 +57,8 @@ impl Work {
 
     pub(super) fn prove(mut attempt: Boxed) -> Work {
         Work::Prove(Box::pin(async move {
-            let proof = attempt.prove().await;
-            (attempt, proof)
+            let proved = attempt.prove().await;
+            (attempt, proved)
         }))
     }
 
@@ -79,8 +79,8 @@ impl Work {
             Work::Listen(attempt) => return Came::Heard(attempt.next(batch).await),
             Work::Tell(work) => (work.await, Came::Told),
             Work::Prove(work) => {
-                let (attempt, proof) = work.await;
-                (attempt, Came::Proved(proof))
+                let (attempt, proved) = work.await;
+                (attempt, Came::Proved(proved))
             }
         };
         *self = Work::Idle(Some(attempt));
@@ -93,6 +93,22 @@ impl Work {
             Work::Idle(attempt) => attempt,
             Work::Listen(attempt) => Some(attempt),
             Work::Ready(_) | Work::Commit(_) | Work::Tell(_) | Work::Prove(_) => None,
+        }
+    }
+
+    /// The attempt, if it is at hand.
+    pub(super) fn attempt(&self) -> Option<&Boxed> {
+        match self {
+            Work::Idle(attempt) => attempt.as_ref(),
+            Work::Listen(attempt) => Some(attempt),
+            Work::Ready(_) | Work::Commit(_) | Work::Tell(_) | Work::Prove(_) => None,
+        }
+    }
+
+    /// Listens no longer.
+    pub(super) fn rest(&mut self) {
+        if matches!(self, Work::Listen(_)) {
+            *self = Work::Idle(self.take());
         }
     }
 

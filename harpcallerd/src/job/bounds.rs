@@ -9,9 +9,9 @@ use harp_proto::{Outcome, error_type};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::ExecutionLimits;
 use crate::jobs::LiveJob;
 use crate::record::CallRecord;
+use crate::rules::ExecutionLimits;
 
 /// As good as never, and within what every clock can hold.
 const ENDLESS: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -166,7 +166,7 @@ mod tests {
             last_words: Duration::from_secs(5),
             max_packet_size: 1000,
             host_memory: 32 << 20,
-            output: super::super::OutputLimits::default(),
+            output: harp_jobs::output::OutputLimits::default(),
         }
     }
 

@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 
 use harp_host::{Event, HostCall, HostError, Wanted};
+use harp_jobs::output::{Output, Room};
 use harp_proto::{Failure, JobId, Outcome};
 
-use super::output::{Output, Room};
 use crate::clock;
 use crate::jobs::LiveJob;
 use crate::segment::{Segment, SegmentBuilder};
@@ -342,7 +342,8 @@ impl Batch {
 mod tests {
     use harp_proto::Json;
 
-    use super::super::output::OutputLimits;
+    use harp_jobs::output::OutputLimits;
+
     use super::*;
     use crate::record::{CallRecord, EndRecord, LiveRecord};
     use crate::store::{Place, StoreOptions};
@@ -375,7 +376,7 @@ mod tests {
         };
         let live = LiveJob::new(JobId::submitted_at(1));
         store.submit(live.id, &call(), &record).await.unwrap();
-        let output = Output::new(OutputLimits::default());
+        let output = Output::new(OutputLimits::default(), 0);
         let mut recording = Recording::new(store.clone(), live.id, output);
         for number in 0..2 {
             let mut batch = Batch::new(number);

@@ -8,21 +8,23 @@ mod left;
 
 use std::sync::Arc;
 
+use harp_budget::Share;
+use harp_host::limit::within;
 use harp_host::{Connection, Event, HostCall, HostError, HostErrorKind, Limits, Wanted};
 use harp_jobs::failures;
 use harp_jobs::ledger::{Hold, Token};
 use harp_jobs::record::CallRecord;
-use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Minted, Proof, Stored, Transport};
+use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Minted, Proved, Stored, Transport};
 use harp_jobs::world::{BoxFuture, Moment};
 use harp_proto::{Failure, Outcome, host};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{Span, debug};
+use tracing::{Span, debug, info};
 
 use crate::clock;
 use crate::host_attempts::{Attempts, HostAttempts, Turn};
 use crate::hosts::{Host, Hosts};
-use crate::job::{ExecutionLimits, Rules};
+use crate::rules::{ExecutionLimits, Rules};
 use crate::world::Runtime;
 use left::Left;
 
@@ -33,17 +35,27 @@ pub struct Harp {
     hosts: Arc<Hosts>,
     known: HostAttempts,
     rules: watch::Receiver<Arc<Rules>>,
+    /// If the hosts cannot know yet that this machine was started anew: until when.
+    unaware_until: Option<Instant>,
 }
 
 impl Harp {
     /// Calls the hosts of a registry. An attempt goes by the rules of its beginning.
+    /// `unaware_until` is the moment until which hosts may go on with calls of before,
+    /// because they cannot know that this machine was started anew.
     #[must_use]
-    pub fn new(world: Arc<Runtime>, hosts: Arc<Hosts>, rules: watch::Receiver<Arc<Rules>>) -> Harp {
+    pub fn new(
+        world: Arc<Runtime>,
+        hosts: Arc<Hosts>,
+        rules: watch::Receiver<Arc<Rules>>,
+        unaware_until: Option<Instant>,
+    ) -> Harp {
         Harp {
             world,
             hosts,
             known: HostAttempts::default(),
             rules,
+            unaware_until,
         }
     }
 }
@@ -59,8 +71,8 @@ impl Transport for Harp {
         let link = match how {
             How::New => Link::None,
             // There is no other connection to a call than its own.
-            How::Attach { .. } => Link::Left(Left::at_restart(&rules.limits)),
-            How::Settle => Link::Left(Left::of_debt(&token, &rules.limits)),
+            How::Attach { .. } => Link::Left(Left::at_restart(&rules.limits, self.unaware_until)),
+            How::Settle => Link::Left(Left::of_debt(&token, &rules.limits, self.unaware_until)),
         };
         Box::new(HarpAttempt {
             world: Arc::clone(&self.world),
@@ -69,6 +81,7 @@ impl Transport for Harp {
             rules,
             call,
             link,
+            _result: None,
         })
     }
 }
@@ -81,6 +94,8 @@ struct HarpAttempt {
     rules: Arc<Rules>,
     call: Arc<CallRecord>,
     link: Link,
+    /// What a large result holds of the memory for such until its job's end is on record.
+    _result: Option<Share>,
 }
 
 /// How far the attempt has come.
@@ -94,7 +109,7 @@ enum Link {
     /// It has been sent the request.
     Sent(Box<Sent>),
     /// It is at work.
-    Running(Box<HostCall>),
+    Running(Box<Running>),
     /// The call is over, for us.
     Left(Left),
 }
@@ -113,6 +128,13 @@ struct Sent {
     call: HostCall,
     turn: Turn,
     by: Instant,
+}
+
+/// A call that its host has acknowledged.
+struct Running {
+    call: HostCall,
+    /// The host was told that it is given up.
+    is_told: bool,
 }
 
 impl HarpAttempt {
@@ -136,7 +158,8 @@ impl HarpAttempt {
             let by = by.take().map_or(longest, |by| by.min(longest));
             let until = turn.bound(by);
             match Connection::open(&host.endpoint, &self.rules.trust, limits, until).await {
-                Ok(connection) => {
+                Ok(mut connection) => {
+                    connection.set_share(self.rules.memory.share(&self.call.host));
                     return Ok(Box::new(Reached {
                         connection,
                         host,
@@ -203,7 +226,10 @@ impl HarpAttempt {
         let Sent { call, turn, .. } = *sent;
         let Err(error) = acknowledged else {
             self.waits.acknowledged(turn);
-            self.link = Link::Running(Box::new(call));
+            // They are not sent again, and can be large.
+            self.call = Arc::new(self.call.without_arguments());
+            let is_told = false;
+            self.link = Link::Running(Box::new(Running { call, is_told }));
             return Heard::Sign;
         };
         match self.waits.failed(turn, &error) {
@@ -231,9 +257,10 @@ impl HarpAttempt {
 
     /// Takes in what has arrived. Cancel safe.
     async fn listen(&mut self, into: &mut Batch) -> Heard {
-        let Link::Running(call) = &mut self.link else {
+        let Link::Running(running) = &mut self.link else {
             return self.nothing_more();
         };
+        let Running { call, is_told } = &mut **running;
         let mut event = call.next().await;
         if event.is_ok() {
             self.waits.heard(Instant::now());
@@ -243,16 +270,23 @@ impl HarpAttempt {
             match event {
                 Ok(Event::Packet(data)) => into.push(now, data.as_bytes()),
                 Ok(Event::End(outcome)) => {
-                    self.link = Link::Left(Left::nothing());
-                    let left = false;
-                    return Heard::End { outcome, left };
+                    self._result = call.take_share();
+                    let is_told = *is_told;
+                    let left = match is_told {
+                        false => Left::nothing(),
+                        true if proves_cancel(&outcome) => Left::proved(),
+                        // The proof may follow.
+                        true => Left::of(self.take_call()),
+                    };
+                    let is_left = left.is_something();
+                    self.link = Link::Left(left);
+                    return Heard::End {
+                        outcome,
+                        left: is_left,
+                    };
                 }
                 Err(error) => {
-                    let link = std::mem::replace(&mut self.link, Link::None);
-                    let call = match link {
-                        Link::Running(call) => Some(*call),
-                        _ => None,
-                    };
+                    let call = self.take_call();
                     return self.ended_by(&error, call);
                 }
             }
@@ -272,6 +306,14 @@ impl HarpAttempt {
                 Some(next) => event = next,
                 None => return Heard::Packets,
             }
+        }
+    }
+
+    /// Takes a call that is at work.
+    fn take_call(&mut self) -> Option<HostCall> {
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::Running(running) => Some(running.call),
+            _ => None,
         }
     }
 
@@ -301,7 +343,7 @@ impl HarpAttempt {
             let left = match std::mem::replace(&mut self.link, Link::None) {
                 Link::None | Link::Refused | Link::Open(_) => Left::never_there(),
                 Link::Sent(sent) => Left::call(sent.call),
-                Link::Running(call) => Left::call(*call),
+                Link::Running(running) => Left::call(running.call),
                 Link::Left(left) => left,
             };
             self.link = Link::Left(left);
@@ -352,27 +394,66 @@ impl Attempt for HarpAttempt {
 
     fn tell(&mut self) -> BoxFuture<'_, ()> {
         let limits = Arc::clone(&self.rules);
-        Box::pin(async move { self.leave().tell(&limits.limits).await })
+        Box::pin(async move {
+            if let Link::Running(running) = &mut self.link {
+                running.is_told = true;
+                let by = Instant::now() + limits.limits.slot_grace;
+                // A host that does not take it in is found out by waiting for it.
+                let _ = within(by, running.call.tell_cancel()).await;
+            } else {
+                self.leave().tell(&limits.limits).await;
+            }
+        })
     }
 
-    fn prove(&mut self) -> BoxFuture<'_, Proof> {
+    fn prove(&mut self) -> BoxFuture<'_, Proved> {
         let limits = Arc::clone(&self.rules);
-        Box::pin(async move { self.leave().prove(&limits.limits).await })
+        Box::pin(async move {
+            let proved = self.leave().prove(&limits.limits).await;
+            if self.call.queue.is_some() && !proved.keep.is_zero() {
+                info!(
+                    seconds = proved.keep.as_secs(),
+                    "the host may not know of the end; the job's place in its queue is kept"
+                );
+            }
+            proved
+        })
     }
 
     fn keeps(&self) -> bool {
         false
     }
 
-    fn debt(&self) -> Token {
+    fn streams(&self) -> bool {
+        matches!(&self.link, Link::Running(running) if running.call.streams())
+    }
+
+    fn heard(&self) -> Option<Moment> {
         match &self.link {
-            Link::Left(left) => left.debt(),
-            _ => Token::default(),
+            Link::Running(running) => Some(self.world.moment(running.call.heard())),
+            _ => None,
         }
+    }
+
+    fn debt(&self) -> Option<Token> {
+        // A call that its host does not keep owes a place, or nothing.
+        self.call.queue.as_ref()?;
+        Some(match &self.link {
+            Link::Left(left) => left.debt(),
+            _ => left::told(),
+        })
     }
 
     fn detach(self: Box<Self>) {
         // Its host ends a call that nobody is connected to.
+    }
+}
+
+/// Whether the end of a call that was given up proves that nothing of it is left.
+fn proves_cancel(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Error(failure) => host::Message::Error(failure.clone()).proves_cancel(),
+        _ => false,
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use harp_host::tls::{Trust, TrustFiles};
 use harp_host::{Cancel, Endpoint};
+use harp_jobs::output::OutputLimits;
 use harp_proto::{JobId, Json, Password, QueueName};
 use harpcallerd::audit::Audit;
 use harpcallerd::call::{NewCall, QueueChoice};
@@ -16,9 +17,9 @@ use harpcallerd::client::{Client, Peer, Via};
 use harpcallerd::desk::Desk;
 use harpcallerd::dispatcher::Dispatcher;
 use harpcallerd::hosts::{Host as Entrance, Hosts, Registry};
-use harpcallerd::job::{ExecutionLimits, OutputLimits, Rules};
 use harpcallerd::limits::ClientLimits;
 use harpcallerd::recovery;
+use harpcallerd::rules::{ExecutionLimits, Rules};
 use harpcallerd::store::{Store, StoreOptions};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harp_host::tls::{Trust, TrustFiles};
+use harp_jobs::output::OutputLimits;
 use harp_proto::{Json, Outcome, Password};
 use harpcallerd::access::AccessRules;
 use harpcallerd::audit::{Audit, AuditSettings};
@@ -20,9 +21,9 @@ use harpcallerd::desk::read::Wait;
 use harpcallerd::dispatcher::Dispatcher;
 use harpcallerd::hosts::Hosts;
 use harpcallerd::identity::tokens::{NewToken, TokensFile};
-use harpcallerd::job::{ExecutionLimits, OutputLimits, Rules};
 use harpcallerd::limits::ClientLimits;
 use harpcallerd::refusal::Refusal;
+use harpcallerd::rules::{ExecutionLimits, Rules};
 use harpcallerd::store::{Store, StoreOptions};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, split};
 use tokio::sync::watch;

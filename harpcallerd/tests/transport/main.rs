@@ -12,21 +12,24 @@ use futures_util::FutureExt;
 use harp_host::Endpoint;
 use harp_host::tls::{Trust, TrustFiles};
 use harp_jobs::ledger::{Hold, Token};
-use harp_jobs::record::CallRecord;
-use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Proof, Transport};
+use harp_jobs::output::OutputLimits;
+use harp_jobs::record::{CallRecord, QueueRecord};
+use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Proof, Proved, Transport};
 use harp_jobs::world::{Moment, World};
 use harp_proto::{JobId, Json, Outcome};
 use harpcallerd::hosts::{Host, Hosts, Registry};
-use harpcallerd::job::{ExecutionLimits, OutputLimits, Rules};
+use harpcallerd::rules::{ExecutionLimits, Rules};
 use harpcallerd::transports::harp::Harp;
 use harpcallerd::world::Runtime;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use host::{Act, ScriptedHost};
 
+/// What a host that was told is given here.
+const SLOT_GRACE: Duration = Duration::from_secs(20);
+
 /// What a host that may not know of the end is given here.
-const BREAK_GRACE: Duration = Duration::from_millis(300);
+const BREAK_GRACE: Duration = Duration::from_secs(60);
 
 struct Calls {
     world: Arc<Runtime>,
@@ -48,7 +51,7 @@ impl Calls {
                 max_exec_time: Duration::from_secs(60),
                 connect_timeout: Duration::from_secs(20),
                 connect_patience: Duration::from_secs(20),
-                slot_grace: Duration::from_secs(20),
+                slot_grace: SLOT_GRACE,
                 break_grace: BREAK_GRACE,
                 last_words: Duration::ZERO,
                 max_packet_size: 1 << 20,
@@ -61,14 +64,25 @@ impl Calls {
         let (sender, rules) = watch::channel(Arc::new(rules));
         let world = Arc::new(Runtime::start());
         Calls {
-            harp: Harp::new(Arc::clone(&world), Arc::new(Hosts::from(registry)), rules),
+            harp: Harp::new(
+                Arc::clone(&world),
+                Arc::new(Hosts::from(registry)),
+                rules,
+                None,
+            ),
             world,
             _rules: sender,
         }
     }
 
     fn begin(&self, how: How, host: &str, token: Token) -> Box<dyn Attempt> {
-        let call = CallRecord::new(host, "count", "[3]".parse().unwrap(), 1);
+        let call = CallRecord {
+            queue: Some(QueueRecord {
+                name: "{}".parse().unwrap(),
+                concurrency: 1,
+            }),
+            ..CallRecord::new(host, "count", "[3]".parse().unwrap(), 1)
+        };
         let hold = Hold {
             job: JobId::submitted_at(1),
             attempt: 1,
@@ -152,7 +166,7 @@ async fn a_call_goes_to_its_end() {
     );
     assert_eq!(outcome, Outcome::Returned("\"done\"".parse().unwrap()));
     assert!(!left);
-    assert_eq!(attempt.debt(), Token::default());
+    assert!(attempt.heard().is_none(), "it has ended");
 }
 
 #[tokio::test]
@@ -201,7 +215,7 @@ async fn what_fails_before_the_request_was_certainly_not_run() {
     let failure = attempt.ready(calls.soon()).await.unwrap_err();
     assert_eq!(failure.error_type, "network_error");
     attempt.tell().await;
-    assert_eq!(attempt.prove().await, Proof::Confirmed);
+    assert_eq!(attempt.prove().await, Proved::free(Proof::Confirmed));
     assert_eq!(host.requests(), 0);
 }
 
@@ -221,9 +235,11 @@ async fn a_host_that_proves_that_it_is_done_is_believed() {
     let calls = Calls::at(&host);
     for proof in [Proof::Confirmed, Proof::Unconfirmed] {
         let mut attempt = calls.running().await;
+        assert!(attempt.streams() && attempt.heard().is_some());
         attempt.tell().await;
-        assert_eq!(attempt.debt(), Token::default());
-        assert_eq!(attempt.prove().await, proof);
+        // It is known who has to be waited for, should this process end now.
+        assert_eq!(attempt.debt(), Some(Token("told".into())));
+        assert_eq!(attempt.prove().await, Proved::free(proof));
     }
 }
 
@@ -246,17 +262,28 @@ async fn a_connection_that_breaks_leaves_a_host_that_may_not_know() {
     let (_, outcome, left) = listen(&mut attempt).await;
     assert_eq!(error_type(&outcome), "network_error");
     assert!(left);
-    let ended = Instant::now();
     attempt.tell().await;
     // What is owed outlives this process.
-    let debt = attempt.debt();
-    assert_ne!(debt, Token::default());
-    assert_eq!(attempt.prove().await, Proof::Unconfirmed);
-    let mut next = calls.begin(How::Settle, "web01", debt);
-    let begun = Instant::now();
-    assert_eq!(next.prove().await, Proof::Unconfirmed);
-    assert!(begun.elapsed() >= BREAK_GRACE && begun.elapsed() < Duration::from_secs(15));
-    assert!(ended.elapsed() >= 2 * BREAK_GRACE - Duration::from_millis(50));
+    let debt = attempt.debt().unwrap();
+    assert!(debt.0.starts_with(b"lost"));
+    let Proved { host, keep } = attempt.prove().await;
+    assert_eq!(host, Proof::Unconfirmed);
+    let seconds = |seconds| Duration::from_secs(seconds);
+    assert!(
+        keep > BREAK_GRACE - seconds(15) && keep <= BREAK_GRACE,
+        "{keep:?}"
+    );
+    for (debt, longest) in [
+        (debt, BREAK_GRACE),
+        (Token("told".into()), SLOT_GRACE),
+        // Of an earlier release, which did not say.
+        (Token::default(), BREAK_GRACE),
+    ] {
+        let mut next = calls.begin(How::Settle, "web01", debt);
+        let Proved { host, keep } = next.prove().await;
+        assert_eq!(host, Proof::Unconfirmed);
+        assert!(keep > longest - seconds(15) && keep <= longest, "{keep:?}");
+    }
 }
 
 #[tokio::test]
@@ -320,8 +347,32 @@ async fn a_call_of_before_the_start_has_no_result() {
     };
     assert_eq!(error_type(&outcome), "missing_result");
     assert!(left);
-    let begun = Instant::now();
     attempt.tell().await;
-    assert_eq!(attempt.prove().await, Proof::Unconfirmed);
-    assert_eq!(begun.elapsed().as_secs(), 20, "slot_grace");
+    let Proved { host, keep } = attempt.prove().await;
+    assert_eq!((host, keep), (Proof::Unconfirmed, SLOT_GRACE));
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_call_that_was_given_up_are_heard() {
+    let proof = Act::Say(r#"{"error":{"type":"cancelled","message":"m","data":{"processes":0}}}"#);
+    let words = [
+        Act::Read,
+        STREAMS,
+        Act::Say(r#"{"stream":1}"#),
+        Act::WaitForEnd,
+        Act::Say(r#"{"stream":2}"#),
+    ];
+    let proved = [&words[..], &[proof]].concat();
+    let ended = [&words[..], &[Act::Say(r#"{"result":3}"#), proof]].concat();
+    let host = ScriptedHost::start(vec![proved, ended]).await;
+    let calls = Calls::at(&host);
+    for is_left in [false, true] {
+        let mut attempt = calls.running().await;
+        attempt.tell().await;
+        let (packets, _, left) = listen(&mut attempt).await;
+        assert_eq!(packets.last(), Some(&(1, "2".to_owned())));
+        // Of one that has ended by itself in that moment the proof comes behind its end.
+        assert_eq!(left, is_left);
+        assert_eq!(attempt.prove().await, Proved::free(Proof::Confirmed));
+    }
 }

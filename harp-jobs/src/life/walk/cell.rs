@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use harp_values::standstill::PUT_OFF_TIMES;
+
 use super::*;
 
 /// A cell: its cases in order.
@@ -59,10 +61,6 @@ pub(super) fn answered(cells: &Cells) -> Vec<(String, String)> {
 /// Holds one step of the code against its cell.
 pub(super) fn compare(cells: &Cells, life: &Life, event: &Event, now: Moment) {
     let mut next = life.clone();
-    let now = match (event, life.due()) {
-        (Event::Due, Some(due)) => due,
-        _ => now,
-    };
     let got = next.on(event.clone(), now);
     if life.is_done() {
         assert_eq!(got, Ok(Orders::none()), "{event:?} in Done");
@@ -180,9 +178,12 @@ fn meant(word: &str, life: &Life, event: &Event) -> Outcome {
                 ..
             },
         ) => Outcome::Error(failure.clone()),
+        ("storage", Event::Unkept(Lost::Refused(why)), _) => Outcome::Error(failures::storage(why)),
         ("cancelled", ..) => Outcome::Cancelled,
         ("internal", ..) => internal(),
         ("missing_result", ..) => missing_result,
+        // Whoever sends is not silent.
+        ("limit", Event::Sign(_), _) => limit(Limit::Execution),
         ("limit", _, standing) => limit(match standing {
             // The shorter one; while the host is not listened to, the other.
             Standing::Running { read: false, .. }
@@ -203,6 +204,7 @@ fn meant(word: &str, life: &Life, event: &Event) -> Outcome {
             Wish::Limit(reached) => limit(*reached),
             Wish::Interrupt | Wish::Leave => missing_result,
         },
+        ("same", _, Standing::Parting { outcome, .. }) => outcome.clone(),
         ("same", _, Standing::Ending { then, .. }) => match then {
             Then::End(outcome) | Then::Again { outcome, .. } => outcome.clone(),
         },
@@ -264,6 +266,42 @@ fn holds(condition: &str, life: &Life, event: &Event, now: Moment) -> bool {
             }
         ),
         "wished" => matches!(standing, Standing::Committing { wish: Some(_), .. }),
+        "talks" => {
+            let reach = matches!(
+                standing,
+                Standing::Running {
+                    reach: Reach::Together,
+                    ..
+                }
+            );
+            let streams = match event {
+                Event::Sign(sign) => sign.streams,
+                _ => life.streams,
+            };
+            reach && streams
+        }
+        "flood" => match (event, standing) {
+            (Event::Sign(sign), Standing::Running { run, reach, .. }) => {
+                let is_over = run.end_by.max(life.put_off.until) <= now;
+                sign.bytes > parting::MOST && *reach != Reach::Attaching && is_over
+            }
+            (Event::Sign(sign), _) => sign.bytes > parting::MOST,
+            _ => false,
+        },
+        "late" => {
+            let end = match standing {
+                Standing::Running { run, .. } if matches!(event, Event::Sign(_)) => {
+                    Some(run.end_by)
+                }
+                _ => life.first_end(),
+            };
+            end.is_some_and(|end| {
+                let PutOff { until, times } = life.put_off;
+                let times = if end > until { 0 } else { times };
+                now.since(end.max(until)) >= LATE && times < PUT_OFF_TIMES
+            })
+        }
+        "refused" => matches!(event, Event::Unkept(Lost::Refused(_))),
         "certain" => matches!(event, Event::NotCommitted { certain: true, .. }),
         "attaching" => matches!(
             standing,
@@ -278,6 +316,8 @@ fn holds(condition: &str, life: &Life, event: &Event, now: Moment) -> bool {
             _ => false,
         },
         "again" => matches!(event, Event::Closed(Closed { end: None, .. })),
+        "kept" => matches!(standing, Standing::Settling { until: Some(_), .. }),
+        "keep" => matches!(event, Event::Proved(proved) if !proved.keep.is_zero()),
         "debt" => matches!(standing, Standing::Settling { debt: true, .. }),
         "proved" => matches!(standing, Standing::Settling { host: Some(_), .. }),
         other => panic!("what is {other}?"),

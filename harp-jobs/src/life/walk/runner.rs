@@ -77,7 +77,7 @@ impl Runner {
             Busy::Ready => vec!["LinkReady", "LinkFailed"],
             Busy::Commit => vec!["Committed", "First", "NotCommitted"],
             Busy::Listen => vec![
-                "Sign", "Note", "Apart", "Back", "NeverRan", "HostEnd", "Reading", "Cut",
+                "Sign", "Note", "Apart", "Back", "NeverRan", "HostEnd", "Reading", "Cut", "Unkept",
             ],
             Busy::Prove => vec!["Proved"],
         };
@@ -87,7 +87,7 @@ impl Runner {
             Asked::Start => names.extend(["Started", "Taken"]),
             // Its answer is the transport's alone.
             Asked::Note => {}
-            Asked::Close => names.push("Closed"),
+            Asked::Close => names.extend(["Closed", "Unkept"]),
             Asked::Settle => names.push("Settled"),
         }
         if self.asked != Asked::Nothing {
@@ -120,6 +120,11 @@ impl Runner {
         }
         if let Some(due) = life.due() {
             events.push((Event::Due, Some(due)));
+            events.push((Event::Due, Some(due + LATE)));
+            if self.busy == Busy::Listen {
+                let flood = super::events().into_iter().rfind(is_flood);
+                events.extend(flood.map(|flood| (flood, Some(due + LATE + LATE))));
+            }
         }
         events
     }
@@ -176,6 +181,10 @@ impl Runner {
                 Order::Listen => self.begin(Busy::Listen),
                 Order::Tell => self.busy = Busy::Tell,
                 Order::Close { then, .. } => {
+                    // The end counts what has been heard.
+                    if self.busy == Busy::Listen {
+                        self.busy = Busy::Nothing;
+                    }
                     let end = format!("{then:?}");
                     let asked = self.end.get_or_insert_with(|| end.clone());
                     assert_eq!(*asked, end, "two ends");
@@ -197,7 +206,15 @@ impl Runner {
 
     /// One future of the attempt at a time; a request that is going out is not dropped.
     fn begin(&mut self, busy: Busy) {
+        // Whoever tells is listened to afterwards.
+        if (self.busy, busy) == (Busy::Tell, Busy::Listen) {
+            self.busy = Busy::Nothing;
+        }
         assert_eq!(self.busy, Busy::Nothing, "{busy:?} beside it");
         self.busy = busy;
     }
+}
+
+fn is_flood(event: &Event) -> bool {
+    matches!(event, Event::Sign(sign) if sign.bytes > parting::MOST)
 }

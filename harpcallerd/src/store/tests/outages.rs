@@ -11,12 +11,14 @@ use super::*;
 use crate::audit::Audit;
 use crate::dispatcher::Dispatcher;
 use crate::hosts::Hosts;
-use crate::job::{ExecutionLimits, OutputLimits, Rules, release_place};
+use crate::job::release_place;
 use crate::limits::ClientLimits;
+use crate::rules::{ExecutionLimits, Rules};
 use crate::store::StoreError;
 use crate::store::contents::Contents;
 use crate::store::sled::Engine;
 use crate::store::writer::alone;
+use harp_jobs::output::OutputLimits;
 
 /// Longer than anything here takes, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(20);

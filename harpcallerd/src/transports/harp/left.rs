@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
+use harp_host::limit::within;
 use harp_host::{HostCall, HostError, Parting};
 use harp_jobs::ledger::Token;
-use harp_jobs::transport::Proof;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use harp_jobs::transport::{Proof, Proved};
+use tokio::time::Instant;
 
-use crate::job::ExecutionLimits;
+use crate::clock;
+use crate::rules::ExecutionLimits;
 
-/// The debt of a call whose host may not know that the connection is gone.
+/// The debt of a call whose host was told that it is given up.
+const TOLD: &[u8] = b"told";
+
+/// The debt of a call whose host may not know that the connection is gone; eight bytes
+/// behind it say since when, in milliseconds since 1970.
 const LOST: &[u8] = b"lost";
 
 /// What may be left of a call.
@@ -22,6 +28,8 @@ pub(super) struct Left {
 enum What {
     /// The host was never asked.
     NeverThere,
+    /// The host has proved that nothing is left.
+    Proved,
     /// The host has ended the call, which does not prove that nothing runs on.
     Nothing,
     /// The host may be busy, and is still connected.
@@ -29,7 +37,15 @@ enum What {
     /// The host may be busy for so long, and nobody can ask it.
     Silent(Duration),
     /// The host may be busy, and may not know that the connection is gone.
-    Lost,
+    Lost {
+        /// Since when, in milliseconds since 1970.
+        at: u64,
+    },
+}
+
+/// What has to be on record while a host that was told may be busy.
+pub(super) fn told() -> Token {
+    Token(TOLD.into())
 }
 
 impl Left {
@@ -45,6 +61,11 @@ impl Left {
         Left::new(What::NeverThere)
     }
 
+    /// Of a call of which the host has proved that nothing is left.
+    pub(super) fn proved() -> Left {
+        Left::new(What::Proved)
+    }
+
     /// Of a call that the host has ended.
     pub(super) fn nothing() -> Left {
         Left::new(What::Nothing)
@@ -55,23 +76,45 @@ impl Left {
         Left::new(What::Call(Box::new(call)))
     }
 
+    /// Of a call that is given up, if there is one.
+    pub(super) fn of(call: Option<HostCall>) -> Left {
+        call.map_or_else(Left::nothing, Left::call)
+    }
+
     /// Of a call that ran when this process began.
-    pub(super) fn at_restart(limits: &ExecutionLimits) -> Left {
-        Left::new(What::Silent(limits.slot_grace))
+    pub(super) fn at_restart(limits: &ExecutionLimits, unaware_until: Option<Instant>) -> Left {
+        let unaware = unaware_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let grace = unaware.unwrap_or_default().max(limits.slot_grace);
+        Left::new(What::Silent(grace))
     }
 
     /// Of a call that had ended when this process began.
-    pub(super) fn of_debt(debt: &Token, limits: &ExecutionLimits) -> Left {
-        if debt.0 == LOST {
-            return Left::new(What::Lost);
-        }
-        Left::at_restart(limits)
+    pub(super) fn of_debt(
+        debt: &Token,
+        limits: &ExecutionLimits,
+        unaware_until: Option<Instant>,
+    ) -> Left {
+        let told = Left::at_restart(limits, unaware_until);
+        let What::Silent(grace) = told.what else {
+            return told;
+        };
+        let broken = match debt.0.strip_prefix(LOST) {
+            Some(at) => {
+                let at = at.try_into().map_or(0, u64::from_be_bytes);
+                let since = Duration::from_millis(clock::now().saturating_sub(at));
+                limits.break_grace.saturating_sub(since)
+            }
+            None if debt.0 == TOLD => Duration::ZERO,
+            // One of an earlier release, which does not say.
+            None => limits.break_grace,
+        };
+        Left::new(What::Silent(grace.max(broken)))
     }
 
     /// Of a call that has ended with this fault.
     pub(super) fn after(error: &HostError, call: Option<HostCall>) -> Left {
         Left::new(match call {
-            _ if error.is_break() => What::Lost,
+            _ if error.is_break() => What::Lost { at: clock::now() },
             Some(call) if error.leaves_host_busy() => What::Call(Box::new(call)),
             _ => What::Nothing,
         })
@@ -80,16 +123,16 @@ impl Left {
     /// Whether the host may still be busy.
     pub(super) fn is_something(&self) -> bool {
         match self.what {
-            What::NeverThere | What::Nothing => false,
-            What::Call(_) | What::Silent(_) | What::Lost => true,
+            What::NeverThere | What::Proved | What::Nothing => false,
+            What::Call(_) | What::Silent(_) | What::Lost { .. } => true,
         }
     }
 
     /// What has to be on record while it may be.
     pub(super) fn debt(&self) -> Token {
         match self.what {
-            What::Lost => Token(LOST.into()),
-            _ => Token::default(),
+            What::Lost { at } => Token([LOST, &at.to_be_bytes()].concat().into()),
+            _ => told(),
         }
     }
 
@@ -98,34 +141,31 @@ impl Left {
         if let What::Call(call) = &mut self.what {
             let by = self.since + limits.slot_grace;
             // A host that does not take it in is found out by waiting for it.
-            let _ = timeout_at(by, call.tell_cancel()).await;
+            let _ = within(by, call.tell_cancel()).await;
         }
     }
 
-    /// Waits until the host is done, or can have nothing left: at most `slot_grace`, or
-    /// `break_grace` for a host that may not know that the connection is gone. Cancel safe.
-    pub(super) async fn prove(&mut self, limits: &ExecutionLimits) -> Proof {
+    /// Waits until the host is done, at most `slot_grace`. One that may not know that the
+    /// connection is gone has its place kept for `break_grace`. Cancel safe.
+    pub(super) async fn prove(&mut self, limits: &ExecutionLimits) -> Proved {
         let slot_grace_over = self.since + limits.slot_grace;
-        let break_grace_over = self.since + limits.break_grace;
-        match &mut self.what {
-            What::NeverThere => return Proof::Confirmed,
-            What::Nothing => return Proof::Unconfirmed,
-            What::Silent(grace) => {
-                sleep_until(self.since + *grace).await;
-                return Proof::Unconfirmed;
-            }
-            What::Lost => {}
-            What::Call(call) => match timeout_at(slot_grace_over, call.part()).await {
-                Ok(Parting::Proved) => return Proof::Confirmed,
-                Ok(Parting::Closed) => return Proof::Unconfirmed,
-                Ok(Parting::Lost) => {}
+        let keep = match &mut self.what {
+            What::NeverThere | What::Proved => return Proved::free(Proof::Confirmed),
+            What::Nothing => Duration::ZERO,
+            What::Silent(grace) => *grace,
+            What::Lost { .. } => limits.break_grace,
+            What::Call(call) => match within(slot_grace_over, call.part()).await {
+                Some(Parting::Proved) => return Proved::free(Proof::Confirmed),
+                Some(Parting::Closed) => Duration::ZERO,
+                Some(Parting::Lost) => limits.break_grace,
                 // Without an answer in time there is nothing more to wait for, if the host
                 // can know that it is not wanted any more.
-                Err(_) if call.is_told().await => return Proof::Unconfirmed,
-                Err(_) => {}
+                None if call.is_told().await => Duration::ZERO,
+                None => limits.break_grace,
             },
-        }
-        sleep_until(break_grace_over).await;
-        Proof::Unconfirmed
+        };
+        let keep = keep.saturating_sub(self.since.elapsed());
+        let host = Proof::Unconfirmed;
+        Proved { host, keep }
     }
 }
