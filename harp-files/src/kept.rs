@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ring::digest::{self, Digest};
 
 use crate::watched::Change;
-use crate::{Watched, regular};
+use crate::{Watched, regular, text};
 
 /// A value that was read from files. [`Kept::look`] reads it again when one of them has
 /// changed; while they cannot be used, the last good value stays and every look tries again.
@@ -152,7 +152,7 @@ impl Content {
     ///
     /// Those of [`regular::read_to_string`].
     pub fn text(self) -> io::Result<String> {
-        regular::text(self.read?)
+        text::from_bytes(self.read?)
     }
 }
 

@@ -3,7 +3,8 @@
 //! [`regular`] opens a file without waiting for anybody: a named pipe in its place is an
 //! error, not a program that hangs. [`Kept`] is what was read from files, and reads them
 //! again when they have changed. [`pem`] reads certificates and keys as people put them
-//! there. [`append`] opens files that lines are added to.
+//! there. [`append`] opens files that lines are added to. [`text`] passes over the byte order
+//! marks that some editors write.
 //!
 //! Everything here blocks for as long as the file system takes; in a task it belongs on
 //! threads that may block.
@@ -12,6 +13,7 @@ pub mod append;
 mod kept;
 pub mod pem;
 pub mod regular;
+pub mod text;
 mod watched;
 
 pub use kept::{Content, Contents, Kept, Look};

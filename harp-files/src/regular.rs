@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
+use crate::text;
+
 /// Opens a regular file for reading. Links are followed: an operator
 /// who may name the file may name it by a link.
 ///
@@ -25,7 +27,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Reads a regular file.
+/// Reads a regular file, without a byte order mark of UTF-8 before its content.
 ///
 /// # Errors
 ///
@@ -34,6 +36,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = open(path)?;
     let mut content = Vec::new();
     file.read_to_end(&mut content)?;
+    text::pass_over_mark(&mut content);
     Ok(content)
 }
 
@@ -43,12 +46,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// Those of [`read`]; [`io::ErrorKind::InvalidData`] if it is not UTF-8.
 pub fn read_to_string(path: &Path) -> io::Result<String> {
-    text(read(path)?)
-}
-
-pub(crate) fn text(content: Vec<u8>) -> io::Result<String> {
-    String::from_utf8(content)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+    text::from_bytes(read(path)?)
 }
 
 fn check(found: &std::fs::Metadata) -> io::Result<()> {
@@ -101,6 +99,8 @@ mod tests {
             let error = read(&path(name)).unwrap_err().to_string();
             assert!(error.contains(told), "{name}: {error}");
         }
+        std::fs::write(path("marked"), "\u{feff}text").unwrap();
+        assert_eq!(read(&path("marked")).unwrap(), b"text");
         std::fs::write(path("binary"), b"\xff").unwrap();
         let error = read_to_string(&path("binary")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);

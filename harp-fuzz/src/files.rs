@@ -23,6 +23,7 @@ pub(crate) fn files(data: &[u8]) {
 fn registry(text: &[u8]) {
     let parsed = hosts::parse(text);
     let lines = text.split(|byte| *byte == b'\n');
+    let lines = lines.map(harp_files::text::without_mark);
     let lines = lines.filter(|line| !line.trim_ascii().is_empty()).count();
     // Every line is accounted for.
     assert_eq!(

@@ -1,9 +1,9 @@
 //! A procedure's arguments out of the words of a command line.
 
-use std::fmt::Write as _;
 use std::io::Read;
 
 use harp_client::Json;
+use harp_files::text;
 use serde::Serializer as _;
 use serde::ser::SerializeMap;
 
@@ -187,15 +187,10 @@ fn encode<T: serde::Serialize + ?Sized>(value: &T) -> Result<Json, String> {
 }
 
 fn read_all(mut input: impl Read) -> Result<String, String> {
-    let mut text = String::new();
-    match input.read_to_string(&mut text) {
-        Ok(_) => Ok(text),
-        Err(error) => {
-            let mut message = "--args -: cannot read standard input".to_owned();
-            let _ = write!(message, ": {error}");
-            Err(message)
-        }
-    }
+    let mut content = Vec::new();
+    let read = input.read_to_end(&mut content);
+    read.and_then(|_| text::from_bytes(content))
+        .map_err(|error| format!("--args -: cannot read standard input: {error}"))
 }
 
 #[cfg(test)]
@@ -300,6 +295,8 @@ mod tests {
             whole("-", &b"{\"a\":\n1}\n"[..]).unwrap().as_str(),
             r#"{"a":1}"#
         );
+        let marked = whole("-", "\u{feff}[1]".as_bytes()).unwrap();
+        assert_eq!(marked.as_str(), "[1]");
         for (text, part) in [("7", "single value"), ("[", "--args"), ("", "--args")] {
             let error = whole(text, none()).unwrap_err();
             assert!(error.contains(part) && error.contains("nginx"), "{error}");

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::io::Read;
 
+use harp_files::text;
+
 use crate::problem::Problem;
 
 /// So many hosts one range may have.
@@ -22,9 +24,7 @@ pub(crate) fn read(lists: &[String], mut input: impl Read) -> Result<Vec<String>
         match list.strip_prefix('@') {
             Some(file) => {
                 let text = read_file(file, &mut input)?;
-                let lines = text
-                    .lines()
-                    .map(|line| line.split('#').next().unwrap_or(""));
+                let lines = text::lines(&text).map(|line| line.split('#').next().unwrap_or(""));
                 for name in lines.flat_map(words).filter(|name| !name.is_empty()) {
                     expand(name, &mut hosts)?;
                 }
@@ -135,12 +135,12 @@ fn can_be_in_a_name(letter: char) -> bool {
 fn read_file(file: &str, input: &mut impl Read) -> Result<String, Problem> {
     let read = match file {
         "-" => {
-            let mut text = String::new();
-            input.read_to_string(&mut text).map(|_| text)
+            let mut content = Vec::new();
+            input.read_to_end(&mut content).map(|_| content)
         }
-        _ => std::fs::read_to_string(file),
+        _ => std::fs::read(file),
     };
-    read.map_err(|error| {
+    read.and_then(text::from_bytes).map_err(|error| {
         Problem::usage(format!("--hosts @{file}: cannot read it: {error}"))
             .with_advice("What follows @ is a file with one host's name a line, - standard input.")
     })

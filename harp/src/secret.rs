@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use harp_files::text;
 use harp_proto::Password;
 
 use crate::problem::Problem;
@@ -24,8 +25,9 @@ pub(crate) fn read(option: &str, file: &Path, screen: &Screen) -> Result<Passwor
     if mode & 0o077 != 0 {
         screen.warn(format_args!("{shown} can be read by others; chmod 600 it"));
     }
-    let text = fs::read_to_string(file).map_err(unreadable)?;
-    match text.lines().next() {
+    let content = fs::read(file).map_err(unreadable)?;
+    let content = text::from_bytes(content).map_err(unreadable)?;
+    match content.lines().next() {
         Some(secret) if !secret.is_empty() => Ok(Password::from(secret)),
         _ => Err(Problem::usage(format!(
             "{option} {shown}: its first line is empty; the secret goes there"

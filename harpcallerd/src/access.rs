@@ -91,6 +91,12 @@ impl AccessRules {
         AccessRules(table.array_of_tables("allow").iter().map(rule).collect())
     }
 
+    /// How many rules there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// True if there is no rule, so that everything is allowed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -198,6 +198,7 @@ impl Config {
                 script_timeout,
                 cache: required_path("host_db"),
                 interval,
+                allow_empty: table.boolean("host_db_allow_empty").unwrap_or(false),
             },
             clients: clients::take(table),
             retention: Retention::take(table),

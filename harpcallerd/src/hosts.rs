@@ -1,15 +1,17 @@
 //! The hosts registry: which host has which address and credentials (daemon
 //! specification, "Hosts registry").
 //!
-//! An administrator's script prints it, one JSON object a line; `hosts/refresh.rs` runs
-//! the script and keeps the cache file. Here is what the rest of the daemon asks.
+//! An administrator's script prints it, one JSON object a line; `hosts/refresh.rs` has it
+//! run and keeps the cache file. Here is what the rest of the daemon asks.
 
 mod refresh;
+mod script;
 mod script_output;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use harp_files::text;
 use harp_host::Endpoint;
 use harp_host::tls::Fingerprint;
 use harp_proto::Password;
@@ -17,7 +19,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-pub use refresh::{RefreshError, Refresher, RegistryConfig, ask_script, start};
+pub use refresh::{
+    Outcome, RefreshError, Refreshed, Refresher, Refreshing, RegistryConfig, ask_script, start,
+};
+pub use script::ScriptError;
 
 /// The registry as it is now. Replaced whole by each refresh that succeeds.
 #[derive(Debug, Default)]
@@ -124,6 +129,7 @@ pub fn parse(text: &[u8]) -> Parsed {
 impl Parsed {
     /// Takes the next line, without its end; true if it is an entry.
     fn take(&mut self, line: &[u8]) -> bool {
+        let line = text::without_mark(line);
         if line.trim_ascii().is_empty() {
             self.lines += 1;
             return false;

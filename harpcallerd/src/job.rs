@@ -561,6 +561,7 @@ impl Execution<'_> {
         }
         let live = self.live;
         let mut heard = Instant::now();
+        self.bounds.acknowledged(heard);
         loop {
             // A host that is not read, because the disk is behind, is not silent.
             let reading = self.packets.has_room();

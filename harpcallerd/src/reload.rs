@@ -108,7 +108,7 @@ impl InForce {
 
         // Nothing below is refused.
         self.log.change(log);
-        for warning in warnings {
+        for warning in &warnings {
             warn!("{warning}");
         }
         let mut restart_needed = needs_restart(&self.config, &config);
@@ -132,13 +132,21 @@ impl InForce {
         self.tokens.send_replace(tokens);
         // Behind the rules that hold for clients of a new one.
         restart_needed.extend(listeners.change(opened, &config));
-        refresher.configure(config.registry.clone()).await;
+        let registry = refresher.configure(config.registry.clone()).await;
         self.config = config;
         info!(
             restart_needed = restart_needed.join(", "),
             "configuration reloaded"
         );
-        Ok(Reloaded { restart_needed })
+        let tokens = self.tokens.borrow();
+        Ok(Reloaded {
+            restart_needed,
+            listeners: self.config.listen.len() + self.config.listeners.len(),
+            rules: self.config.access.count(),
+            tokens: tokens.as_ref().map_or(0, |tokens| tokens.count()),
+            warnings,
+            registry: Some(registry),
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use harp_files::text;
 use harp_proto::Password;
 use harp_service::private_file;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -59,7 +60,7 @@ fn read(users_file: &Path) -> Result<(PathBuf, String)> {
         Err(error) => return Err(error.into()),
     }
     let file = std::fs::canonicalize(users_file)?;
-    let text = std::fs::read_to_string(&file)?;
+    let text = harp_files::regular::read_to_string(&file)?;
     Ok((file, text))
 }
 
@@ -85,11 +86,10 @@ fn read_password() -> Result<Password> {
         }
         return Ok(first);
     }
-    let mut line = String::new();
-    stdin
-        .lock()
-        .read_line(&mut line)
-        .context("cannot read the password from standard input")?;
+    let mut line = Vec::new();
+    let read = stdin.lock().read_until(b'\n', &mut line);
+    let line = read.and_then(|_| text::from_bytes(line));
+    let mut line = line.context("cannot read the password from standard input")?;
     line.truncate(line.trim_end_matches(['\n', '\r']).len());
     Ok(Password::from(line))
 }
@@ -118,8 +118,7 @@ fn hash(password: &Password) -> Result<String> {
 /// The file's text with the user's line. True if there was none before.
 fn with_line(text: &str, name: &str, hash: &str) -> (String, bool) {
     let mut is_new = true;
-    let mut lines: Vec<String> = text
-        .lines()
+    let mut lines: Vec<String> = text::lines(text)
         .map(|line| match line.split_once(':') {
             Some((found, _)) if found == name => {
                 is_new = false;
@@ -149,6 +148,10 @@ mod tests {
         assert_eq!(
             with_line(text, "c", "x"),
             ("# users\na:1\n\nb:2\nc:x\n".to_owned(), true)
+        );
+        assert_eq!(
+            with_line("\u{feff}a:1", "a", "x"),
+            ("a:x\n".to_owned(), false)
         );
     }
 

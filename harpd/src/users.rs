@@ -100,7 +100,7 @@ impl Users {
         let mut hashes = HashMap::new();
         let mut problems = Vec::new();
         let mut decoy = (Cost::default(), NOBODY);
-        for (number, line) in (1..).zip(text.lines()) {
+        for (number, line) in (1..).zip(harp_files::text::lines(text)) {
             let line = line.trim_end();
             if line.is_empty() || line.starts_with('#') {
                 continue;

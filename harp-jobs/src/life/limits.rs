@@ -77,7 +77,7 @@ impl Life {
         }
     }
 
-    /// The limit that is reached first, and when.
+    /// The limit that is reached first, and when; of two at the same time the silence.
     fn first_limit(&self) -> Option<(Moment, Limit)> {
         let (run, heard) = match &self.standing {
             Standing::Starting {
@@ -98,7 +98,7 @@ impl Life {
             _ => return None,
         };
         Some(match heard.map(|heard| heard + self.terms.silence) {
-            Some(silent_by) if silent_by < run.end_by => (silent_by, Limit::Silence),
+            Some(silent_by) if silent_by <= run.end_by => (silent_by, Limit::Silence),
             _ => (run.end_by, Limit::Execution),
         })
     }

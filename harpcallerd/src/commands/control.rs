@@ -1,5 +1,6 @@
 //! A connection to the administrative socket of a running daemon.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -29,13 +30,21 @@ pub(super) struct Reply {
     pub(super) pid: Option<String>,
     #[serde(default)]
     pub(super) attention: Vec<String>,
-    pub(super) cancelled: Option<bool>,
+    #[serde(default)]
+    ended: bool,
     pub(super) jobs_resumed: Option<u64>,
     pub(super) jobs_pruned: Option<u64>,
     #[serde(default)]
     pub(super) withheld: bool,
     #[serde(default)]
     pub(super) restart_needed: Vec<String>,
+    pub(super) listeners: Option<u64>,
+    pub(super) rules: Option<u64>,
+    pub(super) tokens: Option<u64>,
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
+    pub(super) registry: Option<RegistryNumbers>,
+    pub(super) registry_kept: Option<String>,
     pub(super) info: Option<Box<RawValue>>,
     #[serde(default)]
     pub(super) jobs: Vec<Box<RawValue>>,
@@ -43,6 +52,36 @@ pub(super) struct Reply {
     pub(super) queues: Vec<Box<RawValue>>,
     #[serde(default)]
     pub(super) hosts: Vec<Box<RawValue>>,
+}
+
+/// What came of a run of the registry's script.
+#[derive(Debug, Deserialize)]
+pub(super) struct RegistryNumbers {
+    hosts: u64,
+    added: u64,
+    removed: u64,
+    lines_ignored: u64,
+    lines_repeated: u64,
+}
+
+impl fmt::Display for RegistryNumbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RegistryNumbers {
+            hosts,
+            added,
+            removed,
+            lines_ignored,
+            lines_repeated,
+        } = self;
+        write!(f, "{hosts} hosts: {added} added, {removed} removed")?;
+        if *lines_ignored > 0 {
+            write!(f, "; {lines_ignored} lines ignored (the log has the first)")?;
+        }
+        if *lines_repeated > 0 {
+            write!(f, "; {lines_repeated} lines overruled by later ones")?;
+        }
+        Ok(())
+    }
 }
 
 impl Control {
@@ -126,6 +165,7 @@ impl Reply {
     pub(super) fn ok(self) -> anyhow::Result<Reply> {
         match self.result.as_str() {
             "ok" => Ok(self),
+            "no_such_job" if self.ended => bail!("the job has ended"),
             "no_such_job" => bail!("no such job"),
             _ => {
                 let parts = self.errors.iter();

@@ -7,7 +7,7 @@ use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::Control;
-use super::printing::print;
+use super::printing::{print, say};
 
 pub(crate) fn list(socket: &Path) -> Done {
     let reply = Control::connect(socket)?.ask_for(&AdminRequest::ListHosts)?;
@@ -16,6 +16,9 @@ pub(crate) fn list(socket: &Path) -> Done {
 }
 
 pub(crate) fn refresh(socket: &Path) -> Done {
-    Control::connect(socket)?.ask_for(&AdminRequest::RefreshHosts)?;
+    let reply = Control::connect(socket)?.ask_for(&AdminRequest::RefreshHosts)?;
+    if let Some(registry) = reply.registry {
+        say(registry)?;
+    }
     Ok(ExitCode::SUCCESS)
 }

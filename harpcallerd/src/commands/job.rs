@@ -9,7 +9,7 @@ use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::Control;
-use super::printing::{Columns, Job, note, print};
+use super::printing::{Columns, Job, print};
 
 pub(crate) fn info(socket: &Path, job: &str) -> Done {
     let reply = Control::connect(socket)?.ask_for(&AdminRequest::JobInfo { job: id(job) })?;
@@ -18,10 +18,7 @@ pub(crate) fn info(socket: &Path, job: &str) -> Done {
 }
 
 pub(crate) fn cancel(socket: &Path, job: &str) -> Done {
-    let reply = Control::connect(socket)?.ask_for(&AdminRequest::CancelJob { job: id(job) })?;
-    if reply.cancelled == Some(false) {
-        note("harpcallerd: the job had ended before");
-    }
+    Control::connect(socket)?.ask_for(&AdminRequest::CancelJob { job: id(job) })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,15 +7,19 @@ use harp_host::Endpoint;
 use harp_proto::JobId;
 use harp_service::logging::Log;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tracing::info;
 
 use super::Desk;
 use crate::audit::Act;
 use crate::client::Client;
-use crate::hosts::{Hosts, Refresher};
+use crate::hosts::{Hosts, Outcome, Refreshed, Refresher, Refreshing};
 use crate::refusal::{NotReloaded, Refusal};
 use crate::retention::Pruner;
 use crate::store::Pruned;
+
+/// How long an administrator who reloads waits for the registry's script.
+const REGISTRY_AFTER_RELOAD: Duration = Duration::from_secs(5);
 
 /// What an administrator wants of the daemon as a whole.
 #[derive(Debug)]
@@ -29,10 +33,20 @@ pub enum Order {
 }
 
 /// The configuration has been applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Reloaded {
     /// Keys whose new values are in force after the next start only.
     pub restart_needed: Vec<&'static str>,
+    /// How many addresses and sockets clients can connect to.
+    pub listeners: usize,
+    /// How many rules there are.
+    pub rules: usize,
+    /// How many tokens there are.
+    pub tokens: usize,
+    /// What in the file is passed over or looks wrong, a sentence each.
+    pub warnings: Vec<String>,
+    /// The run of the registry's script that comes of it.
+    pub registry: Option<Refreshing>,
 }
 
 /// What there is to administrate, once the start is complete.
@@ -117,7 +131,8 @@ impl Administration {
         let _ = self.orders.send(Order::Drain).await;
     }
 
-    /// Has the daemon read its configuration again. Cancel safe: once begun, it goes on.
+    /// Has the daemon read its configuration again. Cancel safe: once begun, it goes on. The
+    /// registry's script may still run; [`registry_after`] waits for it.
     ///
     /// # Errors
     ///
@@ -171,7 +186,7 @@ impl Started {
     /// # Errors
     ///
     /// [`Refusal::Forbidden`] for anybody but administrators; [`Refusal::Failed`].
-    pub async fn refresh_hosts(&self, by: &Client) -> Result<(), Refusal> {
+    pub async fn refresh_hosts(&self, by: &Client) -> Result<Refreshed, Refusal> {
         self.desk.administrators_only(by, "hosts-refresh")?;
         info!(
             client = by.name(),
@@ -181,7 +196,7 @@ impl Started {
         let by = by.clone();
         self.desk
             .act(async move {
-                let refreshed = refresher.refresh().await.map(drop).map_err(failed);
+                let refreshed = refresher.refresh().await.map_err(failed);
                 audit.administered(&by, Act::RefreshHosts, refreshed.as_ref().err());
                 refreshed
             })
@@ -259,6 +274,12 @@ impl Started {
             })
             .await
     }
+}
+
+/// What becomes of the registry by a reload; `None` if its script takes longer than 5 s.
+/// Cancel safe: the script runs on.
+pub async fn registry_after(reload: Refreshing) -> Option<Outcome> {
+    timeout(REGISTRY_AFTER_RELOAD, reload.outcome()).await.ok()
 }
 
 impl Desk {

@@ -3,27 +3,19 @@
 use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use harp_files::regular;
-use harp_host::limit::within;
 use harp_service::private_file::Replacement;
-use harp_service::systemd;
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
 
-use super::script_output::{MAX_OUTPUT, ScriptOutput};
+use super::script::{self, ScriptError};
+use super::script_output::ScriptOutput;
 use super::{Hosts, Registry, parse};
-
-/// Bytes of the script's standard error that are kept for the log.
-const MAX_COMPLAINT: u64 = 4 * 1024;
 
 /// Sources of the registry (daemon specification, keys `host_db*`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,55 +28,51 @@ pub struct RegistryConfig {
     pub cache: PathBuf,
     /// How often the script is run.
     pub interval: Duration,
+    /// Whether the script may say that there is no host although some are known.
+    pub allow_empty: bool,
 }
 
 /// Why a refresh left the registry as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
-    /// The script could not be started.
-    #[error("cannot run {script}: {error}")]
-    Start {
+    /// There is nothing that the script has said.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    /// It has said that there is no host, and there are some.
+    #[error(
+        "{script} ended well and printed no host{ignored}, and {known} are known; \
+         host_db_allow_empty = true lets it empty the registry"
+    )]
+    NoHosts {
         /// The script.
         script: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// It was started, and its output could not be read.
-    #[error("cannot read what {script} prints: {error}")]
-    Read {
-        /// The script.
-        script: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// It ended badly.
-    #[error("{script} ended with {status}{complaint}")]
-    Failed {
-        /// The script.
-        script: PathBuf,
-        /// Its exit code or signal.
-        status: ExitStatus,
-        /// The end of its standard error, empty or starting with a colon.
-        complaint: String,
-    },
-    /// It ran too long.
-    #[error("{script} did not end within {} s (host_db_script_timeout) and was killed", limit.as_secs())]
-    TimedOut {
-        /// The script.
-        script: PathBuf,
-        /// The limit.
-        limit: Duration,
-    },
-    /// It printed too much.
-    #[error("{script} printed more than {MAX_OUTPUT} bytes and was killed")]
-    TooMuch {
-        /// The script.
-        script: PathBuf,
+        /// What is to be said of lines that were ignored, if there were any.
+        ignored: String,
+        /// How many hosts the registry has.
+        known: usize,
     },
     /// The daemon is stopping.
     #[error("the dispatcher is stopping")]
     Stopping,
 }
+
+/// What a refresh has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refreshed {
+    /// How many hosts there are now.
+    pub hosts: usize,
+    /// How many of them were not there before.
+    pub added: usize,
+    /// How many are not there any more.
+    pub removed: usize,
+    /// How many lines were no entry.
+    pub ignored: usize,
+    /// How many lines were overruled by a later one of the same name.
+    pub repeated: usize,
+}
+
+/// What came of a refresh, for everybody who waits for it.
+pub type Outcome = Result<Refreshed, Arc<RefreshError>>;
 
 /// Asks for refreshes. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -92,39 +80,47 @@ pub struct Refresher {
     requests: mpsc::Sender<RefreshRequest>,
 }
 
-type Answer = oneshot::Sender<Result<usize, Arc<RefreshError>>>;
-
 enum RefreshRequest {
-    Refresh(Answer),
-    Configure(RegistryConfig),
+    Refresh(oneshot::Sender<Outcome>),
+    Configure(RegistryConfig, oneshot::Sender<Outcome>),
+}
+
+/// A refresh that has been asked for.
+#[derive(Debug)]
+pub struct Refreshing(oneshot::Receiver<Outcome>);
+
+impl Refreshing {
+    /// Waits for its outcome. Cancel safe: it goes on without the waiting.
+    pub async fn outcome(self) -> Outcome {
+        let answer = self.0.await;
+        answer.unwrap_or_else(|_| Err(Arc::new(RefreshError::Stopping)))
+    }
 }
 
 impl Refresher {
     /// Runs the script now, or right after the run that is under way, and waits for it.
-    /// Returns how many hosts the registry has.
     ///
     /// # Errors
     ///
     /// [`RefreshError`]; the registry is then as it was.
-    pub async fn refresh(&self) -> Result<usize, Arc<RefreshError>> {
-        let (reply, answer) = oneshot::channel();
-        if self
-            .requests
-            .send(RefreshRequest::Refresh(reply))
-            .await
-            .is_err()
-        {
-            return Err(Arc::new(RefreshError::Stopping));
-        }
-        answer
-            .await
-            .unwrap_or_else(|_| Err(Arc::new(RefreshError::Stopping)))
+    pub async fn refresh(&self) -> Outcome {
+        self.ask(RefreshRequest::Refresh).await.outcome().await
     }
 
     /// Changes where the registry comes from. The script is run soon, not waited for.
-    pub async fn configure(&self, config: RegistryConfig) {
-        // Without a keeper the daemon is stopping, and needs no registry.
-        let _ = self.requests.send(RefreshRequest::Configure(config)).await;
+    pub async fn configure(&self, config: RegistryConfig) -> Refreshing {
+        self.ask(|answer| RefreshRequest::Configure(config, answer))
+            .await
+    }
+
+    async fn ask(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Outcome>) -> RefreshRequest,
+    ) -> Refreshing {
+        let (reply, answer) = oneshot::channel();
+        // Without a keeper the daemon is stopping; then `reply` is dropped, which says so.
+        let _ = self.requests.send(request(reply)).await;
+        Refreshing(answer)
     }
 }
 
@@ -173,7 +169,10 @@ async fn keep_fresh(
         while let Some(request) = first.take().or_else(|| inbox.try_recv().ok()) {
             match request {
                 RefreshRequest::Refresh(answer) => waiting.push(answer),
-                RefreshRequest::Configure(new) => config = new,
+                RefreshRequest::Configure(new, answer) => {
+                    config = new;
+                    waiting.push(answer);
+                }
             }
         }
         let outcome = refresh(&hosts, &config).await.map_err(Arc::new);
@@ -186,9 +185,14 @@ async fn keep_fresh(
     }
 }
 
-fn report(hosts: &Hosts, outcome: &Result<usize, Arc<RefreshError>>) {
+fn report(hosts: &Hosts, outcome: &Outcome) {
     match outcome {
-        Ok(count) => info!(hosts = count, "hosts registry refreshed"),
+        Ok(refreshed) => info!(
+            hosts = refreshed.hosts,
+            added = refreshed.added,
+            removed = refreshed.removed,
+            "hosts registry refreshed"
+        ),
         Err(error) => {
             error!(%error, hosts = hosts.count(), "hosts registry not refreshed, it stays as it was");
         }
@@ -238,10 +242,29 @@ pub async fn ask_script(config: &RegistryConfig) -> Result<Registry, RefreshErro
     Ok(output.parsed.registry)
 }
 
-async fn refresh(hosts: &Hosts, config: &RegistryConfig) -> Result<usize, RefreshError> {
+async fn refresh(hosts: &Hosts, config: &RegistryConfig) -> Result<Refreshed, RefreshError> {
     let mut output = read_script(config).await?;
     let registry = mem::take(&mut output.parsed.registry);
-    let count = registry.len();
+    let before = hosts.all();
+    if registry.is_empty() && !before.is_empty() && !config.allow_empty {
+        return Err(RefreshError::NoHosts {
+            script: config.script.clone(),
+            ignored: match output.parsed.ignored {
+                0 => String::new(),
+                lines => format!(" in {lines} lines"),
+            },
+            known: before.len(),
+        });
+    }
+    let added = registry.keys().filter(|name| !before.contains_key(*name));
+    let removed = before.keys().filter(|name| !registry.contains_key(*name));
+    let refreshed = Refreshed {
+        hosts: registry.len(),
+        added: added.count(),
+        removed: removed.count(),
+        ignored: output.parsed.ignored,
+        repeated: output.parsed.repeated,
+    };
     hosts.replace(registry);
 
     let cache = config.cache.clone();
@@ -253,7 +276,7 @@ async fn refresh(hosts: &Hosts, config: &RegistryConfig) -> Result<usize, Refres
             "cannot write the cache of the hosts registry; the registry itself is in force"
         ),
     }
-    Ok(count)
+    Ok(refreshed)
 }
 
 fn write_cache(cache: &Path, output: &ScriptOutput) -> io::Result<()> {
@@ -264,7 +287,7 @@ fn write_cache(cache: &Path, output: &ScriptOutput) -> io::Result<()> {
 
 /// Runs the script and takes in its output; problems with it are logged.
 async fn read_script(config: &RegistryConfig) -> Result<ScriptOutput, RefreshError> {
-    let output = run_script(&config.script, config.script_timeout).await?;
+    let output = script::run(&config.script, config.script_timeout).await?;
     let parsed = &output.parsed;
     if let Some((line, fault)) = &parsed.first_ignored {
         warn!(
@@ -281,106 +304,4 @@ async fn read_script(config: &RegistryConfig) -> Result<ScriptOutput, RefreshErr
         );
     }
     Ok(output)
-}
-
-/// Runs the script in a process group of its own and returns what it prints.
-async fn run_script(script: &Path, limit: Duration) -> Result<ScriptOutput, RefreshError> {
-    let mut command = Command::new(script);
-    for variable in systemd::VARIABLES {
-        command.env_remove(variable);
-    }
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| RefreshError::Start {
-            script: script.to_owned(),
-            error,
-        })?;
-    let group = ScriptGroup::of(&child);
-    let script = script.to_owned();
-    let read = match within(Instant::now() + limit, collect(&mut child)).await {
-        Some(Ok(collected)) => collected,
-        Some(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
-            return Err(RefreshError::TooMuch { script });
-        }
-        Some(Err(error)) => return Err(RefreshError::Read { script, error }),
-        None => return Err(RefreshError::TimedOut { script, limit }),
-    };
-    group.has_ended();
-    if !read.status.success() {
-        let complaint = String::from_utf8_lossy(&read.complaint).trim().to_owned();
-        return Err(RefreshError::Failed {
-            script,
-            status: read.status,
-            complaint: if complaint.is_empty() {
-                complaint
-            } else {
-                format!(": {complaint}")
-            },
-        });
-    }
-    Ok(read.output)
-}
-
-struct Collected {
-    output: ScriptOutput,
-    complaint: Vec<u8>,
-    status: ExitStatus,
-}
-
-async fn collect(child: &mut Child) -> io::Result<Collected> {
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let stdout = stdout.ok_or(io::ErrorKind::BrokenPipe)?;
-    let mut complaint = Vec::new();
-    let (output, ()) = tokio::try_join!(
-        ScriptOutput::read(stdout),
-        read_all_keep_some(stderr, MAX_COMPLAINT, &mut complaint),
-    )?;
-    let status = child.wait().await?;
-    Ok(Collected {
-        output,
-        complaint,
-        status,
-    })
-}
-
-/// Reads to the end, so that the writer never blocks, and keeps the beginning.
-async fn read_all_keep_some(
-    source: Option<impl AsyncRead + Unpin>,
-    keep: u64,
-    into: &mut Vec<u8>,
-) -> io::Result<()> {
-    if let Some(mut source) = source {
-        (&mut source).take(keep).read_to_end(into).await?;
-        tokio::io::copy(&mut source, &mut tokio::io::sink()).await?;
-    }
-    Ok(())
-}
-
-/// Ends the script's whole process group when dropped, unless the script has ended: its
-/// number may then be somebody else's.
-struct ScriptGroup(Option<Pid>);
-
-impl ScriptGroup {
-    fn of(child: &Child) -> ScriptGroup {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        ScriptGroup(id.and_then(Pid::from_raw))
-    }
-
-    fn has_ended(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for ScriptGroup {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It can have ended by itself just now; then there is nothing to do.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
 }

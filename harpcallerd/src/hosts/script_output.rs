@@ -1,4 +1,4 @@
-//! ScriptOutput of the registry script, taken in while it comes.
+//! What the registry script prints, taken in while it comes.
 //!
 //! Of it only the entries are kept, and their lines for the cache file: a script that
 //! prints anything else without end costs no memory. Lines hold passwords, so all memory
@@ -6,7 +6,7 @@
 
 use std::io::{self, Write};
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use harp_files::text;
 use zeroize::Zeroizing;
 
 use super::Parsed;
@@ -17,9 +17,6 @@ pub(super) const MAX_OUTPUT: usize = 64 * 1024 * 1024;
 /// Bytes of a line, without its end; one that is longer is no entry.
 const MAX_LINE: usize = 64 * 1024;
 
-/// Bytes that are read at once.
-const READ: usize = 16 * 1024;
-
 /// The entries that have been read, and their lines.
 #[derive(Debug)]
 pub(super) struct ScriptOutput {
@@ -29,37 +26,48 @@ pub(super) struct ScriptOutput {
     /// The line that has not ended yet.
     line: Zeroizing<Vec<u8>>,
     is_line_too_long: bool,
+    /// Bytes that have come so far.
+    taken: usize,
 }
 
-impl ScriptOutput {
-    /// Reads to the end. The last line counts even without its newline.
-    ///
-    /// # Errors
-    ///
-    /// `FileTooLarge` if there is more than [`MAX_OUTPUT`], or what the system says.
-    pub(super) async fn read(mut source: impl AsyncRead + Unpin) -> io::Result<ScriptOutput> {
-        let mut output = ScriptOutput {
+impl Default for ScriptOutput {
+    fn default() -> ScriptOutput {
+        ScriptOutput {
             parsed: Parsed::default(),
             pieces: Vec::new(),
             line: Zeroizing::new(Vec::with_capacity(MAX_LINE)),
             is_line_too_long: false,
-        };
-        let mut buffer = Zeroizing::new(vec![0; READ]);
-        let mut total = 0;
-        loop {
-            let read = source.read(&mut buffer).await?;
-            total += read;
-            if total > MAX_OUTPUT {
-                return Err(io::ErrorKind::FileTooLarge.into());
-            }
-            match read {
-                0 => {
-                    output.end_line();
-                    return Ok(output);
+            taken: 0,
+        }
+    }
+}
+
+impl ScriptOutput {
+    /// Takes what comes next.
+    ///
+    /// # Errors
+    ///
+    /// `FileTooLarge` if that makes more than [`MAX_OUTPUT`].
+    pub(super) fn take(&mut self, text: &[u8]) -> io::Result<()> {
+        self.taken += text.len();
+        if self.taken > MAX_OUTPUT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        for part in text.split_inclusive(|byte| *byte == b'\n') {
+            match part.strip_suffix(b"\n") {
+                Some(rest) => {
+                    self.extend_line(rest);
+                    self.end_line();
                 }
-                _ => output.take(&buffer[..read]),
+                None => self.extend_line(part),
             }
         }
+        Ok(())
+    }
+
+    /// Says that nothing follows. The last line counts even without its newline.
+    pub(super) fn end(&mut self) {
+        self.end_line();
     }
 
     /// Writes the lines of all entries.
@@ -71,18 +79,6 @@ impl ScriptOutput {
         self.pieces
             .iter()
             .try_for_each(|piece| into.write_all(piece))
-    }
-
-    fn take(&mut self, text: &[u8]) {
-        for part in text.split_inclusive(|byte| *byte == b'\n') {
-            match part.strip_suffix(b"\n") {
-                Some(rest) => {
-                    self.extend_line(rest);
-                    self.end_line();
-                }
-                None => self.extend_line(part),
-            }
-        }
     }
 
     fn extend_line(&mut self, part: &[u8]) {
@@ -104,13 +100,14 @@ impl ScriptOutput {
     }
 
     fn keep_line(&mut self) {
-        let needed = self.line.len() + 1;
+        let line = text::without_mark(&self.line);
+        let needed = line.len() + 1;
         let has_room = |piece: &Zeroizing<Vec<u8>>| piece.capacity() - piece.len() >= needed;
         let mut piece = match self.pieces.pop_if(|piece| has_room(piece)) {
             Some(piece) => piece,
             None => Zeroizing::new(Vec::with_capacity(MAX_LINE + 1)),
         };
-        piece.extend_from_slice(&self.line);
+        piece.extend_from_slice(line);
         piece.push(b'\n');
         self.pieces.push(piece);
     }
@@ -126,32 +123,44 @@ mod tests {
         )
     }
 
-    async fn read(text: &str) -> (ScriptOutput, String) {
-        let output = ScriptOutput::read(text.as_bytes()).await.unwrap();
+    fn read(text: &str) -> (ScriptOutput, String) {
+        let mut output = ScriptOutput::default();
+        // As a pipe gives it: cut anywhere.
+        for part in text.as_bytes().chunks(7001) {
+            output.take(part).unwrap();
+        }
+        output.end();
         let mut kept = Vec::new();
         output.write(&mut kept).unwrap();
         (output, String::from_utf8(kept).unwrap())
     }
 
-    #[tokio::test]
-    async fn entries_are_kept_and_the_rest_is_counted() {
+    #[test]
+    fn entries_are_kept_and_the_rest_is_counted() {
         let (one, two) = (entry("one"), entry("two"));
-        let (output, kept) = read(&format!("{one}\n\nnonsense\n{two}")).await;
+        let (output, kept) = read(&format!("{one}\n\nnonsense\n{two}"));
         assert_eq!(kept, format!("{one}\n{two}\n"));
         assert_eq!(
             (output.parsed.registry.len(), output.parsed.ignored),
             (2, 1)
         );
         assert_eq!(output.parsed.first_ignored.unwrap().0, 3);
-        let (output, kept) = read("").await;
+        let marked = format!("\u{feff}{one}\n\u{feff}{two}\n");
+        let (output, kept) = read(&marked);
+        assert_eq!(kept, format!("{one}\n{two}\n"));
+        assert_eq!(
+            (output.parsed.registry.len(), output.parsed.ignored),
+            (2, 0)
+        );
+        let (output, kept) = read("");
         assert_eq!((kept.as_str(), output.parsed.ignored), ("", 0));
     }
 
-    #[tokio::test]
-    async fn a_line_that_is_too_long_is_passed_over() {
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over() {
         let long = entry(&"x".repeat(MAX_LINE));
         let longest = entry(&"x".repeat(MAX_LINE - entry("").len()));
-        let (output, kept) = read(&format!("{long}\n{longest}\n{}\n{long}", entry("one"))).await;
+        let (output, kept) = read(&format!("{long}\n{longest}\n{}\n{long}", entry("one")));
         assert_eq!(
             (output.parsed.registry.len(), output.parsed.ignored),
             (2, 2)
@@ -161,20 +170,24 @@ mod tests {
         assert_eq!((line, fault.as_str()), (1, "longer than 65536 bytes"));
     }
 
-    #[tokio::test]
-    async fn many_entries_are_kept_in_order() {
+    #[test]
+    fn many_entries_are_kept_in_order() {
         let text: String = (0..3000).map(|n| entry(&format!("h{n}")) + "\n").collect();
-        let (output, kept) = read(&text).await;
+        let (output, kept) = read(&text);
         assert_eq!(output.parsed.registry.len(), 3000);
         assert!(output.pieces.len() > 1);
         assert_eq!(kept, text);
     }
 
-    #[tokio::test]
-    async fn output_without_end_is_refused_and_costs_nothing() {
-        let error = ScriptOutput::read(tokio::io::repeat(b'\n'))
-            .await
-            .unwrap_err();
+    #[test]
+    fn output_without_end_is_refused_and_costs_nothing() {
+        let mut output = ScriptOutput::default();
+        let lines = [b'\n'; 1 << 16];
+        for _ in 0..MAX_OUTPUT / lines.len() {
+            output.take(&lines).unwrap();
+        }
+        let error = output.take(b"\n").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert!(output.pieces.is_empty());
     }
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use harp_files::{Content, Kept, Look};
+use harp_files::{Content, Kept, Look, text};
 use harp_proto::Password;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -72,6 +72,13 @@ impl TokensFile {
     #[must_use]
     pub fn identify(&self, token: &Password) -> Option<Identity> {
         self.owner(&hash(token.reveal()))
+    }
+
+    /// How many tokens there were when the file was looked at last.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.value().0.len()
     }
 
     fn owner(&self, hash: &Hash) -> Option<Identity> {
@@ -158,7 +165,7 @@ impl Tokens {
     pub fn parse(text: &str, origin: &str) -> Result<Tokens, TokensError> {
         let mut hashes = BTreeMap::new();
         let mut problems = Vec::new();
-        for (number, line) in (1..).zip(text.lines()) {
+        for (number, line) in (1..).zip(text::lines(text)) {
             let line = line.trim_end();
             if line.is_empty() || line.starts_with('#') {
                 continue;

@@ -26,6 +26,8 @@ pub(super) struct Bounds<'r> {
     longest: Duration,
     /// Longest silence.
     silence: Duration,
+    /// When the host acknowledged the call.
+    acknowledged: Option<Instant>,
     /// The first of the limits, which may be put off.
     limit: Mutex<Limit>,
 }
@@ -55,6 +57,7 @@ impl<'r> Bounds<'r> {
             end_by: end_by(begun, longest),
             longest,
             silence: seconds(call.timeout).unwrap_or(limits.default_timeout),
+            acknowledged: None,
             limit: Mutex::new(Limit::until(begun)),
         }
     }
@@ -62,6 +65,11 @@ impl<'r> Bounds<'r> {
     /// The execution begins only now.
     pub(super) fn begin_again(&mut self, begun: Instant) {
         self.end_by = end_by(begun, self.longest);
+    }
+
+    /// The host has acknowledged the call.
+    pub(super) fn acknowledged(&mut self, at: Instant) {
+        self.acknowledged = Some(at);
     }
 
     /// Completes with the outcome when something other than the host ends the job. The
@@ -113,7 +121,12 @@ impl<'r> Bounds<'r> {
 
     fn first(&self, heard: Option<Instant>) -> (Instant, Reached) {
         match heard.and_then(|heard| heard.checked_add(self.silence)) {
-            Some(silent_by) if silent_by < self.end_by => (silent_by, Reached::Silence),
+            Some(silent_by) if silent_by <= self.end_by => (silent_by, Reached::Silence),
+            // Two limits of one length are at the same time, as long as the host has said no
+            // more than that it has the call.
+            Some(_) if self.silence == self.longest && heard <= self.acknowledged => {
+                (self.end_by, Reached::Silence)
+            }
             _ => (self.end_by, Reached::Execution),
         }
     }
@@ -192,12 +205,35 @@ mod tests {
             (call(Some(100), None), "max_exec_time", 60),
             (call(None, Some(7)), "max_exec_time", 7),
             (call(Some(100), Some(1000)), "max_exec_time", 60),
+            // Both at once: as the original names it.
+            (call(Some(60), None), "timeout", 60),
+            (call(Some(7), Some(7)), "timeout", 7),
             (call(Some(u64::MAX), Some(u64::MAX)), "max_exec_time", 60),
         ] {
             let (data, after) = end_of(&call).await;
             let expected = format!(r#"{{"limit":"{limit}","seconds":{seconds}}}"#);
             assert_eq!(data, expected, "{call:?}");
             assert_eq!(after.as_secs(), seconds, "{call:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_two_limits_of_one_length_that_which_was_reached_is_named() {
+        let live = live();
+        let interrupt = CancellationToken::new();
+        let begun = Instant::now();
+        let call = call(Some(7), Some(7));
+        let mut bounds = Bounds::new(&live, &interrupt, begun, &call, &limits());
+        let second = Duration::from_secs(1);
+        bounds.acknowledged(begun + second);
+        for (heard, limit) in [(1, "timeout"), (2, "max_exec_time")] {
+            let outcome = bounds.cut_short(Some(begun + heard * second)).await;
+            let Outcome::Error(failure) = outcome else {
+                panic!("not an error");
+            };
+            let data = failure.data.unwrap().to_string();
+            assert_eq!(data, format!(r#"{{"limit":"{limit}","seconds":7}}"#));
+            assert!(begun.elapsed() >= 7 * second);
         }
     }
 

@@ -192,14 +192,12 @@ impl Ends {
 
     /// The entry of a job that ends now: behind all others.
     pub(super) fn next(&self, id: JobId) -> (Key, Vec<u8>) {
-        let boot = self.boots().present;
         // Only the writer counts. Beginning with the time puts imported ends where they
         // belong.
         let last = self.last.load(Ordering::Relaxed);
         let number = clock::now().max(last.saturating_add(1));
         self.last.store(number, Ordering::Relaxed);
-        let at = clock::since_boot();
-        (layout::order_key(number, id), Moment { boot, at }.encode())
+        (layout::order_key(number, id), self.now().encode())
     }
 
     /// What has to be noted because the wall clock has been set: nothing as a rule.
@@ -224,12 +222,21 @@ impl Ends {
                 is_by_wall_clock: false,
             };
         };
-        let boots = self.boots();
-        let now = Moment {
-            boot: boots.present,
+        self.age_of(moment)
+    }
+
+    /// How long ago this moment is.
+    pub(super) fn age_of(&self, moment: Moment) -> Age {
+        let now = self.now();
+        self.boots().age(moment, now, clock::boot_began())
+    }
+
+    /// The present moment.
+    pub(super) fn now(&self) -> Moment {
+        Moment {
+            boot: self.boots().present,
             at: clock::since_boot(),
-        };
-        boots.age(moment, now, clock::boot_began())
+        }
     }
 
     /// Where the ends of the present life of the machine begin in the order of all.

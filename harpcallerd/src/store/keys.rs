@@ -4,15 +4,19 @@
 //! written in the batch that records the job. So there are never two jobs, however many
 //! submissions come at once and wherever a crash falls.
 //!
-//! An entry names the job that was submitted last under its key. It counts for nothing
-//! once that job is gone; the code that removes a job removes its entry with
-//! [`Round::free_key`], so that nothing is left behind.
+//! An entry names the job that was submitted last under its key, and the moment of that by
+//! the order of lives that `store/ends.rs` keeps, so that its age is right whatever the wall
+//! clock does. It counts for nothing once that job is gone; the code that removes a job
+//! removes its entry with [`Round::free_key`], so that nothing is left behind.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use harp_proto::{JobId, Outcome};
 use ring::digest::{Context, SHA256};
 
 use super::codec;
+use super::ends::Moment;
 use super::error::StoreError;
 use super::layout::{self, Key, Table};
 use super::read::{self, Long};
@@ -39,6 +43,31 @@ impl Claim {
     }
 }
 
+/// What an entry says.
+struct Holder {
+    job: JobId,
+    /// When it was submitted; releases before did not note it.
+    submitted: Option<Moment>,
+}
+
+impl Holder {
+    fn encode(&self) -> Vec<u8> {
+        let mut entry = self.job.as_bytes().to_vec();
+        entry.extend(self.submitted.iter().flat_map(|moment| moment.encode()));
+        entry
+    }
+
+    fn decode(entry: &[u8]) -> Option<Holder> {
+        let (job, moment) = entry.split_first_chunk()?;
+        let submitted = match moment {
+            [] => None,
+            moment => Some(Moment::decode(moment)?),
+        };
+        let job = JobId::from_bytes(*job);
+        Some(Holder { job, submitted })
+    }
+}
+
 /// Makes the key of the entry for a client's key. A digest, because a key may be longer than an
 /// entry of the engine.
 fn entry_key(client: Option<&str>, key: &str) -> Key {
@@ -61,14 +90,8 @@ fn entry_key(client: Option<&str>, key: &str) -> Key {
 
 impl Round<'_> {
     /// Answers in place of recording a new job: with nothing done, if there is a job under
-    /// that key. `None` if the new one is to be recorded. `now` is the time of its
-    /// submission in milliseconds since 1970.
-    pub(super) fn instead(
-        &mut self,
-        claim: &Claim,
-        call: &Bytes,
-        now: u64,
-    ) -> Result<Option<Done>, Trouble> {
+    /// that key. `None` if the new one is to be recorded.
+    pub(super) fn instead(&mut self, claim: &Claim, call: &Bytes) -> Result<Option<Done>, Trouble> {
         if !self.claimed.contains(&claim.key)
             && !self.engine.contains(&claim.key).map_err(StoreError::from)?
         {
@@ -76,18 +99,25 @@ impl Round<'_> {
         }
         // Whatever this round has done to the key and its job has to be seen here.
         self.apply().map_err(Trouble::Failed)?;
-        Ok(self.holder(claim, call, now)?)
+        Ok(self.holder(claim, call)?)
     }
 
-    fn holder(&self, claim: &Claim, call: &Bytes, now: u64) -> Result<Option<Done>, StoreError> {
+    /// Gives a claim's key to a job that is being recorded.
+    pub(super) fn claim(&mut self, claim: Claim, job: JobId) {
+        let submitted = Some(self.shared.ends.now());
+        let entry = Holder { job, submitted }.encode();
+        self.batch.insert(&claim.key, &entry);
+        self.claimed.insert(claim.key);
+    }
+
+    fn holder(&self, claim: &Claim, call: &Bytes) -> Result<Option<Done>, StoreError> {
         let Some(entry) = self.engine.get(&claim.key)? else {
             return Ok(None);
         };
-        let Some(job) = entry.first_chunk().filter(|_| entry.len() == 16) else {
+        let Some(Holder { job, submitted }) = Holder::decode(&entry) else {
             let why = "the job of a submission's key is not readable".to_owned();
             return Err(StoreError::Unreadable(why));
         };
-        let job = JobId::from_bytes(*job);
         let (Some(stage), Some(earlier)) = (
             read::stage(self.engine, job)?,
             Long::read(self.engine, Table::Calls, job)?,
@@ -107,9 +137,9 @@ impl Round<'_> {
         let counts = match (claim.unless_since, stage) {
             (None, _) | (_, Stage::Queued { .. } | Stage::Running { .. }) => true,
             (Some(seconds), Stage::Ended { .. }) => {
-                // A clock that was set back makes the earlier job seem to be of now.
-                let age = now.saturating_sub(earlier.submitted);
-                age < seconds.saturating_mul(1000) && self.has_returned(job)?
+                let submitted = submitted.unwrap_or(Moment::elsewhere(earlier.submitted));
+                let age = self.shared.ends.age_of(submitted).age;
+                age < Duration::from_secs(seconds) && self.has_returned(job)?
             }
         };
         Ok(counts.then_some(Done::Existing(job)))
@@ -132,7 +162,9 @@ impl Round<'_> {
             Ok(None) | Err(StoreError::Corrupt { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        if self.engine.get(&entry)?.as_deref() == Some(job.as_bytes()) {
+        let holder = self.engine.get(&entry)?;
+        let holder = holder.as_deref().and_then(Holder::decode);
+        if holder.is_some_and(|holder| holder.job == job) {
             self.batch.remove(&entry);
         }
         Ok(())

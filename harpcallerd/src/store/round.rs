@@ -203,7 +203,7 @@ impl<'a> Round<'a> {
             return Ok(Done::Already);
         }
         if let Some(claim) = &claim
-            && let Some(instead) = self.instead(claim, &call, live.submitted)?
+            && let Some(instead) = self.instead(claim, &call)?
         {
             return Ok(instead);
         }
@@ -215,8 +215,7 @@ impl<'a> Round<'a> {
         self.count_live(|sum| sum.add(id, live.started.is_some()));
         self.states.insert(id, Some(live));
         if let Some(claim) = claim {
-            self.batch.insert(&claim.key, id.as_bytes());
-            self.claimed.insert(claim.key);
+            self.claim(claim, id);
         }
         self.apply_if_full()?;
         Ok(Done::Recorded)

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod bad_input;
+mod byte_order_marks;
 mod command;
 mod completions;
 mod configuration;

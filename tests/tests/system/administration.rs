@@ -80,10 +80,16 @@ fn other_programs_speak_to_the_socket_too() {
     assert_eq!(info["info"]["call"]["arguments"], json!([1]));
     let reply = ask(&cluster, r#"{"command": "cancel_job", "job": "x"}"#);
     assert_eq!(reply, json!({"result": "no_such_job"}));
+    let cancel = json!({"command": "cancel_job", "job": job}).to_string();
+    let reply = ask(&cluster, &cancel);
+    assert_eq!(reply, json!({"result": "no_such_job", "ended": true}));
     let reply = ask(&cluster, r#"{"command": "list_queues"}"#);
     assert_eq!(reply, json!({"result": "ok", "queues": []}));
     let reply = ask(&cluster, r#"{"command": "refresh_hosts"}"#);
-    assert_eq!(reply, json!({"result": "ok"}));
+    assert_eq!(
+        (&reply["result"], &reply["registry"]["hosts"]),
+        (&json!("ok"), &json!(1))
+    );
     for wrong in [r#"{"command": "dance"}"#, "[]", "nonsense", ""] {
         let reply = ask(&cluster, wrong);
         assert_eq!(reply["result"], "error", "{wrong}");

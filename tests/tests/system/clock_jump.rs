@@ -290,3 +290,44 @@ fn start_by_is_not_over_because_the_clock_is_ahead_after_a_restart() {
     cluster.start_dispatcher();
     assert_eq!(caller.result(&waiting), json!({"result": []}));
 }
+
+#[test]
+fn unless_since_asks_no_clock_that_can_be_set() {
+    let Some(clock) = FalseClock::make() else {
+        return;
+    };
+    let mut cluster = clock.given_to(Cluster::builder()).start();
+    let call = |cluster: &Cluster| {
+        let more = r#""key": "nightly", "unless_since": 3600"#;
+        let request = format!(
+            r#"{{"harpcaller": 1, "host": "web01", "procedure": "echo", "arguments": [], {more}}}"#
+        );
+        let answer = cluster.caller().ask(request);
+        let job = answer["job_id"].as_str().unwrap().to_owned();
+        assert_eq!(cluster.caller().result(&job), json!({"result": []}));
+        job
+    };
+    let first = call(&cluster);
+    for years in [1, -1, 30, 0] {
+        clock.set_wall(years * YEAR);
+        assert_eq!(call(&cluster), first, "{years} years are none");
+        cluster.restart_dispatcher();
+        assert_eq!(call(&cluster), first, "{years} years are none");
+    }
+    clock.let_pass(3000);
+    assert_eq!(call(&cluster), first);
+    // The clock that was set is the wrong one, the time has passed.
+    clock.set_since_boot(3700);
+    clock.set_wall(-YEAR);
+    let second = call(&cluster);
+    assert_ne!(second, first);
+    // Over a start of the machine there is the wall clock alone.
+    cluster.stop_dispatcher();
+    clock.boot(2);
+    clock.set_since_boot(0);
+    cluster.start_dispatcher();
+    assert_eq!(call(&cluster), second);
+    clock.let_pass(-YEAR + 8000);
+    clock.set_since_boot(4300);
+    assert_ne!(call(&cluster), second);
+}

@@ -19,7 +19,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("harp-client", &["harp-host", "harp-proto"]),
     ("harp-service", &["harp-files", "harp-proto"]),
     ("harp-exec", &[]),
-    ("harp", &["harp-client", "harp-proto", "harp-service"]),
+    (
+        "harp",
+        &["harp-client", "harp-files", "harp-proto", "harp-service"],
+    ),
     (
         "harpcallerd",
         &[

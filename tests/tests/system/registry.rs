@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use harp_tests::{Cluster, ClusterBuilder, until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// A cluster that runs the registry script every second.
@@ -180,10 +182,174 @@ fn a_refresh_replaces_the_registry_whole() {
     assert_known(&cluster, "web03");
     assert_unknown(&cluster, "web01");
     assert_unknown(&cluster, "web02");
-    // Printing nothing is a way of saying that there are no hosts.
-    cluster.set_registry(&[]);
-    cluster.wait_for_refresh();
-    assert_unknown(&cluster, "web03");
+}
+
+/// That this output of a script that ends well leaves the registry as it was, whether it came
+/// from the script or from the cache.
+fn assert_refused(output: &str) {
+    let mut cluster = Cluster::start();
+    cluster.set_registry_script(output);
+    let refused = |cluster: &Cluster| {
+        let told = cluster.run(&["hosts-refresh"]);
+        assert_eq!(told.status.code(), Some(1), "{output}: {told:?}");
+        let told = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(told.contains("host_db_allow_empty"), "{told}");
+        assert_known(cluster, "web01");
+    };
+    refused(&cluster);
+    let logged = cluster
+        .log()
+        .wait_for("hosts registry not refreshed, it stays as it was");
+    assert_eq!(logged["level"], "ERROR", "{logged}");
+    cluster.restart_dispatcher();
+    refused(&cluster);
+    cluster.set("host_db_allow_empty", "true");
+    let _ = cluster.reload();
+    let told = cluster.lines(&["hosts-refresh"]).concat();
+    assert!(told.starts_with("0 hosts"), "{told}");
+    assert_unknown(&cluster, "web01");
+    // From none to none, and to some.
+    cluster.set("host_db_allow_empty", "false");
+    let _ = cluster.reload();
+    assert!(cluster.run(&["hosts-refresh"]).status.success());
+    cluster.set_registry_script(r#"exec cat "$(dirname "$0")/hosts.jsonl""#);
+    let told = cluster.lines(&["hosts-refresh"]);
+    assert_eq!(told, ["1 hosts: 1 added, 0 removed"]);
+    assert_known(&cluster, "web01");
+}
+
+#[test]
+fn an_empty_output_empties_no_registry_unless_it_may() {
+    assert_refused("exit 0");
+}
+
+#[test]
+fn an_output_without_a_host_empties_no_registry_unless_it_may() {
+    assert_refused("printf '# the hosts\\n\\n[]\\n{\"hostname\": \"web01\"'");
+}
+
+/// The script is at its end when its process is, whoever holds its output.
+fn assert_ends_with_its_process(cluster: &Cluster, script: &str) {
+    cluster.set_registry_script(script);
+    let begun = Instant::now();
+    let told = cluster.run(&["hosts-refresh"]);
+    assert!(told.status.success(), "{script}: {told:?}");
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(10), "{script}: {took:?}");
+    let child = fs::read_to_string(cluster.path("child")).unwrap_or_default();
+    if let Some(child) = child.trim().parse().ok().and_then(Pid::from_raw) {
+        // One that has made itself independent is ended by nobody else.
+        if script.contains("setsid") {
+            kill_process(child, Signal::KILL).unwrap();
+        }
+        until("the child is gone", || {
+            let stat = format!("/proc/{}/stat", child.as_raw_nonzero());
+            let stat = fs::read_to_string(stat).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        });
+    }
+}
+
+#[test]
+fn the_end_of_the_scripts_process_is_the_end_of_its_output() {
+    let cluster = Cluster::start();
+    let entry = cluster.entry("web01");
+    let print = |name: &str| format!("echo '{}'", renamed(&entry, name));
+    let child = r#"echo $! > "$(dirname "$0")/child""#;
+    for (number, script) in [
+        // A child that holds everything, one that has a session of its own, one that holds
+        // standard error alone, and one without a word of the script's own.
+        format!("sleep 600 & {child}; HOST"),
+        format!("setsid sleep 600 & {child}; HOST"),
+        format!("sleep 600 >/dev/null & {child}; HOST"),
+        format!("sleep 600 2>/dev/null & {child}; HOST"),
+        // A filter and a child that are a little later than the script.
+        "(sleep 0.4; HOST) & exit 0".to_owned(),
+        "{ HOST; } | sed 's/^/ /' & exit 0".to_owned(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("web{number}");
+        let _ = fs::remove_file(cluster.path("child"));
+        let script = script.replace("HOST", &print(&name));
+        assert_ends_with_its_process(&cluster, &script);
+        assert_known(&cluster, &name);
+    }
+}
+
+#[test]
+fn a_script_that_ends_badly_changes_nothing_whoever_holds_its_output() {
+    let cluster = Cluster::start();
+    let other = renamed(&cluster.entry("web01"), "web02");
+    for end in ["exit 1", "kill -TERM $$", "kill -KILL $$"] {
+        cluster.set_registry_script(&format!("sleep 5 & echo '{other}'; {end}"));
+        let told = cluster.run(&["hosts-refresh"]);
+        assert_eq!(told.status.code(), Some(1), "{told:?}");
+        assert_known(&cluster, "web01");
+        assert_unknown(&cluster, "web02");
+    }
+}
+
+#[test]
+fn commands_say_in_numbers_what_they_did() {
+    let mut cluster = Cluster::builder().hosts(2).start();
+    let (first, second) = (cluster.entry("web01"), cluster.entry("web02"));
+    let lines = [
+        first.to_string(),
+        "# a comment".to_owned(),
+        renamed(&first, "web03").to_string(),
+        second.to_string().replace("web02", "web03"),
+        "nonsense".to_owned(),
+    ];
+    fs::write(cluster.path("hosts.jsonl"), lines.join("\n")).unwrap();
+    let told = cluster.lines(&["hosts-refresh"]);
+    assert_eq!(
+        told,
+        [
+            "2 hosts: 1 added, 1 removed; 2 lines ignored (the log has the first); \
+          1 lines overruled by later ones"
+        ]
+    );
+    let logged = cluster
+        .log()
+        .wait_for("lines of the hosts registry ignored");
+    assert_eq!((&logged["lines"], &logged["first"]), (&json!(2), &json!(2)));
+    assert!(logged["fault"].as_str().unwrap().starts_with("not JSON"));
+
+    // From now on at an address that is in the configuration.
+    cluster.restart_dispatcher();
+    cluster.set("no_such_key_at_all", "7");
+    cluster.set_registry(&[first]);
+    let told = String::from_utf8(cluster.reload().stdout).unwrap();
+    let told: Vec<_> = told.lines().collect();
+    assert!(told[0].contains("no_such_key_at_all"), "{told:?}");
+    assert_eq!(
+        told[1..],
+        [
+            "reloaded: 1 listeners, 0 rules, 0 tokens, 1 warnings",
+            "1 hosts: 0 added, 1 removed"
+        ]
+    );
+    cluster.set_registry_script("exit 7");
+    let told = cluster.reload();
+    assert!(told.status.success(), "the configuration is in force");
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(
+        told.contains("stays as it was") && told.contains('7'),
+        "{told}"
+    );
+
+    let caller = cluster.caller();
+    for _ in 0..3 {
+        let job = caller.call("web01", "echo", "[]");
+        assert_eq!(caller.result(&job), json!({"result": []}));
+    }
+    until("all are pruned", || {
+        let told = cluster.lines(&["prune-jobs", "--age", "0"]).concat();
+        (told == "0 jobs pruned").then_some(())
+    });
+    assert!(cluster.lines(&["list", "--all"]).is_empty());
 }
 
 /// A script that fails leaves registry and cache as they were; one that works again is

@@ -11,7 +11,7 @@ use super::request::AdminRequest;
 use super::{lists, replies};
 use crate::client::Client;
 use crate::desk::Desk;
-use crate::desk::admin::{Administration, Reloaded, Started};
+use crate::desk::admin::{self, Administration, Started};
 use crate::desk::lists::Which;
 use crate::refusal::Refusal;
 
@@ -43,7 +43,7 @@ pub(super) async fn answer(
         }
         AdminRequest::ReloadConfig => {
             let by = administrator.client().await;
-            reloaded(administration.reload(&by).await)
+            reload(administration, &by).await
         }
         request => match administration.started() {
             Ok(started) => return of_started(request, &started, administrator).await,
@@ -84,7 +84,10 @@ async fn of_started(
             desk.cancel_queue(&by, &queue).await.map(|()| replies::ok())
         }
         AdminRequest::ListHosts => hosts(started, &by),
-        AdminRequest::RefreshHosts => started.refresh_hosts(&by).await.map(|()| replies::ok()),
+        AdminRequest::RefreshHosts => started
+            .refresh_hosts(&by)
+            .await
+            .map(|refreshed| replies::refreshed(&refreshed)),
         AdminRequest::ResumeJobs => started
             .resume_held(&by)
             .await
@@ -110,23 +113,23 @@ fn ending() -> Vec<u8> {
     replies::line(&json!({"result": "ok", "pid": std::process::id().to_string()}))
 }
 
-fn reloaded(reloaded: Result<Reloaded, Refusal>) -> Vec<u8> {
-    match reloaded {
-        Ok(Reloaded { restart_needed }) if restart_needed.is_empty() => replies::ok(),
-        Ok(Reloaded { restart_needed }) => {
-            replies::line(&json!({"result": "ok", "restart_needed": restart_needed}))
-        }
+async fn reload(administration: &Administration, by: &Client) -> Vec<u8> {
+    match administration.reload(by).await {
+        Ok(mut reloaded) => match reloaded.registry.take() {
+            Some(registry) => replies::reloaded(&reloaded, admin::registry_after(registry).await),
+            None => replies::reloaded(&reloaded, None),
+        },
         Err(refusal) => replies::refused(refusal),
     }
 }
 
+/// Of jobs that could be cancelled, one that has ended is none.
 async fn cancel(desk: &Desk, by: &Client, job: JobId) -> Result<Vec<u8>, Refusal> {
     if desk.cancel(by, job, false).await?.cancelled {
         return Ok(replies::ok());
     }
-    // It had ended, unless there is no such job.
     desk.job(by, job).await?;
-    Ok(replies::line(&json!({"result": "ok", "cancelled": false})))
+    Ok(replies::has_ended())
 }
 
 fn hosts(started: &Started, by: &Client) -> Result<Vec<u8>, Refusal> {

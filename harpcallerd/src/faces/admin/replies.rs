@@ -7,7 +7,9 @@ use harp_proto::{Json, QueueName};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
+use crate::desk::admin::Reloaded;
 use crate::desk::read::Report;
+use crate::hosts::{Outcome, Refreshed};
 use crate::record::queue_name;
 use crate::refusal::{NotReloaded, Refusal};
 use crate::store::Pruned;
@@ -118,6 +120,73 @@ pub(super) fn pruned(pruned: Pruned) -> Vec<u8> {
         true => line(&json!({"result": "ok", "jobs_pruned": jobs, "withheld": true})),
         false => line(&json!({"result": "ok", "jobs_pruned": jobs})),
     }
+}
+
+/// Numbers of a registry that was refreshed.
+#[derive(Debug, Serialize)]
+struct RegistryNumbers {
+    hosts: usize,
+    added: usize,
+    removed: usize,
+    lines_ignored: usize,
+    lines_repeated: usize,
+}
+
+impl RegistryNumbers {
+    fn of(refreshed: &Refreshed) -> RegistryNumbers {
+        RegistryNumbers {
+            hosts: refreshed.hosts,
+            added: refreshed.added,
+            removed: refreshed.removed,
+            lines_ignored: refreshed.ignored,
+            lines_repeated: refreshed.repeated,
+        }
+    }
+}
+
+/// The reply to an order to run the registry's script.
+pub(super) fn refreshed(refreshed: &Refreshed) -> Vec<u8> {
+    line(&json!({"result": "ok", "registry": RegistryNumbers::of(refreshed)}))
+}
+
+/// The reply to a reload, and to the run of the registry's script that came of it, if that
+/// has ended by now.
+pub(super) fn reloaded(reloaded: &Reloaded, registry: Option<Outcome>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Reply<'a> {
+        result: &'static str,
+        listeners: usize,
+        rules: usize,
+        tokens: usize,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        warnings: &'a [String],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        restart_needed: &'a [&'static str],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        registry: Option<RegistryNumbers>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        registry_kept: Option<String>,
+    }
+    let (registry, registry_kept) = match registry {
+        None => (None, None),
+        Some(Ok(refreshed)) => (Some(RegistryNumbers::of(&refreshed)), None),
+        Some(Err(why)) => (None, Some(why.to_string())),
+    };
+    line(&Reply {
+        result: "ok",
+        listeners: reloaded.listeners,
+        rules: reloaded.rules,
+        tokens: reloaded.tokens,
+        warnings: &reloaded.warnings,
+        restart_needed: &reloaded.restart_needed,
+        registry,
+        registry_kept,
+    })
+}
+
+/// The reply to the cancel of a job that has ended.
+pub(super) fn has_ended() -> Vec<u8> {
+    line(&json!({"result": "no_such_job", "ended": true}))
 }
 
 /// The reply that it is done.

@@ -183,7 +183,8 @@ fn what_administrators_do_stands_in_it_with_who_they_are() {
     ] {
         assert!(cluster.run(arguments).status.success(), "{arguments:?}");
     }
-    assert!(cluster.run(&["cancel", &running]).status.success());
+    let late = cluster.run(&["cancel", &running]);
+    assert_eq!(late.status.code(), Some(1), "it has ended: {late:?}");
     cluster.set("max_live_jobs", "\"many\"");
     assert!(!cluster.reload().status.success());
     cluster.set("max_live_jobs", "");
