@@ -5,14 +5,16 @@
 
 mod cancel;
 mod follow;
+mod look;
 mod news;
 
 use std::sync::Arc;
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use self::cancel::{Cancelled, NotKnown};
-pub use self::follow::{Followed, Follower};
+pub use self::follow::{Followed, Follower, Known, Outages};
+pub use self::look::Ended;
 use crate::ledger::{Accepted, Change, Ledger, NewJob, NotAccepted, Room};
 use crate::limits::RunLimits;
 use crate::live::Handles;
@@ -21,6 +23,7 @@ use crate::runner::{Runner, Stop};
 use crate::transport::Transport;
 use crate::world::{Phase, World};
 use harp_values::JobId;
+use news::Hearing;
 
 /// How many changes a subscriber may be behind before it loses some.
 const CHANGES: usize = 1024;
@@ -32,6 +35,8 @@ pub struct Jobs {
     transport: Arc<dyn Transport>,
     handles: Handles,
     changes: broadcast::Sender<Change>,
+    /// To the loop that hands news on: who waits until it has none left.
+    marks: mpsc::UnboundedSender<oneshot::Sender<()>>,
     stop: watch::Sender<Stop>,
 }
 
@@ -47,13 +52,15 @@ pub struct NewCall {
 }
 
 impl Jobs {
-    /// Takes up what the ledger has, and runs what has its turn from now on.
+    /// Takes up what the ledger has, and runs what has its turn from now on. `listener` is
+    /// told each change when it is durable, and must wait for nothing.
     #[must_use]
     pub fn open(
         world: Arc<dyn World>,
         ledger: Arc<dyn Ledger>,
         transport: Arc<dyn Transport>,
         limits: watch::Receiver<Arc<RunLimits>>,
+        listener: impl Fn(&Change) + Send + Sync + 'static,
     ) -> Arc<Jobs> {
         let stop = watch::Sender::new(Stop::No);
         let runner = Runner {
@@ -63,16 +70,24 @@ impl Jobs {
             limits,
             stop: stop.subscribe(),
         };
+        let (marks, marked) = mpsc::unbounded_channel();
         let jobs = Arc::new(Jobs {
             world: Arc::clone(&world),
             ledger,
             transport,
             handles: Handles::default(),
             changes: broadcast::Sender::new(CHANGES),
+            marks,
             stop,
         });
         if let Some(news) = jobs.ledger.news() {
-            let serving = Arc::clone(&jobs).hand_on(news, runner);
+            let hearing = Hearing {
+                news,
+                marked,
+                listener: Box::new(listener),
+                runner,
+            };
+            let serving = Arc::clone(&jobs).hand_on(hearing);
             world.spawn("news", Phase::News, Box::pin(serving));
         }
         jobs
@@ -119,6 +134,15 @@ impl Jobs {
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
+    }
+
+    /// Completes when all that the ledger has told by now is handed on: the runs that come of
+    /// it have begun. At once if nothing is handed on any more. Cancel safe.
+    pub async fn caught_up(&self) {
+        let (mark, passed) = oneshot::channel();
+        // An error says that the loop is over.
+        let _ = self.marks.send(mark);
+        let _ = passed.await;
     }
 
     /// A stop has come so far.

@@ -248,6 +248,13 @@ impl JobView {
         self.0.handle.job
     }
 
+    /// Whether somebody here runs the job and tells how far it comes.
+    #[must_use]
+    pub fn is_run(&self) -> bool {
+        let handle = &self.0.handle;
+        handle.owners.load(Ordering::Relaxed) > 0 && handle.progress.borrow().packets.is_some()
+    }
+
     /// Watches how far the job comes. The last value stays.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Progress> {

@@ -148,6 +148,7 @@ impl History {
             Arc::new(memory.clone()),
             Arc::new(hosts.clone()),
             limits.subscribe(),
+            |_| {},
         );
         (memory, jobs)
     }

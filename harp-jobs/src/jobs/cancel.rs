@@ -2,22 +2,24 @@
 
 use std::sync::Arc;
 
-use harp_values::{JobId, Outcome};
+use futures_util::future::join_all;
+use harp_values::{JobId, Outcome, QueueName};
 use tokio::sync::watch;
 
 use super::Jobs;
 use crate::ledger::{Lost, Unreadable, Whereabouts, Which};
-use crate::live::Progress;
+use crate::live::{JobView, Progress};
 use crate::record::EndRecord;
 use crate::transport::Proof;
 
-/// What a cancel has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A job that was cancelled.
 pub struct Cancelled {
-    /// Whether the job has ended by it: false if it had ended before, or there is none.
-    pub cancelled: bool,
-    /// What is known of its host; unconfirmed where nothing was cancelled.
-    pub host: Proof,
+    jobs: Arc<Jobs>,
+    progress: watch::Receiver<Progress>,
+    /// What is known of the host, if it is.
+    host: Option<Proof>,
+    /// Keeps the handle.
+    _view: JobView,
 }
 
 /// Why it is not known what became of a job.
@@ -41,58 +43,101 @@ impl From<Unreadable> for NotKnown {
 }
 
 impl Jobs {
-    /// Cancels a job and waits until its end is durable; with `confirm` also until its host
-    /// is done with it, or can have nothing left.
+    /// Cancels a job and waits until its end is durable. `None` if it had ended before, or
+    /// ended otherwise, or there is no such job.
     ///
     /// # Errors
     ///
     /// [`NotKnown`]; the cancel goes on all the same.
-    pub async fn cancel(&self, job: JobId, confirm: bool) -> Result<Cancelled, NotKnown> {
-        let nothing = Cancelled {
-            cancelled: false,
-            host: Proof::Unconfirmed,
-        };
+    pub async fn cancel(self: &Arc<Self>, job: JobId) -> Result<Option<Cancelled>, NotKnown> {
         let view = self.handles.view(job);
         let mut progress = view.watch();
+        // Known before anybody acts on the wish. One whose end is shown has ended.
+        let is_live = match view.is_run() {
+            true => Ok(progress.borrow().end.is_none()),
+            false => self.is_live(job).await,
+        };
+        if is_live == Ok(false) {
+            return Ok(None);
+        }
         // Whoever holds the job sees the wish, also one who comes to.
         view.wish_cancel();
-        let mut was_live = false;
-        loop {
+        let end = loop {
             // From here on no change is missed.
-            progress.borrow_and_update();
+            if let Some(end) = progress.borrow_and_update().end.clone() {
+                break Some(end);
+            }
             let jobs = Which::Jobs(vec![job]);
             let withdrawn = self.ledger.withdraw(jobs, Outcome::Cancelled);
             let withdrawn = self.unless_in_trouble(withdrawn).await?;
             match withdrawn {
+                // It has never been at a host.
                 Ok(withdrawn) if withdrawn.contains(&job) => {
-                    // It has never been at a host.
-                    return Ok(Cancelled {
-                        cancelled: true,
-                        host: Proof::Confirmed,
-                    });
+                    let host = Some(Proof::Confirmed);
+                    return Ok(Some(self.cancelled(view, progress, host)));
                 }
                 Ok(_) => {}
                 Err(Lost::Refused(why)) => return Err(NotKnown::Storage(why)),
                 Err(_) => return Err(NotKnown::Closing),
             }
-            let whereabouts = self.ledger.whereabouts(&[job]);
-            let whereabouts = self.unless_in_trouble(whereabouts).await??;
-            match whereabouts.first() {
-                None | Some(Whereabouts::Nothing) => return Ok(nothing),
-                Some(Whereabouts::Ended) if !was_live => return Ok(nothing),
-                Some(Whereabouts::Ended) => {
-                    let end = self.unless_in_trouble(self.ledger.end(job)).await??;
-                    return self.judge(end, confirm, &mut progress).await;
+            if let Err(error) = &is_live {
+                return Err(error.clone().into());
+            }
+            if !view.is_run() {
+                let whereabouts = self.ledger.whereabouts(&[job]);
+                let whereabouts = self.unless_in_trouble(whereabouts).await??;
+                match whereabouts.first() {
+                    None | Some(Whereabouts::Nothing) => return Ok(None),
+                    Some(Whereabouts::Ended) => {
+                        break self.unless_in_trouble(self.ledger.end(job)).await??;
+                    }
+                    Some(Whereabouts::Waits | Whereabouts::Here | Whereabouts::There(_)) => {}
                 }
-                Some(Whereabouts::Waits | Whereabouts::Here | Whereabouts::There(_)) => {}
             }
-            was_live = true;
             // Until it has ended, or waits again and can be withdrawn.
-            let changed = self.unless_in_trouble(changed(&mut progress)).await?;
-            if let Some(end) = changed {
-                return self.judge(Some(end), confirm, &mut progress).await;
+            if let Some(end) = self.unless_in_trouble(changed(&mut progress)).await? {
+                break Some(end);
             }
+        };
+        let is_cancelled = end.is_some_and(|end| end.outcome == Outcome::Cancelled);
+        Ok(is_cancelled.then(|| self.cancelled(view, progress, None)))
+    }
+
+    fn cancelled(
+        self: &Arc<Self>,
+        view: JobView,
+        progress: watch::Receiver<Progress>,
+        host: Option<Proof>,
+    ) -> Cancelled {
+        Cancelled {
+            jobs: Arc::clone(self),
+            progress,
+            host,
+            _view: view,
         }
+    }
+
+    /// Cancels all jobs of a queue and waits until their ends are durable. Those that wait are
+    /// taken out in one step, so none of them starts in between; one whose submission has not
+    /// been answered counts as one that comes after.
+    ///
+    /// # Errors
+    ///
+    /// [`NotKnown`]; the cancel goes on all the same.
+    pub async fn cancel_queue(self: &Arc<Self>, name: &QueueName) -> Result<(), NotKnown> {
+        let all = Which::Queue(name.clone());
+        let withdrawn = self.ledger.withdraw(all, Outcome::Cancelled);
+        let members = self.ledger.queue_jobs(name).await?;
+        let running = members.running.into_iter().map(|job| self.cancel(job));
+        let running = join_all(running);
+        let waiting = self.unless_in_trouble(withdrawn);
+        let (waiting, running) = tokio::join!(waiting, running);
+        match waiting? {
+            Ok(_) => {}
+            Err(Lost::Refused(why)) => return Err(NotKnown::Storage(why)),
+            Err(_) => return Err(NotKnown::Closing),
+        }
+        running.into_iter().try_for_each(|ended| ended.map(drop))
     }
 
     /// Waits for a job's end. `None` if there is no such job.
@@ -104,8 +149,14 @@ impl Jobs {
         let view = self.handles.view(job);
         let mut progress = view.watch();
         loop {
-            if let Some(end) = progress.borrow_and_update().end.clone() {
+            let Progress { packets, end, .. } = progress.borrow_and_update().clone();
+            if let Some(end) = end {
                 return Ok(Some(end));
+            }
+            if packets.is_some() {
+                // Whoever runs it will tell.
+                self.changed_or_over(&mut progress).await?;
+                continue;
             }
             match self.ledger.whereabouts(&[job]).await {
                 Ok(places) => match places.first() {
@@ -114,14 +165,29 @@ impl Jobs {
                         Ok(end) => return Ok(end),
                         Err(error) => self.wait_out(error).await?,
                     },
-                    _ => tokio::select! {
-                        biased;
-                        _ = changed(&mut progress) => {}
-                        () = self.over() => return Err(NotKnown::Closing),
-                    },
+                    _ => self.changed_or_over(&mut progress).await?,
                 },
                 Err(error) => self.wait_out(error).await?,
             }
+        }
+    }
+
+    async fn is_live(&self, job: JobId) -> Result<bool, Unreadable> {
+        let places = self.ledger.whereabouts(&[job]).await?;
+        Ok(!matches!(
+            places.first(),
+            None | Some(Whereabouts::Nothing | Whereabouts::Ended)
+        ))
+    }
+
+    async fn changed_or_over(
+        &self,
+        progress: &mut watch::Receiver<Progress>,
+    ) -> Result<(), NotKnown> {
+        tokio::select! {
+            biased;
+            _ = changed(progress) => Ok(()),
+            () = self.over() => Err(NotKnown::Closing),
         }
     }
 
@@ -139,25 +205,6 @@ impl Jobs {
         }
     }
 
-    async fn judge(
-        &self,
-        end: Option<Arc<EndRecord>>,
-        confirm: bool,
-        progress: &mut watch::Receiver<Progress>,
-    ) -> Result<Cancelled, NotKnown> {
-        let cancelled = end.is_some_and(|end| end.outcome == Outcome::Cancelled);
-        let mut host = Proof::Unconfirmed;
-        if cancelled && confirm {
-            let known = progress.wait_for(|progress| progress.host.is_some());
-            tokio::select! {
-                biased;
-                known = known => host = known.ok().and_then(|now| now.host).unwrap_or(host),
-                () = self.over() => {}
-            }
-        }
-        Ok(Cancelled { cancelled, host })
-    }
-
     /// Waits for something that needs the ledger, but for no outage and no longer than
     /// anybody waits.
     async fn unless_in_trouble<T>(&self, work: impl Future<Output = T>) -> Result<T, NotKnown> {
@@ -171,6 +218,25 @@ impl Jobs {
             done = work => Ok(done),
             why = down => Err(why.map_or(NotKnown::Closing, NotKnown::Storage)),
             () = self.over() => Err(NotKnown::Closing),
+        }
+    }
+}
+
+impl Cancelled {
+    /// Waits until the job's host is done with it, or nothing more can be found out about
+    /// that: what is known of it then. Cancel safe.
+    pub async fn host(mut self) -> Proof {
+        if let Some(host) = self.host {
+            return host;
+        }
+        let known = self.progress.wait_for(|progress| progress.host.is_some());
+        tokio::select! {
+            biased;
+            known = known => {
+                let host = known.ok().and_then(|progress| progress.host);
+                host.unwrap_or(Proof::Unconfirmed)
+            }
+            () = self.jobs.over() => Proof::Unconfirmed,
         }
     }
 }

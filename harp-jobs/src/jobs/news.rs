@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use super::Jobs;
@@ -10,21 +10,39 @@ use crate::ledger::{Change, News, Start, What};
 use crate::runner::{Runner, Stop};
 use crate::world::Phase;
 
+/// What the loop goes by.
+pub(super) struct Hearing {
+    pub(super) news: mpsc::UnboundedReceiver<News>,
+    /// Who waits until there is no news left.
+    pub(super) marked: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
+    /// Who is told of changes first.
+    pub(super) listener: Box<dyn Fn(&Change) + Send + Sync>,
+    pub(super) runner: Runner,
+}
+
 impl Jobs {
     /// Goes on until the ledger is shut.
-    pub(super) async fn hand_on(
-        self: Arc<Self>,
-        mut news: mpsc::UnboundedReceiver<News>,
-        runner: Runner,
-    ) {
-        while let Some(news) = news.recv().await {
+    pub(super) async fn hand_on(self: Arc<Self>, mut hearing: Hearing) {
+        loop {
+            let news = tokio::select! {
+                biased;
+                news = hearing.news.recv() => news,
+                Some(mark) = hearing.marked.recv() => {
+                    // Whoever asked may be gone.
+                    let _ = mark.send(());
+                    continue;
+                }
+            };
+            let Some(news) = news else {
+                return;
+            };
             match news {
                 News::Turn(turn) => {
                     // Before anything of the run is told: who looks now looks at its owner.
                     let is_over = matches!(turn.start, Start::Settle { .. });
                     let packets = (!is_over).then_some(turn.packets);
                     let owner = self.handles.own(turn.hold.job, packets);
-                    let run = runner.clone().run(turn, owner);
+                    let run = hearing.runner.clone().run(turn, owner);
                     self.world.spawn("run", Phase::Runs, Box::pin(run));
                 }
                 News::Wish(hold) => {
@@ -32,7 +50,10 @@ impl Jobs {
                         view.wish_cancel();
                     }
                 }
-                News::Change(change) => self.tell(change),
+                News::Change(change) => {
+                    (hearing.listener)(&change);
+                    self.tell(change);
+                }
                 News::Fenced => {
                     warn!("somebody else holds the jobs of this process");
                     self.stop(Stop::Over);
@@ -43,10 +64,15 @@ impl Jobs {
 
     fn tell(&self, change: Change) {
         match &change.what {
-            What::Submitted => info!(job = %change.job, "job accepted"),
-            What::Ended(end) => self.handles.tell_end(change.job, Arc::clone(end)),
+            What::Ended(end) => {
+                if end.started.is_none() {
+                    let outcome = end.outcome.name();
+                    info!(job = %change.job, outcome, "job ended before its start");
+                }
+                self.handles.tell_end(change.job, Arc::clone(end));
+            }
             What::BackToWait => self.handles.tell_back_to_wait(change.job),
-            What::Started | What::Released | What::Pruned => {}
+            What::Submitted | What::Started | What::Released | What::Pruned => {}
         }
         // Nobody may be listening.
         let _ = self.changes.send(change);

@@ -61,13 +61,14 @@ impl Tail {
     }
 }
 
-/// Packets that became durable together, at least one, with room for one form of them that
-/// is made once for all followers.
+/// Packets that became durable together, at least one, and the form that a face gives them,
+/// made once for all who follow.
 #[derive(Debug)]
 pub struct TailBatch {
     segments: Vec<Segment>,
     bytes: usize,
-    rendered: OnceLock<Bytes>,
+    /// By which face, and the form.
+    form: OnceLock<(&'static str, Bytes)>,
 }
 
 impl TailBatch {
@@ -77,7 +78,7 @@ impl TailBatch {
         Some(TailBatch {
             bytes: segments.iter().map(Segment::len_bytes).sum(),
             segments,
-            rendered: OnceLock::new(),
+            form: OnceLock::new(),
         })
     }
 
@@ -99,9 +100,14 @@ impl TailBatch {
         self.segments.last().map_or(0, Segment::end)
     }
 
-    /// All packets in the form that a face gives them, made by the first that asks.
-    pub fn rendered(&self, render: impl FnOnce(&[Segment]) -> Bytes) -> &Bytes {
-        self.rendered.get_or_init(|| render(&self.segments))
+    /// All packets in the form of a face, as `make` makes it. It is kept for the face that
+    /// asks first; others have it made for each of their clients.
+    pub fn in_form(&self, face: &'static str, make: impl Fn(&TailBatch) -> Bytes) -> Bytes {
+        let (kept_for, form) = self.form.get_or_init(|| (face, make(self)));
+        match *kept_for == face {
+            true => form.clone(),
+            false => make(self),
+        }
     }
 
     fn cost(&self) -> usize {
@@ -154,8 +160,9 @@ mod tests {
         let mut segment = SegmentBuilder::new(0);
         segment.push(1, b"1");
         let batch = TailBatch::new(vec![segment.finish()]).unwrap();
-        assert_eq!(batch.rendered(|_| Bytes::from_static(b"a")), "a");
-        assert_eq!(batch.rendered(|_| Bytes::from_static(b"b")), "a");
+        assert_eq!(batch.in_form("one", |_| Bytes::from_static(b"a")), "a");
+        assert_eq!(batch.in_form("one", |_| Bytes::from_static(b"b")), "a");
+        assert_eq!(batch.in_form("other", |_| Bytes::from_static(b"b")), "b");
         assert!(TailBatch::new(vec![]).is_none());
     }
 }

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use harp_jobs::jobs::{Followed, NewCall};
+use harp_jobs::jobs::{Ended, Followed, NewCall, Outages};
 use harp_jobs::ledger::{Accepted, Ledger, Room, Which};
 use harp_jobs::record::{CallRecord, QueueRecord};
 use harp_jobs::transport::Proof;
 use harp_jobs::world::{Phase, World};
-use harp_values::{JobId, Json, Outcome};
+use harp_values::{JobId, Json, Outcome, QueueName};
 use tokio::sync::watch;
 
 use super::History;
@@ -96,13 +96,16 @@ impl History {
         let (hosts, world) = (self.hosts.clone(), self.world.clone());
         let begun = world.lived();
         self.begin(format!("cancel {job}, confirm: {confirm}"), async move {
-            if let Ok(told) = jobs.cancel(job, confirm).await {
-                // With `confirm` the host is waited for.
-                if !confirm {
-                    book.cancel_took(job, world.lived() - begun);
-                }
-                let is_confirmed = confirm && told.cancelled && told.host == Proof::Confirmed;
-                book.cancelled(job, told.cancelled, is_confirmed, &hosts);
+            let Ok(cancelled) = jobs.cancel(job).await else {
+                return;
+            };
+            book.cancel_took(job, world.lived() - begun);
+            book.cancelled(job, cancelled.is_some(), false, &hosts);
+            if let Some(cancelled) = cancelled
+                && confirm
+            {
+                let is_confirmed = cancelled.host().await == Proof::Confirmed;
+                book.cancelled(job, true, is_confirmed, &hosts);
             }
         });
     }
@@ -110,6 +113,19 @@ impl History {
     pub(super) fn wait(&mut self) {
         let Some(job) = self.some_job() else { return };
         let (jobs, book) = (Arc::clone(&self.jobs), self.book.clone());
+        if self.world.once_in(4) {
+            self.begin(format!("look at {job}"), async move {
+                match jobs.end(job).await {
+                    Ok(Ended::Yes(end)) => book.ended(job, &end),
+                    Ok(Ended::Nothing) => book.nothing(job),
+                    Ok(Ended::NotYet) | Err(_) => {}
+                }
+                if let Ok(None) = jobs.job(job).await {
+                    book.nothing(job);
+                }
+            });
+            return;
+        }
         self.begin(format!("wait for {job}"), async move {
             match jobs.wait(job).await {
                 Ok(Some(end)) => book.ended(job, &end),
@@ -124,7 +140,7 @@ impl History {
         let from = self.world.draw(3) as u64;
         let (jobs, book) = (Arc::clone(&self.jobs), self.book.clone());
         self.begin(format!("follow {job} from {from}"), async move {
-            let mut follower = jobs.follow(job, from);
+            let mut follower = jobs.follow(job, from, Outages::WaitOut);
             let mut next = from;
             loop {
                 let followed = follower.next(1).await;
@@ -155,9 +171,17 @@ impl History {
 
     pub(super) fn cancel_queue(&mut self) {
         let name = format!("{{\"q\":{}}}", 1 + self.world.draw(2));
-        let which = Which::Queue(name.parse().expect("a name"));
+        let queue: QueueName = name.parse().expect("a name");
+        if self.world.once_in(2) {
+            let jobs = Arc::clone(&self.jobs);
+            self.begin(format!("cancel the queue {name}"), async move {
+                let _ = jobs.cancel_queue(&queue).await;
+            });
+            return;
+        }
+        let which = Which::Queue(queue);
         let (ledger, book, hosts) = (self.memory.clone(), self.book.clone(), self.hosts.clone());
-        self.begin(format!("cancel the queue {name}"), async move {
+        self.begin(format!("withdraw the queue {name}"), async move {
             if let Ok(jobs) = ledger.withdraw(which, Outcome::Cancelled).await {
                 for job in jobs {
                     book.cancelled(job, true, true, &hosts);

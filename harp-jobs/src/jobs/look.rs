@@ -1,0 +1,77 @@
+//! Looking at a job once: nothing is waited for. A job is shown as ended everywhere at the
+//! same moment: when whoever runs it has shown its end.
+
+use std::sync::Arc;
+
+use harp_values::JobId;
+
+use super::Jobs;
+use crate::ledger::{Unreadable, Whereabouts};
+use crate::live::JobView;
+use crate::record::{EndRecord, JobRecord, Stage};
+
+/// Whether and how a job has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// There is no such job.
+    Nothing,
+    /// It waits or runs.
+    NotYet,
+    /// It has ended.
+    Yes(Arc<EndRecord>),
+}
+
+impl Jobs {
+    /// A job without its outcome and packets; `None` if there is none. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`].
+    pub async fn job(&self, job: JobId) -> Result<Option<Box<JobRecord>>, Unreadable> {
+        // Asked first: a job that runs now may have its end on record before that is read.
+        let run = self.run_of(job);
+        let mut record = self.ledger.job(job).await?;
+        if let Some(run) = run
+            && run.watch().borrow().end.is_none()
+            && let Some(record) = &mut record
+            && let Stage::Ended {
+                started: Some(started),
+                ..
+            } = record.stage
+        {
+            record.stage = Stage::Running { started };
+        }
+        Ok(record)
+    }
+
+    /// How a job has ended by now. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`].
+    pub async fn end(&self, job: JobId) -> Result<Ended, Unreadable> {
+        loop {
+            if let Some(run) = self.run_of(job) {
+                let end = run.watch().borrow().end.clone();
+                return Ok(end.map_or(Ended::NotYet, Ended::Yes));
+            }
+            if let Some(end) = self.ledger.end(job).await? {
+                return Ok(Ended::Yes(end));
+            }
+            let places = self.ledger.whereabouts(&[job]).await?;
+            match places.first() {
+                None | Some(Whereabouts::Nothing) => return Ok(Ended::Nothing),
+                // It has ended in between.
+                Some(Whereabouts::Ended) => {}
+                Some(Whereabouts::Waits | Whereabouts::Here | Whereabouts::There(_)) => {
+                    return Ok(Ended::NotYet);
+                }
+            }
+        }
+    }
+
+    /// A view of a job that is run here, up to the moment when its end is shown and beyond.
+    fn run_of(&self, job: JobId) -> Option<JobView> {
+        self.handles.known(job).filter(JobView::is_run)
+    }
+}
