@@ -15,6 +15,7 @@ pub mod report;
 pub mod settings;
 pub mod signals;
 pub mod systemd;
+pub mod tasks;
 pub mod terminal;
 pub mod tls;
 pub mod unix_socket;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use harp_proto::{JobId, QueueName};
 use harp_service::Table;
+use harp_service::tasks::Tasks;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
@@ -110,7 +111,8 @@ pub enum Act<'a> {
 pub struct AskedCall(Box<Line>);
 
 impl Audit {
-    /// Opens the file and starts writing. Blocks while the file is opened.
+    /// Opens the file and starts writing, in a task among `tasks`. Blocks while the file is
+    /// opened.
     ///
     /// # Errors
     ///
@@ -119,11 +121,12 @@ impl Audit {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn start(settings: &AuditSettings, store: Store) -> std::io::Result<Audit> {
+    pub fn start(settings: &AuditSettings, store: Store, tasks: &Tasks) -> std::io::Result<Audit> {
         let file = AuditFile::open(&settings.file)?;
         let (events, inbox) = mpsc::channel(MAX_EVENTS);
         let waiting = Arc::new(Waiting::default());
-        tokio::spawn(write_down(file, inbox, store, Arc::clone(&waiting)));
+        let writing = write_down(file, inbox, store, Arc::clone(&waiting));
+        tasks.spawn("audit log", writing);
         Ok(Audit(Some(Arc::new(Sender {
             events,
             arguments: settings.arguments,

@@ -1,7 +1,6 @@
 //! Start order and stop order. Owns every task that lives as long as the daemon.
 
 mod events;
-mod tasks;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use harp_host::limit::within;
 use harp_service::logging::Log;
 use harp_service::pidfile::Pidfile;
 use harp_service::systemd::Notifier;
+use harp_service::tasks::Tasks;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,6 @@ use crate::reload::InForce;
 use crate::retention::Pruner;
 use crate::store::{Store, StoreOptions};
 use events::{Event, Events};
-use tasks::Tasks;
 
 /// How long, at a stop, clients may take to read their last lines, and the store to
 /// answer, beyond the limits of the jobs.
@@ -83,7 +82,7 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
     };
     let notifier = Arc::new(setup.notifier);
     // Ends with the process, so that an administrator can see the end of a stop.
-    let mut lasting = Tasks::of_phase("the process");
+    let lasting = Tasks::of_phase("the process");
     lasting.spawn("administration", admin::serve(listener, administration));
     let feeding = Arc::clone(&notifier);
     lasting.spawn("watchdog", async move { feeding.keep_alive().await });
@@ -125,6 +124,8 @@ struct Start {
 struct Daemon {
     in_force: InForce,
     audit: Audit,
+    /// What writes the audit log, until nobody has anything to write there any more.
+    auditing: Tasks,
     store: Store,
     started: Arc<Started>,
     listeners: Listeners,
@@ -151,11 +152,12 @@ impl Daemon {
         let hosts = Arc::new(Hosts::default());
         let registry = config.registry.clone();
         let (refresher, keep_fresh) = hosts::start(Arc::clone(&hosts), registry).await;
-        let mut background = Tasks::of_phase("serving");
+        let background = Tasks::of_phase("serving");
         background.spawn("hosts registry", keep_fresh);
 
+        let auditing = Tasks::of_phase("the audit log");
         let audit = match &config.audit {
-            Some(settings) => Audit::start(settings, store.clone())?,
+            Some(settings) => Audit::start(settings, store.clone(), &auditing)?,
             None => Audit::default(),
         };
         let dispatcher = Dispatcher::new(
@@ -207,6 +209,7 @@ impl Daemon {
         Ok(Daemon {
             in_force,
             audit,
+            auditing,
             store,
             started: Arc::new(started),
             listeners,
@@ -320,6 +323,7 @@ impl Daemon {
         if timeout(PATIENCE, self.audit.finish()).await.is_err() {
             error!("the audit log cannot be written; its last lines are lost");
         }
+        self.auditing.end().await;
         self.store.close().await;
         info!("stopped");
     }

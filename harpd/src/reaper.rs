@@ -14,6 +14,7 @@ use std::process::Child;
 use std::sync::{Arc, mpsc};
 
 use harp_exec::{Limit, Program, SpawnError, Step};
+use harp_service::tasks::Tasks;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use tokio::net::unix::pipe;
@@ -29,6 +30,7 @@ use crate::keeper::{self, Keeper};
 #[derive(Debug, Clone)]
 pub struct Reaper {
     orders: mpsc::Sender<Order>,
+    attending: Arc<Tasks>,
 }
 
 /// Order to the thread.
@@ -88,16 +90,29 @@ impl Reaper {
         std::thread::Builder::new()
             .name("processes".to_owned())
             .spawn(move || follow(&incoming, &runtime, &limits))?;
-        let reaper = Reaper { orders };
-        let reaping = reaper.clone();
-        tokio::spawn(async move {
+        let reaper = Reaper {
+            orders: orders.clone(),
+            attending: Arc::new(Tasks::of_phase("processes")),
+        };
+        reaper.attend("reaping", async move {
             while child_ended.recv().await.is_some() {
-                if reaping.orders.send(Order::Reap).is_err() {
+                if orders.send(Order::Reap).is_err() {
                     return;
                 }
             }
         });
         Ok(reaper)
+    }
+
+    /// Runs a task that attends to processes, until it is done or harpd ends.
+    pub fn attend(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.attending.spawn(name, work);
+    }
+
+    /// Ends the tasks that attend to processes, and the interpreters that some of them keep:
+    /// for the end of harpd, when no call runs any more.
+    pub async fn end(&self) {
+        self.attending.end().await;
     }
 
     /// Starts a program. Dropped before it is through, what was started is killed.

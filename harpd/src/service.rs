@@ -9,6 +9,7 @@ use harp_exec::Limit;
 use harp_service::logging::{Log, Prepared};
 use harp_service::signals::{ServiceSignal, Signals};
 use harp_service::systemd::Notifier;
+use harp_service::tasks::Tasks;
 use harp_service::{Acceptor, ListenAddress};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -43,7 +44,7 @@ pub struct Service {
     reaper: Reaper,
 }
 
-/// State that listening tasks and connections use.
+/// State that listeners and connections use.
 #[derive(Debug)]
 struct Shared {
     state: watch::Sender<Arc<State>>,
@@ -51,7 +52,8 @@ struct Shared {
     reception: Reception,
     slots: Arc<Slots>,
     stopping: CancellationToken,
-    tasks: TaskTracker,
+    /// The connections, each a task with its call.
+    connected: TaskTracker,
 }
 
 impl Service {
@@ -92,7 +94,7 @@ impl Service {
                 reception: Reception::default(),
                 slots: Slots::new(max_calls),
                 stopping: CancellationToken::new(),
-                tasks: TaskTracker::new(),
+                connected: TaskTracker::new(),
                 state: watch::Sender::new(Arc::new(state)),
             }),
         })
@@ -101,10 +103,11 @@ impl Service {
     /// Serves until told to stop, and returns when every call has been ended and told
     /// so, or has been waited for long enough.
     pub async fn run(mut self, mut signals: Signals, notifier: &Notifier) {
+        let listening = Tasks::of_phase("listening");
         for acceptor in std::mem::take(&mut self.acceptors) {
             let shared = Arc::clone(&self.shared);
             let reaper = self.reaper.clone();
-            self.shared.tasks.spawn(listen(acceptor, shared, reaper));
+            listening.spawn("listener", listen(acceptor, shared, reaper));
         }
         notifier.ready();
         let keep_alive = notifier.keep_alive();
@@ -131,16 +134,18 @@ impl Service {
         }
         info!("stopping");
         notifier.stopping();
+        listening.end().await;
         self.shared.stopping.cancel();
-        self.shared.tasks.close();
+        self.shared.connected.close();
         let patience = self.shared.state().config.kill_grace + STOP_TIME;
         notifier.extend_stop(patience + STOP_TIME);
-        if tokio::time::timeout(patience, self.shared.tasks.wait())
+        if tokio::time::timeout(patience, self.shared.connected.wait())
             .await
             .is_err()
         {
             warn!("some calls did not end in time");
         }
+        self.reaper.end().await;
         info!("stopped");
     }
 
@@ -211,16 +216,13 @@ fn take_over(sockets: Vec<std::net::TcpListener>) -> io::Result<Vec<TcpListener>
 
 async fn listen(mut acceptor: Acceptor, shared: Arc<Shared>, reaper: Reaper) {
     loop {
-        let (stream, peer) = tokio::select! {
-            accepted = acceptor.accept() => accepted,
-            () = shared.stopping.cancelled() => return,
-        };
+        let (stream, peer) = acceptor.accept().await;
         let Some(permit) = shared.connections.admit() else {
             debug!(%peer, "refused, every connection is a call");
             continue;
         };
         let serving = serve(stream, peer, permit, Arc::clone(&shared), reaper.clone());
-        shared.tasks.spawn(serving);
+        shared.connected.spawn(serving);
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use harp_host::tls::{Trust, TrustFiles};
 use harp_jobs::output::OutputLimits;
 use harp_proto::{Json, Outcome, Password};
+use harp_service::tasks::Tasks;
 use harpcallerd::access::AccessRules;
 use harpcallerd::audit::{Audit, AuditSettings};
 use harpcallerd::call::NewCall;
@@ -122,6 +123,7 @@ struct House {
     store: Store,
     access: watch::Sender<Arc<AccessRules>>,
     limits: watch::Sender<ClientLimits>,
+    _auditing: Tasks,
 }
 
 impl House {
@@ -134,7 +136,8 @@ impl House {
             file: directory.join("audit"),
             arguments: false,
         };
-        let audit = Audit::start(&settings, store.clone()).unwrap();
+        let auditing = Tasks::of_phase("the audit log");
+        let audit = Audit::start(&settings, store.clone(), &auditing).unwrap();
         let second = Duration::from_secs(1);
         let rules = Rules {
             limits: ExecutionLimits {
@@ -173,6 +176,7 @@ impl House {
         House {
             desk: Arc::new(desk),
             store,
+            _auditing: auditing,
             access,
             limits,
         }

@@ -46,7 +46,8 @@ pub(super) struct Server {
     session: Session,
     control: UnixStream,
     lines: LineBuffer,
-    log: JoinHandle<()>,
+    /// What goes in at its start and what comes out on standard error. Ends with this value.
+    pipes: JoinHandle<()>,
 }
 
 /// One procedure, as the module describes it.
@@ -148,17 +149,20 @@ impl Server {
         let absent = || io::Error::other("a standard stream is not a pipe");
         let stdin: OwnedFd = started.child.stdin.take().ok_or_else(absent)?.into();
         let stderr: OwnedFd = started.child.stderr.take().ok_or_else(absent)?.into();
+        let stdin = pipe::Sender::from_owned_fd(stdin)?;
+        let stderr = pipe::Receiver::from_owned_fd(stderr)?;
         control.set_nonblocking(true)?;
         let source = settings.module.display().to_string();
         let server = Server {
             session: Session::below(started.keeper, reaper.clone()),
             control: UnixStream::from_std(control)?,
             lines: LineBuffer::new(MAX_LINE),
-            log: tokio::spawn(log(pipe::Receiver::from_owned_fd(stderr)?, source)),
+            pipes: tokio::spawn(async move {
+                // An interpreter that does not read on is noticed by whoever waits for its
+                // word.
+                tokio::join!(write_shim(stdin), log(stderr, source));
+            }),
         };
-        let mut stdin = pipe::Sender::from_owned_fd(stdin)?;
-        // An interpreter that does not read on is noticed by the task that waits for its word.
-        tokio::spawn(async move { stdin.write_all(SHIM.as_bytes()).await });
         Ok(server)
     }
 
@@ -235,7 +239,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.log.abort();
+        self.pipes.abort();
     }
 }
 
@@ -249,6 +253,11 @@ impl From<RawListed> for Listed {
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         }
     }
+}
+
+async fn write_shim(mut stdin: pipe::Sender) {
+    // What ends early says so itself, or has ended.
+    let _ = stdin.write_all(SHIM.as_bytes()).await;
 }
 
 /// Output of the module while it is imported, and of what it lets speak later.

@@ -69,6 +69,7 @@ enum State {
 impl ForkServer {
     pub(super) fn new(settings: PythonSettings, server: Server, reaper: Reaper) -> ForkServer {
         let (sender, requests) = mpsc::channel(WAITING);
+        let attending = reaper.clone();
         let supervisor = Supervisor {
             settings,
             reaper,
@@ -79,7 +80,7 @@ impl ForkServer {
             },
             failures: 0,
         };
-        tokio::spawn(supervisor.run());
+        attending.attend("a Python interpreter", supervisor.run());
         ForkServer { requests: sender }
     }
 
@@ -191,7 +192,9 @@ impl Supervisor {
             why: why.clone(),
         };
         if let State::Running { server, .. } = std::mem::replace(&mut self.state, paused) {
-            tokio::spawn(server.kill());
+            let ending = server.kill();
+            self.reaper
+                .attend("the end of a Python interpreter", ending);
         }
         error!(
             module = %self.settings.module.display(),
