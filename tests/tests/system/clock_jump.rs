@@ -296,7 +296,7 @@ fn unless_since_asks_no_clock_that_can_be_set() {
     let Some(clock) = FalseClock::make() else {
         return;
     };
-    let mut cluster = clock.given_to(Cluster::builder()).start();
+    let mut cluster = clock.cluster().start();
     let call = |cluster: &Cluster| {
         let more = r#""key": "nightly", "unless_since": 3600"#;
         let request = format!(
