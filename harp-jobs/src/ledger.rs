@@ -20,12 +20,12 @@ mod news;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use harp_values::{JobId, Outcome, QueueName};
 use tokio::sync::{mpsc, watch};
 
 pub use self::answer::{Answer, Appending, Gone};
 pub use self::news::{Change, News, Start, Turn, What};
+pub use crate::hold::{Hold, Token};
 use crate::lineup::pool::{Pick, PoolId};
 use crate::lineup::queue::Members;
 use crate::record::{CallRecord, EndRecord, JobRecord};
@@ -125,21 +125,6 @@ pub trait Ledger: Send + Sync {
     /// Closes the ledger. Whatever is asked afterwards is answered with `Closed`.
     fn shut(&self) -> Answer<(), Lost>;
 }
-
-/// The right to write a job that has its turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Hold {
-    /// The job.
-    pub job: JobId,
-    /// The number of the attempt, from 1 on.
-    pub attempt: u32,
-    /// The number of the daemon's start; with several nodes, of the job's owners.
-    pub owner: u32,
-}
-
-/// A transport's own note with a start. Nobody else can read it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Token(pub Bytes);
 
 /// A job as it is handed in.
 #[derive(Debug, Clone)]

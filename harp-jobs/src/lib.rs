@@ -9,6 +9,7 @@
 
 pub mod batch;
 pub mod failures;
+pub mod hold;
 pub mod jobs;
 pub mod ledger;
 pub mod life;

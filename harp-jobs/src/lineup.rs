@@ -152,6 +152,9 @@ impl Lineup {
         if has_turn {
             entry.stands = Stands::Runs;
             return if entry.pool.is_some() {
+                if let Some(by) = entry.start_by {
+                    _ = self.start_by.add(by, id);
+                }
                 self.give(vec![id])
             } else {
                 Turns::new()
@@ -226,15 +229,17 @@ impl Lineup {
     /// Takes out all jobs of a queue that have not started and are on record, in their
     /// order: none of them starts in between. Then who has a turn instead.
     pub fn withdraw_queue(&mut self, name: &QueueName) -> (Vec<JobId>, Turns) {
-        let is_in_it = |entry: &Entry| entry.queue.as_ref().is_some_and(|q| q.name == *name);
-        let mut taken: Vec<(u64, JobId)> = self
-            .jobs
-            .iter()
-            .filter(|(_, entry)| matches!(entry.stands, Stands::Waits | Stands::HasTurn))
-            .filter(|(_, entry)| is_in_it(entry))
-            .map(|(id, entry)| (entry.sequence, *id))
+        // Those that wait for their time are in their queue's order only when it has come.
+        let jobs = self.queues.jobs(name).chain(self.not_before.jobs());
+        let mut taken: Vec<(u64, JobId)> = jobs
+            .filter_map(|id| Some((self.jobs.get(&id)?, id)))
+            .filter(|(entry, _)| matches!(entry.stands, Stands::Waits | Stands::HasTurn))
+            .filter(|(entry, _)| entry.queue.as_ref().is_some_and(|q| q.name == *name))
+            .map(|(entry, id)| (entry.sequence, id))
             .collect();
         taken.sort_unstable();
+        // One that waits for its time and keeps a place is met twice.
+        taken.dedup();
         // Those that wait go before a place becomes free.
         taken.reverse();
         let mut turns = Turns::new();
@@ -415,6 +420,12 @@ impl Lineup {
     #[must_use]
     pub fn sequence(&self, id: JobId) -> Option<u64> {
         self.jobs.get(&id).map(|entry| entry.sequence)
+    }
+
+    /// Whether an attempt of the job owes something.
+    #[must_use]
+    pub fn owes(&self, id: JobId) -> bool {
+        self.jobs.get(&id).is_some_and(|entry| entry.owes)
     }
 
     /// By when a job must have started, as long as it has not.

@@ -8,8 +8,12 @@
 //! release did not write gets its default, one that a newer release added is ignored;
 //! so a field is added with `#[serde(default)]`, and none ever changes its meaning.
 
+use bytes::Bytes;
 use harp_values::{JobId, Json, Outcome, QueueName};
 use serde::{Deserialize, Serialize};
+
+use crate::hold::Token;
+use crate::lineup::pool::PoolId;
 
 /// A call as it was submitted. It never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +104,27 @@ pub struct LiveRecord {
     pub start_by: Option<u64>,
     /// When it was submitted, in milliseconds since 1970.
     pub submitted: u64,
+    /// The number of the attempt that runs or comes next, from 1 on.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub attempt: u32,
+    /// From when on that attempt may start, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<u64>,
+    /// The pool, if workers fetch the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolId>,
+    /// What the transport noted last. It is kept beside the fields, since it is no text.
+    #[serde(skip)]
+    pub token: Token,
+}
+
+fn first() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form of it")]
+fn is_first(attempt: &u32) -> bool {
+    *attempt == 1
 }
 
 impl LiveRecord {
@@ -110,6 +135,10 @@ impl LiveRecord {
         started: None,
         start_by: None,
         submitted: 0,
+        attempt: 1,
+        not_before: None,
+        pool: None,
+        token: Token(Bytes::new()),
     };
 
     /// Whether a start of the dispatcher lets the job wait again: one that had not started

@@ -7,7 +7,7 @@ use std::time::Duration;
 use harp_values::{Failure, Outcome};
 
 pub use crate::batch::Batch;
-use crate::ledger::{Hold, Token};
+use crate::hold::{Hold, Token};
 use crate::lineup::pool::PoolId;
 use crate::record::CallRecord;
 use crate::world::{BoxFuture, Moment};

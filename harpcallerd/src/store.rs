@@ -8,12 +8,13 @@
 //! A job's life here: [`Store::submit`], [`Store::start`], [`Store::append`],
 //! [`Store::finish`]. A job that has not been finished is live.
 //!
-//! What is behind it: `changes` and `reading` are the verbs, `writer` is the thread that
-//! writes, `read` what is read, `unsynced` keeps reads from showing too much, `keys` sees to it that a key has one job, `prune`
-//! removes what is too old or too much, `layout` and `codec` say what the bytes mean,
-//! `sled` is the engine with its guards, `directory` the directory and its lock.
+//! What is behind it: `changes` and `reading` are the verbs, `walk` goes through all jobs,
+//! `writer` is the thread that writes and `reply` who it tells, `round` what a change does
+//! (`round/keys` sees to it that a key has one job, `round/prune` removes what is too old or
+//! too much, `round/deeds` writes what the ledger has decided), `read` what is read, `unsynced`
+//! keeps reads from showing too much, `layout` and `codec` say what the bytes mean, `sled` is
+//! the engine with its guards, `directory` the directory and its lock.
 
-mod adopt;
 mod changes;
 mod check;
 pub mod codec;
@@ -27,16 +28,15 @@ mod error;
 pub mod frame;
 mod home;
 mod image;
-mod keys;
 pub mod layout;
 mod live_sum;
 mod open;
 mod outage;
 mod passed_over;
 mod presence;
-mod prune;
 mod read;
 mod reading;
+mod reply;
 mod round;
 mod salvage;
 mod shared;
@@ -45,24 +45,26 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod unsynced;
+mod walk;
 mod writer;
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 
-use tokio::sync::{Semaphore, oneshot};
+use harp_proto::JobId;
+use tokio::sync::{Semaphore, oneshot, watch};
 
-pub use self::adopt::Adopted;
 pub use self::changes::{Adopting, Appending, Finished, Submitted};
 pub use self::check::{Checked, Problem};
 pub use self::contents::Contents;
 pub use self::ends::Ahead;
 pub use self::error::{OpenError, StoreError};
 pub use self::live_sum::LiveSum;
-pub use self::prune::{Keep, Pruned};
-pub use self::round::Place;
-use self::round::{Change, Done};
+pub(crate) use self::reply::Reply;
+pub use self::round::{Adopted, Keep, Place, Pruned};
+pub(crate) use self::round::{Candidates, Change, Claim, Deed, Done, Entry, How, Made, Verdict};
 use self::shared::Shared;
+pub use self::walk::Towards;
 use self::writer::WriterRequest;
 pub use harp_jobs::varint;
 
@@ -153,11 +155,10 @@ impl Store {
     ///
     /// As for all writes.
     pub async fn prune(&self, keep: Keep) -> Result<Pruned, StoreError> {
-        let contents = self.contents();
-        let shared = self.shared.clone();
-        let (jobs, withheld) = self
-            .blocking(move |engine| prune::candidates(engine, &shared, &keep, contents))
-            .await?;
+        let Candidates {
+            jobs,
+            is_withheld: withheld,
+        } = self.candidates(keep).await?;
         let nothing = Pruned {
             withheld,
             ..Pruned::default()
@@ -166,10 +167,19 @@ impl Store {
             return Ok(nothing);
         };
         match self.write(oldest, 0, Change::Prune { jobs, keep }).await? {
-            Done::Pruned(pruned) => Ok(Pruned { withheld, ..pruned }),
+            Done::Pruned(pruned, _) => Ok(Pruned { withheld, ..pruned }),
             // Not the answer to this.
             _ => Ok(nothing),
         }
+    }
+
+    /// The jobs that may have to go.
+    pub(crate) async fn candidates(&self, keep: Keep) -> Result<Candidates, StoreError> {
+        self.read(|| {
+            let (contents, shared) = (self.contents(), self.shared.clone());
+            self.blocking(move |engine| round::candidates(engine, &shared, &keep, contents))
+        })
+        .await
     }
 
     /// How far the wall clock seems to have been set forward since the store was open
@@ -219,10 +229,45 @@ impl Store {
     /// Dropping the future does not keep the store from closing.
     pub async fn close(&self) {
         let (closed, closing) = oneshot::channel();
-        if self.requests.send(WriterRequest::Close(closed)).is_ok() {
-            // An error says that the writer has closed it already.
-            let _ = closing.await;
-        }
+        self.close_then(Box::new(move || {
+            // Nobody may be waiting any more.
+            let _ = closed.send(());
+        }));
+        // An error says that the writer has closed it already.
+        let _ = closing.await;
+    }
+
+    /// Closes the store, and does this then. False if it is closed.
+    pub(crate) fn close_then(&self, closed: Box<dyn FnOnce() + Send>) -> bool {
+        self.requests.send(WriterRequest::Close(closed)).is_ok()
+    }
+
+    /// From now on no change waits for the end of an outage.
+    pub(crate) fn give_up(&self) {
+        // A writer that is gone has nothing that waits.
+        let _ = self.requests.send(WriterRequest::GiveUp);
+    }
+
+    /// Notes that a dispatcher is started on the store, and the number of that start.
+    pub(crate) async fn note_start(&self) -> Result<u32, StoreError> {
+        let owner = match self.write(JobId::NONE, 0, Change::Started).await? {
+            Done::Starts(number) => number,
+            // Not the answer to this.
+            _ => 1,
+        };
+        self.shared.set_owner(owner);
+        Ok(owner)
+    }
+
+    /// As if a write had failed.
+    #[cfg(test)]
+    pub(crate) fn fail(&self, reason: &str) {
+        self.shared.fail(reason);
+    }
+
+    /// Why nothing can be written at present, as it changes.
+    pub(crate) fn outage(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.shared.outage()
     }
 }
 

@@ -35,6 +35,11 @@ impl<M: Ord + Copy> Due<M> {
         self.by.remove(&(by, id));
     }
 
+    /// The jobs, in the order of their moments.
+    pub fn jobs(&self) -> impl Iterator<Item = JobId> {
+        self.by.iter().map(|(_, id)| *id)
+    }
+
     /// When the first of them is due.
     #[must_use]
     pub fn first(&self) -> Option<M> {

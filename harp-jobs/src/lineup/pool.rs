@@ -6,10 +6,24 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use harp_values::JobId;
+use serde::{Deserialize, Serialize};
 
 /// The name of a pool: that of the service whose workers fetch its jobs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct PoolId(pub Arc<str>);
+
+impl From<String> for PoolId {
+    fn from(name: String) -> PoolId {
+        PoolId(name.into())
+    }
+}
+
+impl From<PoolId> for String {
+    fn from(pool: PoolId) -> String {
+        pool.0.as_ref().to_owned()
+    }
+}
 
 /// Which job of a pool is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

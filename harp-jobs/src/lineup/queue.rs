@@ -222,6 +222,16 @@ impl Queues {
         }
     }
 
+    /// The jobs of a queue, in no order: those that hold a place, and those that wait in its
+    /// order, on disk or not.
+    pub fn jobs(&self, name: &QueueName) -> impl Iterator<Item = JobId> {
+        let queue = self.queues.get(name).into_iter();
+        queue.flat_map(|queue| {
+            let waiting = queue.waiting.values().map(|waiting| waiting.id);
+            queue.running.iter().copied().chain(waiting)
+        })
+    }
+
     /// Whether no job starts any more.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -294,8 +304,9 @@ mod tests {
         assert_eq!(queues.join(&q, 9, id(4), 4), joined(9, true));
     }
 
-    #[test]
-    fn a_job_that_is_not_on_disk_is_not_started_and_not_overtaken() {
+    /// The place of the queue `{}` is free; its second job comes next and is not on disk, the
+    /// third one behind it is.
+    fn with_one_that_is_not_on_disk() -> Queues {
         let mut queues = Queues::default();
         let q = name("{}");
         assert!(queues.join(&q, 1, id(1), 1).runs);
@@ -303,19 +314,19 @@ mod tests {
         assert!(!queues.join(&q, 1, id(3), 3).runs);
         assert!(queues.ready(&q, 3).is_empty());
         assert!(queues.leave(&q, id(1)).is_empty());
+        queues
+    }
+
+    #[test]
+    fn a_job_that_is_not_on_disk_is_not_started_and_not_overtaken() {
+        let (mut queues, q) = (with_one_that_is_not_on_disk(), name("{}"));
         assert_eq!(queues.ready(&q, 2), [id(2)]);
         assert_eq!(queues.leave(&q, id(2)), [id(3)]);
     }
 
     #[test]
     fn a_job_that_could_not_be_recorded_makes_way() {
-        let mut queues = Queues::default();
-        let q = name("{}");
-        assert!(queues.join(&q, 1, id(1), 1).runs);
-        assert!(!queues.join(&q, 1, id(2), 2).runs);
-        assert!(!queues.join(&q, 1, id(3), 3).runs);
-        assert!(queues.ready(&q, 3).is_empty());
-        assert!(queues.leave(&q, id(1)).is_empty());
+        let (mut queues, q) = (with_one_that_is_not_on_disk(), name("{}"));
         assert!(!queues.withdraw(&q, 2));
         assert_eq!(queues.undo_join(&q, id(2), 2), [id(3)]);
     }

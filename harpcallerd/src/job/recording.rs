@@ -369,10 +369,9 @@ mod tests {
         let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
         let record = LiveRecord {
             sequence: 1,
-            queue: None,
             started: Some(1),
-            start_by: None,
             submitted: 1,
+            ..LiveRecord::UNKNOWN
         };
         let live = LiveJob::new(JobId::submitted_at(1));
         store.submit(live.id, &call(), &record).await.unwrap();

@@ -131,6 +131,7 @@ impl Ledger {
                 submitted,
                 started: entered.has_turn.then_some(submitted),
                 start_by: call.start_by,
+                ..LiveRecord::UNKNOWN
             },
             call: CallRecord {
                 host: call.host,

@@ -4,13 +4,13 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use harp_proto::JobId;
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, oneshot};
 
-use super::adopt::{Adopted, AdoptedBytes};
 use super::error::StoreError;
-use super::keys::Claim;
-use super::round::{Change, Done, Place};
+use super::reply::{Reply, Told};
+use super::round::{Adopted, AdoptedBytes, Change, Claim, Done, Place};
 use super::writer::{Write, WriterRequest};
 use super::{Store, WRITE_BUDGET, codec};
 use crate::record::{CallRecord, EndRecord, LiveRecord};
@@ -104,7 +104,7 @@ impl Store {
         live: &LiveRecord,
         claim: Option<Claim>,
     ) -> Result<Done, StoreError> {
-        let call = codec::encode_call(call).map_err(refused(id))?;
+        let call = Bytes::from(codec::encode_call(call).map_err(refused(id))?);
         let live = live.clone();
         let size = call.len();
         self.write(id, size, Change::Submit { call, live, claim })
@@ -286,14 +286,26 @@ impl Store {
         let write = Write {
             id,
             change,
-            answer,
             size,
-            permit,
+            told: Told::Caller { answer, permit },
         };
         self.requests
             .send(WriterRequest::Write(write))
             .map_err(|_| StoreError::Closed)?;
         Ok(receiver)
+    }
+
+    /// Gives a change to the writer that is made as soon as it can be, behind those that were
+    /// given to it before. Waits for nothing. After the end of the store `reply` is dropped.
+    pub(crate) fn push(&self, id: JobId, size: usize, change: Change, reply: Box<dyn Reply>) {
+        let write = Write {
+            id,
+            change,
+            size: size + WRITE_COST,
+            told: Told::Patient(reply),
+        };
+        // It goes without a word, which says what there is to say.
+        let _ = self.requests.send(WriterRequest::Write(write));
     }
 }
 

@@ -3,11 +3,13 @@
 //! A record is a row of sections, each its length (a [`varint`]) and its bytes. The
 //! first is a JSON object with the small fields; the others are text of the user's,
 //! which is so neither escaped nor looked at. A call has arguments and info, an end has
-//! the outcome. Sections that a newer release adds behind these are passed over.
+//! the outcome, where a live job stands the token of its transport, unless that is empty.
+//! Sections that a newer release adds behind these are passed over.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use harp_jobs::hold::Token;
 use harp_proto::{Json, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -125,12 +127,21 @@ pub fn key_of_call(beginning: &Bytes) -> Result<Option<(Option<String>, String)>
 ///
 /// None as a rule, as for [`encode_call`].
 pub fn encode_end(end: &EndRecord) -> Result<Vec<u8>, serde_json::Error> {
-    let fields = serde_json::to_vec(&EndFields {
+    let fields = EndFields {
         started: end.started,
         ended: end.ended,
         packets: end.packets,
-    })?;
-    Ok(join([&fields, end.outcome.to_json().as_bytes()]))
+    };
+    encode_end_of(&fields, &end.outcome.to_json())
+}
+
+/// The bytes of an end whose outcome is text already.
+///
+/// # Errors
+///
+/// As for [`encode_end`].
+pub fn encode_end_of(fields: &EndFields, outcome: &Json) -> Result<Vec<u8>, serde_json::Error> {
+    Ok(join([&serde_json::to_vec(fields)?, outcome.as_bytes()]))
 }
 
 /// The end of these bytes.
@@ -160,13 +171,18 @@ pub fn end_fields(beginning: &Bytes) -> Result<EndFields, Malformed> {
     Ok(serde_json::from_slice(&fields)?)
 }
 
-/// The bytes of a live job's record.
+/// The bytes of a live job's record: its fields, and the transport's token if it has one.
 ///
 /// # Errors
 ///
 /// None as a rule, as for [`encode_call`].
 pub fn encode_live(live: &LiveRecord) -> Result<Vec<u8>, serde_json::Error> {
-    Ok(join([&serde_json::to_vec(live)?]))
+    let fields = serde_json::to_vec(live)?;
+    Ok(if live.token.0.is_empty() {
+        join([&fields])
+    } else {
+        join([&fields, &live.token.0])
+    })
 }
 
 /// The live job's record of these bytes.
@@ -175,8 +191,12 @@ pub fn encode_live(live: &LiveRecord) -> Result<Vec<u8>, serde_json::Error> {
 ///
 /// [`Malformed`].
 pub fn decode_live(record: &[u8]) -> Result<LiveRecord, Malformed> {
-    let fields = Sections(Bytes::copy_from_slice(record)).take()?;
-    Ok(serde_json::from_slice(&fields)?)
+    let mut sections = Sections(Bytes::copy_from_slice(record));
+    let mut live: LiveRecord = serde_json::from_slice(&sections.take()?)?;
+    if !sections.0.is_empty() {
+        live.token = Token(sections.take()?);
+    }
+    Ok(live)
 }
 
 fn join<const N: usize>(sections: [&[u8]; N]) -> Vec<u8> {
@@ -208,6 +228,7 @@ impl Sections {
 
 #[cfg(test)]
 mod tests {
+    use harp_jobs::lineup::pool::PoolId;
     use harp_proto::Failure;
     use proptest::prelude::*;
 
@@ -252,10 +273,10 @@ mod tests {
     fn the_bytes_of_a_state_and_an_end_are_these() {
         let live = LiveRecord {
             sequence: 7,
-            queue: None,
             started: Some(6),
             start_by: Some(9),
             submitted: 5,
+            ..LiveRecord::UNKNOWN
         };
         let record = encode_live(&live).unwrap();
         assert_eq!(
@@ -345,12 +366,24 @@ mod tests {
             (sequence, submitted) in any::<(u64, u64)>(),
             (started, start_by) in any::<(Option<u64>, Option<u64>)>(),
             concurrency in any::<Option<u64>>(),
+            (attempt, not_before) in any::<(u32, Option<u64>)>(),
+            (pool, token) in any::<(Option<String>, Vec<u8>)>(),
         ) {
             let queue = concurrency.map(|concurrency| QueueRecord {
                 name: r#"{"b":[],"a":"x y"}"#.parse().unwrap(),
                 concurrency,
             });
-            let live = LiveRecord { sequence, queue, started, start_by, submitted };
+            let live = LiveRecord {
+                sequence,
+                queue,
+                started,
+                start_by,
+                submitted,
+                attempt,
+                not_before,
+                pool: pool.map(PoolId::from),
+                token: Token(token.into()),
+            };
             prop_assert_eq!(decode_live(&encode_live(&live).unwrap()).unwrap(), live);
         }
 

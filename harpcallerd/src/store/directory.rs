@@ -156,7 +156,7 @@ impl Directory {
         };
         // One that is of no use is put aside; that there is one says that there is a store.
         let about = About::read(&text).unwrap_or_default();
-        if about.layout > layout::VERSION {
+        if about.layout > layout::NEWEST {
             return Err(self.newer(about.layout));
         }
         let length = match std::fs::metadata(self.data_file()) {
@@ -310,7 +310,7 @@ impl Directory {
         OpenError::Newer {
             path: self.path.clone(),
             found,
-            known: layout::VERSION,
+            known: layout::NEWEST,
         }
     }
 

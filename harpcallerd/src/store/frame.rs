@@ -67,16 +67,15 @@ impl Header {
         let (&table, behind) = rest.split_first()?;
         rest = behind;
         let (has_packet, has_piece) = match table {
-            b'c' | b'l' | b'e' | b'q' | b'd' | b'k' | b'm' | b'n' | b'h' | b'w' | b'o' | b'b' => {
-                (false, false)
-            }
+            b'c' | b'l' | b'e' | b'q' | b'd' | b'k' | b'm' | b'n' | b'h' | b's' | b'w' | b'o'
+            | b'b' => (false, false),
             b'p' => (true, false),
             b'C' | b'E' => (false, true),
             b'P' => (true, true),
             _ => return None,
         };
         let owner = match table {
-            b'm' | b'n' | b'h' => 0,
+            b'm' | b'n' | b'h' | b's' => 0,
             b'b' => 8,
             b'o' => 24,
             b'k' => 32,
@@ -166,7 +165,7 @@ fn put_key(frame: &mut Vec<u8>, key: &[u8]) -> Option<()> {
     let (table, rest) = key.split_first()?;
     frame.push(*table);
     let (owner, packet, piece) = match (table, rest.len()) {
-        (b'm' | b'n' | b'h', 0)
+        (b'm' | b'n' | b'h' | b's', 0)
         | (b'c' | b'l' | b'e' | b'q' | b'd' | b'w', 16)
         | (b'b', 8)
         | (b'o', 24)
@@ -221,6 +220,7 @@ mod tests {
         keys.push(layout::MARK_KEY.to_vec());
         keys.push(layout::CONTENTS_KEY.to_vec());
         keys.push(layout::HOME_KEY.to_vec());
+        keys.push(layout::STARTS_KEY.to_vec());
         keys.push(layout::order_key(number, id).to_vec());
         keys.push(layout::boot_key(number).to_vec());
         keys

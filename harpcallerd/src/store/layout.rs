@@ -7,8 +7,8 @@
 //! | `c` id | the call, as submitted |
 //! | `l` id | where a live job stands; there as long as the job has not ended |
 //! | `e` id | how the job ended |
-//! | `q` id | where an ended job stood whose place in its queue is still kept |
-//! | `k` digest | the id of the job that was submitted last under a key (see [`keys`](super::keys)) |
+//! | `q` id | where a job stood of which an attempt has ended that still owes something, such as its place in its queue |
+//! | `k` digest | the id of the job that was submitted last under a key (see `round/keys`) |
 //! | `p` id number | a segment of packets, by the number of its first |
 //! | `C` id n, `E` id n, `P` id number n | further pieces of a long `c`, `e`, `p` value |
 //! | `d` id | a job that has been pruned, of which there are packets or pieces left |
@@ -18,6 +18,7 @@
 //! | `b` number | a life of the machine: what it is called, and when it began |
 //! | `w` id | nothing: a job that waits is held, since it came here with a copy |
 //! | `h` | nothing: the note beside the store says where it is (see [`home`](super::home)) |
+//! | `s` | how often a dispatcher has been started on it, in decimal; from layout 3 on |
 //! | `v` | version of this layout, in decimal |
 //!
 //! Ids are sixteen bytes that sort by the time of submission; packet numbers are eight
@@ -35,15 +36,25 @@ use harp_proto::JobId;
 use super::varint;
 use crate::segment::SEGMENT_SIZE;
 
-/// Version of the layout that this release writes. Values of layout 1 have no frames
-/// ([`frame`](super::frame)); they are read as they are, and stay until they are removed.
+/// Version of the layout that this release makes stores with. Values of layout 1 have no
+/// frames ([`frame`](super::frame)); they are read as they are, and stay until they are
+/// removed.
 pub const VERSION: u32 = 2;
+
+/// Version of a store that holds something which a release that knows layout 2 would pass
+/// over: a transport's token, another attempt, a pool, a debt without a place. It becomes
+/// such a store with the first record of that kind, in one step; until then an older
+/// release can go on with it. From then on it says that it does not know the layout.
+pub const NEWEST: u32 = 3;
 
 /// Key of the version.
 pub const VERSION_KEY: &[u8] = b"v";
 
 /// Key of the mark.
 pub const MARK_KEY: &[u8] = b"m";
+
+/// Key of the number of starts.
+pub const STARTS_KEY: &[u8] = b"s";
 
 /// There if the note beside the store says where it is.
 pub const HOME_KEY: &[u8] = b"h";

@@ -48,6 +48,7 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
     let ends = Ends::open(&opened.engine, directory.boot(), opened.mark);
     let ends = ends.map_err(|error| failed(&directory, error))?;
     let shared = Arc::new(Shared::new(opened.engine, opened.contents, ends));
+    shared.set_layout(opened.layout);
     if !held.is_empty() {
         shared.may_hold();
     }
@@ -71,6 +72,8 @@ pub(crate) struct Opened {
     pub(crate) engine: Engine,
     pub(crate) mark: u64,
     pub(crate) contents: Contents,
+    /// The version of its layout.
+    pub(crate) layout: u32,
     /// The jobs that are found live are not those that should be.
     pub(crate) live_differ: bool,
 }
@@ -106,6 +109,7 @@ pub(crate) fn engine(
         engine,
         mark,
         contents,
+        layout: found.max(layout::VERSION),
         live_differ,
     })
 }
@@ -172,7 +176,7 @@ fn check_layout(directory: &Directory, engine: &Engine, exists: bool) -> Result<
             let version = decimal(&version)
                 .and_then(|version| u32::try_from(version).ok())
                 .ok_or_else(|| directory.damaged("its layout version is not readable"))?;
-            if version > layout::VERSION {
+            if version > layout::NEWEST {
                 return Err(directory.newer(version));
             }
             Ok(version)

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::layout;
+use super::layout::MARK_KEY;
 use super::open::{self, Opened};
 use super::sled::Batch;
 use super::writer::{CLOSING, Writer, alone};
@@ -80,14 +80,16 @@ impl Writer {
             engine,
             mark,
             contents,
+            layout,
             ..
         } = opened;
         let mut batch = Batch::new(mark + 1);
-        batch.insert(layout::MARK_KEY, (mark + 1).to_string().as_bytes());
+        batch.insert(MARK_KEY, (mark + 1).to_string().as_bytes());
         let written = engine.apply(batch).and_then(|()| engine.sync());
         self.next_packet.clear();
         self.contents = contents;
         self.mark = mark;
+        self.shared.set_layout(layout);
         self.shared.opened(engine, contents);
         written.map_err(|error| error.to_string())
     }

@@ -62,6 +62,11 @@ impl Long {
         Long::decode(id, name(Table::Ends), Table::Ends.key(id), entry)
     }
 
+    /// The entry of a job's call, which has been read.
+    pub(crate) fn of_call(id: JobId, entry: Bytes) -> Result<Long, StoreError> {
+        Long::decode(id, name(Table::Calls), Table::Calls.key(id), entry)
+    }
+
     /// Whether there is nothing more to read.
     pub(crate) fn is_whole(&self) -> bool {
         self.beginning.is_whole()

@@ -10,7 +10,7 @@ use super::read::{self, Long};
 use super::round::Change;
 use super::shared::READERS_WAIT;
 use super::sled::Engine;
-use crate::record::{EndRecord, JobRecord, LiveRecord};
+use crate::record::{EndRecord, JobRecord, LiveRecord, Stage};
 use crate::segment::Segment;
 
 impl Store {
@@ -24,6 +24,20 @@ impl Store {
     /// seconds.
     pub async fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
         self.read(|| self.read_job(id)).await
+    }
+
+    /// Where a job stands; `None` if there is no such job.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::job`].
+    pub async fn stage(&self, id: JobId) -> Result<Option<Stage>, StoreError> {
+        self.read(|| async {
+            let stage = read::stage(&*self.shared.engine()?, id)?;
+            self.settled(id).await?;
+            Ok(stage)
+        })
+        .await
     }
 
     async fn read_job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
@@ -254,7 +268,7 @@ impl Store {
     }
 
     /// Waits until the job's state that has just been read is on disk.
-    async fn settled(&self, id: JobId) -> Result<(), StoreError> {
+    pub(super) async fn settled(&self, id: JobId) -> Result<(), StoreError> {
         let settled = self.shared.unsynced.state_settled(id).await;
         settled.map_err(|_| {
             let why = "the job's last change may not be on disk, because writing failed";

@@ -1,18 +1,26 @@
 //! The changes of one round of writing, turned into batches for the engine.
 
+mod adopt;
+mod deeds;
+mod keys;
+mod prune;
+
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use harp_proto::JobId;
 
-use super::adopt::AdoptedBytes;
+pub use self::adopt::Adopted;
+pub(crate) use self::adopt::AdoptedBytes;
+pub(crate) use self::deeds::{Deed, Entry, How, Made, Verdict};
+pub(crate) use self::keys::Claim;
+pub(crate) use self::prune::{Candidate, Candidates, candidates};
+pub use self::prune::{Keep, Pruned};
 use super::codec;
 use super::contents::{Contents, entry_size};
 use super::error::StoreError;
-use super::keys::Claim;
 use super::layout::{self, Key, Table};
 use super::live_sum::LiveSum;
-use super::prune::{Candidate, Keep, Pruned};
 use super::read;
 use super::shared::Shared;
 use super::sled::{Batch, Engine, EngineError};
@@ -25,8 +33,10 @@ pub(super) const BATCH: usize = 256;
 
 /// A change. Records are encoded already.
 pub(crate) enum Change {
+    /// What the ledger has decided.
+    Deed(Deed),
     Submit {
-        call: Vec<u8>,
+        call: Bytes,
         live: LiveRecord,
         claim: Option<Claim>,
     },
@@ -57,6 +67,8 @@ pub(crate) enum Change {
     },
     /// Holds no job any more.
     ReleaseHeld,
+    /// A dispatcher has been started on the store.
+    Started,
     /// The mark alone, to see whether anything can be written.
     Mark,
 }
@@ -72,16 +84,20 @@ pub enum Place {
 }
 
 /// Answer to a change that is on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Done {
+    /// What has come of the ledger's decision.
+    Made(Made),
+    /// The number of this start.
+    Starts(u32),
     /// The change.
     Recorded,
     /// The change, as the same one was asked for before.
     Already,
     /// All packets below this number.
     PacketsUpTo(u64),
-    /// So much is gone.
-    Pruned(Pruned),
+    /// So much is gone, these jobs among it.
+    Pruned(Pruned, Vec<JobId>),
     /// Not this job, but the one that has its key.
     Existing(JobId),
     /// Not this job: its key stands for another call.
@@ -144,25 +160,27 @@ impl<'a> Round<'a> {
     }
 
     /// Makes one change, in full or not at all.
-    pub(crate) fn write(&mut self, id: JobId, change: Change) -> Result<Done, Trouble> {
+    pub(crate) fn write(&mut self, id: JobId, change: &Change) -> Result<Done, Trouble> {
         match change {
-            Change::Submit { call, live, claim } => self.submit(id, call, live, claim),
-            Change::Start { at } => self.start(id, at),
-            Change::Append { segments } => self.append(id, &segments),
+            Change::Deed(deed) => self.deed(deed).map(Done::Made),
+            Change::Submit { call, live, claim } => self.submit(id, call, live, claim.as_ref()),
+            Change::Start { at } => self.start(id, *at),
+            Change::Append { segments } => self.append(id, segments),
             Change::Finish {
                 end,
                 packets,
                 place,
-            } => self.finish(id, &end, packets, place),
+            } => self.finish(id, end, *packets, *place),
             Change::ReleasePlace => {
                 self.batch.remove(&Table::Places.key(id));
                 self.apply_if_full()?;
                 Ok(Done::Recorded)
             }
-            Change::AdoptPackets { segments } => self.adopt_packets(id, &segments),
-            Change::Adopt { call, claim, state } => self.adopt(id, &call, claim, state),
-            Change::Prune { jobs, keep } => self.prune(&jobs, &keep),
+            Change::AdoptPackets { segments } => self.adopt_packets(id, segments),
+            Change::Adopt { call, claim, state } => self.adopt(id, call, claim.as_ref(), state),
+            Change::Prune { jobs, keep } => self.prune(jobs, keep),
             Change::ReleaseHeld => self.release_held(),
+            Change::Started => self.dispatcher_started(),
             Change::Mark => {
                 self.in_doubt = true;
                 Ok(Done::Recorded)
@@ -194,31 +212,42 @@ impl<'a> Round<'a> {
     fn submit(
         &mut self,
         id: JobId,
-        call: Vec<u8>,
-        live: LiveRecord,
-        claim: Option<Claim>,
+        call: &Bytes,
+        live: &LiveRecord,
+        claim: Option<&Claim>,
     ) -> Result<Done, Trouble> {
-        let call = Bytes::from(call);
         if self.states.contains_key(&id) || self.contains(&Table::Calls.key(id))? {
             return Ok(Done::Already);
         }
-        if let Some(claim) = &claim
-            && let Some(instead) = self.instead(claim, &call)?
+        if let Some(claim) = claim
+            && let Some(instead) = self.instead(claim, call)?
         {
             return Ok(instead);
         }
-        let state = encode_live(id, &live)?;
+        let state = encode_live(id, live)?;
         self.shared.unsynced.state_changes(id);
-        let entry = self.pieces(&Table::Calls.key(id), &call)?;
-        self.insert(&Table::Calls.key(id), &entry);
-        self.batch.insert(&Table::Live.key(id), &state);
+        let entry = self.pieces(&Table::Calls.key(id), call)?;
+        self.record(id, &entry, &state, live, claim);
+        self.apply_if_full()?;
+        Ok(Done::Recorded)
+    }
+
+    /// Makes a job known whose call's further pieces are written.
+    fn record(
+        &mut self,
+        id: JobId,
+        call: &[u8],
+        state: &[u8],
+        live: &LiveRecord,
+        claim: Option<&Claim>,
+    ) {
+        self.insert(&Table::Calls.key(id), call);
+        self.batch.insert(&Table::Live.key(id), state);
         self.count_live(|sum| sum.add(id, live.started.is_some()));
-        self.states.insert(id, Some(live));
+        self.states.insert(id, Some(live.clone()));
         if let Some(claim) = claim {
             self.claim(claim, id);
         }
-        self.apply_if_full()?;
-        Ok(Done::Recorded)
     }
 
     fn start(&mut self, id: JobId, at: u64) -> Result<Done, Trouble> {
@@ -279,15 +308,7 @@ impl<'a> Round<'a> {
         packets: u64,
         place: Place,
     ) -> Result<Done, Trouble> {
-        let live = match self.live(id) {
-            // Where it stands is not known, but it can end.
-            Err(StoreError::Corrupt { .. }) => {
-                self.contents.live = None;
-                Some(LiveRecord::UNKNOWN)
-            }
-            live => live?,
-        };
-        let Some(live) = live else {
+        let Some(live) = self.live_or_damaged(id)? else {
             // Ended in the batch that is not applied yet, or earlier.
             let ended = self.states.contains_key(&id) || self.contains(&Table::Ends.key(id))?;
             return if ended {
@@ -296,24 +317,54 @@ impl<'a> Round<'a> {
                 Err(StoreError::NotLive(id).into())
             };
         };
-        if packets > 0 {
-            let stored = match self.next_packet.get(&id) {
-                Some(next) => *next,
-                None => match read::packets_end(self.engine, id) {
-                    // They are there, but cannot be counted.
-                    Err(StoreError::Corrupt { .. }) => packets,
-                    stored => stored?,
-                },
-            };
-            if packets > stored {
-                let why = format!("its end counts {packets} packets, {stored} are stored");
-                return Err(StoreError::Refused { id, why }.into());
-            }
-        }
+        self.check_packets(id, packets)?;
         let kept = match place {
             Place::Kept if live.queue.is_some() => Some(encode_live(id, &live)?),
             _ => None,
         };
+        self.end(id, &live, end, kept)?;
+        Ok(Done::Recorded)
+    }
+
+    /// The state of a live job, the batch included. Where that is not known it can still end.
+    fn live_or_damaged(&mut self, id: JobId) -> Result<Option<LiveRecord>, StoreError> {
+        match self.live(id) {
+            Err(StoreError::Corrupt { .. }) => {
+                self.contents.live = None;
+                Ok(Some(LiveRecord::UNKNOWN))
+            }
+            live => live,
+        }
+    }
+
+    /// Refuses an end that counts packets which are not stored.
+    fn check_packets(&self, id: JobId, packets: u64) -> Result<(), StoreError> {
+        if packets == 0 {
+            return Ok(());
+        }
+        let stored = match self.next_packet.get(&id) {
+            Some(next) => *next,
+            None => match read::packets_end(self.engine, id) {
+                // They are there, but cannot be counted.
+                Err(StoreError::Corrupt { .. }) => packets,
+                stored => stored?,
+            },
+        };
+        if packets > stored {
+            let why = format!("its end counts {packets} packets, {stored} are stored");
+            return Err(StoreError::Refused { id, why });
+        }
+        Ok(())
+    }
+
+    /// Ends a live job. `kept` is where it stood, if something is still owed.
+    fn end(
+        &mut self,
+        id: JobId,
+        live: &LiveRecord,
+        end: &[u8],
+        kept: Option<Vec<u8>>,
+    ) -> Result<(), Trouble> {
         self.shared.unsynced.state_changes(id);
         let entry = self.pieces(&Table::Ends.key(id), end)?;
         self.insert(&Table::Ends.key(id), &entry);
@@ -330,8 +381,20 @@ impl<'a> Round<'a> {
         }
         self.states.insert(id, None);
         self.next_packet.remove(&id);
-        self.apply_if_full()?;
-        Ok(Done::Recorded)
+        self.apply_if_full()
+    }
+
+    fn dispatcher_started(&mut self) -> Result<Done, Trouble> {
+        let before = self.engine.get(layout::STARTS_KEY);
+        let before = before.map_err(StoreError::from)?;
+        let before = before.and_then(|number| std::str::from_utf8(&number).ok()?.parse().ok());
+        let number = before.unwrap_or(0_u32).saturating_add(1);
+        // A store of layout 2 has nobody who could tell two starts apart.
+        if self.shared.layout() >= layout::NEWEST {
+            let number = number.to_string();
+            self.batch.insert(layout::STARTS_KEY, number.as_bytes());
+        }
+        Ok(Done::Starts(number))
     }
 
     fn release_held(&mut self) -> Result<Done, Trouble> {

@@ -106,7 +106,12 @@ fn write(
 ) -> Result<(), EngineError> {
     let engine = Engine::open(to, options.cache_size)?;
     let mut batch = Batch::new(mark);
-    batch.insert(layout::VERSION_KEY, layout::VERSION.to_string().as_bytes());
+    // The version itself may be damaged; the number of starts is there from then on.
+    let version = match image.contains(layout::STARTS_KEY)? {
+        true => layout::NEWEST,
+        false => layout::VERSION,
+    };
+    batch.insert(layout::VERSION_KEY, version.to_string().as_bytes());
     for entry in image.all() {
         let (key, value) = match entry {
             Err(EngineError::Value { .. }) => continue,

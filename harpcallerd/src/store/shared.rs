@@ -1,6 +1,6 @@
 //! State that readers and the writer of a store share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::contents::Contents;
 use super::ends::Ends;
 use super::error::StoreError;
+use super::layout;
 use super::passed_over::PassedOver;
 use super::read;
 use super::sled::{Engine, EngineError};
@@ -27,6 +28,12 @@ pub(crate) struct Shared {
     pub(super) ends: Ends,
     /// Whether there may be a job that is held.
     holds_some: AtomicBool,
+    /// The version of the engine's layout.
+    layout: AtomicU32,
+    /// The number of this start of the dispatcher.
+    owner: AtomicU32,
+    /// Why nothing can be written at present, if so.
+    outage: watch::Sender<Option<Arc<str>>>,
     pub(crate) unsynced: Unsynced,
     pub(crate) passed_over: PassedOver,
 }
@@ -60,6 +67,9 @@ impl Shared {
             contents: RwLock::new(contents),
             ends,
             holds_some: AtomicBool::new(false),
+            layout: AtomicU32::new(layout::VERSION),
+            owner: AtomicU32::new(1),
+            outage: watch::Sender::new(None),
             unsynced: Unsynced::new(),
             passed_over: PassedOver::default(),
         }
@@ -131,8 +141,16 @@ impl Shared {
         known.await.is_ok_and(|now| !now.is_closed)
     }
 
+    /// Why nothing can be written at present, as it changes.
+    pub(crate) fn outage(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.outage.subscribe()
+    }
+
     /// From now on nothing is written.
     pub(crate) fn fail(&self, reason: &str) {
+        if !self.is_closed() {
+            self.outage.send_replace(Some(reason.into()));
+        }
         self.condition.send_modify(|now| {
             if !now.is_closed {
                 now.failure = Some(reason.into());
@@ -183,6 +201,25 @@ impl Shared {
             now.failure = None;
             now.failing_since = None;
         });
+        self.outage.send_replace(None);
+    }
+
+    /// The version of the engine's layout.
+    pub(crate) fn layout(&self) -> u32 {
+        self.layout.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_layout(&self, layout: u32) {
+        self.layout.store(layout, Ordering::Relaxed);
+    }
+
+    /// The number of this start of the dispatcher, from 1 on.
+    pub(crate) fn owner(&self) -> u32 {
+        self.owner.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_owner(&self, owner: u32) {
+        self.owner.store(owner, Ordering::Relaxed);
     }
 
     /// Whether there may be a job that is held. Most stores never have one, and their

@@ -159,18 +159,19 @@ impl Engine {
         &self,
         from: &[u8],
         to: &[u8],
-        mut visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
-        guarded(|| {
-            for entry in self.db.range(from..to) {
-                let (key, framed) = entry?;
-                let begin = frame::unwrap(&key, &framed);
-                if visit(&key, &Value { framed, begin }).is_break() {
-                    break;
-                }
-            }
-            Ok(())
-        })
+        guarded(|| show(self.db.range(from..to), visit))
+    }
+
+    /// Shows the entries like [`Engine::scan`], from the last one on.
+    pub(crate) fn scan_back(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        guarded(|| show(self.db.range(from..to).rev(), visit))
     }
 
     /// Whether there is nothing in it.
@@ -245,6 +246,20 @@ fn readable(error: io::Error) -> io::Error {
         }
         _ => error,
     }
+}
+
+fn show(
+    entries: impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>,
+    mut visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+) -> sled::Result<()> {
+    for entry in entries {
+        let (key, framed) = entry?;
+        let begin = frame::unwrap(&key, &framed);
+        if visit(&key, &Value { framed, begin }).is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A value without its frame. Copied, because the engine's value would keep its whole page

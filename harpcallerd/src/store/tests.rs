@@ -62,9 +62,8 @@ fn queued(sequence: u64) -> LiveRecord {
     LiveRecord {
         sequence,
         queue: Some(queue()),
-        started: None,
-        start_by: None,
         submitted: 1_700_000_000_000,
+        ..LiveRecord::UNKNOWN
     }
 }
 

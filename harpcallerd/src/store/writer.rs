@@ -15,7 +15,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use harp_proto::JobId;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::StoreOptions;
 use super::contents::Contents;
@@ -23,6 +22,7 @@ use super::directory::Directory;
 use super::error::StoreError;
 use super::outage::Outage;
 use super::presence::{LOOK_EVERY, Presence};
+use super::reply::Told;
 use super::round::{Change, Done, Round, Trouble};
 use super::shared::Shared;
 use super::sled::{Batch, Engine};
@@ -39,22 +39,23 @@ const MARKING: Duration = Duration::from_millis(150);
 pub(super) const CLOSING: Duration = Duration::from_secs(10);
 
 /// Request to the writer.
+#[expect(clippy::large_enum_variant, reason = "nearly all are writes")]
 pub(crate) enum WriterRequest {
     Write(Write),
-    /// Bring everything before this to the disk and let go of the engine.
-    Close(oneshot::Sender<()>),
+    /// Nothing waits for the end of an outage from now on.
+    GiveUp,
+    /// Bring everything before this to the disk, let go of the engine, and do this.
+    Close(Box<dyn FnOnce() + Send>),
 }
 
 /// One change of one job.
 pub(crate) struct Write {
     pub(crate) id: JobId,
     pub(crate) change: Change,
-    /// Told once the change is on disk, or why it is not.
-    pub(crate) answer: oneshot::Sender<Result<Done, StoreError>>,
     /// The change's length in bytes.
     pub(crate) size: usize,
-    /// Held as long as the change is in memory.
-    pub(crate) permit: OwnedSemaphorePermit,
+    /// Told once the change is on disk, or why it is not.
+    pub(crate) told: Told,
 }
 
 pub(crate) struct Writer {
@@ -75,6 +76,10 @@ pub(crate) struct Writer {
     is_uncovered: bool,
     /// While the engine has failed.
     outage: Option<Outage>,
+    /// Changes that wait for the end of the outage, in their order.
+    put_off: Vec<Write>,
+    /// No change waits for the end of an outage any more.
+    gives_up: bool,
 }
 
 impl Writer {
@@ -99,6 +104,8 @@ impl Writer {
             looked: Instant::now(),
             is_uncovered: false,
             outage: None,
+            put_off: Vec::new(),
+            gives_up: false,
         }
     }
 
@@ -129,6 +136,13 @@ impl Writer {
                             request = self.requests.try_recv().ok();
                         }
                     }
+                    WriterRequest::GiveUp => {
+                        self.gives_up = true;
+                        for write in std::mem::take(&mut self.put_off) {
+                            answer(write, Err(StoreError::Closed));
+                        }
+                        request = self.requests.try_recv().ok();
+                    }
                     WriterRequest::Close(closed) => closing = Some(closed),
                 }
             }
@@ -138,8 +152,7 @@ impl Writer {
         self.cover();
         self.close();
         if let Some(closed) = closing {
-            // Nobody may be waiting any more.
-            let _ = closed.send(());
+            closed();
         }
     }
 
@@ -231,12 +244,44 @@ impl Writer {
                     seconds = outage.lasted().as_secs_f32(),
                     "the job store can be written again"
                 );
+                self.make_up();
             }
             Err(reason) => {
                 self.shared.fail(&reason);
                 outage.goes_on(&reason);
                 self.outage = Some(outage);
             }
+        }
+    }
+
+    /// Makes the changes that have waited for the end of an outage.
+    fn make_up(&mut self) {
+        let mut put_off = std::mem::take(&mut self.put_off).into_iter().peekable();
+        while put_off.peek().is_some() {
+            let (mut round, mut size) = (Vec::new(), 0);
+            while size < ROUND
+                && let Some(write) = put_off.next()
+            {
+                size += write.size;
+                round.push(write);
+            }
+            // In another outage they are put off again, each behind those before it.
+            self.round(round);
+        }
+    }
+
+    /// Nothing can be written: tells so, and keeps the change if it is to be made later.
+    fn put_off(&mut self, mut write: Write, error: StoreError) {
+        if self.gives_up && matches!(write.told, Told::Patient(_)) {
+            return answer(write, Err(StoreError::Closed));
+        }
+        match &mut write.told {
+            Told::Patient(reply) if error != StoreError::Closed => {
+                if reply.put_off(&error) {
+                    self.put_off.push(write);
+                }
+            }
+            _ => answer(write, Err(error)),
         }
     }
 
@@ -255,7 +300,7 @@ impl Writer {
             Err(error) => {
                 self.is_uncovered = false;
                 for write in writes {
-                    let _ = write.answer.send(Err(error.clone()));
+                    self.put_off(write, error.clone());
                 }
                 return;
             }
@@ -268,33 +313,21 @@ impl Writer {
             &mut self.contents,
             self.mark + 1,
         );
-        let mut waiting = Vec::with_capacity(writes.len());
+        let mut made = Vec::with_capacity(writes.len());
+        let mut writes = writes.into_iter();
         let mut failure: Option<String> = None;
-        for write in writes {
-            let Write {
-                id,
-                change,
-                answer,
-                permit,
-                ..
-            } = write;
-            if let Some(reason) = &failure {
-                let _ = answer.send(Err(StoreError::Unavailable(reason.clone())));
-                continue;
-            }
-            match round.write(id, change) {
-                Ok(done) => waiting.push((answer, Ok(done), permit)),
-                // Either it is damaged, or the engine has failed: the mark shows which.
-                Err(Trouble::Refused(error @ StoreError::Unreadable(_))) => {
-                    round.in_doubt = true;
-                    waiting.push((answer, Err(error), permit));
-                }
+        for write in writes.by_ref() {
+            match round.write(write.id, &write.change) {
+                Ok(done) => made.push((write, Ok(done))),
                 Err(Trouble::Refused(error)) => {
-                    let _ = answer.send(Err(error));
+                    // Either it is damaged, or the engine has failed: the mark shows which.
+                    round.in_doubt |= matches!(error, StoreError::Unreadable(_));
+                    made.push((write, Err(error)));
                 }
                 Err(Trouble::Failed(error)) => {
                     failure = Some(error.to_string());
-                    waiting.push((answer, Ok(Done::Recorded), permit));
+                    made.push((write, Ok(Done::Recorded)));
+                    break;
                 }
             }
         }
@@ -325,13 +358,21 @@ impl Writer {
                 self.shared.unsynced.round_failed();
             }
         }
-        for (answer, done, _permit) in waiting {
-            // Who does not wait any more does not want to know.
-            let _ = answer.send(match (&failure, done) {
-                (None, done) => done,
-                (Some(reason), Ok(_)) => Err(StoreError::UnknownOutcome(reason.clone())),
-                (Some(reason), Err(_)) => Err(StoreError::Unavailable(reason.clone())),
-            });
+        for (write, done) in made {
+            match (&failure, done) {
+                (None, done) => answer(write, done),
+                (Some(reason), Ok(_)) => {
+                    self.put_off(write, StoreError::UnknownOutcome(reason.clone()));
+                }
+                (Some(reason), Err(_)) => {
+                    self.put_off(write, StoreError::Unavailable(reason.clone()));
+                }
+            }
+        }
+        if let Some(reason) = &failure {
+            for write in writes {
+                self.put_off(write, StoreError::Unavailable(reason.clone()));
+            }
         }
         self.is_uncovered = failure.is_none() && !marking;
         if marking && failure.is_none() {
@@ -355,9 +396,14 @@ impl Writer {
         let failed = self.shared.failure().is_some();
         // Later writes are refused from here on.
         let engine = self.shared.close();
+        for write in self.put_off {
+            answer(write, Err(StoreError::Closed));
+        }
         for request in self.requests.try_iter() {
-            if let WriterRequest::Write(write) = request {
-                let _ = write.answer.send(Err(StoreError::Closed));
+            match request {
+                WriterRequest::Write(write) => answer(write, Err(StoreError::Closed)),
+                WriterRequest::Close(closed) => closed(),
+                WriterRequest::GiveUp => {}
             }
         }
         let Some(engine) = engine else {
@@ -369,6 +415,18 @@ impl Writer {
         {
             tracing::warn!(%error, "cannot note that the job store is closed");
         }
+    }
+}
+
+/// Tells what has become of a change.
+fn answer(write: Write, done: Result<Done, StoreError>) {
+    match write.told {
+        Told::Caller { answer, permit } => {
+            // Who does not wait any more does not want to know.
+            let _ = answer.send(done);
+            drop(permit);
+        }
+        Told::Patient(reply) => reply.done(done),
     }
 }
 

@@ -117,7 +117,7 @@ impl<'a> Check<'a> {
         let table = key.first().copied().unwrap_or_default();
         let id = layout::job_of(key);
         match (table, id) {
-            (b'v' | b'm' | b'n', _) if key.len() == 1 => Ok(()),
+            (b'v' | b'm' | b'n' | b's', _) if key.len() == 1 => Ok(()),
             (b'h', _) if key.len() == 1 => self.note(None, key, value),
             (b'c', Some(id)) => self.call(id),
             (b'l', Some(id)) => self.live(id, key, value),
@@ -228,12 +228,21 @@ impl<'a> Check<'a> {
     fn place(&mut self, id: JobId, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let what = match read::decode_live(id, value) {
             Err(error) => why(error)?,
-            Ok(_) if !self.has(Table::Ends, id)? => "a place of a job that has not ended".into(),
+            // One that is tried again can owe something of the attempt before.
+            Ok(_) if !self.has(Table::Ends, id)? && !self.is_tried_again(id)? => {
+                "a place of a job that has not ended".into()
+            }
             Ok(_) => return Ok(()),
         };
         self.problem(id, what, Some("its place in its queue is free"));
         self.remove(key);
         Ok(())
+    }
+
+    fn is_tried_again(&self, id: JobId) -> Result<bool, StoreError> {
+        let live = self.entries.get(&Table::Live.key(id))?;
+        let live = live.and_then(|live| read::decode_live(id, &live).ok());
+        Ok(live.is_some_and(|live| live.attempt > 1))
     }
 
     /// Packets are read with the end of their job; here those are found that have none.

@@ -229,17 +229,17 @@ async fn a_newer_layout_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     filled(directory.path()).await;
     let about = directory.path().join("store.json");
-    fs::write(&about, br#"{"layout":3,"new":true}"#).unwrap();
+    fs::write(&about, br#"{"layout":4,"new":true}"#).unwrap();
     let refusal = refused(directory.path());
-    assert!(matches!(refusal, OpenError::Newer { found: 3, .. }));
+    assert!(matches!(refusal, OpenError::Newer { found: 4, .. }));
     // Neither does it help to take the note away.
     fs::remove_file(&about).unwrap();
     let engine = ::sled::open(directory.path()).unwrap();
-    engine.insert("v", "3").unwrap();
+    engine.insert("v", "4").unwrap();
     engine.flush().unwrap();
     drop(engine);
     let refusal = refused(directory.path());
-    assert!(matches!(refusal, OpenError::Newer { found: 3, .. }));
+    assert!(matches!(refusal, OpenError::Newer { found: 4, .. }));
 }
 
 #[tokio::test]

@@ -103,6 +103,7 @@ prop_compose! {
             started,
             start_by,
             submitted: call.submitted,
+            ..LiveRecord::UNKNOWN
         };
         let end = end.map(|(ended, outcome, place_is_kept)| {
             let packets = packets.len() as u64;

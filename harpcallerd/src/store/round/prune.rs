@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use harp_proto::JobId;
 
-use super::contents::{Contents, entry_size};
-use super::ends::Age;
-use super::error::StoreError;
-use super::layout::{self, Table};
-use super::round::{BATCH, Done, Round, Trouble};
-use super::shared::Shared;
-use super::sled::Engine;
+use super::{BATCH, Done, Round, Trouble};
+use crate::store::contents::{Contents, entry_size};
+use crate::store::ends::Age;
+use crate::store::error::StoreError;
+use crate::store::layout::{self, Table};
+use crate::store::shared::Shared;
+use crate::store::sled::Engine;
 
 /// Which ended jobs are kept. Those that ended first go first, as long as any limit is
 /// exceeded. Live jobs, and those whose place in a queue is kept, stay whatever the limits
@@ -57,6 +57,14 @@ impl Keep {
     }
 }
 
+/// Jobs that may have to go.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    pub(crate) jobs: Vec<Candidate>,
+    /// Others stay because of [`Keep::by_wall_clock`].
+    pub(crate) is_withheld: bool,
+}
+
 /// A job that may have to go.
 #[derive(Debug)]
 pub(crate) struct Candidate {
@@ -74,14 +82,13 @@ type IsByWallClock = bool;
 const YOUNG: usize = 1000;
 
 /// Jobs that may have to go, in the order of their ends: rests of pruned ones, then ended
-/// ones. At most a piece's worth, without those that are passed over. True if others stay
-/// because of [`Keep::by_wall_clock`].
+/// ones. At most a piece's worth, without those that are passed over.
 pub(crate) fn candidates(
     engine: &Engine,
     shared: &Shared,
     keep: &Keep,
     contents: Contents,
-) -> Result<(Vec<Candidate>, bool), StoreError> {
+) -> Result<Candidates, StoreError> {
     let mut jobs = Vec::new();
     let mut take = |id, order: Option<&[u8]>, too_old| {
         if !shared.passed_over.contains(id) {
@@ -104,7 +111,10 @@ pub(crate) fn candidates(
     })?;
     let too_much = keep.is_too_much(contents);
     if !too_much && keep.max_age.is_none() {
-        return Ok((jobs, false));
+        return Ok(Candidates {
+            jobs,
+            is_withheld: false,
+        });
     }
     let (mut left, mut young, withheld) = (keep.by_wall_clock, 0, Cell::new(false));
     let mut visit = |key: &[u8], value: &[u8], pass_withheld: bool| {
@@ -146,8 +156,8 @@ pub(crate) fn candidates(
         let from = shared.ends.first_of_this_life();
         engine.scan(&from, &to, |key, value| visit(key, value, true))?;
     }
-    let withheld = withheld.get();
-    Ok((jobs, withheld))
+    let is_withheld = withheld.get();
+    Ok(Candidates { jobs, is_withheld })
 }
 
 /// Result for one candidate.
@@ -168,6 +178,7 @@ impl Round<'_> {
         // What is looked at below has to be in the engine.
         self.apply().map_err(Trouble::Failed)?;
         let (mut pruned, mut passed_over) = (Pruned::default(), 0);
+        let mut gone = Vec::new();
         let mut room = BATCH;
         for job in jobs {
             let fate = self
@@ -180,7 +191,12 @@ impl Round<'_> {
                     }
                     failed => Err(failed),
                 });
-            match fate? {
+            let fate = fate?;
+            // The rest of one that is not all gone is told of no more.
+            if matches!(fate, Fate::Gone(_) | Fate::Begun) && job.order.is_some() {
+                gone.push(job.id);
+            }
+            match fate {
                 Fate::Gone(entries) => {
                     pruned.jobs += 1;
                     pruned.by_wall_clock += u64::from(job.too_old == Some(true));
@@ -195,11 +211,11 @@ impl Round<'_> {
             }
             if room == 0 {
                 pruned.more = true;
-                return Ok(Done::Pruned(pruned));
+                return Ok(Done::Pruned(pruned, gone));
             }
         }
         pruned.more = pruned.jobs + passed_over > 0 && jobs.len() == BATCH;
-        Ok(Done::Pruned(pruned))
+        Ok(Done::Pruned(pruned, gone))
     }
 
     /// Lets those behind this one have their turn from now on.

@@ -15,13 +15,13 @@ use bytes::Bytes;
 use harp_proto::{JobId, Outcome};
 use ring::digest::{Context, SHA256};
 
-use super::codec;
-use super::ends::Moment;
-use super::error::StoreError;
-use super::layout::{self, Key, Table};
-use super::read::{self, Long};
-use super::round::{Done, Round, Trouble};
+use super::{Done, Round, Trouble};
 use crate::record::{CallRecord, Stage};
+use crate::store::codec;
+use crate::store::ends::Moment;
+use crate::store::error::StoreError;
+use crate::store::layout::{self, Key, Table};
+use crate::store::read::{self, Long};
 
 /// Terms of a submission with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Round<'_> {
     }
 
     /// Gives a claim's key to a job that is being recorded.
-    pub(super) fn claim(&mut self, claim: Claim, job: JobId) {
+    pub(super) fn claim(&mut self, claim: &Claim, job: JobId) {
         let submitted = Some(self.shared.ends.now());
         let entry = Holder { job, submitted }.encode();
         self.batch.insert(&claim.key, &entry);

@@ -3,16 +3,16 @@
 //! A job's packets come first, while there is no such job: should the import break off,
 //! they are passed over when it is made again. Then the job appears in one step, with its
 //! end if it has one; so a job that has ended is never taken for one to be run. One that
-//! waits is held ([`Store::held`](super::Store::held)): where it comes from it may have run.
+//! waits is held ([`Store::held`](crate::store::Store::held)): where it comes from it may have run.
 
-use super::codec;
-use super::ends::Moment;
-use super::error::StoreError;
 use super::keys::Claim;
-use super::layout::{self, Table};
-use super::round::{Done, Round, Trouble};
+use super::{Done, Round, Trouble};
 use crate::record::{EndRecord, LiveRecord};
 use crate::segment::Segment;
+use crate::store::codec;
+use crate::store::ends::Moment;
+use crate::store::error::StoreError;
+use crate::store::layout::{self, Table};
 use harp_proto::JobId;
 
 /// State of a job in the store that it comes from.
@@ -87,8 +87,8 @@ impl Round<'_> {
         &mut self,
         id: JobId,
         call: &[u8],
-        claim: Option<Claim>,
-        state: AdoptedBytes,
+        claim: Option<&Claim>,
+        state: &AdoptedBytes,
     ) -> Result<Done, Trouble> {
         // So that the engine shows what came before.
         self.apply().map_err(Trouble::Failed)?;
@@ -97,31 +97,27 @@ impl Round<'_> {
         }
         self.shared.unsynced.state_changes(id);
         let entry = self.pieces(&Table::Calls.key(id), call)?;
-        let state = match state {
-            live @ AdoptedBytes::Live(..) => live,
-            AdoptedBytes::Ended { end, ended, place } => AdoptedBytes::Ended {
-                end: self.pieces(&Table::Ends.key(id), &end)?,
-                ended,
-                place,
-            },
+        let end = match state {
+            AdoptedBytes::Live(..) => Vec::new(),
+            AdoptedBytes::Ended { end, .. } => self.pieces(&Table::Ends.key(id), end)?,
         };
         self.insert(&Table::Calls.key(id), &entry);
         match state {
             AdoptedBytes::Live(state, has_started) => {
-                self.batch.insert(&Table::Live.key(id), &state);
-                self.count_live(|sum| sum.add(id, has_started));
+                self.batch.insert(&Table::Live.key(id), state);
+                self.count_live(|sum| sum.add(id, *has_started));
                 if !has_started {
                     self.batch.insert(&Table::Held.key(id), b"");
                     self.shared.may_hold();
                 }
             }
-            AdoptedBytes::Ended { end, ended, place } => {
+            AdoptedBytes::Ended { ended, place, .. } => {
                 self.insert(&Table::Ends.key(id), &end);
-                let moment = Moment::elsewhere(ended).encode();
-                self.batch.insert(&layout::order_key(ended, id), &moment);
+                let moment = Moment::elsewhere(*ended).encode();
+                self.batch.insert(&layout::order_key(*ended, id), &moment);
                 self.contents.ended += 1;
                 if let Some(place) = place {
-                    self.batch.insert(&Table::Places.key(id), &place);
+                    self.batch.insert(&Table::Places.key(id), place);
                 }
             }
         }
