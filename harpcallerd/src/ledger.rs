@@ -7,6 +7,7 @@
 
 mod accept;
 mod held;
+pub mod local;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

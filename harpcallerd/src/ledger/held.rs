@@ -48,7 +48,7 @@ impl HeldJobs {
     }
 
     /// All of them in the order of their submission.
-    fn take_all(&mut self) -> Vec<(JobId, Held)> {
+    pub(super) fn take_all(&mut self) -> Vec<(JobId, Held)> {
         self.start_by = Due::default();
         let mut jobs: Vec<_> = std::mem::take(&mut self.jobs).into_iter().collect();
         jobs.sort_unstable_by_key(|(_, held)| held.record.sequence);
