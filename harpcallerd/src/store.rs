@@ -19,8 +19,10 @@ mod changes;
 mod check;
 pub mod codec;
 mod contents;
+mod copies;
 mod derived;
 mod directory;
+mod doubt;
 mod ends;
 mod engine_log;
 mod entries;
@@ -28,9 +30,11 @@ mod error;
 pub mod frame;
 mod home;
 mod image;
+mod key;
 pub mod layout;
 mod live_sum;
 mod open;
+mod opened;
 mod outage;
 mod passed_over;
 mod presence;
@@ -257,6 +261,12 @@ impl Store {
         };
         self.shared.set_owner(owner);
         Ok(owner)
+    }
+
+    /// The version of its layout.
+    #[cfg(test)]
+    pub(crate) fn layout(&self) -> u32 {
+        self.shared.layout()
     }
 
     /// As if a write had failed.

@@ -17,11 +17,12 @@ use super::StoreOptions;
 use super::contents::Contents;
 use super::derived::Derived;
 use super::directory::Directory;
+use super::doubt;
 use super::error::OpenError;
 use super::image::Image;
 use super::layout;
-use super::open::{self, Opened};
-use super::salvage;
+use super::open;
+use super::opened::{self, Opened};
 use super::sled::{Batch, EngineError};
 
 /// How long the engine may take to let go of its file.
@@ -85,7 +86,7 @@ fn look(
             Ok(copy) => {
                 let mut told = Vec::new();
                 let mut check = Check::new(&copy.opened.engine, checked);
-                let doubt = copy.opened.live_differ.then_some(open::LIVE_DIFFER);
+                let doubt = copy.opened.live_differ.then_some(opened::LIVE_DIFFER);
                 match check.all(doubt, &mut |problem| told.push(problem)) {
                     Ok(()) => {
                         told.into_iter().for_each(report);
@@ -109,7 +110,7 @@ fn look(
     }
     let mut check = Check::new(&image, checked);
     check.in_place = damage.is_none() || found.is_only_short;
-    let doubt = salvage::doubt(&image, &directory, damage.as_deref()).map_err(failed)?;
+    let doubt = doubt::doubt(&image, &directory, damage.as_deref()).map_err(failed)?;
     check.all(doubt, report).map_err(failed)?;
     check.broken(image.broken(), report);
     Ok(check.checked)
@@ -143,15 +144,15 @@ fn mend(
         mark,
         live_differ,
         ..
-    } = open::engine(&directory, options, expected)?;
+    } = opened::engine(&directory, options, expected)?;
     // Only now it has been repaired.
     let doubt = match found.damage {
         Some(why) => {
             let remedy = "what is left is taken for all there is";
             checked.tell(Problem::of_all(why, Some(remedy), true), report);
-            Some(salvage::END_LOST)
+            Some(doubt::END_LOST)
         }
-        None => live_differ.then_some(open::LIVE_DIFFER),
+        None => live_differ.then_some(opened::LIVE_DIFFER),
     };
     let mut check = Check::new(&engine, checked);
     check.all(doubt, report).map_err(failed)?;
@@ -201,7 +202,7 @@ fn copied(directory: &Directory, options: StoreOptions) -> Result<Copied, OpenEr
     let found = open::examine(&copy)?;
     open::tidy(&copy, &found.derived)?;
     let expected = copy.inspect()?;
-    let opened = open::engine(&copy, options, expected)?;
+    let opened = opened::engine(&copy, options, expected)?;
     Ok(Copied {
         opened,
         _place: place,

@@ -21,7 +21,7 @@
 use bytes::Bytes;
 use flate2::Crc;
 
-use super::layout::Key;
+use super::key::Key;
 use super::varint;
 
 /// First bytes of a frame.

@@ -1,9 +1,6 @@
 //! Whether a store stands where it was written, or is a copy of it: restored from a
 //! backup, moved to another disk, made by hand.
 //!
-//! In a copy the calls that wait may have been made by the dispatcher of the original, so
-//! they are held ([`Table::Held`]) until the operator says that they are to be made here.
-//!
 //! A store is known by its note, `store.json`. Each note is a new file that says which
 //! file it is itself: device, inode and moment of birth, which no copy has in common with
 //! it, not even one that is written over the original. A device's number can change when
@@ -15,16 +12,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
-
-use super::directory::Directory;
-use super::entries::Entries;
-use super::error::StoreError;
-use super::layout::{self, Table};
-use super::read;
-use super::sled::{Batch, Engine, EngineError};
-
-/// Jobs that are held in one step.
-const AT_ONCE: usize = 1000;
 
 /// Which file a note is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +32,8 @@ impl Home {
         Ok(Home::from(&note.metadata()?, boot))
     }
 
-    fn from(found: &Metadata, boot: Option<u64>) -> Home {
+    /// Which file that is.
+    pub(super) fn from(found: &Metadata, boot: Option<u64>) -> Home {
         let born = found.created().ok();
         let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
         Home {
@@ -57,7 +45,7 @@ impl Home {
     }
 
     /// Whether a note that says this is the file that was found.
-    fn is(&self, found: &Home) -> bool {
+    pub(super) fn is(&self, found: &Home) -> bool {
         let is_born_then = match (self.born, found.born) {
             (Some(noted), Some(found)) => noted == found,
             _ => true,
@@ -73,82 +61,6 @@ impl Home {
 /// gets another.
 fn is_anonymous(device: u64) -> bool {
     rustix::fs::major(device) == 0
-}
-
-/// What counts of a note here. It is read by itself, since a damaged one is no hindrance.
-#[derive(Deserialize)]
-struct Note {
-    #[serde(default)]
-    home: Option<Home>,
-}
-
-/// Holds the calls that wait in a store if that is a copy. What is held is on disk when
-/// this returns, so the note may be written anew.
-pub(super) fn hold_if_copy(
-    directory: &Directory,
-    engine: &Engine,
-    mark: u64,
-) -> Result<(), EngineError> {
-    if !is_copy(directory, engine)? {
-        return Ok(());
-    }
-    let held = hold_waiting(engine, mark)?;
-    if held > 0 {
-        tracing::warn!(
-            jobs = held,
-            "this job store is a copy of another, restored or moved: jobs that waited in it are \
-             held until \"harpcallerd resume\" or a cancel, since the other may have run them"
-        );
-    }
-    Ok(())
-}
-
-/// Whether a store does not stand where its note was written.
-pub(super) fn is_copy(directory: &Directory, entries: &dyn Entries) -> Result<bool, EngineError> {
-    let file = File::open(directory.note_file()).ok();
-    let noted = file.as_ref().and_then(|file| {
-        let note: Note = serde_json::from_reader(file).ok()?;
-        note.home
-    });
-    let found = file.as_ref().and_then(|file| file.metadata().ok());
-    match (noted, found) {
-        (Some(noted), Some(found)) => Ok(!noted.is(&Home::from(&found, directory.boot()))),
-        // A store of an earlier release does not say where it is; one of this release whose
-        // note is gone has been put together from parts.
-        _ => match entries.contains(layout::HOME_KEY) {
-            // It is there, though damaged.
-            Err(EngineError::Value { .. }) => Ok(true),
-            found => found,
-        },
-    }
-}
-
-/// Holds all calls that wait, and returns how many there are.
-pub(super) fn hold_waiting(engine: &Engine, mark: u64) -> Result<usize, EngineError> {
-    let live = read::live_rows(engine, Table::Live);
-    let live = live.map_err(|error: StoreError| EngineError::Damaged(error.to_string()))?;
-    let waiting = live.jobs.iter().filter(|(_, job)| job.started.is_none());
-    let waiting: Vec<_> = waiting.map(|(id, _)| *id).collect();
-    for jobs in waiting.chunks(AT_ONCE) {
-        let mut batch = Batch::new(mark);
-        for id in jobs {
-            batch.insert(&Table::Held.key(*id), b"");
-        }
-        engine.apply(batch)?;
-    }
-    engine.sync()?;
-    Ok(waiting.len())
-}
-
-/// Notes in the store that its note on disk says where it is.
-pub(super) fn settle(engine: &Engine, mark: u64) -> Result<(), EngineError> {
-    if engine.contains(layout::HOME_KEY)? {
-        return Ok(());
-    }
-    let mut batch = Batch::new(mark);
-    batch.insert(layout::HOME_KEY, b"");
-    engine.apply(batch)?;
-    engine.sync()
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@
 use bytes::Bytes;
 use harp_proto::JobId;
 
+pub use super::key::Key;
 use super::varint;
 use crate::segment::SEGMENT_SIZE;
 
@@ -201,41 +202,7 @@ pub fn number_of(key: &[u8]) -> Option<u64> {
 
 /// The key of a further piece of the value at `key`.
 pub fn piece_key(key: &Key, n: u32) -> Key {
-    let mut piece = key.with(&n.to_be_bytes());
-    piece.bytes[0] = piece.bytes[0].to_ascii_uppercase();
-    piece
-}
-
-/// A key, on the stack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key {
-    bytes: [u8; Key::MAX],
-    len: usize,
-}
-
-impl Key {
-    /// Table and digest. Shorter: table, job, packet number, piece number.
-    const MAX: usize = 1 + 32;
-
-    pub(super) fn new(table: u8) -> Key {
-        let mut bytes = [0; Key::MAX];
-        bytes[0] = table;
-        Key { bytes, len: 1 }
-    }
-
-    pub(super) fn with(mut self, part: &[u8]) -> Key {
-        self.bytes[self.len..self.len + part.len()].copy_from_slice(part);
-        self.len += part.len();
-        self
-    }
-}
-
-impl std::ops::Deref for Key {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
+    key.with(&n.to_be_bytes()).of_pieces()
 }
 
 /// Cuts a long value: the entry that makes it known, and the further pieces.

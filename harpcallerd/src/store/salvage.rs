@@ -6,22 +6,17 @@ use std::path::Path;
 use super::StoreOptions;
 use super::check::{CLOSING, Check, Checked, Problem};
 use super::contents::Contents;
+use super::copies;
 use super::directory::Directory;
+use super::doubt::{doubt, mark};
 use super::entries::Entries;
 use super::error::OpenError;
-use super::home;
 use super::image::Image;
 use super::layout;
-use super::live_sum::LiveSum;
 use super::open;
+use super::opened;
 use super::round::BATCH;
 use super::sled::{Batch, Engine, EngineError};
-
-/// Why a job that is found live may have ended.
-pub(super) const END_LOST: &str = "what was written last is gone";
-
-/// Likewise, where something in the middle is gone.
-const SUM_LOST: &str = "which jobs live is lost";
 
 pub(super) fn salvage(
     path: &Path,
@@ -65,35 +60,12 @@ pub(super) fn salvage(
     let to = Directory::prepare(target)?;
     to.make_private_files()?;
     // What is salvaged of a copy is one, too.
-    let holds = home::is_copy(&from, &image).map_err(unreadable)?;
-    write(&image, &to, options, mark, holds).map_err(|error| open::failed(&to, error))?;
+    let holds = copies::is_copy(&from, &image).map_err(unreadable)?;
+    write(&image, &to, options, mark, holds).map_err(|error| opened::failed(&to, error))?;
     to.close_to_others()?;
     to.note_closed(mark)
         .map_err(to.io_error("write store.json"))?;
     Ok(checked)
-}
-
-/// Why it is not known of the jobs that are found live whether they are; `None` if it is.
-pub(super) fn doubt(
-    image: &Image,
-    directory: &Directory,
-    damage: Option<&str>,
-) -> Result<Option<&'static str>, EngineError> {
-    if mark(image)? < directory.noted_mark().unwrap_or(0) {
-        return Ok(Some(END_LOST));
-    }
-    let noted = Contents::noted(image)?.and_then(|contents| contents.live);
-    let fits = match noted {
-        Some(noted) => LiveSum::count(image)? == Some(noted),
-        // A store of an earlier layout does not say.
-        None => damage.is_none(),
-    };
-    Ok((!fits).then_some(SUM_LOST))
-}
-
-fn mark(image: &Image) -> Result<u64, EngineError> {
-    let mark = image.get(layout::MARK_KEY)?;
-    Ok(mark.as_deref().and_then(open::decimal).unwrap_or(0))
 }
 
 /// Writes all entries into a new store; what waits is held if `holds` says so.
@@ -128,7 +100,7 @@ fn write(
     }
     engine.apply(batch)?;
     if holds {
-        home::hold_waiting(&engine, mark)?;
+        copies::hold_waiting(&engine, mark)?;
     }
     let mut counts = Batch::new(mark);
     let contents = Contents::count(&engine)?;

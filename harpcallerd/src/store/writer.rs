@@ -7,7 +7,9 @@
 //!
 //! When the engine fails, the writes of that round are of unknown outcome and later ones
 //! are certainly not done. The engine is of no use for writes then, and stays as it is
-//! for reads, until it is opened anew (`outage`).
+//! for reads, until it is opened anew (`writer/reopen.rs`).
+
+mod reopen;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use harp_jobs::transport::Minted;
 use harp_jobs::world::BoxFuture;
 use harp_sim::contract::{CONTRACT, Play, Subject};
 use tempfile::TempDir;
@@ -89,4 +90,114 @@ async fn the_embedded_ledger_keeps_the_contract() {
     let kept = futures_util::future::join_all(clauses).await;
     let broken: Vec<_> = kept.into_iter().filter_map(Result::err).collect();
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+fn new_job(token: &'static str) -> NewJob {
+    let submitted = clock::now();
+    let arguments = "[]".parse().unwrap();
+    NewJob {
+        id: JobId::submitted_at(submitted),
+        call: CallRecord::new("h", "p", arguments, submitted),
+        unless_since: None,
+        start_by: None,
+        minted: Minted {
+            token: Token(token.into()),
+            pool: None,
+        },
+        room: Room {
+            live_jobs: 10,
+            queue_length: 10,
+        },
+    }
+}
+
+fn returned() -> End {
+    End {
+        then: Then::End(Outcome::Cancelled),
+        packets: 0,
+        debt: None,
+    }
+}
+
+/// What the ledger has told, up to the first news that are like this.
+async fn told(
+    news: &mut mpsc::UnboundedReceiver<News>,
+    is_last: impl Fn(&News) -> bool,
+) -> Vec<News> {
+    let mut told = Vec::new();
+    let patience = Duration::from_secs(60);
+    while told.last().is_none_or(|last| !is_last(last)) {
+        let next = tokio::time::timeout(patience, news.recv()).await;
+        told.push(next.unwrap().unwrap());
+    }
+    told
+}
+
+/// A round that was made, but in a file that no start would find, may be on disk or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_on_disk_is_made_sure_of_and_told_once() {
+    let embedded = Embedded::begin().await;
+    let ledger = &embedded.ledger;
+    let mut news = ledger.news().unwrap();
+    let move_data = |is_away: bool| {
+        fs::rename(embedded.data(!is_away), embedded.data(is_away)).unwrap();
+    };
+    move_data(true);
+    let job = new_job("");
+    match ledger.accept(vec![job.clone()]).await {
+        Err(NotAccepted::Storage { may_exist, .. }) => {
+            // The writer may have looked at its directory first.
+            let is_made = may_exist;
+            move_data(false);
+            ledger.outage().wait_for(Option::is_none).await.unwrap();
+            if !is_made {
+                let accepted = ledger.accept(vec![job.clone()]).await;
+                assert_eq!(accepted, Ok(vec![Accepted::New(job.id)]));
+            }
+        }
+        other => panic!("{other:?}"),
+    }
+    let begun = told(&mut news, |news| matches!(news, News::Turn(_))).await;
+    let Some(News::Turn(turn)) = begun.last() else {
+        panic!("{begun:?}");
+    };
+    assert_eq!((turn.hold.job, begun.len()), (job.id, 3), "{begun:?}");
+    move_data(true);
+    let closed = ledger.close_job(turn.hold, returned());
+    ledger.outage().wait_for(Option::is_some).await.unwrap();
+    move_data(false);
+    let end = closed.await.unwrap().end.unwrap();
+    assert_eq!(ledger.end(job.id).await, Ok(Some(Arc::clone(&end))));
+    let other = new_job("");
+    let accepted = ledger.accept(vec![other.clone()]).await;
+    assert_eq!(accepted, Ok(vec![Accepted::New(other.id)]));
+    let ended = told(&mut news, |news| matches!(news, News::Turn(_))).await;
+    let of_job = ended
+        .iter()
+        .filter(|news| matches!(news, News::Change(change) if change.job == job.id));
+    let of_job: Vec<_> = of_job.collect();
+    assert_eq!(of_job.len(), 1, "{ended:?}");
+    ledger.shut().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_of_the_newest_layout_from_the_first_token_on() {
+    let mut embedded = Embedded::begin().await;
+    let mut owners = Vec::new();
+    for (token, layout) in [("", 2), ("a note", 3), ("", 3)] {
+        let ledger = &embedded.ledger;
+        let mut news = ledger.news().unwrap();
+        let job = new_job(token);
+        let accepted = ledger.accept(vec![job.clone()]).await;
+        assert_eq!(accepted, Ok(vec![Accepted::New(job.id)]));
+        let is_its = |news: &News| matches!(news, News::Turn(turn) if turn.hold.job == job.id);
+        let News::Turn(turn) = told(&mut news, is_its).await.pop().unwrap() else {
+            panic!("no turn");
+        };
+        owners.push(turn.hold.owner);
+        embedded.reopen().await;
+        assert_eq!(embedded.ledger.0.store.layout(), layout, "{token:?}");
+    }
+    assert!(owners[1] < owners[2], "{owners:?}");
+    embedded.ledger.shut().await.unwrap();
 }
