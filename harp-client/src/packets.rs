@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use harp_host::limit::Limit;
 use harp_proto::client::reply::StreamReply;
 use harp_proto::client::{Packet, Request, StreamStart};
 use harp_proto::{JobId, Outcome};
+use harp_time::Limit;
 use tokio::time::Instant;
 
 use crate::Error;

@@ -13,9 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::connection::HostLines;
-use crate::limit::within;
 use crate::line_reader::{LineError, READ_SIZE};
 use crate::{Endpoint, HostError, IoCode, Limits, Phase, told};
+use harp_time::within;
 
 /// A call on a host, first to be [acknowledged](HostCall::acknowledged). Dropping it
 /// closes the connection, which cancels the call; [`HostCall::cancel`] also learns whether

@@ -15,13 +15,13 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use zeroize::Zeroize;
 
-use crate::limit::Limit;
 use crate::line_reader::LineReader;
 use crate::race::race;
 use crate::read_ahead::ReadAhead;
 use crate::tls::{Trust, TrustError};
 use crate::{Endpoint, HostCall, HostError, HostErrorKind, Limits, Phase};
 use crate::{IoCode, is_own_fault, socket};
+use harp_time::Limit;
 
 /// Lines from a host.
 pub(crate) type HostLines = LineReader<Box<TlsStream<ReadAhead>>>;

@@ -17,7 +17,6 @@ mod endpoint;
 mod error;
 mod fingerprint;
 mod io_code;
-pub mod limit;
 pub mod line_reader;
 pub mod race;
 pub mod read_ahead;
@@ -29,6 +28,7 @@ pub use call::{Cancel, Event, HostCall, Parting, Wanted};
 pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{HostError, HostErrorKind, Phase};
+pub use harp_time as limit;
 pub use io_code::{IoCode, is_own_fault};
 
 /// Bounds of the messages that a host may send.

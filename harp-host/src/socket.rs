@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, getaddrinfo};
-use harp_proto::keepalive;
+use harp_time::keepalive;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::IoCode;
-use crate::limit::Limit;
+use harp_time::Limit;
 
 /// Names that are looked up at once. A name service that does not answer holds a thread
 /// for each, and the threads are those that everything else which blocks runs on, reading

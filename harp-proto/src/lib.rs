@@ -30,7 +30,6 @@ pub mod client;
 mod fault;
 pub mod host;
 mod host_port;
-pub mod keepalive;
 mod line;
 
 pub use fault::Fault;

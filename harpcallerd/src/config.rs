@@ -30,7 +30,7 @@ pub const DEFAULT_PATH: &str = "/etc/harpcaller/harpcaller.toml";
 /// How long a host may go on with a call whose connection is gone: until harpd has noticed,
 /// and has ended it as it does unless told otherwise, and a second for the rest.
 const BREAK_GRACE: Duration = Duration::from_secs(
-    harp_proto::keepalive::NOTICED.as_secs() + harp_proto::host::KILL_GRACE.as_secs() + 1,
+    harp_time::keepalive::NOTICED.as_secs() + harp_proto::host::KILL_GRACE.as_secs() + 1,
 );
 
 /// What a request or packet may be limited to: enough for the smallest, and no more than

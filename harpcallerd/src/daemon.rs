@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use harp_host::limit::within;
 use harp_service::logging::Log;
 use harp_service::pidfile::Pidfile;
 use harp_service::systemd::Notifier;
 use harp_service::tasks::Tasks;
+use harp_time::within;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;

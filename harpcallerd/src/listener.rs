@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use harp_host::limit::within;
 use harp_service::accept::Acceptor;
 use harp_service::unix_socket::SocketFile;
+use harp_time::within;
 use socket2::SockRef;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;

@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use harp_proto::host::Message;
+use harp_time::Limit;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-use crate::limit::{self, Limit};
 
 /// Messages may be added as long as fewer bytes than this wait to be sent.
 const ROOM: usize = 256 << 10;
@@ -106,11 +105,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
         if !self.unflushed || self.closed || self.stalled {
             return poll_fn(|context| self.poll_event(context)).await;
         }
-        // Here, so that it is moved once and not at each call.
-        self.stalls_at.was_slept_through();
-        let until = self.stalls_at;
+        // Here, so that it is put off once and not at each call.
+        let _ = self.stalls_at.is_reached();
+        let mut limit = self.stalls_at;
         let event = poll_fn(|context| self.poll_event(context));
-        if let Some(event) = limit::within(until, event).await {
+        if let Some(event) = limit.keep(event).await {
             return event;
         }
         self.stalled = true;
@@ -153,7 +152,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     async fn flush(&mut self) -> io::Result<()> {
         while self.unflushed {
             let progress = poll_fn(|context| self.poll_send(context));
-            limit::within(Limit::after(STALL), progress)
+            Limit::after(STALL)
+                .keep(progress)
                 .await
                 .ok_or(io::ErrorKind::TimedOut)??;
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use harp_proto::host::{Message, Request};
 use harp_proto::{Failure, LINE_ALLOWANCE, LineBuffer, error_type};
+use harp_time::Limit;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -18,7 +19,6 @@ use crate::call::{Call, Workplace, spoke_on};
 use crate::caller::Caller;
 use crate::connections::ConnectionPermit;
 use crate::large_requests::{LargePlace, LargeRequests};
-use crate::limit::{self, Limit};
 use crate::program::loading_error;
 use crate::state::State;
 use crate::users::Users;
@@ -125,9 +125,10 @@ async fn receive(
     reception: &Reception,
     state: &State,
 ) -> io::Result<(Caller<TlsStream<TcpStream>>, Result<Call, Failure>)> {
-    let deadline = Limit::after(REQUEST_TIME);
+    let mut limit = Limit::after(REQUEST_TIME);
     let handshake = state.tls.handshake(stream);
-    let mut stream = limit::within(deadline, handshake)
+    let mut stream = limit
+        .keep(handshake)
         .await
         .ok_or(io::ErrorKind::TimedOut)??;
     let stall_timeout = state.config.stall_timeout;
@@ -142,7 +143,7 @@ async fn receive(
     }
 
     let line = read_request(&mut stream, &reception.large_requests);
-    let line = match limit::within(deadline, line).await {
+    let line = match limit.keep(line).await {
         Some(line) => line?,
         None => Err(invalid_request(format!(
             "no whole request came within {} s",

@@ -36,7 +36,6 @@ pub mod invocation;
 pub mod keeper;
 pub mod large_requests;
 pub mod launch;
-pub mod limit;
 pub mod line_log;
 pub mod output;
 pub mod permissions;

@@ -14,13 +14,13 @@
 
 use std::time::Duration;
 
+use harp_time::Limit;
 use rustix::process::Signal;
 use tokio::time::Instant;
 
 use crate::descendants::{self, Round};
 use crate::exit::Exit;
 use crate::keeper::{Keeper, State};
-use crate::limit::{self, Limit};
 use crate::reaper::Reaper;
 
 /// Between two rounds of SIGKILL, at first and at most.
@@ -123,7 +123,7 @@ impl Session {
                 self.keeper.next().await;
             }
         };
-        limit::within(Limit::after(time), over).await.is_some()
+        Limit::after(time).keep(over).await.is_some()
     }
 
     /// One round.

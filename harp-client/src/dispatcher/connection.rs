@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use harp_host::limit::{Limit, within};
 use harp_host::line_reader::{LineError, LineReader};
 use harp_host::race::{Answered, race};
 use harp_host::{IoCode, socket, tls};
 use harp_proto::client::ReplyError;
 use harp_proto::client::reply::{self, HelloReply};
 use harp_proto::{Json, Outcome};
+use harp_time::{Limit, within};
 use tokio::time::Instant;
 
 use super::socket::Socket;

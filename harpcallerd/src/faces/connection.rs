@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use harp_budget::{GaveWay, Share};
-use harp_host::limit::{Limit, within};
 use harp_proto::LineBuffer;
+use harp_time::{Limit, within};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::ioctl_fionread;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harp_proto::host::Message;
+use harp_time::Limit;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -18,7 +19,6 @@ use crate::caller::{Caller, CallerEvent};
 use crate::choria::workdir::CallFiles;
 use crate::exit::Exit;
 use crate::launch::Process;
-use crate::limit::Limit;
 use crate::output::Output;
 use crate::procedure::Procedure;
 use crate::session::Session;
@@ -63,7 +63,7 @@ impl Running {
             pipes,
             _files: files,
             timeout: procedure.timeout.unwrap_or_default(),
-            timeout_at: procedure.timeout.map_or(Limit::at(None), Limit::after),
+            timeout_at: procedure.timeout.map_or_else(Limit::never, Limit::after),
         }
     }
 
@@ -139,7 +139,7 @@ impl Running {
     {
         // The command was in time. A holder of its pipes that is silent is not to make it
         // late; one that goes on talking may.
-        self.timeout_at.not_within(2 * SILENCE);
+        self.timeout_at.move_to(Instant::now() + 2 * SILENCE);
         let mut silence = Limit::after(SILENCE);
         while self.pipes.are_open() {
             let reads = caller.has_room();

@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use harp_exec::{Program, Stream};
 use harp_proto::LineBuffer;
+use harp_time::Limit;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::Pid;
 use serde::Deserialize;
@@ -26,7 +27,6 @@ use tracing::Level;
 
 use super::{ImportError, PythonSettings};
 use crate::exit::{self, Exit};
-use crate::limit::{Limit, within};
 use crate::line_log::LineLog;
 use crate::program::{CannotStart, find_program};
 use crate::reaper::Reaper;
@@ -94,7 +94,7 @@ impl Server {
         let mut server = Server::spawn(settings, reaper)
             .await
             .map_err(|error| failed(format!("cannot start Python: {error:#}")))?;
-        let hello = within(Limit::after(IMPORT_TIME), server.read::<Hello>()).await;
+        let hello = Limit::after(IMPORT_TIME).keep(server.read::<Hello>()).await;
         let why = match hello {
             Some(Ok(Some(Hello::Procedures(listed)))) => {
                 let listed = listed.into_iter().map(Listed::from).collect();
@@ -209,8 +209,8 @@ impl Server {
     pub(super) async fn leave(mut self) {
         // The end of the socket is the sign.
         let _ = self.control.shutdown().await;
-        let ended = within(Limit::after(LEAVE_TIME), self.ended());
-        if ended.await.is_none() {
+        let mut limit = Limit::after(LEAVE_TIME);
+        if limit.keep(self.ended()).await.is_none() {
             tracing::warn!("a Python interpreter does not end by itself and is ended");
         }
         self.session.end(LEAVE_TIME).await;

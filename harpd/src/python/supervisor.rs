@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use harp_proto::{Failure, error_type};
+use harp_time::Limit;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -11,7 +12,6 @@ use tracing::{error, info};
 
 use super::PythonSettings;
 use super::server::Server;
-use crate::limit::{Limit, within};
 use crate::reaper::{NotAdopted, Reaper};
 use crate::session::Session;
 
@@ -144,7 +144,9 @@ impl Supervisor {
             // Given up while another was served.
             return;
         }
-        let forked = within(Limit::after(FORK_TIME), server.fork(&request.pipes)).await;
+        let forked = Limit::after(FORK_TIME)
+            .keep(server.fork(&request.pipes))
+            .await;
         let failure = match forked {
             Some(Ok(Ok(pid))) => match self.reaper.adopt(pid, request.reports).await {
                 // If nobody is there to take it, the session dies with this value.

@@ -13,11 +13,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("harp-values", &[]),
     ("harp-files", &[]),
     ("harp-budget", &[]),
+    ("harp-time", &["harp-values"]),
     ("harp-proto", &["harp-values"]),
     ("harp-jobs", &["harp-values"]),
-    ("harp-host", &["harp-budget", "harp-files", "harp-proto"]),
-    ("harp-client", &["harp-host", "harp-proto"]),
-    ("harp-service", &["harp-files", "harp-proto"]),
+    (
+        "harp-host",
+        &["harp-budget", "harp-files", "harp-proto", "harp-time"],
+    ),
+    ("harp-client", &["harp-host", "harp-proto", "harp-time"]),
+    ("harp-service", &["harp-files", "harp-time"]),
     ("harp-exec", &[]),
     (
         "harp",
@@ -32,11 +36,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "harp-jobs",
             "harp-proto",
             "harp-service",
+            "harp-time",
         ],
     ),
     (
         "harpd",
-        &["harp-exec", "harp-files", "harp-proto", "harp-service"],
+        &[
+            "harp-exec",
+            "harp-files",
+            "harp-proto",
+            "harp-service",
+            "harp-time",
+        ],
     ),
 ];
 

@@ -2,9 +2,13 @@
 //! (`harp_values::standstill`).
 
 use std::pin::pin;
+use std::time::Duration;
 
-use harp_proto::standstill;
+use harp_values::standstill;
 use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// A limit of time that is none: longer than any process lives.
+const ENDLESS: Duration = Duration::from_secs(30 * 365 * 86400);
 
 /// When some work has to be done, in one step or several.
 #[derive(Debug, Clone, Copy)]
@@ -14,10 +18,32 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// A limit that ends at this time.
+    /// A limit that ends at this time. One that is past already is reached: that says nothing
+    /// of this process.
     #[must_use]
     pub fn until(until: Instant) -> Limit {
-        Limit { until, put_off: 0 }
+        let is_past = until < Instant::now();
+        let put_off = if is_past {
+            standstill::PUT_OFF_TIMES
+        } else {
+            0
+        };
+        Limit { until, put_off }
+    }
+
+    /// A limit that ends so long from now; never, if the clock cannot hold that.
+    #[must_use]
+    pub fn after(time: Duration) -> Limit {
+        match Instant::now().checked_add(time) {
+            Some(until) => Limit::until(until),
+            None => Limit::never(),
+        }
+    }
+
+    /// A limit that is not reached.
+    #[must_use]
+    pub fn never() -> Limit {
+        Limit::until(Instant::now() + ENDLESS)
     }
 
     /// When it ends, as far as is known by now.
@@ -30,15 +56,17 @@ impl Limit {
     /// later than that to which the limit was put off.
     pub fn move_to(&mut self, until: Instant) {
         if until > self.until {
-            *self = Limit::until(until);
+            *self = Limit { until, put_off: 0 };
         }
     }
 
-    /// Judges the limit when its end has come. False if that is noticed late: then the limit
-    /// is put off, and has another end.
+    /// Judges the limit. False before its end, and if that is noticed late: then the limit is
+    /// put off, and has another end.
     pub fn is_reached(&mut self) -> bool {
         let now = Instant::now();
-        let late = now.saturating_duration_since(self.until);
+        let Some(late) = now.checked_duration_since(self.until) else {
+            return false;
+        };
         let Some(longer) = standstill::put_off(late, self.put_off) else {
             return true;
         };
@@ -57,17 +85,15 @@ impl Limit {
         }
     }
 
-    /// Works until the limit. `None` if that is reached, or had passed before the work began
-    /// and that is not done at once. Cancel safe if the work is.
+    /// Works until the limit; `None` if that is reached before the work is done. Cancel safe
+    /// if the work is.
     pub async fn keep<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
-        // A limit that had passed before says nothing of this process.
-        let had_passed = self.until <= Instant::now();
         loop {
             if let Ok(done) = timeout_at(self.until, work.as_mut()).await {
                 return Some(done);
             }
-            if had_passed || self.is_reached() {
+            if self.is_reached() {
                 return None;
             }
         }
@@ -81,8 +107,7 @@ pub async fn within<T>(until: Instant, work: impl Future<Output = T>) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
-    use std::time::Duration;
+    use std::future::{pending, ready};
 
     use standstill::{LATE, LEAST_PUT_OFF, LONGEST_PUT_OFF, PUT_OFF_TIMES};
     use tokio::time::{advance, sleep};
@@ -143,5 +168,30 @@ mod tests {
         limit.move_to(Instant::now() + LATE);
         advance(3 * LATE).await;
         assert!(!limit.is_reached());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_done_while_nobody_looks_at_a_limit_does_not_use_up_the_next_step() {
+        let mut limit = Limit::after(Duration::from_secs(5));
+        advance(Duration::from_secs(60)).await;
+        // Done at once, so the limit was not judged.
+        assert_eq!(limit.keep(ready(1)).await, Some(1));
+        let soon = sleep(Duration::from_secs(9));
+        assert_eq!(limit.keep(soon).await, Some(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_is_only_moved_to_a_later_time() {
+        let begun = Instant::now();
+        let mut limit = Limit::after(Duration::from_secs(5));
+        assert!(!limit.is_reached(), "its end has not come");
+        limit.move_to(begun + Duration::from_secs(1));
+        limit.move_to(begun + Duration::from_secs(7));
+        limit.passed().await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(7));
+        for mut never in [Limit::never(), Limit::after(Duration::MAX)] {
+            sleep(Duration::from_secs(365 * 86400)).await;
+            assert!(!never.is_reached());
+        }
     }
 }
