@@ -4,6 +4,10 @@
 //! All of it is decided behind one mutex, by the lineup; what comes of it is told as
 //! [`News`], so that nothing is lost with a future that is dropped. A job that only waits is
 //! an entry of the lineup and a record: it has neither a task nor a handle.
+//!
+//! This one is the daemon's until it is switched to [`local`], which keeps the core's
+//! contract; then this file and `accept` go, and `recovery.rs`, which `local/open.rs` takes
+//! over. Held jobs (`held.rs`) are kept in one way by both.
 
 mod accept;
 mod held;

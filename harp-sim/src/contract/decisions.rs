@@ -248,6 +248,14 @@ pub(super) async fn who_does_not_start_in_time_has_ended(mut play: Play) {
         assert_eq!(play.accept(&job).await, Ok(Accepted::New(job.id)));
         jobs.push(job.id);
     }
+    // Nobody fetches this one.
+    let mut unclaimed = play.new_job(None);
+    (unclaimed.start_by, unclaimed.minted.pool) = (Some(1), Some(pool()));
+    assert_eq!(
+        play.accept(&unclaimed).await,
+        Ok(Accepted::New(unclaimed.id))
+    );
+    jobs.push(unclaimed.id);
     play.close(running.hold, end(returned(), 0)).await;
     // One has its turn and does not start; the other waits for its place.
     let turn = play.turn().await;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock;
+use crate::record::QueueRecord;
 use crate::store::StoreOptions;
 use crate::world::Runtime;
 
@@ -200,4 +201,57 @@ async fn a_store_is_of_the_newest_layout_from_the_first_token_on() {
     }
     assert!(owners[1] < owners[2], "{owners:?}");
     embedded.ledger.shut().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waited_in_a_copy_is_held_until_it_is_resumed() {
+    let embedded = Embedded::begin().await;
+    let queue = QueueRecord {
+        name: r#"{"name":"q"}"#.parse().unwrap(),
+        concurrency: 1,
+    };
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        let mut job = new_job("");
+        job.call.queue = Some(queue.clone());
+        let accepted = embedded.ledger.accept(vec![job.clone()]).await;
+        assert_eq!(accepted, Ok(vec![Accepted::New(job.id)]));
+        jobs.push(job.id);
+    }
+    embedded.ledger.shut().await.unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(embedded.directory.path()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+    }
+    let ledger = open(copy.path(), &embedded.world).await;
+    let mut news = ledger.news().unwrap();
+    let turn = |news: &News| matches!(news, News::Turn(_));
+    let News::Turn(attached) = told(&mut news, turn).await.pop().unwrap() else {
+        panic!("no turn");
+    };
+    assert!(matches!(attached.start, Start::Attach { .. }));
+    assert_eq!(ledger.held_members(&queue.name), jobs[1..]);
+    assert_eq!(ledger.queues().await, Ok(vec![queue.name.clone()]));
+    assert!(ledger.close_job(attached.hold, returned()).await.is_ok());
+    // The place is free, and none of them takes it.
+    let withdrawn = ledger.withdraw(Which::Jobs(vec![jobs[1]]), Outcome::Cancelled);
+    assert_eq!(withdrawn.await, Ok(vec![jobs[1]]));
+    assert_eq!(
+        ledger.whereabouts(&[jobs[2]]).await,
+        Ok(vec![Whereabouts::Waits])
+    );
+    assert_eq!((ledger.held_count(), ledger.is_held(jobs[2])), (1, true));
+    assert_eq!(ledger.resume_held().await, Ok(1));
+    let News::Turn(resumed) = told(&mut news, turn).await.pop().unwrap() else {
+        panic!("no turn");
+    };
+    assert_eq!(
+        (resumed.hold.job, resumed.start),
+        (jobs[2], Start::ToRecord)
+    );
+    assert_eq!(ledger.held_count(), 0);
+    ledger.shut().await.unwrap();
 }
