@@ -65,12 +65,13 @@ impl Site {
             &format!(
                 "listen = [\"{address}\"]\n\
                  certificate = {}\nprivate_key = {}\nusers_file = {}\n\
-                 max_calls = 256\n\
+                 state_directory = {}\nmax_calls = 256\n\
                  log_handlers = [\"stderr\"]\n\
                  [procedure.nothing]\ncommand = [\"/bin/true\"]\n",
                 self.quoted("host.cert.pem"),
                 self.quoted("host.key.pem"),
                 self.quoted("users.txt"),
+                self.quoted("harpd.state"),
             ),
         )?;
         let mut command = Command::new(binary("harpd"));

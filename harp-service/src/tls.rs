@@ -28,6 +28,10 @@ pub struct TlsFiles {
     pub client_ca_file: Option<PathBuf>,
 }
 
+/// The names of the protocols that a server offers by ALPN, the one that it prefers first;
+/// none for a server that has one protocol.
+pub type Protocols = &'static [&'static [u8]];
+
 /// Why nothing could be read from a file.
 #[derive(Debug, thiserror::Error)]
 pub enum PemFault {
@@ -103,7 +107,7 @@ impl TlsFiles {
     ///
     /// Sessions can be resumed, since every call is a connection; each set-up has ticket
     /// keys of its own, so no session outlives the files that it was judged by.
-    fn load(&self, mut files: Contents) -> Result<Loaded, TlsError> {
+    fn load(&self, mut files: Contents, protocols: Protocols) -> Result<Loaded, TlsError> {
         let chain = read_chain(files.take())?;
         let secret = read_key(files.take())?;
         let client_verifier = match &self.client_ca_file {
@@ -120,6 +124,7 @@ impl TlsFiles {
         };
         let mut config = builder.with_single_cert(chain, secret).map_err(unusable)?;
         config.ticketer = ring::Ticketer::new().map_err(unusable)?;
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Loaded {
             config: Arc::new(config),
             client_verifier,
@@ -242,7 +247,7 @@ mod tests {
             private_key: private_key.to_owned(),
             client_ca_file: client_ca_file.map(Path::to_owned),
         };
-        let kept = Kept::read(files.paths(), |contents| files.load(contents))?;
+        let kept = Kept::read(files.paths(), |contents| files.load(contents, &[]))?;
         Ok(kept.value().clone())
     }
 

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use harp_proto::host::Message;
 use harp_proto::{Failure, error_type};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
-use crate::caller::{Caller, CallerEvent};
 use crate::invocation::{Identity, Invocation};
 use crate::procedure::Procedure;
 use crate::reaper::Reaper;
+use crate::recipient::{CallerEvent, Recipient};
 use crate::slots::Slots;
 
 mod evidence;
@@ -41,6 +42,15 @@ pub struct Call {
     pub peer: SocketAddr,
 }
 
+/// What the log tells of a call.
+#[derive(Debug)]
+pub struct Facts {
+    procedure: Arc<Procedure>,
+    user: String,
+    peer: SocketAddr,
+    began: Instant,
+}
+
 /// State that all calls share.
 #[derive(Debug, Clone)]
 pub struct Workplace {
@@ -60,22 +70,51 @@ enum Interruption {
     CallerClosed,
     CallerSpokeOn,
     CallerStalled,
+    KeepOver,
     TimedOut(Duration),
     Stopping,
     /// The output is wrong.
     Output(Failure),
 }
 
+impl Facts {
+    /// Tells the log that the call has ended.
+    pub fn tell_end(&self, end: &Message) {
+        let (outcome, why) = match end {
+            Message::Exception(failure) => ("exception", Some(&failure.error_type)),
+            Message::Error(failure) => ("error", Some(&failure.error_type)),
+            _ => ("returned", None),
+        };
+        info!(
+            procedure = self.procedure.name,
+            user = self.user,
+            peer = %self.peer,
+            seconds = self.began.elapsed().as_secs_f64(),
+            outcome,
+            r#type = why,
+            "call ended"
+        );
+    }
+}
+
 impl Call {
+    /// What the log tells of the call, which begins now.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        Facts {
+            procedure: Arc::clone(&self.procedure),
+            user: self.user.clone(),
+            peer: self.peer,
+            began: Instant::now(),
+        }
+    }
+
     /// Runs the call to its end, sending packets on the way. Returns the message that
     /// ends it, not yet sent; by then nothing of its session is left and its
     /// slots are free.
     ///
     /// Dropped, it kills what it has started.
-    pub async fn run<S>(self, caller: &mut Caller<S>, workplace: &Workplace) -> Message
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub async fn run<R: Recipient>(self, caller: &mut R, workplace: &Workplace) -> Message {
         // The procedure's own slot first: who waits for it must not keep one of all.
         let own_slots = self.procedure.slots.clone();
         let slots = async {
@@ -144,6 +183,7 @@ impl Interruption {
                 "the caller took nothing of the output for too long; \
                  the call was cancelled and no process of it is left",
             ),
+            Interruption::KeepOver => Message::Error(keep_over()),
             Interruption::TimedOut(limit) => {
                 let failure = Failure::new(
                     error_type::TIMEOUT,
@@ -170,6 +210,16 @@ fn cancelled(message: &str) -> Message {
     Message::Error(failure.with_data(&serde_json::json!({ "processes": 0 })))
 }
 
+/// Nobody has taken the call up in time, and nothing of it is left.
+#[must_use]
+pub fn keep_over() -> Failure {
+    let failure = Failure::new(
+        error_type::KEEP_OVER,
+        "nobody has taken up the call within its keep; it was ended and no process of it is left",
+    );
+    failure.with_data(&serde_json::json!({ "processes": 0 }))
+}
+
 /// Something came after the request's line.
 #[must_use]
 pub fn spoke_on() -> Failure {
@@ -180,10 +230,7 @@ pub fn spoke_on() -> Failure {
 }
 
 /// Waits until a call that is not running yet must end.
-async fn interrupted<S>(caller: &mut Caller<S>, workplace: &Workplace) -> Interruption
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn interrupted<R: Recipient>(caller: &mut R, workplace: &Workplace) -> Interruption {
     loop {
         tokio::select! {
             event = caller.event() => match event {
@@ -191,6 +238,7 @@ where
                 CallerEvent::Closed => return Interruption::CallerClosed,
                 CallerEvent::SpokeOn => return Interruption::CallerSpokeOn,
                 CallerEvent::Stalled => return Interruption::CallerStalled,
+                CallerEvent::KeepOver => return Interruption::KeepOver,
             },
             () = workplace.stopping.cancelled() => return Interruption::Stopping,
         }

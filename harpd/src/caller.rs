@@ -8,11 +8,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use harp_proto::Json;
 use harp_proto::host::Message;
 use harp_time::Limit;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::recipient::{CallerEvent, Recipient};
 
 /// Messages may be added as long as fewer bytes than this wait to be sent.
 const ROOM: usize = 256 << 10;
@@ -42,20 +45,6 @@ pub struct Caller<S> {
     sent_at: Instant,
 }
 
-/// Event on the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallerEvent {
-    /// Something was sent; there may be room again.
-    Sent,
-    /// The caller has closed (close_notify or end of file) or the connection is dead:
-    /// the call is cancelled. Told once. Sending goes on as far as it can.
-    Closed,
-    /// The caller sent something after its request's line, which it must not.
-    SpokeOn,
-    /// The caller has taken nothing for too long of what waits to be sent. Told once.
-    Stalled,
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     /// Takes over a connection on which a request's line, and nothing more, was read. Who
     /// takes nothing for `stall_timeout` of what waits to be sent has stalled.
@@ -72,6 +61,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
         }
     }
 
+    /// Takes over a connection on which these bytes wait to be sent.
+    pub fn with_unsent(stream: S, unsent: BytesMut, stall_timeout: Duration) -> Caller<S> {
+        let mut caller = Caller::new(stream, stall_timeout);
+        caller.unsent = unsent;
+        caller.unflushed = true;
+        caller
+    }
+
     /// Puts a message behind those that are still to be sent.
     pub fn send(&mut self, message: &Message) {
         if !self.unflushed {
@@ -79,41 +76,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
         }
         message.encode(&mut self.unsent);
         self.unflushed = true;
-    }
-
-    /// Shows that the procedure lives, though it has said nothing that makes a packet: by a
-    /// space between two messages, which JSON passes over. Four times a second at most, and
-    /// only where nothing else is being sent.
-    pub fn sign_of_life(&mut self) {
-        if self.unflushed || self.sent_at.elapsed() < SIGN_EVERY {
-            return;
-        }
-        self.stalls_at = Limit::after(self.stall_timeout);
-        self.unsent.extend_from_slice(b" ");
-        self.unflushed = true;
-    }
-
-    /// False while so much waits to be sent that the source of messages should pause.
-    pub fn has_room(&self) -> bool {
-        self.unsent.len() < ROOM
-    }
-
-    /// Sends, listens, and returns what happens next.
-    ///
-    /// Cancel safe: what has been sent is known, nothing is sent twice.
-    pub async fn event(&mut self) -> CallerEvent {
-        if !self.unflushed || self.closed || self.stalled {
-            return poll_fn(|context| self.poll_event(context)).await;
-        }
-        // Here, so that it is put off once and not at each call.
-        let _ = self.stalls_at.is_reached();
-        let mut limit = self.stalls_at;
-        let event = poll_fn(|context| self.poll_event(context));
-        if let Some(event) = limit.keep(event).await {
-            return event;
-        }
-        self.stalled = true;
-        CallerEvent::Stalled
     }
 
     /// Sends what is left, then closes. Returns when the caller has closed too, or has
@@ -207,6 +169,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     fn close(&mut self) -> CallerEvent {
         self.closed = true;
         CallerEvent::Closed
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Recipient for Caller<S> {
+    fn packets(&mut self, packets: Vec<Json>) {
+        for packet in packets {
+            self.send(&Message::Stream(packet));
+        }
+    }
+
+    /// By a space between two messages, which JSON passes over. Four times a second at
+    /// most, and only where nothing else is being sent.
+    fn sign_of_life(&mut self) {
+        if self.unflushed || self.sent_at.elapsed() < SIGN_EVERY {
+            return;
+        }
+        self.stalls_at = Limit::after(self.stall_timeout);
+        self.unsent.extend_from_slice(b" ");
+        self.unflushed = true;
+    }
+
+    fn has_room(&self) -> bool {
+        self.unsent.len() < ROOM
+    }
+
+    /// Sends and listens. What has been sent is known, nothing is sent twice.
+    async fn event(&mut self) -> CallerEvent {
+        if !self.unflushed || self.closed || self.stalled {
+            return poll_fn(|context| self.poll_event(context)).await;
+        }
+        // Here, so that it is put off once and not at each call.
+        let _ = self.stalls_at.is_reached();
+        let mut limit = self.stalls_at;
+        let event = poll_fn(|context| self.poll_event(context));
+        if let Some(event) = limit.keep(event).await {
+            return event;
+        }
+        self.stalled = true;
+        CallerEvent::Stalled
     }
 }
 

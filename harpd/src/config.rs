@@ -11,6 +11,7 @@ use harp_service::{ListenAddress, Settings, SettingsError, Table, Warning};
 use crate::care::Care;
 use crate::choria::ChoriaSettings;
 use crate::command::DEFAULT_PATH;
+use crate::kept::settings::KeepSettings;
 use crate::permissions::Permissions;
 use crate::procedure::{self, Procedures};
 use crate::procedures_dir::PassedOver;
@@ -43,6 +44,8 @@ pub struct Config {
     pub client_ca_file: Option<PathBuf>,
     /// How long a caller may take nothing of what is to be sent to it.
     pub stall_timeout: Duration,
+    /// Calls that outlive their connections.
+    pub keep: KeepSettings,
     /// Procedures that users may call.
     pub permissions: Permissions,
     /// Reaction to files that others could change.
@@ -116,6 +119,7 @@ impl Config {
             stall_timeout: root
                 .seconds("stall_timeout", 1)
                 .unwrap_or(Duration::from_secs(600)),
+            keep: KeepSettings::take(&root),
             permissions: Permissions::take(&root),
             procedures,
             passed_over,

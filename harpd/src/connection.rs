@@ -6,22 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use harp_proto::host::{Message, Request};
+use harp_proto::host::{Message, Request, kept};
 use harp_proto::{Failure, LINE_ALLOWANCE, LineBuffer, error_type};
 use harp_time::Limit;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
+use crate::admission::{accept, authenticate};
 use crate::call::{Call, Workplace, spoke_on};
 use crate::caller::Caller;
 use crate::connections::ConnectionPermit;
+use crate::kept::conversation::{self, House};
 use crate::large_requests::{LargePlace, LargeRequests};
-use crate::program::loading_error;
 use crate::state::State;
-use crate::users::Users;
 
 /// From the accepted connection to the end of the request's line.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -33,10 +32,6 @@ const LARGE_REQUEST: usize = 64 << 10;
 /// Large requests held at once of callers whose password has not been judged: what
 /// strangers can make harpd hold in memory is bounded by it.
 const LARGE_REQUESTS: usize = 16;
-/// A failed authentication is answered this long after it began.
-const FAILURE_DELAY: Duration = Duration::from_secs(1);
-/// Greatest length of a name from a request in the log, in characters.
-const SHOWN: usize = 64;
 
 /// State that all connections share.
 #[derive(Debug)]
@@ -52,8 +47,20 @@ impl Default for Reception {
     }
 }
 
+impl Reception {
+    /// Places for large requests.
+    #[must_use]
+    pub fn large_requests(&self) -> Arc<LargeRequests> {
+        Arc::clone(&self.large_requests)
+    }
+}
+
+/// An encrypted connection.
+type Stream = TlsStream<TcpStream>;
+
 /// Serves a connection to its end. It ends early, without an answer, if its place is
-/// taken from it, or if harpd stops, before its call has begun.
+/// taken from it, or if harpd stops, before its call has begun; a caller that keeps calls
+/// can still come for ends, as long as `house` has some.
 pub async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
@@ -61,9 +68,34 @@ pub async fn serve(
     reception: &Reception,
     state: Arc<State>,
     workplace: Workplace,
+    house: Option<House>,
 ) {
+    let deadline = Limit::after(REQUEST_TIME);
+    // The lease of a call begins no later than this.
+    let taken = house.as_ref().map(|house| house.calls.now());
+    let closing = match &house {
+        Some(house) => house.closing.clone(),
+        None => workplace.stopping.clone(),
+    };
     let accepted = tokio::select! {
-        accepted = receive(stream, peer, reception, &state) => accepted,
+        accepted = encrypt(stream, deadline, &state) => accepted,
+        () = permit.dropped() => {
+            return debug!(%peer, "dropped for a newer connection before it authenticated");
+        }
+        () = closing.cancelled() => return,
+    };
+    let stream = match accepted {
+        Ok(stream) => stream,
+        Err(error) => return debug!(%peer, %error, "no request came"),
+    };
+    if let (Some(house), Some(taken)) = (house, taken)
+        && stream.get_ref().1.alpn_protocol() == Some(kept::ALPN)
+    {
+        drop(state);
+        return conversation::serve(stream, peer, taken, deadline, permit, house).await;
+    }
+    let accepted = tokio::select! {
+        accepted = receive(stream, peer, deadline, reception, &state) => accepted,
         () = permit.dropped() => {
             return debug!(%peer, "dropped for a newer connection before it authenticated");
         }
@@ -93,44 +125,30 @@ pub async fn serve(
 }
 
 /// Runs an accepted call, and tells the log of it.
-async fn run(call: Call, caller: &mut Caller<TlsStream<TcpStream>>, workplace: &Workplace) {
-    let began = Instant::now();
-    let (procedure, user, peer) = (Arc::clone(&call.procedure), call.user.clone(), call.peer);
+async fn run(call: Call, caller: &mut Caller<Stream>, workplace: &Workplace) {
+    let facts = call.facts();
     caller.send(&Message::Acknowledged {
-        stream_result: procedure.output.streams(),
+        stream_result: call.procedure.output.streams(),
     });
     let end = call.run(caller, workplace).await;
-    let (outcome, why) = match &end {
-        Message::Exception(failure) => ("exception", Some(&failure.error_type)),
-        Message::Error(failure) => ("error", Some(&failure.error_type)),
-        _ => ("returned", None),
-    };
-    info!(
-        procedure = procedure.name,
-        user,
-        %peer,
-        seconds = began.elapsed().as_secs_f64(),
-        outcome,
-        r#type = why,
-        "call ended"
-    );
+    facts.tell_end(&end);
     caller.send(&end);
+}
+
+async fn encrypt(stream: TcpStream, mut limit: Limit, state: &State) -> io::Result<Stream> {
+    let handshake = state.tls.handshake(stream);
+    limit.keep(handshake).await.ok_or(io::ErrorKind::TimedOut)?
 }
 
 /// Reads and judges the request. The inner error is what to answer; the outer one means
 /// that there is nobody to answer to.
 async fn receive(
-    stream: TcpStream,
+    mut stream: Stream,
     peer: SocketAddr,
+    mut limit: Limit,
     reception: &Reception,
     state: &State,
-) -> io::Result<(Caller<TlsStream<TcpStream>>, Result<Call, Failure>)> {
-    let mut limit = Limit::after(REQUEST_TIME);
-    let handshake = state.tls.handshake(stream);
-    let mut stream = limit
-        .keep(handshake)
-        .await
-        .ok_or(io::ErrorKind::TimedOut)??;
+) -> io::Result<(Caller<Stream>, Result<Call, Failure>)> {
     let stall_timeout = state.config.stall_timeout;
     let has_certificate = stream.get_ref().1.peer_certificates().is_some();
     if state.config.client_ca_file.is_some() && !has_certificate {
@@ -208,93 +226,12 @@ async fn read_request<S: AsyncRead + Unpin>(
     }
 }
 
-/// Lets the request of a user with the right password pass. Of any other nothing is
-/// kept while its sender waits for the answer.
-async fn authenticate(
-    request: Request,
-    large: Option<LargePlace>,
-    peer: SocketAddr,
-    users: &Arc<Users>,
-) -> Result<Request, Failure> {
-    let began = Instant::now();
-    if users.verify(&request.user, &request.password).await {
-        return Ok(request);
-    }
-    warn!(user = shown(&request.user), %peer, "authentication failed");
-    drop(request);
-    drop(large);
-    tokio::time::sleep_until(began + FAILURE_DELAY).await;
-    Err(Failure::new(
-        error_type::AUTH_ERROR,
-        "user and password do not fit",
-    ))
-}
-
-/// Makes a call of a request; authentication comes first, so that a stranger learns
-/// nothing else, and what the user may call second, so that nobody learns what else there
-/// is.
-fn accept(request: Request, peer: SocketAddr, state: &State) -> Result<Call, Failure> {
-    if !(state.config.permissions).allow(&request.user, &request.procedure) {
-        let procedure = shown(&request.procedure);
-        warn!(procedure, user = request.user, %peer, "the user may not call the procedure");
-        return Err(Failure::new(
-            error_type::AUTH_ERROR,
-            format!("user {} may not call {procedure}", shown(&request.user)),
-        )
-        .with_data(&serde_json::json!({ "procedure": request.procedure })));
-    }
-    let Some(procedure) = state.config.procedures.get(&request.procedure) else {
-        let procedure = shown(&request.procedure);
-        if let Some(error) = &state.imports.module_failure {
-            // It may be one of the module's.
-            warn!(procedure, user = request.user, %peer, %error, "cannot be started");
-            return Err(Failure::new(
-                error_type::PROCEDURE_LOADING_ERROR,
-                format!("there is no procedure {procedure} as long as this is so: {error}"),
-            ));
-        }
-        info!(procedure, user = request.user, %peer, "no such procedure");
-        return Err(Failure::new(
-            error_type::NO_SUCH_PROCEDURE,
-            format!("there is no procedure {procedure}"),
-        )
-        .with_data(&serde_json::json!({ "procedure": request.procedure })));
-    };
-    procedure.runner.check().map_err(|why| {
-        warn!(procedure = procedure.name, user = request.user, %peer, %why, "cannot be started");
-        loading_error(&why)
-    })?;
-    let invocation = procedure
-        .runner
-        .prepare(&request.arguments)
-        .inspect_err(|failure| {
-            info!(
-                procedure = procedure.name, user = request.user, %peer, r#type = failure.error_type,
-                "request refused"
-            );
-        })?;
-    Ok(Call {
-        invocation,
-        procedure: Arc::clone(procedure),
-        user: request.user,
-        peer,
-    })
-}
-
 fn invalid_request(message: String) -> Failure {
     Failure::new(error_type::INVALID_REQUEST, message)
 }
 
-/// A name that a stranger chose, short and without control characters.
-fn shown(name: &str) -> String {
-    let start: String = name.chars().take(SHOWN).collect();
-    let ellipsis = if start.len() < name.len() { "..." } else { "" };
-    format!("{start:?}{ellipsis}")
-}
-
 #[cfg(test)]
 mod tests {
-    use harp_proto::Json;
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
@@ -338,40 +275,5 @@ mod tests {
             "{}",
             failure.message
         );
-    }
-
-    /// Bytes that show when nobody has them any more.
-    struct Watched(Arc<[u8]>);
-
-    impl AsRef<[u8]> for Watched {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
-    #[tokio::test]
-    async fn nothing_of_a_refused_request_is_held_while_its_sender_waits() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let users = Arc::new(Users::read(file.path()).unwrap());
-        let places = LargeRequests::new(1);
-        let mark: Arc<[u8]> = Arc::from(*b"[]");
-        let arguments = Bytes::from_owner(Watched(Arc::clone(&mark)));
-        let request = Request {
-            procedure: "p".into(),
-            arguments: Json::from_trusted(arguments),
-            user: "stranger".into(),
-            // Wrong unseen, so that no time goes by.
-            password: "x".repeat(1000).into(),
-        };
-        let place = places.take().await;
-        place.is_whole();
-        let peer = "127.0.0.1:1".parse().unwrap();
-        let answer = authenticate(request, Some(place), peer, &users);
-        tokio::pin!(answer);
-        let early = tokio::time::timeout(FAILURE_DELAY / 2, &mut answer).await;
-        assert!(early.is_err());
-        assert!(has_room(&places).await);
-        assert_eq!(Arc::strong_count(&mark), 1);
-        assert_eq!(answer.await.unwrap_err().error_type, "auth_error");
     }
 }

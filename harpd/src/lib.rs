@@ -19,6 +19,7 @@
 
 pub mod account;
 pub mod add_user;
+pub mod admission;
 pub mod arguments;
 pub mod call;
 pub mod caller;
@@ -34,6 +35,7 @@ pub mod exposed;
 pub mod imports;
 pub mod invocation;
 pub mod keeper;
+pub mod kept;
 pub mod large_requests;
 pub mod launch;
 pub mod line_log;
@@ -44,6 +46,7 @@ pub mod procedures_dir;
 pub mod program;
 pub mod python;
 pub mod reaper;
+pub mod recipient;
 pub mod runner;
 pub mod service;
 pub mod session;

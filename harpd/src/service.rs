@@ -13,6 +13,7 @@ use harp_service::tasks::Tasks;
 use harp_service::{Acceptor, ListenAddress};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -20,6 +21,9 @@ use tracing::{debug, error, info, warn};
 use crate::call::Workplace;
 use crate::connection::{self, Reception};
 use crate::connections::Connections;
+use crate::kept;
+use crate::kept::calls::KeptCalls;
+use crate::kept::conversation::House;
 use crate::reaper::Reaper;
 use crate::slots::Slots;
 use crate::state::{LoadError, Problem, State};
@@ -51,9 +55,15 @@ struct Shared {
     connections: Arc<Connections>,
     reception: Reception,
     slots: Arc<Slots>,
+    /// Calls have to end.
     stopping: CancellationToken,
-    /// The connections, each a task with its call.
+    /// Connections have to end.
+    closing: CancellationToken,
+    /// The connections, each a task with its call, if that does not outlive it.
     connected: TaskTracker,
+    /// The calls that outlive their connections, if any do; and their tasks.
+    kept: Option<Arc<KeptCalls>>,
+    runs: TaskTracker,
 }
 
 impl Service {
@@ -72,6 +82,7 @@ impl Service {
         log: Arc<Log>,
         limits: Vec<Limit>,
     ) -> io::Result<Service> {
+        let kept = keep_calls(&mut state)?;
         let reaper = Reaper::start(limits)?;
         state.import(&reaper).await;
         state.imports.log();
@@ -94,7 +105,10 @@ impl Service {
                 reception: Reception::default(),
                 slots: Slots::new(max_calls),
                 stopping: CancellationToken::new(),
+                closing: CancellationToken::new(),
                 connected: TaskTracker::new(),
+                kept,
+                runs: TaskTracker::new(),
                 state: watch::Sender::new(Arc::new(state)),
             }),
         })
@@ -112,6 +126,10 @@ impl Service {
         notifier.ready();
         let keep_alive = notifier.keep_alive();
         tokio::pin!(keep_alive);
+        let leases = Tasks::of_phase("leases");
+        if let Some(kept) = self.shared.kept.clone() {
+            leases.spawn("leases", async move { kept.watch_leases().await });
+        }
         loop {
             let signal = tokio::select! {
                 signal = signals.next() => signal,
@@ -134,19 +152,54 @@ impl Service {
         }
         info!("stopping");
         notifier.stopping();
+        self.stop(listening, notifier).await;
+        leases.end().await;
+        self.reaper.end().await;
+        info!("stopped");
+    }
+
+    /// Ends all calls, and has those that are kept fetched, as long as there is time.
+    async fn stop(&self, listening: Tasks, notifier: &Notifier) {
+        let shared = &self.shared;
+        let settings = shared.state().config.keep.clone();
+        let patience = shared.state().config.kill_grace + STOP_TIME;
+        notifier.extend_stop(patience + settings.stop_grace + STOP_TIME);
+        let fetched = async {
+            let Some(kept) = shared.kept.as_ref().filter(|kept| kept.stop()) else {
+                return;
+            };
+            shared.stopping.cancel();
+            shared.runs.close();
+            if tokio::time::timeout(patience, shared.runs.wait())
+                .await
+                .is_err()
+            {
+                warn!("some kept calls did not end in time");
+            }
+            if tokio::time::timeout(settings.stop_grace, kept.emptied())
+                .await
+                .is_err()
+            {
+                let ends = kept.list().len();
+                warn!(
+                    ends,
+                    "nobody has fetched the ends of some kept calls in time"
+                );
+            }
+        };
+        let began = Instant::now();
+        fetched.await;
         listening.end().await;
-        self.shared.stopping.cancel();
-        self.shared.connected.close();
-        let patience = self.shared.state().config.kill_grace + STOP_TIME;
-        notifier.extend_stop(patience + STOP_TIME);
-        if tokio::time::timeout(patience, self.shared.connected.wait())
+        shared.stopping.cancel();
+        shared.closing.cancel();
+        shared.connected.close();
+        let left = patience.saturating_sub(began.elapsed()).max(STOP_TIME);
+        if tokio::time::timeout(left, shared.connected.wait())
             .await
             .is_err()
         {
             warn!("some calls did not end in time");
         }
-        self.reaper.end().await;
-        info!("stopped");
     }
 
     /// Reads everything again. If anything is wrong, nothing changes. Dropped before it is
@@ -187,6 +240,19 @@ impl Service {
         if state.config.listen != earlier.config.listen {
             warn!("listen changes at the next start");
         }
+        if state.config.keep.state_directory != earlier.config.keep.state_directory {
+            warn!("state_directory changes at the next start");
+        }
+        match &self.shared.kept {
+            Some(kept) => kept.change_settings(state.config.keep.clone()),
+            None if state.config.keep.keep_calls => {
+                warn!("keep_calls changes at the next start");
+                if let Err(error) = state.keep_nothing() {
+                    return error!(%error, "not reloaded, the configuration in use stays");
+                }
+            }
+            None => {}
+        }
         state.take_slots_of(&earlier);
         self.shared.slots.resize(state.config.max_calls);
         let procedures = state.config.procedures.len();
@@ -198,6 +264,22 @@ impl Service {
 impl Shared {
     fn state(&self) -> Arc<State> {
         Arc::clone(&self.state.borrow())
+    }
+}
+
+/// Begins to keep calls, if the configuration says so. Where that cannot be done harpd
+/// serves all the same, and says to callers that it keeps none.
+fn keep_calls(state: &mut State) -> io::Result<Option<Arc<KeptCalls>>> {
+    if !state.config.keep.keep_calls {
+        return Ok(None);
+    }
+    match kept::begin(&state.config.keep) {
+        Ok(kept) => Ok(Some(kept)),
+        Err(error) => {
+            warn!(%error, "state_directory cannot be used, so calls end with their connections");
+            state.keep_nothing().map_err(io::Error::other)?;
+            Ok(None)
+        }
     }
 }
 
@@ -240,7 +322,18 @@ async fn serve(
         stopping: shared.stopping.clone(),
         kill_grace: state.config.kill_grace,
     };
-    connection::serve(stream, peer, permit, &shared.reception, state, workplace).await;
+    let house = shared.kept.as_ref().map(|calls| House {
+        calls: Arc::clone(calls),
+        state: shared.state.subscribe(),
+        large_requests: shared.reception.large_requests(),
+        reaper: workplace.reaper.clone(),
+        slots: Arc::clone(&shared.slots),
+        stopping: shared.stopping.clone(),
+        closing: shared.closing.clone(),
+        runs: shared.runs.clone(),
+    });
+    let reception = &shared.reception;
+    connection::serve(stream, peer, permit, reception, state, workplace, house).await;
 }
 
 /// As many as the limit of open files leaves room for.

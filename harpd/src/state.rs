@@ -3,15 +3,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use harp_proto::host::kept;
 use harp_service::SettingsError;
 use harp_service::exposure::Exposed;
-use harp_service::tls::{ServerTls, TlsError, TlsFiles};
+use harp_service::tls::{Protocols, ServerTls, TlsError, TlsFiles};
 
 use crate::config::Config;
 use crate::exposed;
 use crate::imports::{self, Imports};
 use crate::reaper::Reaper;
 use crate::users::{UsersError, UsersFile};
+
+/// The protocols that callers can choose from.
+const KEEPING: Protocols = &[kept::ALPN, kept::ALPN_PLAIN];
+const PLAIN: Protocols = &[kept::ALPN_PLAIN];
 
 /// One reading of everything.
 #[derive(Debug)]
@@ -69,11 +74,12 @@ impl State {
             return Err(LoadError(problems.collect()));
         }
         warnings.extend(told.iter().map(ToString::to_string));
-        let tls = ServerTls::load(TlsFiles {
-            certificate: config.certificate.clone(),
-            private_key: config.private_key.clone(),
-            client_ca_file: config.client_ca_file.clone(),
-        });
+        let protocols = if config.keep.keep_calls {
+            KEEPING
+        } else {
+            PLAIN
+        };
+        let tls = ServerTls::load(tls_files(&config), protocols);
         let users = UsersFile::read(&config.users_file);
         match (tls, users) {
             (Ok(tls), Ok(users)) => {
@@ -104,6 +110,17 @@ impl State {
                 Err(LoadError(tls.into_iter().chain(users).collect()))
             }
         }
+    }
+
+    /// From now on says that no call can be kept, whatever the configuration says.
+    ///
+    /// # Errors
+    ///
+    /// If the certificate and its key have become unusable meanwhile.
+    pub fn keep_nothing(&mut self) -> Result<(), TlsError> {
+        self.config.keep.keep_calls = false;
+        self.tls = ServerTls::load(tls_files(&self.config), PLAIN)?;
+        Ok(())
     }
 
     /// Adds the procedures of the Python module and of agents to those of the
@@ -141,5 +158,13 @@ impl State {
                 procedure.slots = Some(Arc::clone(slots));
             }
         }
+    }
+}
+
+fn tls_files(config: &Config) -> TlsFiles {
+    TlsFiles {
+        certificate: config.certificate.clone(),
+        private_key: config.private_key.clone(),
+        client_ca_file: config.client_ca_file.clone(),
     }
 }

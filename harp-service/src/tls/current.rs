@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
 
-use super::{Loaded, TlsError, TlsFiles};
+use super::{Loaded, Protocols, TlsError, TlsFiles};
 
 /// The certificate and CAs of now.
 ///
@@ -21,6 +21,7 @@ use super::{Loaded, TlsError, TlsFiles};
 #[derive(Debug)]
 pub struct ServerTls {
     files: TlsFiles,
+    protocols: Protocols,
     kept: Mutex<Kept<Loaded>>,
 }
 
@@ -30,10 +31,11 @@ impl ServerTls {
     /// # Errors
     ///
     /// If one of them cannot be read, or they do not go together.
-    pub fn load(files: TlsFiles) -> Result<ServerTls, TlsError> {
-        let kept = Kept::read(files.paths(), |contents| files.load(contents))?;
+    pub fn load(files: TlsFiles, protocols: Protocols) -> Result<ServerTls, TlsError> {
+        let kept = Kept::read(files.paths(), |contents| files.load(contents, protocols))?;
         Ok(ServerTls {
             files,
+            protocols,
             kept: Mutex::new(kept),
         })
     }
@@ -74,7 +76,7 @@ impl ServerTls {
     fn loaded(&self) -> Loaded {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let certificate = self.files.certificate.display();
-        match kept.look(|contents| self.files.load(contents)) {
+        match kept.look(|contents| self.files.load(contents, self.protocols)) {
             Look::New => info!(%certificate, "certificate read again"),
             Look::Again => info!(%certificate, "certificate is usable again"),
             Look::Failed {

@@ -22,7 +22,7 @@ impl Tls {
     ///
     /// If one of them cannot be read, or they do not go together.
     pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
-        ServerTls::load(files).map(Tls)
+        ServerTls::load(files, &[]).map(Tls)
     }
 
     /// Does the handshake. As long as the client takes: to be bounded in time. Says who

@@ -5,16 +5,16 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use harp_proto::host::Message;
 use harp_proto::{Failure, Json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::time::Instant;
 
 use super::evidence::Evidence;
 use super::tail::Tail;
-use crate::caller::Caller;
 use crate::exit::{Exit, signal_name};
 use crate::line_log::LineLog;
 use crate::output::Output;
+use crate::recipient::Recipient;
 
 /// Read from standard output, and from standard error, at once, in bytes.
 const CHUNK: usize = 16 << 10;
@@ -104,10 +104,11 @@ impl Pipes {
     /// # Errors
     ///
     /// The exception that ends the call.
-    pub(super) fn take<S>(&mut self, moved: Moved, caller: &mut Caller<S>) -> Result<(), Failure>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub(super) fn take<R: Recipient>(
+        &mut self,
+        moved: Moved,
+        caller: &mut R,
+    ) -> Result<(), Failure> {
         let mut packets = Vec::new();
         let fed = match moved {
             Moved::Stdout(count) => {
@@ -133,10 +134,7 @@ impl Pipes {
 
     /// Like [`Pipes::take`], of a call that has its outcome: what does not fit is left out.
     /// Where there is no caller nobody takes packets any more.
-    pub(super) fn take_last_words<S>(&mut self, moved: Moved, caller: Option<&mut Caller<S>>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub(super) fn take_last_words<R: Recipient>(&mut self, moved: Moved, caller: Option<&mut R>) {
         let mut packets = Vec::new();
         match moved {
             Moved::Stdout(count) => {
@@ -159,10 +157,7 @@ impl Pipes {
     }
 
     /// Takes what is in the pipes at this moment, and the last line as it is.
-    pub(super) fn take_rest<S>(&mut self, mut caller: Option<&mut Caller<S>>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub(super) fn take_rest<R: Recipient>(&mut self, mut caller: Option<&mut R>) {
         let mut left = self.stdout.as_ref().map_or(0, waiting);
         while let Some(count) = read_waiting(self.stdout.as_ref(), &mut self.chunk, &mut left) {
             self.take_last_words(Moved::Stdout(count), caller.as_deref_mut());
@@ -181,10 +176,7 @@ impl Pipes {
     }
 
     /// The message that ends the call of a command that has exited, all its output taken.
-    pub(super) fn conclude<S>(&mut self, exit: Exit, caller: &mut Caller<S>) -> Message
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub(super) fn conclude<R: Recipient>(&mut self, exit: Exit, caller: &mut R) -> Message {
         let mut packets = Vec::new();
         let end = match exit {
             Exit::Code(0) => self.output.succeeded(&mut packets),
@@ -221,15 +213,11 @@ impl Pipes {
         }
     }
 
-    fn send<S>(&self, packets: Vec<Json>, caller: &mut Caller<S>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        if packets.is_empty() && self.streams {
+    fn send<R: Recipient>(&self, packets: Vec<Json>, caller: &mut R) {
+        if !packets.is_empty() {
+            caller.packets(packets);
+        } else if self.streams {
             caller.sign_of_life();
-        }
-        for packet in packets {
-            caller.send(&Message::Stream(packet));
         }
     }
 }

@@ -10,17 +10,16 @@ use std::time::Duration;
 
 use harp_proto::host::Message;
 use harp_time::Limit;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::pipes::{Moved, Pipes};
 use super::{Interruption, Workplace};
-use crate::caller::{Caller, CallerEvent};
 use crate::choria::workdir::CallFiles;
 use crate::exit::Exit;
 use crate::launch::Process;
 use crate::output::Output;
 use crate::procedure::Procedure;
+use crate::recipient::{CallerEvent, Recipient};
 use crate::session::Session;
 
 /// After the leader's exit, a pipe that is held open is read as long as no pause is longer.
@@ -68,10 +67,11 @@ impl Running {
     }
 
     /// Runs to the end of the command, of its output, and then of its session.
-    pub(super) async fn run<S>(mut self, caller: &mut Caller<S>, workplace: &Workplace) -> Message
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub(super) async fn run<R: Recipient>(
+        mut self,
+        caller: &mut R,
+        workplace: &Workplace,
+    ) -> Message {
         let exit = match self.until_exit(caller, workplace).await {
             Ok(exit) => self.until_silent(caller, workplace).await.map(|()| exit),
             Err(interruption) => Err(interruption),
@@ -84,28 +84,22 @@ impl Running {
     }
 
     /// Ends the command and its session.
-    pub(super) async fn give_up<S>(
+    pub(super) async fn give_up<R: Recipient>(
         self,
         interruption: Interruption,
-        caller: &mut Caller<S>,
+        caller: &mut R,
         workplace: &Workplace,
-    ) -> Message
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Message {
         let ending = Ending::Interrupted(interruption);
         self.end(ending, caller, workplace.kill_grace).await
     }
 
     /// Moves bytes until the command has exited or the call must end.
-    async fn until_exit<S>(
+    async fn until_exit<R: Recipient>(
         &mut self,
-        caller: &mut Caller<S>,
+        caller: &mut R,
         workplace: &Workplace,
-    ) -> Result<Exit, Interruption>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Result<Exit, Interruption> {
         loop {
             tokio::select! {
                 exit = self.session.leader_exit() => return Ok(exit),
@@ -129,14 +123,11 @@ impl Running {
 
     /// The command has exited: moves bytes until nobody can write any more, or nobody has
     /// for [`SILENCE`].
-    async fn until_silent<S>(
+    async fn until_silent<R: Recipient>(
         &mut self,
-        caller: &mut Caller<S>,
+        caller: &mut R,
         workplace: &Workplace,
-    ) -> Result<(), Interruption>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Result<(), Interruption> {
         // The command was in time. A holder of its pipes that is silent is not to make it
         // late; one that goes on talking may.
         self.timeout_at.move_to(Instant::now() + 2 * SILENCE);
@@ -168,15 +159,12 @@ impl Running {
 
     /// Ends the session, and takes in what it prints until it is gone. Returns what ends
     /// the call: the proof of a cancel if the caller has gone away meanwhile.
-    async fn end<S>(
+    async fn end<R: Recipient>(
         mut self,
         ending: Ending,
-        caller: &mut Caller<S>,
+        caller: &mut R,
         kill_grace: Duration,
-    ) -> Message
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Message {
         let pipes = &mut self.pipes;
         let mut caller_left = false;
         // A caller that takes nothing for half of the time gets no more of the output: who
@@ -223,5 +211,6 @@ fn heard(event: CallerEvent) -> Result<(), Interruption> {
         CallerEvent::Closed => Err(Interruption::CallerClosed),
         CallerEvent::SpokeOn => Err(Interruption::CallerSpokeOn),
         CallerEvent::Stalled => Err(Interruption::CallerStalled),
+        CallerEvent::KeepOver => Err(Interruption::KeepOver),
     }
 }

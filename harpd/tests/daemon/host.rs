@@ -141,10 +141,12 @@ impl Host {
             &format!(
                 "listen = [\"127.0.0.1:0\"]\n\
                  certificate = {:?}\nprivate_key = {:?}\nusers_file = {:?}\n\
-                 kill_grace = 1\nlog_format = \"json\"\n{top}{procedures}",
+                 kill_grace = 1\nlog_format = \"json\"\n\
+                 state_directory = {:?}\n{top}{procedures}",
                 file("cert.pem"),
                 file("key.pem"),
                 file("users"),
+                file("state"),
             ),
         )
     }

@@ -8,6 +8,7 @@ mod error_types;
 mod exposed;
 mod failures;
 mod host;
+mod kept;
 mod last_words;
 mod operation;
 mod output;

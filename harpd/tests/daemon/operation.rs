@@ -185,7 +185,7 @@ fn a_test_tells_everything_that_is_wrong() {
     let (good, text) = told(&host);
     assert!(good);
     assert!(
-        text.contains("harpd.toml:7: max_cals: unknown key, ignored; did you mean max_calls?"),
+        text.contains("harpd.toml:8: max_cals: unknown key, ignored; did you mean max_calls?"),
         "{text}"
     );
 

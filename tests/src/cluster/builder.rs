@@ -238,7 +238,10 @@ impl ClusterBuilder {
     }
 
     fn start_host(&self, directory: &TempDir, name: &str) -> Host {
-        let mut text = self.harpd.text();
+        let mut settings = self.harpd.clone();
+        let state = directory.path().join(format!("{name}.state"));
+        settings.set_default_path("state_directory", &state);
+        let mut text = settings.text();
         for procedure in &self.procedures {
             text += &procedure.settings(&directory.path().join("procedures"));
         }

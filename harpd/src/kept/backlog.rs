@@ -1,0 +1,468 @@
+//! What a kept call has said and nobody has acknowledged: the lines of its packets, then
+//! that of its end, in memory and in a [`Spool`].
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use harp_proto::Json;
+use harp_proto::host::Message;
+
+use super::spool::{Spool, Stock};
+
+/// Packets are put together up to this size, in bytes, and then go from one place to
+/// another together.
+const SEGMENT: usize = 32 << 10;
+/// What all calls together may keep in memory, in bytes; beyond it each has only
+/// [`LEAST`].
+const MEMORY_OF_ALL: usize = 16 << 20;
+/// What each call may keep in memory whatever others do, in bytes.
+const LEAST: usize = 16 << 10;
+
+/// The lines.
+#[derive(Debug)]
+pub struct Backlog {
+    segments: VecDeque<Segment>,
+    /// The newest lines, which are no segment yet, and how many they are.
+    open: BytesMut,
+    open_count: u64,
+    /// Number of the next packet, and place of its line among all that ever were, in bytes.
+    next: u64,
+    position: u64,
+    /// Greatest number of bytes in memory.
+    limit: usize,
+    memory: usize,
+    /// The part of `memory` that the stock knows of.
+    counted: usize,
+    spool: Spool,
+    /// True while what is to be written is at the disk.
+    is_spilling: bool,
+    ended: bool,
+}
+
+/// Some lines that are kept together.
+#[derive(Debug)]
+struct Segment {
+    /// Place of the first, in bytes from the first of all.
+    start: u64,
+    length: usize,
+    /// Number of the first packet, and how many there are; none in the line of the end.
+    first: u64,
+    count: u64,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Memory(Bytes),
+    Spooled(u64),
+}
+
+/// How far somebody has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    position: u64,
+    /// Packets before it.
+    packets: u64,
+    /// True in the middle of a line.
+    is_inside: bool,
+    /// True behind the end's line.
+    at_end: bool,
+}
+
+/// What a reader gets.
+#[derive(Debug)]
+pub enum Read {
+    /// Some bytes were copied.
+    Copied,
+    /// There are none.
+    Nothing,
+    /// Some are to be read from this file.
+    Spooled {
+        /// The file.
+        file: Arc<File>,
+        /// Where.
+        offset: u64,
+        /// How many.
+        length: usize,
+        /// True if they are of packets.
+        packets: bool,
+    },
+}
+
+/// Lines on their way to the disk.
+#[derive(Debug)]
+pub struct Spill {
+    stock: Arc<Stock>,
+    file: Option<Arc<File>>,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    start: u64,
+    offset: u64,
+    bytes: Bytes,
+}
+
+/// Lines that are on the disk, or why not.
+#[derive(Debug)]
+pub struct Spilled {
+    pieces: Vec<Piece>,
+    written: io::Result<Arc<File>>,
+}
+
+impl Backlog {
+    /// Nothing yet. Up to `limit` bytes stay in memory.
+    #[must_use]
+    pub fn new(limit: usize, spool: Spool) -> Backlog {
+        Backlog {
+            segments: VecDeque::new(),
+            open: BytesMut::new(),
+            open_count: 0,
+            next: 0,
+            position: 0,
+            limit: limit.max(1),
+            memory: 0,
+            counted: 0,
+            spool,
+            is_spilling: false,
+            ended: false,
+        }
+    }
+
+    /// Number of the next packet: how many there were.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        self.next
+    }
+
+    /// True if the end is there.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// False if no more should come before something has gone.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let of_all = self.spool.stock().memory.load(Ordering::Relaxed);
+        self.memory < self.limit && (of_all < MEMORY_OF_ALL || self.memory < LEAST)
+    }
+
+    /// Puts packets behind the others.
+    pub fn push(&mut self, packets: Vec<Json>) {
+        for packet in packets {
+            let before = self.open.len();
+            Message::Stream(packet).encode(&mut self.open);
+            let length = self.open.len() - before;
+            self.memory += length;
+            self.position += length as u64;
+            self.next += 1;
+            self.open_count += 1;
+            if self.open.len() >= SEGMENT.min(self.limit / 4) {
+                self.close_segment();
+            }
+        }
+        self.count();
+    }
+
+    /// Puts the end behind all.
+    pub fn end(&mut self, message: &Message) {
+        self.close_segment();
+        let mut line = BytesMut::new();
+        message.encode(&mut line);
+        let start = self.position;
+        self.memory += line.len();
+        self.position += line.len() as u64;
+        self.segments.push_back(Segment {
+            start,
+            length: line.len(),
+            first: self.next,
+            count: 0,
+            place: Place::Memory(line.freeze()),
+        });
+        self.ended = true;
+        self.count();
+    }
+
+    /// Packets below `packets` are needed no longer.
+    pub fn acknowledge(&mut self, packets: u64) {
+        while let Some(segment) = self.segments.front() {
+            if segment.count == 0 || segment.first + segment.count > packets {
+                break;
+            }
+            match &segment.place {
+                Place::Memory(bytes) => self.memory -= bytes.len(),
+                Place::Spooled(offset) => self.spool.release(*offset),
+            }
+            self.segments.pop_front();
+        }
+        if self.open_count > 0 && self.next <= packets {
+            self.memory -= self.open.len();
+            // Who has read less than this has been displaced by who has read it.
+            self.open = BytesMut::new();
+            self.open_count = 0;
+        }
+        self.count();
+    }
+
+    /// Copies what comes next, `most` bytes at most, or says where it is.
+    pub fn read(&self, cursor: &mut Cursor, out: &mut BytesMut, most: usize) -> Read {
+        let open_start = self.position - self.open.len() as u64;
+        if !self.open.is_empty() && cursor.position >= open_start {
+            let from = usize::try_from(cursor.position - open_start).unwrap_or(usize::MAX);
+            return match self.open.get(from..) {
+                Some([]) | None => Read::Nothing,
+                Some(left) => cursor.copy(&left[..left.len().min(most)], true, out),
+            };
+        }
+        let after = self
+            .segments
+            .partition_point(|segment| segment.start <= cursor.position);
+        let Some(segment) = after.checked_sub(1).and_then(|at| self.segments.get(at)) else {
+            return Read::Nothing;
+        };
+        let from = usize::try_from(cursor.position - segment.start).unwrap_or(usize::MAX);
+        let length = segment.length.saturating_sub(from).min(most);
+        if length == 0 {
+            return Read::Nothing;
+        }
+        let packets = segment.count > 0;
+        match (&segment.place, self.spool.file()) {
+            (Place::Memory(bytes), _) => cursor.copy(&bytes[from..from + length], packets, out),
+            (Place::Spooled(offset), Some(file)) => Read::Spooled {
+                file: Arc::clone(file),
+                offset: offset + from as u64,
+                length,
+                packets,
+            },
+            // What is spooled has a file.
+            (Place::Spooled(_), None) => Read::Nothing,
+        }
+    }
+
+    /// Where the segment of a packet begins, and how many packets of it are before that
+    /// one.
+    #[must_use]
+    pub fn find(&self, packet: u64) -> (Cursor, u64) {
+        let at = |position, packets| Cursor {
+            position,
+            packets,
+            is_inside: false,
+            at_end: false,
+        };
+        let open_first = self.next - self.open_count;
+        if self.open_count > 0 && packet >= open_first {
+            let open_start = self.position - self.open.len() as u64;
+            return (at(open_start, open_first), packet - open_first);
+        }
+        let of_packet = |segment: &&Segment| packet < segment.first + segment.count;
+        match self.segments.iter().find(of_packet) {
+            Some(segment) => {
+                let before = packet.saturating_sub(segment.first);
+                (at(segment.start, segment.first), before)
+            }
+            // Only the end is left, if that is there.
+            None => {
+                let end = self.segments.back().filter(|segment| segment.count == 0);
+                let position = end.map_or(self.position, |segment| segment.start);
+                (at(position, self.next), 0)
+            }
+        }
+    }
+
+    /// Takes what should go to the disk now, if anything. It is to be written with
+    /// [`Spill::write`] and then given to [`Backlog::spilled`].
+    pub fn take_spill(&mut self) -> Option<Spill> {
+        let of_all = self.spool.stock().memory.load(Ordering::Relaxed);
+        let is_much = self.memory > self.limit / 2 || (self.ended && self.memory > LEAST);
+        let is_scarce = of_all > MEMORY_OF_ALL / 2 && self.memory > LEAST;
+        if self.is_spilling || !(is_much || is_scarce) {
+            return None;
+        }
+        let goal = (self.limit / 4).min(LEAST);
+        let mut stays = self.memory;
+        let mut pieces = Vec::new();
+        for segment in &self.segments {
+            let Place::Memory(bytes) = &segment.place else {
+                continue;
+            };
+            if stays <= goal {
+                break;
+            }
+            let Some(offset) = self.spool.reserve(bytes.len()) else {
+                break;
+            };
+            stays -= bytes.len();
+            pieces.push(Piece {
+                start: segment.start,
+                offset,
+                bytes: bytes.clone(),
+            });
+        }
+        if pieces.is_empty() {
+            return None;
+        }
+        self.is_spilling = true;
+        Some(Spill {
+            stock: Arc::clone(self.spool.stock()),
+            file: self.spool.file().cloned(),
+            pieces,
+        })
+    }
+
+    /// Takes in what has been written.
+    ///
+    /// # Errors
+    ///
+    /// What the system said, if it was not: all of it has stayed in memory.
+    pub fn spilled(&mut self, spilled: Spilled) -> io::Result<()> {
+        self.is_spilling = false;
+        let result = match spilled.written {
+            Ok(file) => {
+                self.spool.set_file(file);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        for piece in spilled.pieces {
+            let at = self
+                .segments
+                .binary_search_by_key(&piece.start, |segment| segment.start);
+            let segment = at.ok().and_then(|at| self.segments.get_mut(at));
+            match segment {
+                Some(segment) if result.is_ok() => {
+                    segment.place = Place::Spooled(piece.offset);
+                    self.memory -= segment.length;
+                }
+                // It has been acknowledged meanwhile, or is not on the disk.
+                _ => self.spool.release(piece.offset),
+            }
+        }
+        self.count();
+        result
+    }
+
+    fn close_segment(&mut self) {
+        if self.open_count == 0 {
+            return;
+        }
+        // In a buffer of its own size, so that what is counted is what is held.
+        let bytes = if self.open.capacity() > 2 * SEGMENT {
+            let large = std::mem::take(&mut self.open);
+            match large.len() > large.capacity() / 2 {
+                true => large.freeze(),
+                false => Bytes::copy_from_slice(&large),
+            }
+        } else {
+            let bytes = Bytes::copy_from_slice(&self.open);
+            self.open.clear();
+            bytes
+        };
+        self.segments.push_back(Segment {
+            start: self.position - bytes.len() as u64,
+            length: bytes.len(),
+            first: self.next - self.open_count,
+            count: self.open_count,
+            place: Place::Memory(bytes),
+        });
+        self.open_count = 0;
+    }
+
+    /// Tells the stock what is in memory.
+    fn count(&mut self) {
+        let memory = &self.spool.stock().memory;
+        if self.memory >= self.counted {
+            memory.fetch_add(self.memory - self.counted, Ordering::Relaxed);
+        } else {
+            memory.fetch_sub(self.counted - self.memory, Ordering::Relaxed);
+        }
+        self.counted = self.memory;
+    }
+}
+
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        self.memory = 0;
+        self.count();
+    }
+}
+
+impl Cursor {
+    /// Packets that have been read whole.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// True in the middle of a line.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        self.is_inside
+    }
+
+    /// True if the end has been read.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.at_end
+    }
+
+    /// Goes on by bytes that have been read; `packets` says whether they are of packets.
+    pub fn advance(&mut self, bytes: &[u8], packets: bool) {
+        self.position += bytes.len() as u64;
+        self.is_inside = bytes.last() != Some(&b'\n');
+        if packets {
+            self.packets += memchr::memchr_iter(b'\n', bytes).count() as u64;
+        } else {
+            self.at_end = !self.is_inside;
+        }
+    }
+
+    /// Goes on behind so many lines of these bytes, or to their end. Returns how many are
+    /// left to pass over.
+    pub fn skip(&mut self, bytes: &[u8], lines: u64) -> u64 {
+        let ends = memchr::memchr_iter(b'\n', bytes);
+        let wanted = usize::try_from(lines).unwrap_or(usize::MAX);
+        let end = ends.take(wanted).last().map_or(0, |end| end + 1);
+        let before = self.packets;
+        self.advance(&bytes[..end], true);
+        let left = lines - (self.packets - before);
+        if left > 0 && end < bytes.len() {
+            // A line that goes on behind these bytes.
+            self.advance(&bytes[end..], true);
+        }
+        left
+    }
+
+    fn copy(&mut self, bytes: &[u8], packets: bool, out: &mut BytesMut) -> Read {
+        out.extend_from_slice(bytes);
+        self.advance(bytes, packets);
+        Read::Copied
+    }
+}
+
+impl Spill {
+    /// Writes. Blocks.
+    #[must_use]
+    pub fn write(self) -> Spilled {
+        let write = || {
+            let file = match self.file {
+                Some(file) => file,
+                None => self.stock.make_file()?,
+            };
+            for piece in &self.pieces {
+                file.write_all_at(&piece.bytes, piece.offset)?;
+            }
+            Ok(file)
+        };
+        Spilled {
+            written: write(),
+            pieces: self.pieces,
+        }
+    }
+}

@@ -1,0 +1,677 @@
+//! One connection of `harp/2`: a call at a time, each with a request or an attach, then
+//! acknowledgements (keeping, sections 2 and 5).
+//!
+//! The connection has nothing of the call but a place in its lines: whatever ends it, the
+//! call goes on, but for a cancel.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use harp_proto::host::kept::{Acknowledgement, Attached, CallId, Message, Order, Request, Uptime};
+use harp_proto::host::{self, kept};
+use harp_proto::{Failure, LINE_ALLOWANCE, Password, error_type};
+use harp_time::Limit;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use super::backlog::{Cursor, Read};
+use super::book::{Answer, Asked};
+use super::call::KeptCall;
+use super::calls::KeptCalls;
+use super::link::{Link, LinkEvent};
+use super::run::run;
+use super::spool;
+use crate::admission::{accept, is_user, refused_since};
+use crate::call::{Workplace, keep_over};
+use crate::caller::Caller;
+use crate::connections::ConnectionPermit;
+use crate::large_requests::{LargePlace, LargeRequests};
+use crate::reaper::Reaper;
+use crate::slots::Slots;
+use crate::state::State;
+
+/// From the first byte of a request to its line's end.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// A connection without a call is closed after this time.
+const IDLE_TIME: Duration = Duration::from_secs(75);
+/// A beat comes so often at least.
+const BEAT: Duration = Duration::from_secs(10);
+/// A connection is broken after so many beats without a line.
+const BEATS_UNANSWERED: u32 = 3;
+/// Greatest length of a line while there is a call, in bytes: those are short.
+const ORDER_LIMIT: usize = 4096;
+/// Greatest length of a request's JSON text, in bytes.
+const MAX_REQUEST: usize = 16 << 20;
+/// Only so many bytes are read of a request before it must wait for a place.
+const LARGE_REQUEST: usize = 64 << 10;
+/// Copied, or read from a file, at once, in bytes.
+const CHUNK: usize = 32 << 10;
+
+/// What conversations share.
+#[derive(Debug, Clone)]
+pub struct House {
+    /// The kept calls.
+    pub calls: Arc<KeptCalls>,
+    /// The configuration in use.
+    pub state: watch::Receiver<Arc<State>>,
+    /// Places for large requests.
+    pub large_requests: Arc<LargeRequests>,
+    /// Starts the commands.
+    pub reaper: Reaper,
+    /// Slots of all procedures together.
+    pub slots: Arc<Slots>,
+    /// Cancelled when harpd stops and calls have to end.
+    pub stopping: CancellationToken,
+    /// Cancelled when connections have to end too.
+    pub closing: CancellationToken,
+    /// The tasks of calls.
+    pub runs: TaskTracker,
+}
+
+/// The conversation.
+struct Conversation {
+    house: House,
+    link: Link<TlsStream<TcpStream>>,
+    peer: SocketAddr,
+    /// The number of the connection.
+    number: u64,
+    permit: ConnectionPermit,
+    has_authenticated: bool,
+    /// When harpd took the connection.
+    taken: Uptime,
+    /// A request or an attach has been judged on it.
+    had_request: bool,
+    /// A call has been had on it.
+    had_call: bool,
+    holding: Option<Holding>,
+    /// Without a call: when the next line has to be there, or the connection is closed.
+    deadline: Limit,
+    /// Without a call: a part of a line has come.
+    is_reading: bool,
+    large: Option<LargePlace>,
+    beat_at: Instant,
+    /// A beat waits for the end of a line.
+    beat_pending: bool,
+    unanswered: u32,
+    /// What to say last.
+    last_words: Option<Failure>,
+}
+
+/// A call that the connection has.
+struct Holding {
+    call: Arc<KeptCall>,
+    cursor: Cursor,
+    changes: watch::Receiver<u64>,
+    /// Bytes that are being read from the disk, and whether they are of packets.
+    reading: Option<(JoinHandle<io::Result<Bytes>>, bool)>,
+    /// Signs of life that were passed on.
+    signs: u64,
+}
+
+/// What happens next.
+enum Step {
+    Link(LinkEvent),
+    Read(io::Result<Bytes>),
+    Changed,
+    Beat,
+    Late,
+    Place(LargePlace),
+    PlaceLost,
+    Dropped,
+    Closing,
+}
+
+/// Whether the conversation goes on.
+enum Flow {
+    On,
+    /// The connection is to be closed.
+    Over,
+}
+
+/// Serves a connection on which `harp/2` was agreed, and which harpd took at the moment
+/// `taken`, to its end. Its first line has to be there in time.
+pub async fn serve(
+    stream: TlsStream<TcpStream>,
+    peer: SocketAddr,
+    taken: Uptime,
+    deadline: Limit,
+    permit: ConnectionPermit,
+    house: House,
+) {
+    let conversation = Conversation {
+        link: Link::new(stream, MAX_REQUEST + LINE_ALLOWANCE),
+        peer,
+        number: house.calls.number_connection(),
+        permit,
+        has_authenticated: false,
+        taken,
+        had_request: false,
+        had_call: false,
+        holding: None,
+        deadline,
+        is_reading: false,
+        large: None,
+        beat_at: Instant::now() + BEAT,
+        beat_pending: false,
+        unanswered: 0,
+        last_words: None,
+        house,
+    };
+    conversation.run().await;
+}
+
+impl Conversation {
+    async fn run(mut self) {
+        loop {
+            if self.is_displaced() {
+                debug!(peer = %self.peer, "somebody newer has the call");
+                break;
+            }
+            self.fill();
+            let is_inside = self
+                .holding
+                .as_ref()
+                .is_some_and(|held| held.cursor.is_inside());
+            if self.last_words.is_some() && !is_inside {
+                break;
+            }
+            let step = self.step().await;
+            if let Flow::Over = self.take(step).await {
+                break;
+            }
+        }
+        self.part().await;
+    }
+
+    async fn step(&mut self) -> Step {
+        let Conversation {
+            link,
+            holding,
+            deadline,
+            large,
+            permit,
+            house,
+            ..
+        } = self;
+        let is_idle = holding.is_none();
+        let wants_place = is_idle && large.is_none() && link.partial_length() > LARGE_REQUEST;
+        let (reading, changes) = match holding {
+            Some(held) => (held.reading.as_mut(), Some(&mut held.changes)),
+            None => (None, None),
+        };
+        tokio::select! {
+            event = link.event(!wants_place) => Step::Link(event),
+            read = read(reading) => Step::Read(read),
+            () = changed(changes) => Step::Changed,
+            () = tokio::time::sleep_until(self.beat_at) => Step::Beat,
+            () = deadline.passed(), if is_idle => Step::Late,
+            place = house.large_requests.take(), if wants_place => Step::Place(place),
+            () = lost(large.as_ref()) => Step::PlaceLost,
+            () = permit.dropped(), if !self.has_authenticated => Step::Dropped,
+            () = house.closing.cancelled() => Step::Closing,
+        }
+    }
+
+    async fn take(&mut self, step: Step) -> Flow {
+        match step {
+            Step::Link(LinkEvent::Line(line)) => return self.heard(line).await,
+            Step::Link(LinkEvent::TooLong(error)) => {
+                return self.close_for(invalid(format!("the line is a {error}")));
+            }
+            Step::Link(LinkEvent::Part) => {
+                if self.holding.is_none() && !self.is_reading && self.had_request {
+                    self.deadline = Limit::after(REQUEST_TIME);
+                }
+                self.is_reading = true;
+            }
+            Step::Link(LinkEvent::Closed) => return Flow::Over,
+            Step::Read(Ok(bytes)) => self.has_read(&bytes),
+            Step::Read(Err(error)) => {
+                // An attach finds what is there then.
+                warn!(peer = %self.peer, %error, "cannot read from a file of state_directory");
+                return Flow::Over;
+            }
+            Step::Beat => return self.beat(),
+            Step::Late if self.is_reading || !self.had_request => {
+                return self.close_for(invalid(format!(
+                    "no whole request came within {} s",
+                    REQUEST_TIME.as_secs()
+                )));
+            }
+            Step::Late => return Flow::Over,
+            Step::Place(place) => self.large = Some(place),
+            Step::PlaceLost => {
+                let message = "the request came too slowly while others waited";
+                return self.close_for(invalid(message.to_owned()));
+            }
+            Step::Dropped | Step::Closing => return Flow::Over,
+            Step::Link(LinkEvent::Sent) | Step::Changed => {}
+        }
+        Flow::On
+    }
+
+    /// True if the call has gone to another connection.
+    fn is_displaced(&self) -> bool {
+        let held = self.holding.as_ref();
+        held.is_some_and(|held| !held.call.is_held_by(self.number))
+    }
+
+    /// Takes from the call what there is room for, and a beat that is due.
+    fn fill(&mut self) {
+        loop {
+            let is_inside = self
+                .holding
+                .as_ref()
+                .is_some_and(|held| held.cursor.is_inside());
+            if !is_inside {
+                if self.last_words.is_some() {
+                    return;
+                }
+                if self.beat_pending {
+                    self.beat_pending = false;
+                    self.unanswered += u32::from(self.holding.is_some());
+                    self.link.send(&Message::Beat(self.house.calls.now()));
+                }
+            }
+            let Some(held) = &mut self.holding else {
+                return;
+            };
+            if held.reading.is_some() || self.link.unsent() >= CHUNK {
+                return;
+            }
+            let (call, cursor) = (&held.call, &mut held.cursor);
+            match self.link.add(|out| call.read(cursor, out, CHUNK)) {
+                Read::Copied => {}
+                Read::Nothing => break,
+                Read::Spooled {
+                    file,
+                    offset,
+                    length,
+                    packets,
+                } => {
+                    let read = move || spool::read(&file, offset, length);
+                    let reading = tokio::task::spawn_blocking(read);
+                    held.reading = Some((reading, packets));
+                    return;
+                }
+            }
+        }
+        if let Some(held) = &mut self.holding {
+            let signs = held.call.signs();
+            if self.link.is_quiet() && signs != held.signs {
+                self.link.add(|out| out.extend_from_slice(b" "));
+            }
+            held.signs = signs;
+        }
+    }
+
+    fn has_read(&mut self, bytes: &Bytes) {
+        // As long as nobody else has the call, none of it can have been overwritten.
+        if self.is_displaced() {
+            return;
+        }
+        if let Some(held) = &mut self.holding
+            && let Some((_, packets)) = held.reading.take()
+        {
+            held.cursor.advance(bytes, packets);
+            self.link.add(|out| out.extend_from_slice(bytes));
+        }
+    }
+
+    fn beat(&mut self) -> Flow {
+        let interval = self.beat_interval();
+        self.beat_at = Instant::now() + interval;
+        let is_stuck = self.link.stuck_for() >= interval * BEATS_UNANSWERED;
+        if self.unanswered >= BEATS_UNANSWERED || is_stuck {
+            debug!(peer = %self.peer, "no answer to beats, the connection is taken for broken");
+            return Flow::Over;
+        }
+        self.beat_pending = true;
+        Flow::On
+    }
+
+    fn beat_interval(&self) -> Duration {
+        let held = self.holding.as_ref();
+        held.map_or(BEAT, |held| BEAT.min(held.call.keep / 6))
+    }
+
+    /// A line has come.
+    async fn heard(&mut self, line: Bytes) -> Flow {
+        self.unanswered = 0;
+        self.is_reading = false;
+        let large = self.large.take();
+        if let Some(place) = &large {
+            place.is_whole();
+        }
+        let order = match Order::decode(&line) {
+            Ok(order) => order,
+            // Of a call that goes on only this type is no end.
+            Err(mut failure) if self.holding.is_some() => {
+                failure.error_type = error_type::INVALID_REQUEST.to_owned();
+                return self.close_for(failure);
+            }
+            Err(failure) => return self.close_for(failure),
+        };
+        drop(line);
+        match (order, self.holding.is_some()) {
+            (Order::Ack { packets, up, end }, true) => self.acknowledged(packets, up, end),
+            (Order::Cancel, true) => {
+                if let Some(held) = &self.holding {
+                    self.house.calls.cancel(&held.call, self.number);
+                }
+                Flow::On
+            }
+            // It has crossed a refusal.
+            (Order::Ack { .. } | Order::Cancel, false) if self.had_request => Flow::On,
+            (Order::Ack { .. } | Order::Cancel, false) => {
+                self.close_for(invalid("there is no call on this connection".to_owned()))
+            }
+            (Order::Call(_) | Order::Attach(_), true) => self.close_for(invalid(
+                "the end of the call on this connection has not been acknowledged".to_owned(),
+            )),
+            (Order::Call(request), false) => self.request(request, large).await,
+            (Order::Attach(attach), false) => self.attach(attach).await,
+        }
+    }
+
+    fn acknowledged(&mut self, packets: u64, up: Uptime, end: bool) -> Flow {
+        let Some(held) = &self.holding else {
+            return Flow::On;
+        };
+        let calls = &self.house.calls;
+        if up > calls.now() {
+            return self.close_for(invalid_field("up", "is not an up that came from here"));
+        }
+        if packets > held.cursor.packets() {
+            return self.close_for(invalid_field("ack", "so many packets have not been sent"));
+        }
+        if end && !held.cursor.is_at_end() {
+            return self.close_for(invalid_field("end", "the end has not been sent"));
+        }
+        calls.acknowledge(&held.call, self.number, packets, up, end);
+        if end {
+            self.holding = None;
+            self.become_idle();
+        }
+        Flow::On
+    }
+
+    fn become_idle(&mut self) {
+        self.deadline = Limit::after(IDLE_TIME);
+        self.link.set_line_limit(MAX_REQUEST + LINE_ALLOWANCE);
+        self.beat_at = Instant::now() + BEAT;
+        self.unanswered = 0;
+    }
+
+    async fn request(&mut self, request: Request, large: Option<LargePlace>) -> Flow {
+        let Request { call, keep } = request;
+        let state = Arc::clone(&self.house.state.borrow());
+        if let Flow::Over = self.authenticate(&call.user, &call.password, &state).await {
+            return Flow::Over;
+        }
+        drop(large);
+        let asked = match self.asked(keep.call, &call.user, keep.epoch, 0, keep.up) {
+            Ok(asked) => asked,
+            Err(failure) => return self.close_for(failure),
+        };
+        let boot = keep.boot.as_deref();
+        if let Some(answer) = self.house.calls.look(&asked, boot) {
+            return self.answer(&asked, answer).await;
+        }
+        let call = match accept(call, self.peer, &state) {
+            Ok(call) => call,
+            Err(failure) => return self.refuse(failure),
+        };
+        let granted = keep.keep.min(self.house.calls.max_keep());
+        let answer = self.house.calls.request(&asked, boot, granted, &call);
+        if let Answer::New(kept) = &answer {
+            let workplace = Workplace {
+                reaper: self.house.reaper.clone(),
+                slots: Arc::clone(&self.house.slots),
+                stopping: self.house.stopping.clone(),
+                kill_grace: state.config.kill_grace,
+            };
+            let calls = Arc::clone(&self.house.calls);
+            let run = run(call, Arc::clone(kept), calls, workplace);
+            self.house.runs.spawn(run);
+        }
+        self.answer(&asked, answer).await
+    }
+
+    async fn attach(&mut self, attach: kept::Attach) -> Flow {
+        let state = Arc::clone(&self.house.state.borrow());
+        let (user, password) = (&attach.user, &attach.password);
+        if let Flow::Over = self.authenticate(user, password, &state).await {
+            return Flow::Over;
+        }
+        let kept::Attach {
+            call, since, epoch, ..
+        } = attach;
+        let asked = match self.asked(call, user, epoch, since, attach.up) {
+            Ok(asked) => asked,
+            Err(failure) => return self.close_for(failure),
+        };
+        let answer = self.house.calls.attach(&asked);
+        self.answer(&asked, answer).await
+    }
+
+    async fn authenticate(&mut self, user: &str, password: &Password, state: &State) -> Flow {
+        let began = Instant::now();
+        self.had_request = true;
+        // Authorities may have changed since the connection was made.
+        let shown = self.link.stream().get_ref().1.peer_certificates();
+        if state.config.client_ca_file.is_some() && !state.tls.is_good(shown.unwrap_or_default()) {
+            warn!(peer = %self.peer, "authentication failed, the certificate is not good any more");
+            return self.close_for(Failure::new(
+                error_type::AUTH_ERROR,
+                "callers must show a certificate of an authority in client_ca_file",
+            ));
+        }
+        if !is_user(user, password, self.peer, &state.users.users()).await {
+            let failure = refused_since(began).await;
+            return self.close_for(failure);
+        }
+        if !self.has_authenticated {
+            self.has_authenticated = self.permit.becomes_call();
+            if !self.has_authenticated {
+                return Flow::Over;
+            }
+        }
+        Flow::On
+    }
+
+    fn asked(
+        &self,
+        call: CallId,
+        user: &str,
+        epoch: u64,
+        since: u64,
+        up: Option<Uptime>,
+    ) -> Result<Asked, Failure> {
+        let newest = match up {
+            Some(up) if up > self.house.calls.now() => {
+                return Err(invalid_field("up", "is not an up that came from here"));
+            }
+            Some(up) => up,
+            None if self.had_call => {
+                let problem = "missing, the connection has had a call";
+                return Err(invalid_field("up", problem));
+            }
+            None => self.taken,
+        };
+        Ok(Asked {
+            call,
+            user: user.into(),
+            connection: self.number,
+            newest,
+            epoch,
+            since,
+        })
+    }
+
+    async fn answer(&mut self, asked: &Asked, answer: Answer<Arc<KeptCall>>) -> Flow {
+        match answer {
+            Answer::New(call) => self.hold(call, asked, None).await,
+            Answer::Known { call, ended, .. } => {
+                let since = asked.since;
+                self.hold(call, asked, Some(Attached { since, ended }))
+                    .await
+            }
+            Answer::Refused(refusal) => self.refuse(refusal.to_failure()),
+            Answer::TooOld => self.refuse(keep_over()),
+            Answer::Stopping => self.refuse(Failure::new(
+                error_type::SHUTDOWN,
+                "harpd is stopping and takes no calls",
+            )),
+            Answer::Full => self.refuse(Failure::new(
+                error_type::OVERLOADED,
+                "this harpd keeps as many calls as it can; fetch the ends of some",
+            )),
+        }
+    }
+
+    /// Has the call from now on, and says so.
+    async fn hold(
+        &mut self,
+        call: Arc<KeptCall>,
+        asked: &Asked,
+        attached: Option<Attached>,
+    ) -> Flow {
+        self.had_call = true;
+        let changes = call.changes();
+        if asked.since > call.packets() {
+            self.house.calls.left(&call, self.number);
+            let problem = "there have not been so many packets";
+            return self.close_for(invalid_field("since", problem));
+        }
+        let cursor = match seek(&call, asked.since).await {
+            Ok(cursor) => cursor,
+            Err(error) => {
+                self.house.calls.left(&call, self.number);
+                warn!(call = %call.id, %error, "cannot read from a file of state_directory");
+                return Flow::Over;
+            }
+        };
+        self.link.send(&Message::Acknowledged(Acknowledgement {
+            stream_result: call.streams,
+            keep: call.keep,
+            boot: self.house.calls.boot(),
+            up: self.house.calls.now(),
+            attached,
+        }));
+        self.link.set_line_limit(ORDER_LIMIT);
+        self.holding = Some(Holding {
+            signs: call.signs(),
+            call,
+            cursor,
+            changes,
+            reading: None,
+        });
+        self.beat_at = Instant::now() + self.beat_interval();
+        self.unanswered = 0;
+        Flow::On
+    }
+
+    /// Answers a request that is over with that.
+    fn refuse(&mut self, failure: Failure) -> Flow {
+        info!(peer = %self.peer, r#type = failure.error_type, "request refused");
+        self.link
+            .send(&Message::Plain(host::Message::Error(failure)));
+        self.deadline = Limit::after(IDLE_TIME);
+        Flow::On
+    }
+
+    /// Has the connection closed for a fault of the other end, once that has been said.
+    fn close_for(&mut self, failure: Failure) -> Flow {
+        info!(peer = %self.peer, r#type = failure.error_type, "connection refused");
+        self.last_words = Some(failure);
+        Flow::On
+    }
+
+    /// Lets go of the call, says the last words, and closes.
+    async fn part(mut self) {
+        if let Some(held) = self.holding.take() {
+            self.house.calls.left(&held.call, self.number);
+        }
+        if let Some(failure) = self.last_words.take() {
+            self.link
+                .send(&Message::Plain(host::Message::Error(failure)));
+        }
+        let closing = self.house.closing.clone();
+        let (stream, unsent) = self.link.into_parts();
+        let patience = IDLE_TIME;
+        let caller = Caller::with_unsent(stream, unsent, patience);
+        tokio::select! {
+            () = caller.finish(&closing) => {}
+            () = self.permit.dropped(), if !self.has_authenticated => {}
+        }
+    }
+}
+
+/// Where a packet begins.
+async fn seek(call: &Arc<KeptCall>, packet: u64) -> io::Result<Cursor> {
+    let (mut cursor, mut before) = call.find(packet);
+    let mut chunk = BytesMut::new();
+    while before > 0 {
+        let mut probe = cursor;
+        chunk.clear();
+        match call.read(&mut probe, &mut chunk, CHUNK) {
+            Read::Copied => before = cursor.skip(&chunk, before),
+            Read::Nothing => break,
+            Read::Spooled {
+                file,
+                offset,
+                length,
+                ..
+            } => {
+                let reading = move || spool::read(&file, offset, length);
+                let read = tokio::task::spawn_blocking(reading).await;
+                before = cursor.skip(&read.map_err(io::Error::other)??, before);
+            }
+        }
+    }
+    Ok(cursor)
+}
+
+async fn read(reading: Option<&mut (JoinHandle<io::Result<Bytes>>, bool)>) -> io::Result<Bytes> {
+    match reading {
+        Some((reading, _)) => reading
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error))),
+        None => std::future::pending().await,
+    }
+}
+
+async fn changed(changes: Option<&mut watch::Receiver<u64>>) {
+    if let Some(changes) = changes
+        && changes.changed().await.is_ok()
+    {
+        return;
+    }
+    // Without a call; an error would mean that the call is gone, which is held here.
+    std::future::pending().await
+}
+
+async fn lost(large: Option<&LargePlace>) {
+    match large {
+        Some(place) => place.lost().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn invalid(message: String) -> Failure {
+    Failure::new(error_type::INVALID_REQUEST, message)
+}
+
+fn invalid_field(field: &str, problem: &str) -> Failure {
+    invalid(format!("{field}: {problem}")).with_data(&serde_json::json!({ "field": field }))
+}

@@ -1,0 +1,37 @@
+//! Whom the output of a call goes to, and what it hears of that one meanwhile.
+
+use harp_proto::Json;
+
+/// Taker of a call's packets: a caller at the other end of a connection, or what keeps
+/// them for one that may be away.
+pub trait Recipient: Send {
+    /// Puts packets behind those that came before.
+    fn packets(&mut self, packets: Vec<Json>);
+
+    /// Shows that the procedure lives, though it has said nothing that makes a packet.
+    fn sign_of_life(&mut self);
+
+    /// False while so much waits that the source of packets should pause.
+    fn has_room(&self) -> bool;
+
+    /// Hands on what can be handed on, and returns what happens next.
+    ///
+    /// Cancel safe.
+    fn event(&mut self) -> impl Future<Output = CallerEvent> + Send;
+}
+
+/// Event at the side of the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallerEvent {
+    /// Something was handed on; there may be room again.
+    Sent,
+    /// The caller wants the call no longer: it has cancelled it, closed a connection that
+    /// the call hangs on, or that is dead. Told once. Sending goes on as far as it can.
+    Closed,
+    /// The caller sent something after its request's line, which it must not.
+    SpokeOn,
+    /// The caller has taken nothing for too long of what waits to be sent. Told once.
+    Stalled,
+    /// Nobody has taken up the call within its `keep`. Told once.
+    KeepOver,
+}

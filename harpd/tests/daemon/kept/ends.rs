@@ -1,0 +1,1 @@
+//! How kept calls end when nobody is there.
