@@ -18,7 +18,7 @@ use zeroize::Zeroize;
 use crate::line_reader::LineReader;
 use crate::race::race;
 use crate::read_ahead::ReadAhead;
-use crate::tls::{Trust, TrustError};
+use crate::tls::{Offer, Trust, TrustError};
 use crate::{Endpoint, HostCall, HostError, HostErrorKind, Limits, Phase};
 use crate::{IoCode, is_own_fault, socket};
 use harp_time::Limit;
@@ -55,6 +55,17 @@ impl Connection {
         limits: Limits,
         deadline: Instant,
     ) -> Result<Connection, HostError> {
+        Connection::open_offering(endpoint, trust, limits, deadline, Offer::Nothing).await
+    }
+
+    /// Like [`Connection::open`], and offers protocols to choose from.
+    pub(crate) async fn open_offering(
+        endpoint: &Endpoint,
+        trust: &Trust,
+        limits: Limits,
+        deadline: Instant,
+        offer: Offer,
+    ) -> Result<Connection, HostError> {
         let mut limit = Limit::until(deadline);
         let mut addresses = socket::resolve(&endpoint.address, endpoint.port, &mut limit)
             .await
@@ -64,7 +75,7 @@ impl Connection {
             })?;
         trust.answered().order(&endpoint.address, &mut addresses);
         let has_connected = AtomicBool::new(false);
-        let attempt = |address| encrypted(endpoint, trust, address, &has_connected);
+        let attempt = |address| encrypted(endpoint, trust, address, offer, &has_connected);
         let stream = match limit.keep(race(&addresses, attempt)).await {
             Some(Ok((address, stream))) => {
                 if addresses.len() > 1 {
@@ -86,6 +97,17 @@ impl Connection {
             lines: LineReader::new(stream, limit),
             delay,
         })
+    }
+
+    /// True if the host has chosen this protocol of those that it was offered.
+    pub(crate) fn has_agreed_on(&self, protocol: &[u8]) -> bool {
+        let session = self.lines.source().get_ref().1;
+        session.alpn_protocol() == Some(protocol)
+    }
+
+    /// The parts, for another protocol than one call a connection.
+    pub(crate) fn into_parts(self) -> (Endpoint, Limits, HostLines) {
+        (self.endpoint, self.limits, self.lines)
     }
 
     /// Has large messages of the host hold their bytes of a budget.
@@ -187,6 +209,7 @@ async fn encrypted(
     endpoint: &Endpoint,
     trust: &Trust,
     address: SocketAddr,
+    offer: Offer,
     has_connected: &AtomicBool,
 ) -> Result<Box<TlsStream<ReadAhead>>, HostError> {
     let socket = socket::connect(address)
@@ -201,12 +224,14 @@ async fn encrypted(
         ))
     })?;
     // As late as can be, so that it is the trust of now that decides.
-    let config = trust.client_config(endpoint).map_err(|error| match error {
-        TrustError::Read { source, .. } if is_own_fault(&source) => {
-            HostError::io(endpoint, Phase::Tls, source)
-        }
-        error => unusable(error.to_string()),
-    })?;
+    let config = trust
+        .client_config_offering(endpoint, offer)
+        .map_err(|error| match error {
+            TrustError::Read { source, .. } if is_own_fault(&source) => {
+                HostError::io(endpoint, Phase::Tls, source)
+            }
+            error => unusable(error.to_string()),
+        })?;
     let handshake = TlsConnector::from(config).connect(name, ReadAhead::new(socket));
     match handshake.await {
         Ok(stream) => Ok(Box::new(stream)),

@@ -17,6 +17,7 @@ mod endpoint;
 mod error;
 mod fingerprint;
 mod io_code;
+pub mod kept;
 pub mod line_reader;
 pub mod race;
 pub mod read_ahead;

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use harp_files::pem::NotPem;
 use harp_files::{Kept, Look};
+use harp_proto::host::kept;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
@@ -47,6 +48,15 @@ pub struct TrustFiles {
     pub known_certs_file: Option<PathBuf>,
     /// With `ca_file`: the certificate must name the host's address or its `tls_name`.
     pub verify_hostname: bool,
+}
+
+/// What a caller offers by ALPN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Offer {
+    /// Nothing, as callers do that know one protocol.
+    Nothing,
+    /// That calls outlive their connection, or `harp/1` where the host keeps none.
+    Kept,
 }
 
 /// Why the trust files cannot be used.
@@ -120,7 +130,7 @@ struct State {
     /// Anchors of the files when they could last be used.
     kept: Kept<Arc<TrustAnchors>>,
     /// Made under these rules, never kept beyond them.
-    configs: HashMap<Endpoint, Arc<ClientConfig>>,
+    configs: HashMap<(Endpoint, Offer), Arc<ClientConfig>>,
 }
 
 impl Trust {
@@ -177,10 +187,24 @@ impl Trust {
     /// [`TrustError`] if a file changed and cannot be used any more. What it said before
     /// is forgotten.
     pub fn client_config(&self, endpoint: &Endpoint) -> Result<Arc<ClientConfig>, TrustError> {
+        self.client_config_offering(endpoint, Offer::Nothing)
+    }
+
+    /// Like [`Trust::client_config`], with protocols to choose from.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Trust::client_config`].
+    pub fn client_config_offering(
+        &self,
+        endpoint: &Endpoint,
+        offer: Offer,
+    ) -> Result<Arc<ClientConfig>, TrustError> {
         let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *guard;
         let rules = state.refresh(&self.sources, &self.provider)?;
-        if let Some(config) = state.configs.get(endpoint) {
+        let key = (endpoint.clone(), offer);
+        if let Some(config) = state.configs.get(&key) {
             return Ok(Arc::clone(config));
         }
         let own = rules.own.clone();
@@ -193,12 +217,15 @@ impl Trust {
             Some(own) => builder.with_client_cert_resolver(own),
             None => builder.with_no_client_auth(),
         };
+        if offer == Offer::Kept {
+            config.alpn_protocols = vec![kept::ALPN.to_vec(), kept::ALPN_PLAIN.to_vec()];
+        }
         config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_HOST);
         let config = Arc::new(config);
         if state.configs.len() >= CACHED_HOSTS {
             state.configs.clear();
         }
-        state.configs.insert(endpoint.clone(), Arc::clone(&config));
+        state.configs.insert(key, Arc::clone(&config));
         Ok(config)
     }
 }

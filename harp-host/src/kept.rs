@@ -1,0 +1,501 @@
+//! Calls that outlive their connection (`harp/2`): one connection that carries one call
+//! after the other, each with a request or an attach.
+//!
+//! [`open`] offers `harp/2` and then `harp/1`, and gives what the host has chosen. On a
+//! [`KeptConnection`] everything waits in [`KeptConnection::next`]: it sends what has been
+//! said, reads while it cannot write, answers beats at once, and returns the next [`News`].
+//!
+//! Dropping a connection leaves its call running at the host.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use harp_budget::Share;
+use harp_proto::host::kept::{Acknowledgement, Attach, Message, Order, Request, Uptime};
+use harp_proto::host::{self, kept};
+use harp_proto::{Failure, Json, Outcome};
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+use zeroize::Zeroize;
+
+use crate::connection::{Connection, HostLines};
+use crate::tls::{Offer, Trust};
+use crate::{Endpoint, HostError, Limits, Phase, Wanted};
+
+/// A host sends a beat so often at least.
+const BEAT: Duration = Duration::from_secs(10);
+/// A connection is broken when so many beats have not come.
+const BEATS_MISSED: u32 = 3;
+
+/// A connection, as the host has chosen.
+#[derive(Debug)]
+pub enum Opened {
+    /// It can keep calls.
+    Kept(Box<KeptConnection>),
+    /// It cannot: one call a connection, which ends with it.
+    Plain(Box<Connection>),
+}
+
+/// A connection of `harp/2`. Without a call it may be kept for the next one.
+#[derive(Debug)]
+pub struct KeptConnection {
+    endpoint: Endpoint,
+    limits: Limits,
+    lines: HostLines,
+    out: BytesMut,
+    unflushed: bool,
+    stage: Stage,
+    /// A call was had on it: the next request or attach brings `up`.
+    had_call: bool,
+    streams: bool,
+    /// What may be forgotten, as it was said last.
+    durable: u64,
+    /// The newest `up`, and when that came.
+    newest: Option<(Uptime, Instant)>,
+    /// How often a beat comes.
+    beat: Duration,
+    /// When any bytes came last, and when some came that were no beat.
+    heard: Instant,
+    spoke: Instant,
+    /// The number of the next packet.
+    packet: u64,
+}
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// No call.
+    Idle,
+    /// A request or an attach is on its way.
+    Asked,
+    /// There is a call.
+    Running,
+    /// Its end has come, and is not acknowledged.
+    Ended,
+}
+
+/// News from the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// The request or the attach is accepted. Comes before all other news of a call.
+    Acknowledged(Acknowledgement),
+    /// It is not, and over with that: the connection may have the next one. What
+    /// [`kept::Refusal::of_failure`] knows is an answer of `harp/2`.
+    Refused(Failure),
+    /// The next packet.
+    Packet(Json),
+    /// The call's end, to be acknowledged by [`KeptConnection::acknowledge_end`].
+    End(Outcome),
+    /// The host is there. Answered already, if there is a call.
+    Beat(Uptime),
+}
+
+/// Looks the host up, connects, and agrees on the protocol, all before the deadline.
+///
+/// Dropping the future leaves nothing behind.
+///
+/// # Errors
+///
+/// Those of [`Connection::open`].
+pub async fn open(
+    endpoint: &Endpoint,
+    trust: &Trust,
+    limits: Limits,
+    deadline: Instant,
+) -> Result<Opened, HostError> {
+    let connection =
+        Connection::open_offering(endpoint, trust, limits, deadline, Offer::Kept).await?;
+    if connection.has_agreed_on(kept::ALPN) {
+        let kept = KeptConnection::over(connection);
+        return Ok(Opened::Kept(Box::new(kept)));
+    }
+    Ok(Opened::Plain(Box::new(connection)))
+}
+
+impl KeptConnection {
+    fn over(connection: Connection) -> KeptConnection {
+        let (endpoint, limits, lines) = connection.into_parts();
+        let now = Instant::now();
+        KeptConnection {
+            endpoint,
+            limits,
+            lines,
+            out: BytesMut::new(),
+            unflushed: false,
+            stage: Stage::Idle,
+            had_call: false,
+            streams: false,
+            durable: 0,
+            newest: None,
+            beat: BEAT,
+            heard: now,
+            spoke: now,
+            packet: 0,
+        }
+    }
+
+    /// Has large messages of the host hold their bytes of a budget.
+    pub fn set_share(&mut self, share: Share) {
+        self.lines.set_share(share);
+    }
+
+    /// What the last message holds of the budget for large ones, if it does: to be kept as
+    /// long as the message.
+    pub fn take_share(&mut self) -> Option<Share> {
+        self.lines.take_share()
+    }
+
+    /// The host.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// True if a request or an attach may be sent: there is no call, or the end of the last
+    /// one has been acknowledged.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.stage == Stage::Idle
+    }
+
+    /// True if a call was had on it.
+    #[must_use]
+    pub fn had_call(&self) -> bool {
+        self.had_call
+    }
+
+    /// Says the request; its `up` is set here. To be sent, and answered, by
+    /// [`KeptConnection::next`].
+    ///
+    /// # Panics
+    ///
+    /// If the connection is not idle, in a debug build.
+    pub fn request(&mut self, mut request: Request) {
+        request.keep.up = self.up_of_request();
+        self.ask(&Order::Call(request), 0);
+    }
+
+    /// Says the attach; its `up` is set here. To be sent, and answered, by
+    /// [`KeptConnection::next`].
+    ///
+    /// # Panics
+    ///
+    /// If the connection is not idle, in a debug build.
+    pub fn attach(&mut self, mut attach: Attach) {
+        attach.up = self.up_of_request();
+        let since = attach.since;
+        self.ask(&Order::Attach(attach), since);
+    }
+
+    /// Says that packets below `packets` are durable. Beats are answered with this number
+    /// from now on.
+    pub fn acknowledge(&mut self, packets: u64) {
+        self.durable = packets;
+        if matches!(self.stage, Stage::Running | Stage::Ended) {
+            self.say_durable(false);
+        }
+    }
+
+    /// Says that the end is durable too, and all packets. The connection is idle then: the
+    /// next request can follow at once.
+    pub fn acknowledge_end(&mut self) {
+        if self.stage == Stage::Ended {
+            self.durable = self.packet;
+            self.say_durable(true);
+            self.stage = Stage::Idle;
+            self.beat = BEAT;
+        }
+    }
+
+    /// Says that the call is to end. Its end comes as any: a proof is
+    /// [`host::Message::proves_cancel`]. May be said as soon as the request was.
+    pub fn cancel(&mut self) {
+        if matches!(self.stage, Stage::Asked | Stage::Running) {
+            self.say(&Order::Cancel);
+        }
+    }
+
+    /// True if packets may come; false before the acknowledgement.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        self.streams
+    }
+
+    /// The newest `up` of the host, and when it came.
+    #[must_use]
+    pub fn newest_up(&self) -> Option<(Uptime, Instant)> {
+        self.newest
+    }
+
+    /// When something came from the host last that is no beat, be it a part of a message or
+    /// a sign of life between two.
+    #[must_use]
+    pub fn spoke(&self) -> Instant {
+        self.spoke
+    }
+
+    /// When the connection is to be taken for broken if nothing comes: three beats after
+    /// what came last.
+    #[must_use]
+    pub fn broken_at(&self) -> Instant {
+        // While memory for a large line is waited for, it is not the host that is silent.
+        self.heard.max(self.lines.heard()) + BEATS_MISSED * self.beat
+    }
+
+    /// True if everything that was said has been given to the system.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        !self.unflushed
+    }
+
+    /// Sends what was said, and waits for the next news. Cancel safe. Not to be called
+    /// again after an error.
+    ///
+    /// # Errors
+    ///
+    /// A [`HostError`] of the phase `request` as long as the request has not been sent,
+    /// `acknowledge` until it is answered, then `stream`. The connection has ended, or the
+    /// host sent what is no message at this point. The call may go on.
+    pub async fn next(&mut self) -> Result<News, HostError> {
+        poll_fn(|context| self.poll_news(context)).await
+    }
+
+    /// The next news if it has arrived already, without waiting.
+    pub fn next_buffered(&mut self) -> Option<Result<News, HostError>> {
+        let mut context = Context::from_waker(Waker::noop());
+        match self.poll_news(&mut context) {
+            Poll::Ready(news) => Some(news),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Sends what was said, as far as the host takes it, without reading.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeptConnection::next`].
+    pub async fn flush(&mut self) -> Result<(), HostError> {
+        let flushed = poll_fn(|context| self.poll_flush(context)).await;
+        flushed.map_err(|error| HostError::io(&self.endpoint, self.phase(), error))
+    }
+
+    /// Like [`HostCall::take_packets`](crate::HostCall::take_packets).
+    pub fn take_packets(&mut self, mut take: impl FnMut(&[u8]) -> Wanted) {
+        if !self.streams || self.stage != Stage::Running {
+            return;
+        }
+        let limit = self.limits.max_packet_size;
+        let mut wanted = Wanted::More;
+        let mut taken = 0;
+        self.lines.take_read(|line| {
+            let packet = host::Message::plain_packet(line).filter(|data| data.len() <= limit);
+            match (wanted, packet) {
+                (Wanted::More, Some(data)) => {
+                    wanted = take(data);
+                    taken += 1;
+                    true
+                }
+                _ => false,
+            }
+        });
+        self.packet += taken;
+        if taken > 0 {
+            self.heard = Instant::now();
+            self.spoke = self.heard;
+        }
+    }
+
+    /// Like [`KeptConnection::next`], for a `poll_next`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`KeptConnection::next`].
+    pub fn poll_news(&mut self, context: &mut Context<'_>) -> Poll<Result<News, HostError>> {
+        // What cannot be sent is found out by reading.
+        let _ = self.poll_flush(context);
+        let phase = self.phase();
+        let before = self.lines.heard();
+        let line = self.lines.poll_next(context);
+        let after = self.lines.heard();
+        if after > before {
+            self.heard = after;
+        }
+        let line = match line {
+            Poll::Pending => {
+                if after > before && self.lines.has_partial_line() {
+                    self.spoke = after;
+                }
+                return Poll::Pending;
+            }
+            Poll::Ready(line) => line,
+        };
+        let line = line.map_err(|error| HostError::line(&self.endpoint, phase, error))?;
+        let news = self.news(&line, phase)?;
+        if !matches!(news, News::Beat(_)) || line.first() == Some(&b' ') {
+            self.spoke = self.heard;
+        }
+        // An answer to a beat goes out before anybody looks at it.
+        let _ = self.poll_flush(context);
+        Poll::Ready(Ok(news))
+    }
+
+    fn phase(&self) -> Phase {
+        match self.stage {
+            Stage::Asked if self.unflushed => Phase::Request,
+            Stage::Asked => Phase::Acknowledge,
+            Stage::Idle | Stage::Running | Stage::Ended => Phase::Stream,
+        }
+    }
+
+    fn news(&mut self, line: &Bytes, phase: Phase) -> Result<News, HostError> {
+        let unexpected =
+            |why: &dyn std::fmt::Display| HostError::unexpected(&self.endpoint, phase, line, why);
+        let message = Message::decode(line).map_err(|error| unexpected(&error))?;
+        match (message, self.stage) {
+            (Message::Beat(up), _) => {
+                self.newest = Some((up, Instant::now()));
+                if matches!(self.stage, Stage::Running | Stage::Ended) {
+                    self.say_durable(false);
+                }
+                Ok(News::Beat(up))
+            }
+            (Message::Acknowledged(acknowledgement), Stage::Asked) => {
+                self.newest = Some((acknowledgement.up, Instant::now()));
+                self.stage = Stage::Running;
+                self.had_call = true;
+                self.streams = acknowledgement.stream_result;
+                self.beat = BEAT.min(acknowledgement.keep / 6);
+                Ok(News::Acknowledged(acknowledgement))
+            }
+            (Message::Acknowledged(_), _) => Err(unexpected(&"a second acknowledgement")),
+            (Message::Plain(host::Message::Error(failure)), Stage::Asked) => {
+                self.stage = Stage::Idle;
+                Ok(News::Refused(failure))
+            }
+            (Message::Plain(message), Stage::Running) => self.of_call(message, line),
+            (Message::Plain(host::Message::Error(failure)), Stage::Idle | Stage::Ended) => {
+                // What the host closes the connection for.
+                Err(HostError::remote(&self.endpoint, failure))
+            }
+            (Message::Plain(_), _) => Err(unexpected(&"there is no call that this is of")),
+        }
+    }
+
+    fn of_call(&mut self, message: host::Message, line: &Bytes) -> Result<News, HostError> {
+        let unexpected = |why: &dyn std::fmt::Display| {
+            HostError::unexpected(&self.endpoint, Phase::Stream, line, why)
+        };
+        let (news, size) = match message {
+            host::Message::Stream(_) if !self.streams => {
+                return Err(unexpected(&"a packet, but the procedure does not stream"));
+            }
+            host::Message::Stream(data) => {
+                let size = data.as_bytes().len();
+                (News::Packet(data), size)
+            }
+            host::Message::Result(result) => {
+                let size = result.as_bytes().len();
+                (News::End(Outcome::Returned(result)), size)
+            }
+            host::Message::Exception(failure) => (News::End(Outcome::Exception(failure)), 0),
+            // No end: the host could not understand a line, and the call goes on.
+            host::Message::Error(failure) if is_fault(&failure) => {
+                return Err(HostError::remote(&self.endpoint, failure));
+            }
+            host::Message::Error(failure) => (News::End(Outcome::Error(failure)), 0),
+            host::Message::Acknowledged { .. } => {
+                return Err(unexpected(&"an acknowledgement of another protocol"));
+            }
+        };
+        let limit = self.limits.max_packet_size;
+        if size > limit {
+            return Err(unexpected(&format_args!(
+                "{size} bytes in one packet or result; max_packet_size allows {limit}"
+            )));
+        }
+        match &news {
+            News::Packet(_) => self.packet += 1,
+            _ => self.stage = Stage::Ended,
+        }
+        Ok(news)
+    }
+
+    /// On a connection that has had a call a request is as new as this.
+    fn up_of_request(&self) -> Option<Uptime> {
+        let newest = self.newest.map(|(up, _)| up);
+        newest.filter(|_| self.had_call)
+    }
+
+    fn ask(&mut self, order: &Order, since: u64) {
+        debug_assert!(self.is_idle(), "one call at a time");
+        self.say(order);
+        self.stage = Stage::Asked;
+        self.streams = false;
+        self.durable = since;
+        self.packet = since;
+        self.heard = Instant::now();
+        self.spoke = self.heard;
+    }
+
+    fn say_durable(&mut self, end: bool) {
+        let Some((up, _)) = self.newest else { return };
+        let packets = self.durable;
+        self.say(&Order::Ack { packets, up, end });
+    }
+
+    fn say(&mut self, order: &Order) {
+        // All of it at once: growing would leave copies of a password behind.
+        self.out.reserve(most_bytes(order));
+        order.encode(&mut self.out);
+        self.unflushed = true;
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.unflushed {
+            let stream = Pin::new(self.lines.source_mut());
+            if self.out.is_empty() {
+                ready!(stream.poll_flush(context))?;
+                self.unflushed = false;
+                continue;
+            }
+            match ready!(stream.poll_write(context, &self.out))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => {
+                    // There may be a password in it.
+                    self.out[..sent].zeroize();
+                    self.out.advance(sent);
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for KeptConnection {
+    fn drop(&mut self) {
+        self.out.zeroize();
+    }
+}
+
+/// Room that an order's line takes at most. Escaped, a byte takes six.
+fn most_bytes(order: &Order) -> usize {
+    /// All keys, numbers and names of calls and lives.
+    const KEYS: usize = 1024;
+    match order {
+        Order::Call(Request { call, .. }) => {
+            let names = call.procedure.len() + call.user.len() + call.password.reveal().len();
+            KEYS + 6 * names + call.arguments.as_bytes().len()
+        }
+        Order::Attach(attach) => KEYS + 6 * (attach.user.len() + attach.password.reveal().len()),
+        Order::Ack { .. } | Order::Cancel => 64,
+    }
+}
+
+/// True for what a host says of a line that is no message.
+fn is_fault(failure: &Failure) -> bool {
+    failure.error_type == harp_proto::error_type::INVALID_REQUEST
+}
