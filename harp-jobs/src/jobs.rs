@@ -22,8 +22,9 @@ use crate::record::CallRecord;
 use crate::runner::{Runner, Stop};
 use crate::transport::Transport;
 use crate::world::{Phase, World};
-use harp_values::JobId;
+use harp_values::{JobId, QueueName};
 use news::Hearing;
+use tracing::{info, warn};
 
 /// How many changes a subscriber may be behind before it loses some.
 const CHANGES: usize = 1024;
@@ -49,6 +50,36 @@ pub struct NewCall {
     pub unless_since: Option<u64>,
     /// Seconds after the submission by which it must have started.
     pub start_by: Option<u64>,
+}
+
+/// What the log says of a submission.
+struct Told {
+    job: JobId,
+    host: String,
+    procedure: String,
+    queue: Option<QueueName>,
+}
+
+impl Told {
+    fn tell(self, accepted: &Result<Accepted, NotAccepted>) {
+        let Told {
+            job,
+            host,
+            procedure,
+            queue,
+        } = self;
+        match accepted {
+            Ok(Accepted::New(job)) => {
+                let queue = queue.as_ref().map(QueueName::as_str);
+                info!(%job, host, procedure, queue, "job accepted");
+            }
+            Ok(Accepted::Before(job)) => info!(%job, "submitted again under its key"),
+            Err(error @ NotAccepted::Storage { .. }) => {
+                warn!(%job, host, procedure, %error, "job not recorded");
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 impl Jobs {
@@ -104,17 +135,25 @@ impl Jobs {
             submitted,
             ..new.call
         };
+        let told = Told {
+            job: JobId::at(submitted, self.world.chance()),
+            host: call.host.clone(),
+            procedure: call.procedure.clone(),
+            queue: call.queue.as_ref().map(|queue| queue.name.clone()),
+        };
         let job = NewJob {
-            id: JobId::at(submitted, self.world.chance()),
+            id: told.job,
             minted: self.transport.mint(&call),
             call,
             unless_since: new.unless_since,
             start_by: new.start_by,
             room,
         };
-        let accepted = self.ledger.accept(vec![job]).await?;
+        let accepted = self.ledger.accept(vec![job]).await;
         // One job was handed in, so there is one answer.
-        accepted.into_iter().next().ok_or(NotAccepted::Closed)
+        let accepted = accepted.and_then(|all| all.into_iter().next().ok_or(NotAccepted::Closed));
+        told.tell(&accepted);
+        accepted
     }
 
     /// What the ledger knows.

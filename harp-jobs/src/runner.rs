@@ -73,7 +73,8 @@ impl Runner {
     pub async fn run(self, turn: Turn, owner: JobOwner) {
         let span = info_span!(
             parent: None, "job", job = %turn.hold.job,
-            host = tracing::field::Empty, procedure = tracing::field::Empty
+            host = tracing::field::Empty, procedure = tracing::field::Empty,
+            error = tracing::field::Empty
         );
         self.supervise(turn, owner).instrument(span).await;
     }

@@ -1,6 +1,6 @@
 //! A call as it is submitted, in the words of the front door.
 
-use harp_proto::{Json, QueueName};
+use harp_proto::{JobId, Json, QueueName};
 
 /// A call that a client wants to have made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,4 +36,13 @@ pub struct QueueChoice {
     /// How many of its jobs may run at once, 1 or more; what the queue's first call says
     /// holds.
     pub concurrency: u64,
+}
+
+/// What a submission has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// The job.
+    pub job: JobId,
+    /// Whether an earlier submission with the same key had made it.
+    pub existing: bool,
 }

@@ -23,11 +23,10 @@ use crate::boot;
 use crate::config::Config;
 use crate::desk::Desk;
 use crate::desk::admin::{Administration, Reloaded, Started};
-use crate::dispatcher::Dispatcher;
+use crate::dispatcher::{Dispatcher, Parts};
 use crate::faces::admin::{self, AdminSocket};
 use crate::hosts::{self, Hosts};
 use crate::listener::{Admission, Listeners, Opened, Permits};
-use crate::recovery;
 use crate::refusal::NotReloaded;
 use crate::reload::InForce;
 use crate::retention::Pruner;
@@ -126,7 +125,6 @@ struct Daemon {
     audit: Audit,
     /// What writes the audit log, until nobody has anything to write there any more.
     auditing: Tasks,
-    store: Store,
     started: Arc<Started>,
     listeners: Listeners,
     /// What goes on until nobody is served any more.
@@ -148,7 +146,6 @@ impl Daemon {
         let opened = Opened::at_start(config, start.handed_over).await?;
         let store = open_store(config).await?;
         let pidfile = start.pidfile.as_deref().map(Pidfile::write).transpose()?;
-        let unfinished = store.live().await?;
         let hosts = Arc::new(Hosts::default());
         let registry = config.registry.clone();
         let (refresher, keep_fresh) = hosts::start(Arc::clone(&hosts), registry).await;
@@ -160,24 +157,19 @@ impl Daemon {
             Some(settings) => Audit::start(settings, store.clone(), &auditing)?,
             None => Audit::default(),
         };
-        let dispatcher = Dispatcher::new(
-            store.clone(),
-            Arc::clone(&hosts),
-            in_force.rules.subscribe(),
-            in_force.clients.subscribe(),
-            audit.clone(),
-            recovery::last_sequence(&unfinished) + 1,
-        );
-        let graces = recovery::Graces {
-            slot: config.execution.slot_grace,
-            broken: config.execution.break_grace,
+        let parts = Parts {
+            store: store.clone(),
+            hosts: Arc::clone(&hosts),
+            rules: in_force.rules.subscribe(),
+            limits: in_force.runs.subscribe(),
+            audit: audit.clone(),
+            resume_queued: config.resume_queued,
             unaware_until: hosts_unaware_until(config).await?,
         };
-        background.spawn("news of the ledger", Arc::clone(&dispatcher).serve());
+        let dispatcher = Dispatcher::open(parts).await?;
         let limits = in_force.retention.subscribe();
         let pruner = Pruner::new(store.clone());
         background.spawn("retention", Arc::clone(&pruner).keep(limits));
-        recovery::recover(&dispatcher, unfinished, config.resume_queued, graces).await?;
 
         let closing = CancellationToken::new();
         let acts = TaskTracker::new();
@@ -210,7 +202,6 @@ impl Daemon {
             in_force,
             audit,
             auditing,
-            store,
             started: Arc::new(started),
             listeners,
             background,
@@ -294,6 +285,7 @@ impl Daemon {
         notifier.stopping();
         notifier.extend_stop(stop_grace + longest + 2 * PATIENCE);
         dispatcher.close();
+        dispatcher.leave();
         let mut listeners = self.listeners;
         listeners.close_handed_over();
         let grace_ends = Instant::now() + stop_grace;
@@ -305,6 +297,7 @@ impl Daemon {
             }
         }
         // Who waits now waits for jobs that stay queued; who is writing may finish.
+        dispatcher.over();
         self.closing.cancel();
         drop(listeners);
         self.background.end().await;
@@ -320,11 +313,12 @@ impl Daemon {
         if timeout(PATIENCE, self.acts.wait()).await.is_err() {
             warn!("what an administrator or a client has asked for is left unfinished");
         }
+        dispatcher.jobs().caught_up().await;
         if timeout(PATIENCE, self.audit.finish()).await.is_err() {
             error!("the audit log cannot be written; its last lines are lost");
         }
         self.auditing.end().await;
-        self.store.close().await;
+        dispatcher.shut().await;
         info!("stopped");
     }
 }

@@ -1,225 +1,176 @@
-//! Carrying out what the ledger decides: the jobs that have their turn are run, those that
-//! are ended before it have their ends recorded. Around it, what is asked of jobs that live.
-//!
-//! A job's place is given back when [`job::Runner::run`] returns, or later if its host may
-//! not know of the end.
+//! The core as this daemon runs it: over the store of this machine, over hosts that are called
+//! by the harp protocol, with the runtime's clock and tasks; and the order in which it comes
+//! to rest.
 
-mod news;
-mod queues;
+use std::sync::Arc;
 
-use std::sync::{Arc, Mutex};
-
-use harp_proto::{JobId, Outcome};
-use tokio::sync::{mpsc, watch};
+use futures_util::future::join_all;
+use harp_jobs::jobs::Jobs;
+use harp_jobs::ledger::{Drain, Ledger, What};
+use harp_jobs::limits::RunLimits;
+use harp_jobs::runner::Stop;
+use harp_jobs::world::{Phase, World};
+use harp_proto::JobId;
+use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::field::Empty;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, warn};
 
 use crate::audit::Audit;
-use crate::call::NewCall;
-use crate::client::Identity;
 use crate::hosts::Hosts;
-use crate::job::{self, Start};
-use crate::jobs::{Jobs, LiveJob, Visit};
-use crate::ledger::{Accepted, Ledger, Told};
-use crate::limits::ClientLimits;
-use crate::record::{LiveRecord, QueueRecord};
-use crate::refusal::Refusal;
+use crate::ledger::Local;
 use crate::rules::Rules;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
+use crate::transports::harp::Harp;
+use crate::world::Runtime;
 
-/// The ledger, the handles of jobs, and all that acts on them.
+/// What the core is opened over.
 #[derive(Debug)]
+pub struct Parts {
+    /// Where jobs are kept. Nobody else writes it from now on, but for removing ended jobs.
+    pub store: Store,
+    /// The hosts that can be called.
+    pub hosts: Arc<Hosts>,
+    /// What calls go by.
+    pub rules: watch::Receiver<Arc<Rules>>,
+    /// The limits of runs, which are part of these.
+    pub limits: watch::Receiver<Arc<RunLimits>>,
+    /// Where ends are written down.
+    pub audit: Audit,
+    /// Whether jobs that waited wait again; otherwise they end.
+    pub resume_queued: bool,
+    /// Until when hosts may go on with calls of before, if they cannot know that this machine
+    /// was started anew.
+    pub unaware_until: Option<Instant>,
+}
+
+/// The core of one daemon.
 pub struct Dispatcher {
-    store: Store,
-    ledger: Ledger,
-    /// Until they are served.
-    news: Mutex<Option<mpsc::UnboundedReceiver<Told>>>,
-    jobs: Jobs,
-    runner: job::Runner,
-    /// Submissions, jobs under way, and news of these.
-    tasks: TaskTracker,
-    /// Cancelled when no new calls are taken.
-    closed: CancellationToken,
-    /// Cancelled when running jobs have to end at once.
-    interrupt: CancellationToken,
+    world: Arc<Runtime>,
+    ledger: Local,
+    jobs: Arc<Jobs>,
+}
+
+impl std::fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the dispatcher")
+    }
 }
 
 impl Dispatcher {
-    /// A dispatcher without live jobs, to be [served](Dispatcher::serve). `next_sequence` is
-    /// greater than that of any live job in the store.
-    #[must_use]
-    pub fn new(
-        store: Store,
-        hosts: Arc<Hosts>,
-        rules: watch::Receiver<Arc<Rules>>,
-        clients: watch::Receiver<ClientLimits>,
-        audit: Audit,
-        next_sequence: u64,
-    ) -> Arc<Dispatcher> {
-        let interrupt = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let last_sequence = next_sequence.saturating_sub(1);
-        let (ledger, news) = Ledger::new(store.clone(), clients, tasks.clone(), last_sequence);
-        Arc::new(Dispatcher {
-            runner: job::Runner::new(store.clone(), hosts, rules, audit, interrupt.clone()),
+    /// Takes up what is in the store, and runs what has its turn from now on. Completes when
+    /// the jobs that ran before have their ends, so that whoever asks is told of them.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read or written; the daemon must then not open for clients.
+    pub async fn open(parts: Parts) -> Result<Arc<Dispatcher>, StoreError> {
+        let Parts {
             store,
-            jobs: Jobs::new(ledger.clone()),
+            hosts,
+            rules,
+            limits,
+            audit,
+            resume_queued,
+            unaware_until,
+        } = parts;
+        let live = store.live().await?;
+        let ran = live.into_iter().filter(|(_, job)| job.started.is_some());
+        let ran: Vec<JobId> = ran.map(|(job, _)| job).collect();
+        let world = Arc::new(Runtime::start());
+        let any_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
+        let ledger = Local::open(store, Arc::clone(&any_world), resume_queued).await?;
+        let transport = Harp::new(Arc::clone(&world), hosts, rules, unaware_until);
+        let jobs = Jobs::open(
+            any_world,
+            Arc::new(ledger.clone()),
+            Arc::new(transport),
+            limits,
+            move |change| {
+                if let What::Ended(end) = &change.what {
+                    audit.ended(change.job, end.outcome.name());
+                }
+            },
+        );
+        if !ran.is_empty() {
+            warn!(
+                jobs = ran.len(),
+                "jobs that had not ended are ended with missing_result"
+            );
+            // One that cannot be read is told of when it is asked for.
+            let _ = join_all(ran.into_iter().map(|job| jobs.wait(job))).await;
+        }
+        Ok(Arc::new(Dispatcher {
+            world,
             ledger,
-            news: Mutex::new(Some(news)),
-            tasks,
-            closed: CancellationToken::new(),
-            interrupt,
-        })
+            jobs,
+        }))
     }
 
-    /// The handles of jobs that are run here or waited for.
+    /// What can be done with jobs.
     #[must_use]
-    pub fn jobs(&self) -> &Jobs {
+    pub fn jobs(&self) -> &Arc<Jobs> {
         &self.jobs
     }
 
-    /// What decides.
+    /// What is decided and kept.
     #[must_use]
-    pub fn ledger(&self) -> &Ledger {
+    pub fn ledger(&self) -> &Local {
         &self.ledger
     }
 
-    /// The store behind them.
-    #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// Accepts a call, as [`Ledger::accept`] does.
+    /// Carries a submission out whether or not anybody waits for it; a stop does.
     ///
     /// # Errors
     ///
-    /// Those of [`Ledger::accept`].
-    pub async fn submit(
+    /// If it met a fault of this program.
+    pub async fn submission<T: Send + 'static>(
         &self,
-        call: NewCall,
-        client: Option<&Identity>,
-        told: impl FnOnce(&Result<Accepted, Refusal>) + Send + 'static,
-    ) -> Result<Accepted, Refusal> {
-        self.ledger.accept(call, client, told).await
-    }
-
-    /// Enters a job again that waited when the dispatcher stopped. To be called in the
-    /// order of the jobs' sequence numbers, before the first submission.
-    pub fn resume(&self, id: JobId, record: LiveRecord) {
-        self.ledger.resume(id, record);
-    }
-
-    /// Keeps a place in a queue until a time, for a job whose host may still be busy with
-    /// it after a crash. A stop before that leaves the place to the next start.
-    pub fn hold_place(
-        self: &Arc<Self>,
-        id: JobId,
-        queue: QueueRecord,
-        sequence: u64,
-        until: Instant,
-    ) {
-        self.ledger.keep(id, queue, sequence);
-        self.release_at(until, id);
-    }
-
-    /// Gives a place that is kept back at this time.
-    fn release_at(self: &Arc<Self>, until: Instant, id: JobId) {
-        let dispatcher = Arc::clone(self);
-        tokio::spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep_until(until) => {}
-                () = dispatcher.closed.cancelled() => return,
-            }
-            job::release_place(&dispatcher.store, id).await;
-            dispatcher.ledger.settle(id);
-        });
-    }
-
-    /// Cancels a job and waits until its end is on disk. The job, if that end is the
-    /// cancellation; `None` if the job had ended before, or there is none.
-    ///
-    /// Cancel safe: once begun, the cancellation goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::EndNotRecorded`].
-    pub async fn cancel(&self, id: JobId) -> Result<Option<Visit>, Refusal> {
-        // The wish comes first, for whoever has the job or is about to have it.
-        let live = self.jobs.visit(id);
-        live.request_cancel();
-        let is_there = self.ledger.withdraw(id, Outcome::Cancelled)
-            || self.ledger.is_live(id)
-            || live.is_owned();
-        let known = live.watch().borrow().outcome.clone();
-        let outcome = match known {
-            Some(outcome) => Some(outcome),
-            None if is_there => live.ended_or_unrecorded().await,
-            None => return Ok(None),
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, tokio::sync::oneshot::error::RecvError> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let work = async move {
+            // Whoever asked may be gone.
+            let _ = answer.send(work.await);
         };
-        match outcome {
-            Some(outcome) => Ok((*outcome == Outcome::Cancelled).then_some(live)),
-            None => Err(Refusal::EndNotRecorded {
-                why: "the end of the job cannot be recorded at present",
-            }),
-        }
+        // Whoever has submitted it stands in the log.
+        let work = Box::pin(work.in_current_span());
+        self.world.spawn("submission", Phase::Verbs, work);
+        answered.await
     }
 
-    /// Runs a job that has its turn, and gives the place back when the host is done.
-    fn start(self: &Arc<Self>, live: Arc<LiveJob>, start: Start) {
-        let dispatcher = Arc::clone(self);
-        // What is recorded later stands in every line from then on.
-        let span = info_span!(
-            parent: None, "job", job = %live.id, host = Empty, procedure = Empty, error = Empty
-        );
-        // One whose start is recorded has started in time.
-        let late = match start {
-            Start::Recorded { .. } => None,
-            Start::ToRecord => job::overdue(&live),
-        };
-        let job = async move {
-            let kept = match late {
-                Some(outcome) => {
-                    dispatcher.end_unstarted(&live, outcome).await;
-                    None
-                }
-                None => dispatcher.runner.run(&live, start, &dispatcher.jobs).await,
-            };
-            match kept {
-                Some(until) => dispatcher.release_at(until, live.id),
-                None => dispatcher.ledger.settle(live.id),
-            }
-        };
-        self.tasks.spawn(job.instrument(span));
-    }
-
-    /// Ends a job that has not started, and will not.
-    async fn end_unstarted(&self, live: &LiveJob, outcome: Outcome) {
-        let end = job::End {
-            started: None,
-            packets: 0,
-            outcome,
-        };
-        self.runner.end_waiting(live, end, &self.jobs).await;
-    }
-
-    /// Takes no new calls and starts no waiting job any more.
+    /// Takes no new calls and gives no turns any more.
     pub fn close(&self) {
-        self.ledger.close();
-        self.closed.cancel();
-        self.tasks.close();
+        self.ledger.drain(Drain::NoTurns);
+    }
+
+    /// After [`Dispatcher::close`]: leaves calls that their hosts keep to the next start.
+    pub fn leave(&self) {
+        self.jobs.stop(Stop::Leave);
     }
 
     /// After [`Dispatcher::close`]: waits until nothing runs. Cancel safe.
     pub async fn idle(&self) {
-        self.tasks.wait().await;
+        // What was taken in before has its turn, or waits for the next start.
+        self.world.over(Phase::Verbs).await;
+        self.jobs.caught_up().await;
+        self.world.over(Phase::Runs).await;
     }
 
-    /// Ends every running job with `missing_result`.
+    /// Ends every running job with `missing_result`, as far as that can be recorded now.
     pub fn interrupt(&self) {
-        self.interrupt.cancel();
+        self.jobs.stop(Stop::Interrupt);
+        self.ledger.drain(Drain::WaitForNothing);
+    }
+
+    /// Nobody waits for a job any more: those that are left wait for the next start.
+    pub fn over(&self) {
+        self.jobs.stop(Stop::Over);
+    }
+
+    /// Closes the store. Returns when all that it has told is handed on.
+    pub async fn shut(&self) {
+        // One that was closed already is closed.
+        let _ = self.ledger.shut().await;
+        self.world.over(Phase::News).await;
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use harp_budget::Budget;
 use harp_host::tls::Trust;
+use harp_jobs::limits::RunLimits;
 use harp_service::logging::{Log, Prepared};
 use harp_service::report::with_causes;
 use tokio::sync::watch;
@@ -41,6 +42,8 @@ pub struct InForce {
     pub log: Arc<Log>,
     /// To whatever runs jobs.
     pub rules: watch::Sender<Arc<Rules>>,
+    /// To the lives of jobs: the limits among these.
+    pub runs: watch::Sender<Arc<RunLimits>>,
     /// To whatever serves clients.
     pub clients: watch::Sender<ClientLimits>,
     /// What large requests of clients hold.
@@ -77,6 +80,7 @@ impl InForce {
             log,
             tokens: watch::Sender::new(tokens.transpose()?.map(Arc::new)),
             rules: watch::Sender::new(Arc::new(rules)),
+            runs: watch::Sender::new(Arc::new(config.execution.of_runs())),
             clients: watch::Sender::new(config.clients),
             client_memory: Arc::new(ClientMemory::new(&config.clients)),
             host_memory,
@@ -124,6 +128,8 @@ impl InForce {
             trust,
             memory: self.host_memory.clone(),
         }));
+        let runs = config.execution.of_runs();
+        self.runs.send_replace(Arc::new(runs));
         self.host_memory.set_limit(config.execution.host_memory);
         self.client_memory.change(&config.clients);
         self.clients.send_replace(config.clients);

@@ -1,13 +1,15 @@
 //! The daemon's own world: the system's clocks, random numbers, and tasks of the runtime.
 
 use std::array;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use harp_jobs::world::{BoxFuture, Moment, Phase, World};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, Span};
+use tracing::{Instrument, Span, error};
 
 use crate::clock;
 
@@ -86,6 +88,15 @@ impl World for Runtime {
             span if span.is_none() => tracing::debug_span!("task", name),
             span => span,
         };
+        let work = async move {
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                error!(
+                    task = name,
+                    ?phase,
+                    "a task met a fault of this program and is gone; please report it"
+                );
+            }
+        };
         self.of(phase).spawn(work.instrument(span));
     }
 
@@ -99,8 +110,6 @@ impl World for Runtime {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]

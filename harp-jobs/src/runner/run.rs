@@ -32,6 +32,7 @@ pub(super) struct Run<'r> {
     hold: Hold,
     call: Arc<CallRecord>,
     limits: Arc<RunLimits>,
+    begun: Moment,
     life: Life,
     /// What is to be done before anything else.
     first: Option<Orders>,
@@ -97,7 +98,8 @@ impl<'r> Run<'r> {
             }
         };
         let terms = limits.terms(&call, already);
-        let (life, first) = Life::new(start, terms, runner.world.now());
+        let begun = runner.world.now();
+        let (life, first) = Life::new(start, terms, begun);
         let mut stop = runner.stop.clone();
         // It may have begun before.
         stop.mark_changed();
@@ -106,6 +108,7 @@ impl<'r> Run<'r> {
             owner,
             hold,
             call,
+            begun,
             life,
             first: Some(first),
             debt: Some(token.clone()),
@@ -355,7 +358,8 @@ impl<'r> Run<'r> {
         self.end_is_durable = true;
         self.work.stored(Stored::End);
         if let Some(end) = &closed.end {
-            info!(outcome = end.outcome.name(), "job ended");
+            let seconds = self.runner.world.now().since(self.begun).as_secs_f32();
+            info!(outcome = end.outcome.name(), seconds, "job ended");
         }
         Event::Closed(closed)
     }

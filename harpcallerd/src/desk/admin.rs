@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harp_host::Endpoint;
+use harp_jobs::ledger::Ledger;
 use harp_proto::JobId;
 use harp_service::logging::Log;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,7 +17,7 @@ use crate::client::Client;
 use crate::hosts::{Hosts, Outcome, Refreshed, Refresher, Refreshing};
 use crate::refusal::{NotReloaded, Refusal};
 use crate::retention::Pruner;
-use crate::store::Pruned;
+use crate::store::{Pruned, StoreError};
 
 /// How long an administrator who reloads waits for the registry's script.
 const REGISTRY_AFTER_RELOAD: Duration = Duration::from_secs(5);
@@ -101,7 +102,7 @@ impl Administration {
         let Ok(started) = self.started() else {
             return Vec::new();
         };
-        let failure = started.desk.dispatcher.store().failure();
+        let failure = started.desk.dispatcher.ledger().outage().borrow().clone();
         let failure = failure.map(|reason| {
             format!("the job store cannot be written, and calls are refused: {reason}")
         });
@@ -217,6 +218,10 @@ impl Started {
         self.desk
             .act(async move {
                 let resumed = dispatcher.ledger().resume_held().await;
+                let resumed = resumed.map_err(|error| match error {
+                    StoreError::Closed => Refusal::Closing,
+                    error => Refusal::storage(error),
+                });
                 audit.administered(&by, Act::Resume, resumed.as_ref().err());
                 resumed
             })

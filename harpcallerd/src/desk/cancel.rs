@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use harp_host::Cancel;
+use harp_jobs::jobs::NotKnown;
+use harp_jobs::transport::Proof;
 use harp_proto::JobId;
 use tracing::info;
 
@@ -18,7 +19,7 @@ pub struct Cancelled {
     pub cancelled: bool,
     /// Where that was asked for: whether the host has proved that nothing of the call is
     /// left.
-    pub host: Option<Cancel>,
+    pub host: Option<Proof>,
 }
 
 impl Desk {
@@ -38,10 +39,13 @@ impl Desk {
         confirm: bool,
     ) -> Result<Cancelled, Refusal> {
         self.permit(by, Operation::Cancel, job).await?;
-        let dispatcher = Arc::clone(&self.dispatcher);
+        let jobs = Arc::clone(self.dispatcher.jobs());
         let (audit, by) = (self.audit.clone(), by.clone());
         let cancelled = self.act(async move {
-            let cancelled = dispatcher.cancel(job).await?;
+            let cancelled = jobs
+                .cancel(job)
+                .await
+                .map_err(|error| not_recorded(&error))?;
             if cancelled.is_some() {
                 if by.is_administrator() {
                     info!(%job, client = by.name(), "job cancelled by an administrator");
@@ -51,14 +55,23 @@ impl Desk {
             Ok(cancelled)
         });
         let cancelled = cancelled.await?;
-        let host = match &cancelled {
+        let is_cancelled = cancelled.is_some();
+        let host = match cancelled {
             _ if !confirm => None,
-            Some(live) => Some(live.host_done().await),
-            None => Some(Cancel::Unconfirmed),
+            Some(cancelled) => Some(cancelled.host().await),
+            None => Some(Proof::Unconfirmed),
         };
         Ok(Cancelled {
-            cancelled: cancelled.is_some(),
+            cancelled: is_cancelled,
             host,
         })
+    }
+}
+
+/// A cancel that goes on, and whose effect cannot be recorded at present.
+pub(super) fn not_recorded(error: &NotKnown) -> Refusal {
+    info!(%error, "a cancel cannot be recorded at present");
+    Refusal::EndNotRecorded {
+        why: "the end of the job cannot be recorded at present",
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use harp_jobs::ledger::Unreadable;
 use harp_proto::JobId;
 use tracing::error;
 
@@ -11,7 +12,6 @@ use super::Desk;
 use super::read::Report;
 use crate::client::Client;
 use crate::refusal::Refusal;
-use crate::store::StoreError;
 
 /// Jobs of the first page of a list, so that it comes at once, and of each further one.
 const FIRST_PAGE: usize = 16;
@@ -38,13 +38,13 @@ pub struct Jobs {
     /// Of those, the ones that were not met among the ended.
     unlisted: HashSet<JobId>,
     /// Where the ended ones go on; `None` when all of them are done.
-    ended: Option<Cursor>,
+    ended: Option<Page>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Cursor {
+struct Page {
     after: Option<JobId>,
-    page: usize,
+    most: usize,
 }
 
 impl Desk {
@@ -61,9 +61,9 @@ impl Desk {
             which,
             unlisted: live.iter().copied().collect(),
             live: live.into_iter(),
-            ended: (which == Which::All).then_some(Cursor {
+            ended: (which == Which::All).then_some(Page {
                 after: None,
-                page: FIRST_PAGE,
+                most: FIRST_PAGE,
             }),
         })
     }
@@ -96,34 +96,34 @@ impl Jobs {
         Ok((!page.is_empty()).then_some(page))
     }
 
-    async fn ended_page(&mut self) -> Result<Option<Vec<Report>>, StoreError> {
-        let Some(cursor) = self.ended else {
+    async fn ended_page(&mut self) -> Result<Option<Vec<Report>>, Unreadable> {
+        let Some(page) = self.ended else {
             return Ok(None);
         };
-        let store = self.desk.dispatcher.store();
-        let page = store.ended_page(cursor.after, cursor.page).await?;
+        let ledger = self.desk.dispatcher.ledger();
+        let page = ledger.ended_page(page.after, page.most).await?;
         let Some(last) = page.last() else {
             self.ended = None;
             return Ok(None);
         };
-        self.ended = Some(Cursor {
+        self.ended = Some(Page {
             after: Some(last.id),
-            page: PAGE,
+            most: PAGE,
         });
         for job in &page {
             self.unlisted.remove(&job.id);
         }
-        let reports = page.into_iter().map(|record| Report::of(record, true));
+        let reports = page.into_iter().map(Report::of);
         Ok(Some(reports.collect()))
     }
 }
 
 /// One damaged record keeps no others out of a list.
 pub(super) fn passing_damaged<T>(
-    read: Result<Option<T>, StoreError>,
+    read: Result<Option<T>, Unreadable>,
 ) -> Result<Option<T>, Refusal> {
     match read {
-        Err(error @ StoreError::Corrupt { .. }) => {
+        Err(error @ Unreadable::Damaged(_)) => {
             error!(%error, "left out of a list");
             Ok(None)
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use harp_jobs::ledger::Ledger;
 use harp_proto::JobId;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -136,8 +137,8 @@ impl Desk {
             Verdict::Forbidden => return Err(Refusal::Forbidden),
             Verdict::DependsOnJob => {}
         }
-        let store = self.dispatcher.store();
-        match store.job(job).await.map_err(Refusal::storage)? {
+        let record = self.dispatcher.ledger().job(job).await;
+        match record.map_err(Refusal::storage)? {
             Some(record) if !rules.allow_job(by, operation, &record.call) => {
                 Err(Refusal::Forbidden)
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use harp_jobs::ledger::Ledger;
 use harp_proto::{JobId, QueueName};
 use tracing::info;
 
@@ -29,9 +30,10 @@ impl Desk {
     /// # Errors
     ///
     /// [`Refusal::Forbidden`] for anybody but administrators.
-    pub fn queue_names(&self, by: &Client) -> Result<Vec<QueueName>, Refusal> {
+    pub async fn queue_names(&self, by: &Client) -> Result<Vec<QueueName>, Refusal> {
         self.administrators_only(by, "queue-list")?;
-        Ok(self.dispatcher.ledger().queue_names())
+        let names = self.dispatcher.ledger().queues().await;
+        names.map_err(Refusal::storage)
     }
 
     /// The jobs of a queue, those that hold a place first, each kind in its order; none if
@@ -40,13 +42,14 @@ impl Desk {
     /// # Errors
     ///
     /// [`Refusal::Forbidden`] for anybody but administrators.
-    pub fn queue_jobs(
+    pub async fn queue_jobs(
         self: &Arc<Self>,
         by: &Client,
         name: &QueueName,
     ) -> Result<QueueJobs, Refusal> {
         self.administrators_only(by, "queue-list")?;
-        let members = self.dispatcher.ledger().queue_members(name);
+        let members = self.dispatcher.ledger().queue_jobs(name).await;
+        let members = members.map_err(Refusal::storage)?;
         let running = members.running.into_iter().map(|id| (id, true));
         let held = self.dispatcher.ledger().held_members(name);
         let waiting = held.into_iter().chain(members.waiting);
@@ -66,11 +69,16 @@ impl Desk {
     /// [`Refusal::Forbidden`] for anybody but administrators; [`Refusal::EndNotRecorded`].
     pub async fn cancel_queue(&self, by: &Client, name: &QueueName) -> Result<(), Refusal> {
         self.administrators_only(by, "queue-cancel")?;
-        let dispatcher = Arc::clone(&self.dispatcher);
+        let jobs = Arc::clone(self.dispatcher.jobs());
         let (audit, by, name) = (self.audit.clone(), by.clone(), name.clone());
         self.act(async move {
             info!(queue = %name, client = by.name(), "queue to be cancelled by an administrator");
-            let cancelled = dispatcher.cancel_queue(&name).await;
+            let cancelled = jobs.cancel_queue(&name).await.map_err(|error| {
+                info!(%error, "a cancel cannot be recorded at present");
+                Refusal::EndNotRecorded {
+                    why: "the end of a job cannot be recorded at present",
+                }
+            });
             audit.administered(&by, Act::CancelQueue(&name), cancelled.as_ref().err());
             cancelled
         })

@@ -1,13 +1,17 @@
 //! Submitting a call.
 
+use std::sync::Arc;
+
+use harp_jobs::jobs::NewCall as NewJob;
+use harp_jobs::ledger::{self, NotAccepted, Room};
 use harp_proto::Json;
 use tracing::info;
 
 use super::{Desk, permission};
-use crate::call::NewCall;
+use crate::call::{Accepted, NewCall};
 use crate::client::Client;
-use crate::ledger::Accepted;
-use crate::refusal::Refusal;
+use crate::record::{CallRecord, QueueRecord};
+use crate::refusal::{Full, Refusal};
 
 impl Desk {
     /// Accepts a call; its job is on disk when this returns. Cancel safe in this sense: once
@@ -25,17 +29,29 @@ impl Desk {
             self.audit.call_refused(asked, refusal.name());
             return Err(refusal);
         }
-        let audit = self.audit.clone();
-        self.dispatcher
-            .submit(
-                call,
-                by.identity.as_ref(),
-                move |submitted| match submitted {
-                    Ok(accepted) => audit.accepted(asked, accepted.job),
-                    Err(refusal) => audit.call_refused(asked, refusal.name()),
-                },
-            )
-            .await
+        let room = {
+            let limits = self.limits.borrow();
+            Room {
+                live_jobs: limits.max_live_jobs,
+                queue_length: limits.max_queue_length,
+            }
+        };
+        let (jobs, audit) = (Arc::clone(self.dispatcher.jobs()), self.audit.clone());
+        let call = new_call(by, call);
+        let submission = self.dispatcher.submission(async move {
+            let submitted = answer(jobs.submit(call, room).await);
+            match &submitted {
+                Ok(accepted) => audit.accepted(asked, accepted.job),
+                Err(refusal) => audit.call_refused(asked, refusal.name()),
+            }
+            submitted
+        });
+        submission.await.unwrap_or_else(|_| {
+            // The panic itself is in the log.
+            let why = "harpcallerd met a fault of its own; its log has the details".to_owned();
+            let may_exist = true;
+            Err(Refusal::CallNotRecorded { may_exist, why })
+        })
     }
 
     fn may_submit(&self, by: &Client, call: &NewCall) -> Result<(), Refusal> {
@@ -61,5 +77,56 @@ impl Desk {
             true => Err(Refusal::TooLarge { limit }),
             false => Ok(()),
         }
+    }
+}
+
+/// What has come of a submission, in the desk's words.
+fn answer(submitted: Result<ledger::Accepted, NotAccepted>) -> Result<Accepted, Refusal> {
+    match submitted {
+        Ok(ledger::Accepted::New(job)) => {
+            let existing = false;
+            Ok(Accepted { job, existing })
+        }
+        Ok(ledger::Accepted::Before(job)) => {
+            let existing = true;
+            Ok(Accepted { job, existing })
+        }
+        Err(NotAccepted::Storage { may_exist, why }) => {
+            let why = why.as_ref().to_owned();
+            Err(Refusal::CallNotRecorded { may_exist, why })
+        }
+        Err(NotAccepted::KeyTaken) => Err(Refusal::KeyTaken),
+        Err(NotAccepted::Full(ledger::Full::LiveJobs(most))) => {
+            Err(Refusal::Full(Full::LiveJobs(most)))
+        }
+        Err(NotAccepted::Full(ledger::Full::QueueLength(most))) => {
+            Err(Refusal::Full(Full::Queue(most)))
+        }
+        Err(NotAccepted::Closed) => Err(Refusal::Closing),
+    }
+}
+
+fn new_call(by: &Client, call: NewCall) -> NewJob {
+    NewJob {
+        call: CallRecord {
+            host: call.host,
+            procedure: call.procedure,
+            arguments: call.arguments,
+            info: call.info,
+            timeout: call.timeout,
+            max_exec_time: call.max_exec_time,
+            queue: call.queue.map(|queue| QueueRecord {
+                name: queue.name,
+                concurrency: queue.concurrency,
+            }),
+            client: by
+                .identity
+                .as_ref()
+                .map(|client| client.as_str().to_owned()),
+            key: call.key,
+            submitted: 0,
+        },
+        unless_since: call.unless_since,
+        start_by: call.start_by,
     }
 }

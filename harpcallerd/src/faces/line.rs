@@ -224,8 +224,13 @@ impl<S: Socket> Session<S> {
                 };
                 let packets = tokio::select! {
                     biased;
-                    packets = desk.packets(&self.client, job, span) => packets?,
+                    packets = desk.packets(&self.client, job, span) => packets,
                     () = self.connection.broken() => return Err(End::Silent),
+                };
+                // Whoever would have to wait is told nothing: a line could be taken for the end.
+                let packets = match packets {
+                    Err(Refusal::Closing) => return Err(End::Silent),
+                    packets => packets?,
                 };
                 self.send(packets, timestamps).await
             }

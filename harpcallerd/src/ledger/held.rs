@@ -10,11 +10,8 @@ use std::collections::HashMap;
 use harp_jobs::lineup::due::Due;
 use harp_jobs::world::Moment;
 use harp_proto::{JobId, QueueName};
-use tracing::info;
 
-use super::Ledger;
 use crate::record::LiveRecord;
-use crate::refusal::Refusal;
 
 /// The held jobs.
 #[derive(Debug, Default)]
@@ -97,58 +94,5 @@ impl HeldJobs {
             .collect();
         held.sort_unstable();
         held.into_iter().map(|(_, job)| job).collect()
-    }
-}
-
-impl Ledger {
-    /// Enters a job that is held. To be called before the first submission.
-    pub fn hold(&self, job: JobId, record: LiveRecord) {
-        let start_by = self.start_by(&record);
-        self.state().held.add(job, Held { record, start_by });
-        self.0.new_first_due.notify_one();
-    }
-
-    /// Lets the held jobs wait in their queues again, those without a queue start, and
-    /// returns how many there were.
-    ///
-    /// Dropping the future may leave them held in memory, and to be resumed by the next
-    /// start.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Closing`]; [`Refusal::Storage`], and then the next start may resume them. In
-    /// this life they stay held.
-    pub async fn resume_held(&self) -> Result<usize, Refusal> {
-        if self.state().is_closed {
-            return Err(Refusal::Closing);
-        }
-        let released = self.0.store.release_held().await;
-        released.map_err(Refusal::storage)?;
-        let mut state = self.state();
-        let held = state.held.take_all();
-        let count = held.len();
-        info!(jobs = count, "held jobs resumed, as an administrator asked");
-        for (job, Held { record, start_by }) in held {
-            self.line_up(&mut state, job, record, start_by);
-        }
-        Ok(count)
-    }
-
-    /// How many jobs are held.
-    #[must_use]
-    pub fn held_count(&self) -> usize {
-        self.state().held.count()
-    }
-
-    /// Whether the job is held.
-    #[must_use]
-    pub fn is_held(&self, job: JobId) -> bool {
-        self.state().held.contains(job)
-    }
-
-    /// The held jobs of a queue in their order.
-    #[must_use]
-    pub fn held_members(&self, name: &QueueName) -> Vec<JobId> {
-        self.state().held.of_queue(name)
     }
 }

@@ -13,6 +13,7 @@
 mod accept;
 mod attempts;
 mod due;
+mod lists;
 mod open;
 mod read;
 mod removal;
@@ -22,7 +23,7 @@ mod room;
 mod tests;
 mod withdraw;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use harp_jobs::ledger::*;
@@ -62,8 +63,8 @@ struct State {
     held: HeldJobs,
     /// Jobs that are tried again.
     again: HashMap<JobId, Again>,
-    /// How many jobs have been withdrawn whose ends are not on disk.
-    leaving: usize,
+    /// Jobs that have been withdrawn and whose ends are not on disk.
+    leaving: HashSet<JobId>,
     /// Until somebody listens.
     news: Option<mpsc::UnboundedReceiver<News>>,
     /// `None` once the ledger is closed.

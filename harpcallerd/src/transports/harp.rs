@@ -440,7 +440,7 @@ impl Attempt for HarpAttempt {
         self.call.queue.as_ref()?;
         Some(match &self.link {
             Link::Left(left) => left.debt(),
-            _ => left::told(),
+            _ => Token::default(),
         })
     }
 

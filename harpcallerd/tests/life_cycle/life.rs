@@ -7,18 +7,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use harp_host::Endpoint;
 use harp_host::tls::{Trust, TrustFiles};
-use harp_host::{Cancel, Endpoint};
+use harp_jobs::jobs::{Jobs, NotKnown};
+use harp_jobs::limits::RunLimits;
 use harp_jobs::output::OutputLimits;
+use harp_jobs::transport::Proof;
 use harp_proto::{JobId, Json, Password, QueueName};
 use harpcallerd::audit::Audit;
 use harpcallerd::call::{NewCall, QueueChoice};
 use harpcallerd::client::{Client, Peer, Via};
 use harpcallerd::desk::Desk;
-use harpcallerd::dispatcher::Dispatcher;
+use harpcallerd::dispatcher::{Dispatcher, Parts};
 use harpcallerd::hosts::{Host as Entrance, Hosts, Registry};
 use harpcallerd::limits::ClientLimits;
-use harpcallerd::recovery;
+use harpcallerd::record::EndRecord;
 use harpcallerd::rules::{ExecutionLimits, Rules};
 use harpcallerd::store::{Store, StoreOptions};
 use tokio::sync::watch;
@@ -44,7 +47,15 @@ pub(crate) enum Next {
     EndAll,
 }
 
+/// What would end with its senders.
+type Senders = (
+    watch::Sender<Arc<Rules>>,
+    watch::Sender<Arc<RunLimits>>,
+    watch::Sender<ClientLimits>,
+);
+
 pub(crate) struct Life {
+    store: Store,
     dispatcher: Arc<Dispatcher>,
     desk: Arc<Desk>,
     /// Who asks for everything: an administrator, who may cancel queues, too.
@@ -62,7 +73,7 @@ pub(crate) struct Life {
     requests: Vec<JoinHandle<()>>,
     /// Those that wait until a host is done.
     confirms: Vec<JoinHandle<()>>,
-    _senders: (watch::Sender<Arc<Rules>>, watch::Sender<ClientLimits>),
+    _senders: Senders,
 }
 
 impl Life {
@@ -81,17 +92,9 @@ impl Life {
             trust: Trust::new(TrustFiles::default()).unwrap(),
             memory: harp_budget::Budget::new(32 << 20),
         });
+        let (runs_sender, runs) = watch::channel(Arc::new(rules.limits.of_runs()));
         let (rules_sender, rules) = watch::channel(rules);
         let (clients_sender, clients) = watch::channel(ClientLimits::default());
-        let dispatcher = Dispatcher::new(
-            store.clone(),
-            Arc::new(Hosts::from(registry)),
-            rules,
-            clients.clone(),
-            Audit::default(),
-            recovery::last_sequence(&unfinished) + 1,
-        );
-        tokio::spawn(Arc::clone(&dispatcher).serve());
         for (id, _) in &unfinished {
             // One whose client was never told is known by what it was given.
             let job = store.job(*id).await.unwrap().expect("a live job");
@@ -100,17 +103,19 @@ impl Life {
         }
         let ran = unfinished.iter().filter(|(_, job)| job.started.is_some());
         let mut held: HashSet<JobId> = ran.map(|(id, _)| *id).collect();
-        for (id, _) in dispatcher.store().kept_places().await.unwrap() {
+        for (id, _) in store.kept_places().await.unwrap() {
             held.insert(id);
         }
-        let graces = recovery::Graces {
-            slot: Duration::from_secs(SLOT_GRACE),
-            broken: Duration::ZERO,
+        let parts = Parts {
+            store: store.clone(),
+            hosts: Arc::new(Hosts::from(registry)),
+            rules,
+            limits: runs,
+            audit: Audit::default(),
+            resume_queued: true,
             unaware_until: None,
         };
-        recovery::recover(&dispatcher, unfinished, true, graces)
-            .await
-            .unwrap();
+        let dispatcher = Dispatcher::open(parts).await.unwrap();
         let desk = Desk {
             dispatcher: Arc::clone(&dispatcher),
             limits: clients,
@@ -122,6 +127,7 @@ impl Life {
         };
         let peer = Peer::Local { uid: 0, pid: None };
         Life {
+            store,
             dispatcher,
             desk: Arc::new(desk),
             client: Client::unknown(peer, Via::Administration, true),
@@ -133,7 +139,7 @@ impl Life {
             begun: BTreeMap::new(),
             requests: Vec::new(),
             confirms: Vec::new(),
-            _senders: (rules_sender, clients_sender),
+            _senders: (rules_sender, runs_sender, clients_sender),
         }
     }
 
@@ -223,17 +229,15 @@ impl Life {
                     accepted.job
                 ));
             }
-            // Somebody follows each job that lives.
-            let live = dispatcher.jobs().visit(accepted.job);
-            if live.is_owned() || dispatcher.ledger().is_live(accepted.job) {
-                tokio::spawn(async move {
-                    if let Some(outcome) = live.ended_or_unrecorded().await
-                        && let Err(what) = book.shown(tag, &outcome)
-                    {
-                        host.broken(what);
-                    }
-                });
-            }
+            // Somebody waits for each job.
+            let jobs = Arc::clone(dispatcher.jobs());
+            tokio::spawn(async move {
+                if let Some(end) = end_of(&jobs, accepted.job).await
+                    && let Err(what) = book.shown(tag, &end.outcome)
+                {
+                    host.broken(what);
+                }
+            });
         }));
     }
 
@@ -249,7 +253,7 @@ impl Life {
                 Err(refusal) => host.broken(format!("cancel of call {tag}: {refusal:?}")),
                 Ok(told) if told.cancelled => {
                     book.change(tag, |entry| entry.cancel_told = true);
-                    if told.host == Some(Cancel::Confirmed) && host.get(tag).is_busy {
+                    if told.host == Some(Proof::Confirmed) && host.get(tag).is_busy {
                         host.broken(format!("call {tag} runs after a confirmed cancel"));
                     }
                 }
@@ -308,6 +312,7 @@ impl Life {
     async fn stop(&mut self) {
         self.book.interrupted();
         self.dispatcher.close();
+        self.dispatcher.leave();
         self.dispatcher.interrupt();
         let dispatcher = Arc::clone(&self.dispatcher);
         let idle = tokio::spawn(async move { dispatcher.idle().await });
@@ -323,7 +328,17 @@ impl Life {
             }
             std::thread::sleep(Duration::from_micros(200));
         }
-        self.dispatcher.store().close().await;
+        self.dispatcher.over();
+        self.dispatcher.shut().await;
+    }
+}
+
+/// How a job ends. `None` if the dispatcher goes before.
+async fn end_of(jobs: &Jobs, job: JobId) -> Option<Arc<EndRecord>> {
+    match jobs.wait(job).await {
+        Ok(end) => end,
+        Err(NotKnown::Closing) => None,
+        Err(error) => panic!("{job}: {error}"),
     }
 }
 

@@ -19,7 +19,7 @@ use harpcallerd::client::{Client, Peer, Via};
 use harpcallerd::desk::Desk;
 use harpcallerd::desk::packets::{Batches, Next, Span, Start, Until};
 use harpcallerd::desk::read::Wait;
-use harpcallerd::dispatcher::Dispatcher;
+use harpcallerd::dispatcher::{Dispatcher, Parts};
 use harpcallerd::hosts::Hosts;
 use harpcallerd::identity::tokens::{NewToken, TokensFile};
 use harpcallerd::limits::ClientLimits;
@@ -65,7 +65,8 @@ async fn answer(words: &[&str], by: &mut Client, desk: &Arc<Desk>) -> Result<Str
         }
         ["end", id] => {
             let end = desk.end(by, job(id)?, Wait::UntilEnd).await?;
-            Ok(end.as_deref().map_or("stopping", Outcome::name).to_owned())
+            let name = end.as_ref().map_or("stopping", |end| end.outcome.name());
+            Ok(name.to_owned())
         }
         ["cancel", id] => Ok(desk
             .cancel(by, job(id)?, false)
@@ -120,14 +121,14 @@ fn call(host: &str, procedure: &str) -> NewCall {
 /// A dispatcher without hosts, and what its front door goes by.
 struct House {
     desk: Arc<Desk>,
-    store: Store,
+    dispatcher: Arc<Dispatcher>,
     access: watch::Sender<Arc<AccessRules>>,
     limits: watch::Sender<ClientLimits>,
     _auditing: Tasks,
 }
 
 impl House {
-    fn new(directory: &Path) -> House {
+    async fn new(directory: &Path) -> House {
         let store = Store::open(&directory.join("jobs"), StoreOptions::default()).unwrap();
         let limits = watch::Sender::new(ClientLimits::default());
         let access = watch::Sender::new(Arc::new(AccessRules::default()));
@@ -155,17 +156,19 @@ impl House {
             trust: Trust::new(TrustFiles::default()).unwrap(),
             memory: harp_budget::Budget::new(32 << 20),
         };
-        let dispatcher = Dispatcher::new(
-            store.clone(),
-            Arc::new(Hosts::default()),
-            watch::Sender::new(Arc::new(rules)).subscribe(),
-            limits.subscribe(),
-            audit.clone(),
-            1,
-        );
-        tokio::spawn(Arc::clone(&dispatcher).serve());
+        let runs = rules.limits.of_runs();
+        let parts = Parts {
+            store,
+            hosts: Arc::new(Hosts::default()),
+            rules: watch::Sender::new(Arc::new(rules)).subscribe(),
+            limits: watch::Sender::new(Arc::new(runs)).subscribe(),
+            audit: audit.clone(),
+            resume_queued: true,
+            unaware_until: None,
+        };
+        let dispatcher = Dispatcher::open(parts).await.unwrap();
         let desk = Desk {
-            dispatcher,
+            dispatcher: Arc::clone(&dispatcher),
             limits: limits.subscribe(),
             tokens: watch::Sender::new(Some(Arc::new(tokens))).subscribe(),
             access: access.subscribe(),
@@ -175,7 +178,7 @@ impl House {
         };
         House {
             desk: Arc::new(desk),
-            store,
+            dispatcher,
             _auditing: auditing,
             access,
             limits,
@@ -217,7 +220,7 @@ async fn a_face_of_its_own_has_all_verbs_limits_rules_and_the_audit() {
     let shop = NewToken::make("shop").unwrap();
     let tokens = directory.path().join("tokens");
     std::fs::write(&tokens, &shop.line).unwrap();
-    let house = House::new(directory.path());
+    let house = House::new(directory.path()).await;
 
     let mut anybody = house.connect(true);
     let job = anybody.ask("call nowhere p").await;
@@ -265,7 +268,7 @@ async fn a_face_of_its_own_has_all_verbs_limits_rules_and_the_audit() {
     let audit = std::fs::read_to_string(directory.path().join("audit")).unwrap();
     let count = |event: &str| audit.matches(&format!("\"event\":\"{event}\"")).count();
     assert_eq!((count("accepted"), count("refused")), (2, 8), "{audit}");
-    house.store.close().await;
+    house.dispatcher.shut().await;
 }
 
 /// Nobody waits for a call or a cancel any more, and still all of it is done and noted.
@@ -273,7 +276,7 @@ async fn a_face_of_its_own_has_all_verbs_limits_rules_and_the_audit() {
 async fn a_verb_that_is_dropped_is_done_all_the_same() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("tokens"), "").unwrap();
-    let house = House::new(directory.path());
+    let house = House::new(directory.path()).await;
     let peer = Peer::Local { uid: 1, pid: None };
     let client = Client::unknown(peer, Via::Listener, true);
     {
@@ -291,6 +294,7 @@ async fn a_verb_that_is_dropped_is_done_all_the_same() {
     let line: serde_json::Value = serde_json::from_str(noted().lines().next().unwrap()).unwrap();
     let job = line["job"].as_str().unwrap().parse().unwrap();
     let end = house.desk.end(&client, job, Wait::Not).await.unwrap();
-    assert!(matches!(end.as_deref(), Some(Outcome::Error(_))), "{end:?}");
-    house.store.close().await;
+    let outcome = end.map(|end| end.outcome.clone());
+    assert!(matches!(outcome, Some(Outcome::Error(_))), "{outcome:?}");
+    house.dispatcher.shut().await;
 }

@@ -238,7 +238,7 @@ async fn a_host_that_proves_that_it_is_done_is_believed() {
         assert!(attempt.streams() && attempt.heard().is_some());
         attempt.tell().await;
         // It is known who has to be waited for, should this process end now.
-        assert_eq!(attempt.debt(), Some(Token("told".into())));
+        assert_eq!(attempt.debt(), Some(Token::default()));
         assert_eq!(attempt.prove().await, Proved::free(proof));
     }
 }
@@ -275,9 +275,8 @@ async fn a_connection_that_breaks_leaves_a_host_that_may_not_know() {
     );
     for (debt, longest) in [
         (debt, BREAK_GRACE),
-        (Token("told".into()), SLOT_GRACE),
-        // Of an earlier release, which did not say.
-        (Token::default(), BREAK_GRACE),
+        // One that was told.
+        (Token::default(), SLOT_GRACE),
     ] {
         let mut next = calls.begin(How::Settle, "web01", debt);
         let Proved { host, keep } = next.prove().await;

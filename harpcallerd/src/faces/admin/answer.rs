@@ -73,13 +73,13 @@ async fn of_started(
                 Err(refusal) => Err(refusal),
             }
         }
-        AdminRequest::ListQueue { queue } => match desk.queue_jobs(&by, &queue) {
+        AdminRequest::ListQueue { queue } => match desk.queue_jobs(&by, &queue).await {
             Ok(jobs) => return lists::list_queue(jobs, administrator).await,
             Err(refusal) => Err(refusal),
         },
         AdminRequest::JobInfo { job } => desk.job(&by, job).await.map(replies::info),
         AdminRequest::CancelJob { job } => cancel(desk, &by, job).await,
-        AdminRequest::ListQueues => desk.queue_names(&by).map(replies::queues),
+        AdminRequest::ListQueues => desk.queue_names(&by).await.map(replies::queues),
         AdminRequest::CancelQueue { queue } => {
             desk.cancel_queue(&by, &queue).await.map(|()| replies::ok())
         }

@@ -1,17 +1,17 @@
 //! Requests of the client protocol in words of the desk, and what it answers in replies.
 
 use bytes::Bytes;
-use harp_host::Cancel;
+use harp_jobs::transport::Proof;
+use harp_proto::Json;
 use harp_proto::client::{
     Call, CallReply, CancelReply, JobTimes, ResultReply, StatusReply, StreamStart,
 };
-use harp_proto::{Json, Outcome};
 
-use crate::call::{NewCall, QueueChoice};
+use crate::call::{Accepted, NewCall, QueueChoice};
 use crate::desk::cancel::Cancelled;
 use crate::desk::packets::Start;
 use crate::desk::read::Report;
-use crate::ledger::Accepted;
+use crate::record::EndRecord;
 
 /// A call. Its arguments are kept while the job runs; they must not hold on to a line that
 /// is much longer.
@@ -56,13 +56,13 @@ pub(super) fn accepted(accepted: Accepted) -> CallReply {
 pub(super) fn cancelled(cancelled: Cancelled) -> CancelReply {
     CancelReply {
         cancelled: cancelled.cancelled,
-        remote_confirmed: cancelled.host.map(|host| host == Cancel::Confirmed),
+        remote_confirmed: cancelled.host.map(|host| host == Proof::Confirmed),
     }
 }
 
-pub(super) fn result(end: Option<&Outcome>) -> ResultReply {
+pub(super) fn result(end: Option<&EndRecord>) -> ResultReply {
     match end {
-        Some(outcome) => ResultReply::Ended(outcome.clone()),
+        Some(end) => ResultReply::Ended(end.outcome.clone()),
         None => ResultReply::NoResult,
     }
 }

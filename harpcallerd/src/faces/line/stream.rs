@@ -1,12 +1,12 @@
 //! A job's packets as lines of the client protocol (section 6).
 
 use bytes::Bytes;
-use harp_proto::Outcome;
+use harp_jobs::live::TailBatch;
 use harp_proto::client::{PacketLines, StreamReply};
 
 use super::packet_lines;
 use crate::desk::packets::{Batches, Piece};
-use crate::jobs::TailBatch;
+use crate::record::EndRecord;
 
 /// The face's name for the form in which it keeps lines with their packets.
 const FACE: &str = "line";
@@ -49,9 +49,9 @@ pub(super) fn lines(piece: &Piece, timestamps: bool) -> Vec<Bytes> {
 }
 
 /// The line behind the last packet; `None` if there is more, or will be.
-pub(super) fn last_line(end: Option<&Outcome>) -> StreamReply {
+pub(super) fn last_line(end: Option<&EndRecord>) -> StreamReply {
     match end {
-        Some(outcome) => StreamReply::Ended(outcome.clone()),
+        Some(end) => StreamReply::Ended(end.outcome.clone()),
         None => StreamReply::Continue,
     }
 }

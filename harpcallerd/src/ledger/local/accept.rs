@@ -142,7 +142,7 @@ impl Local {
 impl State {
     /// Why there is no room for a job.
     fn full(&self, job: &NewJob) -> Option<Full> {
-        let live = self.lineup.live() + self.held.count() + self.leaving;
+        let live = self.lineup.live() + self.held.count() + self.leaving.len();
         if live >= job.room.live_jobs {
             return Some(Full::LiveJobs(job.room.live_jobs));
         }

@@ -8,6 +8,7 @@ use harp_jobs::lineup::Stands;
 use harp_jobs::lineup::pool::{Pick, PoolId};
 use harp_proto::JobId;
 use tokio::sync::oneshot;
+use tracing::warn;
 
 use super::room::Taken;
 use super::{Again, Local, State, lost, unexpected};
@@ -128,6 +129,7 @@ impl Local {
             hold,
             packets: end.packets,
             again,
+            is_told: false,
             answer,
         };
         let size = text.as_bytes().len();
@@ -239,10 +241,20 @@ struct Closing {
     hold: Hold,
     packets: u64,
     again: Option<Duration>,
+    /// The log has it that it cannot be recorded.
+    is_told: bool,
     answer: Receipt<Closed>,
 }
 
 impl Reply for Closing {
+    fn put_off(&mut self, error: &StoreError) -> bool {
+        if !std::mem::replace(&mut self.is_told, true) {
+            let job = self.hold.job;
+            warn!(%job, %error, "the end of the job cannot be recorded, trying again");
+        }
+        true
+    }
+
     fn done(self: Box<Self>, done: Result<Done, StoreError>) {
         let closed = match done {
             Ok(Done::Made(Made::Closed(closed))) => closed,

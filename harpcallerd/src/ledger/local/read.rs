@@ -1,9 +1,10 @@
 //! Reading: what is durable.
 
 use harp_jobs::ledger::*;
+use harp_jobs::lineup::Stands;
 use harp_proto::JobId;
 
-use super::Local;
+use super::{Local, State};
 use crate::record::{JobRecord, Stage};
 use crate::store::{Store, StoreError, Towards};
 
@@ -18,10 +19,20 @@ impl Local {
     }
 
     pub(super) fn read_whereabouts(&self, jobs: &[JobId]) -> Answer<Vec<Whereabouts>, Unreadable> {
+        let state = self.state();
+        let known: Vec<_> = jobs.iter().map(|job| state.whereabouts(*job)).collect();
+        drop(state);
+        if let Some(all) = known.iter().copied().collect() {
+            return Answer::now(Ok(all));
+        }
         let jobs = jobs.to_vec();
         self.read(move |store| async move {
             let mut all = Vec::with_capacity(jobs.len());
-            for job in jobs {
+            for (job, known) in jobs.into_iter().zip(known) {
+                if let Some(known) = known {
+                    all.push(known);
+                    continue;
+                }
                 all.push(match store.stage(job).await? {
                     None => Whereabouts::Nothing,
                     Some(Stage::Queued { .. }) => Whereabouts::Waits,
@@ -48,6 +59,21 @@ impl Local {
             Direction::Older => Towards::Older,
         };
         self.read(move |store| async move { store.page(after, towards, most).await })
+    }
+}
+
+impl State {
+    /// Where a job stands that lives: the lineup has all of those that are on record.
+    fn whereabouts(&self, job: JobId) -> Option<Whereabouts> {
+        if self.held.contains(job) || self.leaving.contains(&job) {
+            return Some(Whereabouts::Waits);
+        }
+        match self.lineup.stands(job)? {
+            Stands::Waits | Stands::HasTurn => Some(Whereabouts::Waits),
+            Stands::Runs => Some(Whereabouts::Here),
+            // The store says whether it is on record, or has gone.
+            Stands::Entering | Stands::Owes => None,
+        }
     }
 }
 

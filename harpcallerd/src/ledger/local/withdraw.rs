@@ -5,7 +5,7 @@ use std::sync::Arc;
 use harp_jobs::ledger::*;
 use harp_proto::{JobId, Outcome};
 use tokio::sync::oneshot;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Local, State, lost, unexpected};
 use crate::record::EndRecord;
@@ -72,12 +72,13 @@ impl Local {
     }
 
     fn write_ends(&self, state: &mut State, jobs: &[JobId], size: usize, how: impl Fn() -> How) {
-        state.leaving += jobs.len();
+        state.leaving.extend(jobs);
         let at = self.0.world.wall();
         for jobs in jobs.chunks(AT_ONCE) {
             let leaving = Leaving {
                 ledger: self.clone(),
-                count: jobs.len(),
+                jobs: jobs.to_vec(),
+                is_told: false,
             };
             let (first, jobs) = (jobs[0], jobs.to_vec());
             let (size, how) = (jobs.len() * size, how());
@@ -108,13 +109,26 @@ impl State {
 /// Ends on their way to the disk.
 struct Leaving {
     ledger: Local,
-    count: usize,
+    jobs: Vec<JobId>,
+    /// The log has it that they cannot be recorded.
+    is_told: bool,
 }
 
 impl Reply for Leaving {
+    fn put_off(&mut self, error: &StoreError) -> bool {
+        if !std::mem::replace(&mut self.is_told, true) {
+            for job in &self.jobs {
+                warn!(%job, %error, "the end of the job cannot be recorded, trying again");
+            }
+        }
+        true
+    }
+
     fn done(self: Box<Self>, done: Result<Done, StoreError>) {
         let mut state = self.ledger.state();
-        state.leaving -= self.count;
+        for job in &self.jobs {
+            state.leaving.remove(job);
+        }
         match done {
             Ok(Done::Made(Made::Withdrawn(ends))) => state.withdrawn(ends),
             Ok(_) | Err(StoreError::Closed) => {}

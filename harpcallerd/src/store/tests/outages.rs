@@ -9,10 +9,8 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::audit::Audit;
-use crate::dispatcher::Dispatcher;
+use crate::dispatcher::{Dispatcher, Parts};
 use crate::hosts::Hosts;
-use crate::job::release_place;
-use crate::limits::ClientLimits;
 use crate::rules::{ExecutionLimits, Rules};
 use crate::store::StoreError;
 use crate::store::contents::Contents;
@@ -100,34 +98,8 @@ async fn what_is_damaged_is_no_outage() {
     store.close().await;
 }
 
-#[tokio::test]
-async fn a_kept_place_is_given_back_after_an_outage() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    store
-        .submit(id(1), &call(text(10)), &queued(1))
-        .await
-        .unwrap();
-    let cancelled = returned(text(10), 0);
-    store.finish(id(1), &cancelled, Place::Kept).await.unwrap();
-    store.shared.fail("the disk is full");
-    // Nobody waits for it.
-    timeout(PATIENCE, release_place(&store, id(1)))
-        .await
-        .unwrap();
-    assert_eq!(store.kept_places().await.unwrap().len(), 1);
-    store.shared.recovered();
-    let given_back = async {
-        while !store.kept_places().await.unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, given_back).await.unwrap();
-    store.close().await;
-}
-
 /// A dispatcher that knows no host.
-fn dispatcher(store: &Store) -> Arc<Dispatcher> {
+async fn dispatcher(store: &Store) -> Arc<Dispatcher> {
     let second = Duration::from_secs(1);
     let rules = Rules {
         limits: ExecutionLimits {
@@ -145,18 +117,18 @@ fn dispatcher(store: &Store) -> Arc<Dispatcher> {
         trust: harp_host::tls::Trust::new(harp_host::tls::TrustFiles::default()).unwrap(),
         memory: harp_budget::Budget::new(32 << 20),
     };
+    let (_, limits) = watch::channel(Arc::new(rules.limits.of_runs()));
     let (_, rules) = watch::channel(Arc::new(rules));
-    let (_, clients) = watch::channel(ClientLimits::default());
-    let dispatcher = Dispatcher::new(
-        store.clone(),
-        Arc::new(Hosts::default()),
+    let parts = Parts {
+        store: store.clone(),
+        hosts: Arc::new(Hosts::default()),
         rules,
-        clients,
-        Audit::default(),
-        10,
-    );
-    tokio::spawn(Arc::clone(&dispatcher).serve());
-    dispatcher
+        limits,
+        audit: Audit::default(),
+        resume_queued: true,
+        unaware_until: None,
+    };
+    Dispatcher::open(parts).await.unwrap()
 }
 
 /// How a job ended that was resumed.
@@ -180,52 +152,6 @@ fn error_type(outcome: &Outcome) -> &str {
 }
 
 #[tokio::test]
-async fn a_job_that_waited_goes_on_waiting_until_its_call_can_be_read() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    let mut record = queued(1);
-    record.queue = None;
-    let mut late = record.clone();
-    late.start_by = Some(1);
-    late.submitted = crate::clock::now();
-    let call = call(text(10));
-    for (job, record) in [(id(1), &record), (id(2), &record), (id(3), &late)] {
-        store.submit(job, &call, record).await.unwrap();
-    }
-    let dispatcher = dispatcher(&store);
-    // The engine is opened anew when their calls are to be read.
-    let engine = alone(store.shared.begin_opening().unwrap());
-    dispatcher.resume(id(1), record.clone());
-    dispatcher.resume(id(2), record);
-    dispatcher.resume(id(3), late);
-    tokio::task::yield_now().await;
-    store.shared.fail("the disk is full");
-    let cancelling = tokio::spawn({
-        let dispatcher = dispatcher.clone();
-        async move { dispatcher.cancel(id(2)).await }
-    });
-    // The end of a job that was cancelled, or is late, cannot be recorded yet.
-    assert!(
-        timeout(PATIENCE, cancelling)
-            .await
-            .unwrap()
-            .unwrap()
-            .is_err()
-    );
-    let late = dispatcher.jobs().visit(id(3));
-    let unrecorded = timeout(PATIENCE, late.ended_or_unrecorded()).await;
-    assert_eq!(unrecorded.unwrap(), None);
-    let waiting = dispatcher.jobs().visit(id(1));
-    assert!(waiting.ended_or_unrecorded().now_or_never().is_none());
-
-    end(&store, engine);
-    assert_eq!(error_type(&end_of(&store, id(1)).await), "unknown_host");
-    assert_eq!(end_of(&store, id(2)).await, Outcome::Cancelled);
-    assert_eq!(error_type(&end_of(&store, id(3)).await), "timeout");
-    store.close().await;
-}
-
-#[tokio::test]
 async fn a_job_that_waited_and_whose_call_is_damaged_ends() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
@@ -237,24 +163,7 @@ async fn a_job_that_waited_and_whose_call_is_damaged_ends() {
         batch.insert(&crate::store::layout::Table::Calls.key(id(1)), b"\x05noise");
         store.shared.engine().unwrap().apply(batch).unwrap();
     }
-    dispatcher(&store).resume(id(1), record);
+    let _dispatcher = dispatcher(&store).await;
     assert_eq!(error_type(&end_of(&store, id(1)).await), "storage_error");
-    store.close().await;
-}
-
-#[tokio::test]
-async fn an_end_of_a_job_that_is_gone_is_the_end_of_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    let dispatcher = dispatcher(&store);
-    // As after an end that came to the disk unnoticed, and was pruned.
-    let mut record = queued(1);
-    record.queue = None;
-    dispatcher.resume(id(1), record);
-    let live = dispatcher.jobs().visit(id(1));
-    let ended = timeout(PATIENCE, live.ended_or_unrecorded()).await.unwrap();
-    assert_eq!(error_type(&ended.unwrap()), "storage_error");
-    assert!(dispatcher.ledger().live_jobs().is_empty());
-    assert_eq!(store.job(id(1)).await.unwrap(), None);
     store.close().await;
 }

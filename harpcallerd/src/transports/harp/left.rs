@@ -11,9 +11,6 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::rules::ExecutionLimits;
 
-/// The debt of a call whose host was told that it is given up.
-const TOLD: &[u8] = b"told";
-
 /// The debt of a call whose host may not know that the connection is gone; eight bytes
 /// behind it say since when, in milliseconds since 1970.
 const LOST: &[u8] = b"lost";
@@ -41,11 +38,6 @@ enum What {
         /// Since when, in milliseconds since 1970.
         at: u64,
     },
-}
-
-/// What has to be on record while a host that was told may be busy.
-pub(super) fn told() -> Token {
-    Token(TOLD.into())
 }
 
 impl Left {
@@ -104,9 +96,8 @@ impl Left {
                 let since = Duration::from_millis(clock::now().saturating_sub(at));
                 limits.break_grace.saturating_sub(since)
             }
-            None if debt.0 == TOLD => Duration::ZERO,
-            // One of an earlier release, which does not say.
-            None => limits.break_grace,
+            // The host was told, or knows by the end of the connection.
+            None => Duration::ZERO,
         };
         Left::new(What::Silent(grace.max(broken)))
     }
@@ -132,7 +123,7 @@ impl Left {
     pub(super) fn debt(&self) -> Token {
         match self.what {
             What::Lost { at } => Token([LOST, &at.to_be_bytes()].concat().into()),
-            _ => told(),
+            _ => Token::default(),
         }
     }
 

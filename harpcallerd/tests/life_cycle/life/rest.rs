@@ -1,8 +1,11 @@
 //! What has to be so when a dispatcher has come to rest, and at the very end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use harp_jobs::ledger::Ledger;
+use harp_jobs::lineup::queue::Members;
 use harp_proto::JobId;
 
 use super::{Life, PATIENCE, name, turn};
@@ -32,6 +35,12 @@ impl Life {
         }
     }
 
+    fn members(&self, queue: usize) -> Members {
+        let members = self.dispatcher.ledger().queue_jobs(&name(queue));
+        // The lineup is asked, which is in memory.
+        members.now_or_never().unwrap().unwrap()
+    }
+
     /// What has to change by itself, if there is anything.
     fn moving(&mut self) -> Option<String> {
         // The deadline counts from the admission, which came no later than now.
@@ -43,15 +52,16 @@ impl Life {
                 self.book.change(tag, |entry| entry.due = due);
             }
         }
+        let live: HashSet<JobId> = self.dispatcher.ledger().live_jobs().into_iter().collect();
         for (queue, concurrency) in QUEUES.iter().enumerate() {
-            let members = self.dispatcher.ledger().queue_members(&name(queue));
+            let members = self.members(queue);
             let taken = members.running.len() as u64;
             if taken < *concurrency && !members.waiting.is_empty() {
                 return Some(format!("{members:?} wait in queue {queue} for nothing"));
             }
             for id in members.running {
                 // A place without a live job is one that is kept.
-                if !self.dispatcher.ledger().is_live(id)
+                if !live.contains(&id)
                     && !self.held.contains(&id)
                     && !self
                         .book
@@ -71,9 +81,9 @@ impl Life {
                 }
             }
         }
-        for id in self.dispatcher.ledger().live_jobs() {
+        for id in live {
             let waits = QUEUES.iter().enumerate().any(|(queue, _)| {
-                let members = self.dispatcher.ledger().queue_members(&name(queue));
+                let members = self.members(queue);
                 members.waiting.contains(&id)
             });
             let runs = self.book.tag_of(id).is_some_and(|tag| {
@@ -89,13 +99,13 @@ impl Life {
 
     /// What has to be so whenever nothing moves.
     async fn check(&mut self) {
-        let records = self.dispatcher.store().live().await.unwrap();
+        let records = self.store.live().await.unwrap();
         let records: BTreeMap<JobId, u64> = records
             .into_iter()
             .map(|(id, record)| (id, record.sequence))
             .collect();
         for queue in 0..QUEUES.len() {
-            let members = self.dispatcher.ledger().queue_members(&name(queue));
+            let members = self.members(queue);
             let sequences = |ids: &[JobId]| -> Vec<u64> {
                 ids.iter()
                     .filter_map(|id| records.get(id).copied())
@@ -141,9 +151,9 @@ impl Life {
         for confirm in self.confirms.drain(..) {
             confirm.await.unwrap();
         }
-        let names = self.dispatcher.ledger().queue_names();
+        let names = self.dispatcher.ledger().queues().await.unwrap();
         assert!(names.is_empty(), "queues are left: {names:?}");
-        let store = self.dispatcher.store();
+        let store = &self.store;
         assert!(store.live().await.unwrap().is_empty());
         assert!(store.kept_places().await.unwrap().is_empty());
         let mut ended = BTreeMap::new();
