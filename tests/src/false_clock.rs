@@ -14,6 +14,7 @@ use crate::cluster::{Cluster, ClusterBuilder};
 const LIBRARY: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -57,7 +58,11 @@ time_t time(time_t *out) {
     return now.tv_sec;
 }
 
-int open64(const char *path, int flags, mode_t mode) {
+int open64(const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = va_arg(more, mode_t);
+    va_end(more);
     const char *boot = getenv("BOOT_ID");
     if (boot && !strcmp(path, "/proc/sys/kernel/random/boot_id"))
         path = boot;
@@ -76,7 +81,7 @@ impl FalseClock {
     ///
     /// # Panics
     ///
-    /// If files cannot be made.
+    /// If files cannot be made, or the compiler does not take the library.
     #[must_use]
     pub fn make() -> Option<FalseClock> {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -88,10 +93,12 @@ impl FalseClock {
             .output();
         match compiled {
             Ok(output) if output.status.success() => {}
-            why => {
-                eprintln!("skipped: cannot compile a library with cc: {why:?}");
+            Err(why) => {
+                eprintln!("skipped: there is no C compiler: {why}");
                 return None;
             }
+            // No reason to skip: nobody would notice.
+            Ok(output) => panic!("{}", String::from_utf8_lossy(&output.stderr)),
         }
         let clock = FalseClock { directory };
         clock.set_wall(0);
