@@ -61,7 +61,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "what is owed is not recorded with the end",
-        file: "harp-jobs/src/runner/run.rs",
+        file: "harp-jobs/src/runner/run/orders.rs",
         from: "            debt: self.debt.clone().filter(|_| is_left),\n",
         to: "            debt: self.debt.clone().filter(|_| is_left && false),\n",
     },
@@ -85,7 +85,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a host is attached to from the first packet on",
-        file: "harp-jobs/src/runner/run.rs",
+        file: "harp-jobs/src/runner/run/orders.rs",
         from: "        let since = self.pump.count();\n",
         to: "        let since = 0;\n",
     },

@@ -1,11 +1,13 @@
-//! One run: a life, its attempt, its packets and its timer, in one loop.
+//! One run: a life, its attempt, its packets and its timer, in one loop. What comes is made
+//! an event for the life here; what that orders is carried out by `orders.rs`.
+
+mod orders;
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use harp_values::{Failure, Json};
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -14,15 +16,15 @@ use super::asked::{Asked, Reply};
 use super::work::{Came, Work};
 use super::{Runner, Stop};
 use crate::batch::Batch;
-use crate::ledger::{Closed, End, Hold, Lost, Start, Then, Token};
-use crate::life::{Event, Life, Order, Orders, Sign};
+use crate::ledger::{Closed, Hold, Lost, Start, Token};
+use crate::life::{Event, Life, Orders, Sign};
 use crate::limits::RunLimits;
 use crate::live::JobOwner;
 use crate::output::Output;
 use crate::pump::Pump;
 use crate::record::CallRecord;
 use crate::segment::Segment;
-use crate::transport::{Attempt, Commit, Heard, How, Stored};
+use crate::transport::{Commit, Heard, Stored};
 use crate::world::{BoxFuture, Moment};
 
 /// A run under way.
@@ -379,110 +381,5 @@ impl<'r> Run<'r> {
         if self.timer.as_ref().is_none_or(|(rings, _)| *rings > due) {
             self.timer = Some((due, self.runner.world.sleep(due)));
         }
-    }
-
-    fn carry_out(&mut self, orders: Orders) {
-        for order in orders {
-            self.carry_out_one(order);
-        }
-    }
-
-    fn carry_out_one(&mut self, order: Order) {
-        let ledger = &self.runner.ledger;
-        match order {
-            Order::Begin => {
-                let attempt = self.begin(How::New);
-                let by = self.runner.world.now() + self.limits.connect_timeout;
-                self.work = Work::ready(attempt, by);
-            }
-            Order::Start(token) => {
-                if let Some(token) = token {
-                    self.token = token;
-                }
-                self.asked = Asked::Start(ledger.started(self.hold, self.token.clone()));
-            }
-            Order::Commit => self.commit(),
-            Order::Note(token) => {
-                self.token = token;
-                self.asked = Asked::Note(ledger.note(self.hold, self.token.clone()));
-            }
-            Order::Listen => match self.work {
-                Work::Tell(_) => self.once_told = OnceTold::Listen,
-                _ => self.listen(),
-            },
-            Order::Tell => self.tell(),
-            Order::Close { then, is_left } => self.close(then, is_left),
-            Order::Prove => match self.work {
-                Work::Tell(_) => self.once_told = OnceTold::Prove,
-                _ => self.prove(),
-            },
-            Order::Settle => self.asked = Asked::Settle(ledger.settle(self.hold)),
-            Order::Drop => self.work = Work::Idle(None),
-            Order::Detach => {
-                if let Some(attempt) = self.work.take() {
-                    attempt.detach();
-                }
-                self.work = Work::Idle(None);
-            }
-            Order::ShowEnd(end) => self.owner.end(end),
-            Order::ShowHost(proof) => self.owner.host(proof),
-        }
-    }
-
-    fn begin(&self, how: How) -> Box<dyn Attempt> {
-        let (call, token) = (Arc::clone(&self.call), self.token.clone());
-        self.runner.transport.begin(self.hold, call, how, token)
-    }
-
-    fn commit(&mut self) {
-        if let Some(attempt) = self.work.take() {
-            let by = self.runner.world.now() + self.limits.connect_timeout;
-            // What is going out is not given up half-way: it has to know by itself.
-            let by = self.life.due().map_or(by, |due| due.min(by));
-            self.work = Work::commit(attempt, by);
-        }
-    }
-
-    fn listen(&mut self) {
-        let since = self.pump.count();
-        let attempt = self.work.take();
-        let attempt = attempt.unwrap_or_else(|| self.begin(How::Attach { since }));
-        self.is_reading = true;
-        self.work = Work::Listen(attempt);
-    }
-
-    /// What had arrived is kept: one batch at most, since a host may be sending faster than
-    /// it can be taken.
-    fn tell(&mut self) {
-        let Some(mut attempt) = self.work.take() else {
-            return;
-        };
-        if self.is_reading {
-            // The job has its outcome already.
-            let _ = attempt.next(&mut self.batch).now_or_never();
-            let _ = self.take_packets();
-        }
-        self.debt = attempt.debt();
-        self.work = Work::tell(attempt);
-    }
-
-    fn close(&mut self, then: Then, is_left: bool) {
-        self.once_told = OnceTold::Rest;
-        self.work.rest();
-        if let Some(attempt) = self.work.attempt() {
-            self.debt = attempt.debt();
-        }
-        let end = End {
-            then,
-            packets: self.pump.count(),
-            debt: self.debt.clone().filter(|_| is_left),
-        };
-        self.asked = Asked::Close(self.runner.ledger.close_job(self.hold, end));
-    }
-
-    fn prove(&mut self) {
-        let attempt = self.work.take();
-        let attempt = attempt.unwrap_or_else(|| self.begin(How::Settle));
-        self.work = Work::prove(attempt);
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use harp_proto::JobId;
-use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::error::StoreError;
 use super::reply::{Reply, Told};
@@ -139,27 +139,6 @@ impl Store {
             .hand_over(id, size, Change::Append { segments })
             .await?;
         Ok(Appending(answer))
-    }
-
-    /// Like [`Store::append`], without waiting: `None`, and nothing is done, if there is no
-    /// room for the packets in memory at present, or a caller waits for room.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Store::append`].
-    pub fn try_append(
-        &self,
-        id: JobId,
-        segments: Vec<Segment>,
-    ) -> Result<Option<Appending>, StoreError> {
-        let size = segments.iter().map(Segment::len_bytes).sum::<usize>() + WRITE_COST;
-        let permit = match self.budget.clone().try_acquire_many_owned(cost(size)) {
-            Ok(permit) => permit,
-            Err(TryAcquireError::NoPermits) => return Ok(None),
-            Err(TryAcquireError::Closed) => return Err(StoreError::Closed),
-        };
-        let answer = self.send(id, size, Change::Append { segments }, permit)?;
-        Ok(Some(Appending(answer)))
     }
 
     /// Records how the job ended, and whether its place in its queue is free, all in one

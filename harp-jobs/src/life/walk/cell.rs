@@ -232,13 +232,7 @@ fn holds(condition: &str, life: &Life, event: &Event, now: Moment) -> bool {
                 ..
             }
         ),
-        "old" => match standing {
-            Standing::Starting {
-                link: Link::Ready(since) | Link::Failed(_, since),
-                ..
-            } => now.since(*since) >= life.terms.connect,
-            _ => false,
-        },
+        "old" => is_old(life, now),
         "asked" => matches!(
             standing,
             Standing::Starting {

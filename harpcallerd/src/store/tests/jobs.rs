@@ -309,21 +309,3 @@ async fn all_ended(store: &Store, limit: usize) -> Vec<crate::record::JobRecord>
         jobs.extend(page);
     }
 }
-
-#[tokio::test]
-async fn packets_that_find_no_room_are_refused_without_waiting() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    let call = call(text(10));
-    store.submit(id(1), &call, &queued(1)).await.unwrap();
-    let packet = || vec![segment(0, &[text(10)])];
-    let all = u32::try_from(crate::store::WRITE_BUDGET).unwrap();
-    let budget = store.budget.clone().acquire_many_owned(all).await.unwrap();
-    assert!(store.try_append(id(1), packet()).unwrap().is_none());
-    drop(budget);
-    let appended = store.try_append(id(1), packet()).unwrap().unwrap();
-    assert_eq!(appended.await, Ok(1));
-    store.close().await;
-    let closed = store.try_append(id(1), packet()).unwrap_err();
-    assert_eq!(closed, crate::store::StoreError::Closed);
-}

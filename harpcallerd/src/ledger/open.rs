@@ -12,7 +12,7 @@ use harp_proto::{JobId, Outcome};
 use tokio::sync::{Notify, mpsc};
 use tracing::{error, info, warn};
 
-use super::super::held::Held;
+use super::held::Held;
 use super::room::Memory;
 use super::{Again, Local, Shared, State};
 use crate::record::{EndRecord, LiveRecord};

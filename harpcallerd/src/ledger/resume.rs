@@ -7,7 +7,7 @@ use harp_jobs::world::Moment;
 use harp_proto::{JobId, QueueName};
 use tracing::info;
 
-use super::super::held::Held;
+use super::held::Held;
 use super::{Local, State};
 use crate::record::LiveRecord;
 use crate::store::StoreError;
