@@ -18,6 +18,9 @@
 //! allocated before the fork, and free none. Errors leave them as bare numbers, since
 //! building a message would allocate.
 //!
+//! Beside that, the C library's allocator is told how to keep what is freed ([`heap`]): its
+//! function for that has no safe name, and does nothing unsafe.
+//!
 //! The program is executed here too and not by the standard library, which asks
 //! execvp(3): that gives a file that is no program to a shell.
 
@@ -35,11 +38,13 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::thread::{Gid, Uid};
 
+mod heap;
 mod keeper;
 mod limit;
 mod memory;
 mod privileges;
 
+pub use heap::give_back_large_blocks;
 pub use keeper::Report;
 use keeper::Side;
 pub use limit::Limit;

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::call::Call;
-use crate::large_requests::LargePlace;
 use crate::program::loading_error;
 use crate::state::State;
 use crate::users::Users;
@@ -22,14 +21,14 @@ const FAILURE_DELAY: Duration = Duration::from_secs(1);
 const SHOWN: usize = 64;
 
 /// Lets the request of a user with the right password pass. Of any other nothing is
-/// kept while its sender waits for the answer.
+/// kept while its sender waits for the answer, nor what is `held` for it.
 ///
 /// # Errors
 ///
 /// `auth_error`, a second after the call.
 pub async fn authenticate(
     request: Request,
-    large: Option<LargePlace>,
+    held: impl Sized,
     peer: SocketAddr,
     users: &Arc<Users>,
 ) -> Result<Request, Failure> {
@@ -38,7 +37,7 @@ pub async fn authenticate(
         return Ok(request);
     }
     drop(request);
-    drop(large);
+    drop(held);
     Err(refused_since(began).await)
 }
 

@@ -4,9 +4,17 @@ use std::ffi::OsString;
 use std::fmt;
 
 use harp_proto::{Failure, Json, error_type};
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
+
+/// What all words of a command line may come to in bytes, each counted with the [`WORD`]
+/// bytes that it takes beside its own: as much as the system takes with its usual limits.
+const MOST: usize = 2 << 20;
+const WORD: usize = 9;
+/// Members that are taken of an object: many more than anybody has named, and few enough to
+/// be held.
+const MOST_MEMBERS: usize = 100_000;
 
 /// The `arguments` key of a procedure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +43,11 @@ impl ArgumentMode {
 ///
 /// `invalid_argument_list` if one of them cannot stand on a command line.
 pub fn command_line(arguments: &Json) -> Result<Vec<OsString>, Failure> {
+    if arguments.as_bytes().len() > MOST {
+        return Err(unfit(&TOO_LONG));
+    }
     if arguments.as_str().starts_with('[') {
-        let values: Vec<&RawValue> =
+        let Elements(values) =
             serde_json::from_str(arguments.as_str()).map_err(|error| unfit(&error))?;
         (1..)
             .zip(values)
@@ -79,6 +90,38 @@ fn unfit(why: &dyn fmt::Display) -> Failure {
     Failure::new(error_type::INVALID_ARGUMENT_LIST, why.to_string())
 }
 
+/// That a command line would be longer than the system takes.
+const TOO_LONG: &str = "the arguments are too long for a command line; a procedure with \
+                        arguments = \"stdin\" has no such limit";
+
+/// The elements of a JSON array, no more than a command line may have.
+struct Elements<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Elements<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Elements<'de>, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Elements<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Elements<'de>, A::Error> {
+                let (mut elements, mut room) = (Vec::new(), MOST);
+                while let Some(element) = seq.next_element::<&RawValue>()? {
+                    room = room
+                        .checked_sub(element.get().len() + WORD)
+                        .ok_or_else(|| A::Error::custom(TOO_LONG))?;
+                    elements.push(element);
+                }
+                Ok(Elements(elements))
+            }
+        }
+        deserializer.deserialize_seq(InOrder)
+    }
+}
+
 /// The members of a JSON object, none lost, in their order.
 #[derive(Debug)]
 pub struct Members<'a>(pub Vec<(String, &'a RawValue)>);
@@ -102,6 +145,10 @@ impl<'de> Deserialize<'de> for Members<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
                 let mut members = Vec::new();
                 while let Some(member) = map.next_entry()? {
+                    if members.len() == MOST_MEMBERS {
+                        let why = format_args!("an object has more than {MOST_MEMBERS} members");
+                        return Err(A::Error::custom(why));
+                    }
                     members.push(member);
                 }
                 Ok(Members(members))
@@ -144,6 +191,21 @@ mod tests {
         ] {
             assert_eq!(line(arguments).unwrap(), words, "{arguments}");
         }
+    }
+
+    #[test]
+    fn what_no_command_line_can_hold_takes_no_memory() {
+        let many = format!("[{}1]", "1,".repeat(1_000_000));
+        let long = json_string(MOST);
+        let named = format!("{{{}\"a\":1}}", "\"a\":1,".repeat(200_000));
+        for arguments in [many, long, named] {
+            let failure = line(&arguments).unwrap_err();
+            assert_eq!(failure.error_type, "invalid_argument_list");
+        }
+    }
+
+    fn json_string(length: usize) -> String {
+        format!("[\"{}\"]", "x".repeat(length))
     }
 
     #[test]

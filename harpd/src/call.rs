@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::answer::{Answer, Said};
 use crate::invocation::{Identity, Invocation};
 use crate::procedure::Procedure;
 use crate::reaper::Reaper;
@@ -79,19 +80,14 @@ enum Interruption {
 
 impl Facts {
     /// Tells the log that the call has ended.
-    pub fn tell_end(&self, end: &Message) {
-        let (outcome, why) = match end {
-            Message::Exception(failure) => ("exception", Some(&failure.error_type)),
-            Message::Error(failure) => ("error", Some(&failure.error_type)),
-            _ => ("returned", None),
-        };
+    pub fn tell_end(&self, end: &Said) {
         info!(
             procedure = self.procedure.name,
             user = self.user,
             peer = %self.peer,
             seconds = self.began.elapsed().as_secs_f64(),
-            outcome,
-            r#type = why,
+            outcome = end.name(),
+            r#type = end.error_type(),
             "call ended"
         );
     }
@@ -114,7 +110,7 @@ impl Call {
     /// slots are free.
     ///
     /// Dropped, it kills what it has started.
-    pub async fn run<R: Recipient>(self, caller: &mut R, workplace: &Workplace) -> Message {
+    pub async fn run<R: Recipient>(self, caller: &mut R, workplace: &Workplace) -> Answer {
         // The procedure's own slot first: who waits for it must not keep one of all.
         let own_slots = self.procedure.slots.clone();
         let slots = async {
@@ -161,15 +157,15 @@ impl Call {
                 running.give_up(interruption, caller, workplace).await
             }
             (Err(_), Some(interruption)) => interruption.unstarted(),
-            (Err(failure), None) => Message::Error(failure),
+            (Err(failure), None) => Answer::Short(Message::Error(failure)),
         }
     }
 }
 
 impl Interruption {
     /// The message that ends a call of which nothing has run.
-    fn unstarted(self) -> Message {
-        self.message(&Evidence::default())
+    fn unstarted(self) -> Answer {
+        Answer::Short(self.message(&Evidence::default()))
     }
 
     /// The message that ends the call. The proof of a cancel is the same whatever was said.

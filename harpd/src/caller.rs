@@ -7,18 +7,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use harp_proto::Json;
+use bytes::BytesMut;
 use harp_proto::host::Message;
 use harp_time::Limit;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::{Answer, Packet};
 use crate::recipient::{CallerEvent, Recipient};
+use crate::stash::Stash;
 
 /// Messages may be added as long as fewer bytes than this wait to be sent.
-const ROOM: usize = 256 << 10;
+const ROOM: usize = 64 << 10;
 /// At the end, a caller that takes nothing for this long is given up.
 const STALL: Duration = Duration::from_secs(60);
 /// A caller that waits for packets hears of life so often at most.
@@ -34,9 +35,13 @@ const LINGER_BYTES: usize = 32 << 20;
 #[derive(Debug)]
 pub struct Caller<S> {
     stream: S,
-    unsent: BytesMut,
+    unsent: Stash,
+    /// Where messages are written before they are put to `unsent`.
+    message: BytesMut,
     unflushed: bool,
     closed: bool,
+    /// Nothing more can be sent.
+    is_broken: bool,
     stalled: bool,
     /// How long the caller may take nothing of what is to be sent, and until when.
     stall_timeout: Duration,
@@ -51,9 +56,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     pub fn new(stream: S, stall_timeout: Duration) -> Caller<S> {
         Caller {
             stream,
-            unsent: BytesMut::new(),
+            unsent: Stash::default(),
+            message: BytesMut::new(),
             unflushed: false,
             closed: false,
+            is_broken: false,
             stalled: false,
             stall_timeout,
             stalls_at: Limit::after(stall_timeout),
@@ -64,18 +71,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     /// Takes over a connection on which these bytes wait to be sent.
     pub fn with_unsent(stream: S, unsent: BytesMut, stall_timeout: Duration) -> Caller<S> {
         let mut caller = Caller::new(stream, stall_timeout);
-        caller.unsent = unsent;
-        caller.unflushed = true;
+        caller.put(|all| all.push(&unsent));
         caller
     }
 
     /// Puts a message behind those that are still to be sent.
     pub fn send(&mut self, message: &Message) {
+        message.encode(&mut self.message);
+        let message = std::mem::take(&mut self.message);
+        self.put(|unsent| unsent.push(&message));
+        if message.capacity() <= ROOM {
+            self.message = message;
+            self.message.clear();
+        }
+    }
+
+    /// Puts a packet there.
+    pub fn send_packet(&mut self, packet: Packet) {
+        match packet {
+            Packet::Short(value) => self.send(&Message::Stream(value)),
+            Packet::Long(line) => self.put(|unsent| unsent.append(line)),
+        }
+    }
+
+    /// Puts the last message there.
+    pub fn send_answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Short(message) => self.send(&message),
+            Answer::Long { line, .. } => self.put(|unsent| unsent.append(line)),
+        }
+    }
+
+    fn put(&mut self, put: impl FnOnce(&mut Stash) -> io::Result<()>) {
+        if self.is_broken {
+            return;
+        }
         if !self.unflushed {
             self.stalls_at = Limit::after(self.stall_timeout);
         }
-        message.encode(&mut self.unsent);
         self.unflushed = true;
+        if let Err(error) = put(&mut self.unsent) {
+            // What follows half of a message could not be understood.
+            tracing::error!(%error, "no room for what is to be sent; the connection is given up");
+            self.is_broken = true;
+            self.unsent.clear();
+        }
     }
 
     /// Sends what is left, then closes. Returns when the caller has closed too, or has
@@ -143,12 +183,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
 
     /// One step of sending; an error means that nothing more can be sent.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let step = if self.unsent.is_empty() {
+        let step = if self.is_broken {
+            Err(io::ErrorKind::StorageFull.into())
+        } else if self.unsent.is_empty() {
             let flushed = ready!(Pin::new(&mut self.stream).poll_flush(context));
             self.unflushed = false;
             flushed
         } else {
-            match ready!(Pin::new(&mut self.stream).poll_write(context, &self.unsent)) {
+            let unsent = self.unsent.front()?;
+            match ready!(Pin::new(&mut self.stream).poll_write(context, unsent)) {
                 Ok(0) => Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => {
                     self.unsent.advance(sent);
@@ -173,9 +216,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Recipient for Caller<S> {
-    fn packets(&mut self, packets: Vec<Json>) {
+    fn packets(&mut self, packets: Vec<Packet>) {
         for packet in packets {
-            self.send(&Message::Stream(packet));
+            self.send_packet(packet);
         }
     }
 
@@ -185,9 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Recipient for Caller<S> {
         if self.unflushed || self.sent_at.elapsed() < SIGN_EVERY {
             return;
         }
-        self.stalls_at = Limit::after(self.stall_timeout);
-        self.unsent.extend_from_slice(b" ");
-        self.unflushed = true;
+        self.put(|unsent| unsent.push(b" "));
     }
 
     fn has_room(&self) -> bool {

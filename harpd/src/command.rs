@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use harp_exec::{Limit, Program, Stream};
 use harp_proto::{Failure, Json};
 
 use crate::account::{self, Account, NoAccount};
+use crate::answer::{no_room, one_at_a_time};
 use crate::arguments::{ArgumentMode, command_line};
 use crate::care::Care;
 use crate::invocation::{Identity, Invocation};
 use crate::launch::{Process, launch};
 use crate::program::{CannotStart, find_program, loading_error};
 use crate::reaper::Reaper;
+use crate::stash::Stash;
 
 /// `PATH` of commands unless configured.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -39,6 +40,14 @@ pub struct CommandRunner {
     pub limits: Vec<Limit>,
     /// Reaction if others could change the program.
     pub care: Care,
+}
+
+/// The words that the arguments of a call become.
+fn words(invocation: Invocation) -> Result<Vec<OsString>, Failure> {
+    one_at_a_time(|| {
+        let arguments = invocation.input.read_all().map_err(no_room)?;
+        command_line(&Json::from_trusted(arguments.into()))
+    })
 }
 
 impl CommandRunner {
@@ -77,19 +86,12 @@ impl CommandRunner {
     /// `invalid_argument_list` if they do not fit.
     pub fn prepare(&self, arguments: &Json) -> Result<Invocation, Failure> {
         match self.arguments {
-            ArgumentMode::Argv => Ok(Invocation {
-                words: command_line(arguments)?,
-                input: Bytes::new(),
-            }),
-            ArgumentMode::Stdin => {
-                let mut stdin = BytesMut::with_capacity(arguments.as_bytes().len() + 1);
-                stdin.put_slice(arguments.as_bytes());
-                stdin.put_u8(b'\n');
-                Ok(Invocation {
-                    words: Vec::new(),
-                    input: stdin.freeze(),
-                })
+            // The words are made when it starts: until then many calls may wait.
+            ArgumentMode::Argv => {
+                one_at_a_time(|| command_line(arguments))?;
+                Invocation::of_input(&[arguments.as_bytes()])
             }
+            ArgumentMode::Stdin => Invocation::of_input(&[arguments.as_bytes(), b"\n"]),
         }
     }
 
@@ -107,9 +109,13 @@ impl CommandRunner {
         self.check().map_err(|why| loading_error(&why))?;
         let program = self.program().map_err(|why| loading_error(&why))?;
         let account = self.account().map_err(|why| loading_error(&why))?;
+        let (words, input) = match self.arguments {
+            ArgumentMode::Argv => (words(invocation)?, Stash::default()),
+            ArgumentMode::Stdin => (Vec::new(), invocation.input),
+        };
         let program = Program {
             file: program,
-            words: self.words(invocation.words),
+            words: self.words(words),
             environment: self.environment(identity),
             directory: self.directory.clone(),
             ids: account.clone(),
@@ -119,7 +125,7 @@ impl CommandRunner {
             stdout: Stream::Pipe,
             keeps_orphans: true,
         };
-        launch(program, invocation.input, reaper).await
+        launch(program, input, reaper).await
     }
 
     fn words(&self, more: Vec<OsString>) -> Vec<OsString> {

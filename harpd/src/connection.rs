@@ -1,16 +1,18 @@
 //! One connection: TLS, the request, who asks, and the answer.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
+use harp_budget::{Budget, Share};
 use harp_proto::host::{Message, Request, kept};
 use harp_proto::{Failure, LINE_ALLOWANCE, LineBuffer, error_type};
 use harp_time::Limit;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
@@ -19,39 +21,52 @@ use crate::call::{Call, Workplace, spoke_on};
 use crate::caller::Caller;
 use crate::connections::ConnectionPermit;
 use crate::kept::conversation::{self, House};
-use crate::large_requests::{LargePlace, LargeRequests};
+use crate::large_requests::LargeRequests;
 use crate::state::State;
 
 /// From the accepted connection to the end of the request's line.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// Greatest length of a request's JSON text, in bytes.
 const MAX_REQUEST: usize = 16 << 20;
-/// Only so many bytes are read of a request before it must wait for one of
-/// [`LARGE_REQUESTS`].
-const LARGE_REQUEST: usize = 64 << 10;
-/// Large requests held at once of callers whose password has not been judged: what
-/// strangers can make harpd hold in memory is bounded by it.
-const LARGE_REQUESTS: usize = 16;
+/// Bytes that large requests of strangers may hold in harpd's memory together, and one
+/// beyond: of callers whose password has not been judged. They wait for one another, fair by
+/// peer.
+const LARGE_REQUESTS: usize = 6 << 20;
+/// Bytes of a large request that are asked for at once.
+const STEP: usize = 64 << 10;
+/// Likewise, what connections of strangers may hold with their TLS and a small request.
+const STRANGERS: usize = 6 << 20;
+/// What one of them holds.
+const STRANGER: usize = 40 << 10;
+/// Bytes of a request that are asked of the socket at once.
+const READ: usize = 4 << 10;
+/// Large requests of callers that keep calls, before their password has been judged, that
+/// are held at once.
+const KEEPERS_LARGE_REQUESTS: usize = 1;
 
 /// State that all connections share.
 #[derive(Debug)]
 pub struct Reception {
-    large_requests: Arc<LargeRequests>,
+    strangers: Budget,
+    large: Budget,
+    large_of_keepers: Arc<LargeRequests>,
 }
 
 impl Default for Reception {
     fn default() -> Reception {
         Reception {
-            large_requests: LargeRequests::new(LARGE_REQUESTS),
+            strangers: Budget::new(STRANGERS),
+            large: Budget::new(LARGE_REQUESTS),
+            large_of_keepers: LargeRequests::new(KEEPERS_LARGE_REQUESTS),
         }
     }
 }
 
 impl Reception {
-    /// Places for large requests.
+    /// Places for large requests of callers that keep calls.
     #[must_use]
     pub fn large_requests(&self) -> Arc<LargeRequests> {
-        Arc::clone(&self.large_requests)
+        Arc::clone(&self.large_of_keepers)
     }
 }
 
@@ -70,6 +85,14 @@ pub async fn serve(
     workplace: Workplace,
     house: Option<House>,
 ) {
+    let mut place = reception.strangers.share(&group(peer.ip()));
+    tokio::select! {
+        _ = place.hold(STRANGER) => {}
+        () = permit.dropped() => {
+            return debug!(%peer, "dropped for a newer connection before it authenticated");
+        }
+        () = workplace.stopping.cancelled() => return,
+    }
     let deadline = Limit::after(REQUEST_TIME);
     // The lease of a call begins no later than this.
     let taken = house.as_ref().map(|house| house.calls.now());
@@ -79,6 +102,7 @@ pub async fn serve(
     };
     let accepted = tokio::select! {
         accepted = encrypt(stream, deadline, &state) => accepted,
+        () = place.gave_way() => return debug!(%peer, "too slow while others waited"),
         () = permit.dropped() => {
             return debug!(%peer, "dropped for a newer connection before it authenticated");
         }
@@ -96,11 +120,13 @@ pub async fn serve(
     }
     let accepted = tokio::select! {
         accepted = receive(stream, peer, deadline, reception, &state) => accepted,
+        () = place.gave_way() => return debug!(%peer, "too slow while others waited"),
         () = permit.dropped() => {
             return debug!(%peer, "dropped for a newer connection before it authenticated");
         }
         () = workplace.stopping.cancelled() => return,
     };
+    drop(place);
     // A call needs its procedure alone: after a reload it must not keep the rest of what
     // was configured before.
     drop(state);
@@ -130,9 +156,9 @@ async fn run(call: Call, caller: &mut Caller<Stream>, workplace: &Workplace) {
     caller.send(&Message::Acknowledged {
         stream_result: call.procedure.output.streams(),
     });
-    let end = call.run(caller, workplace).await;
-    facts.tell_end(&end);
-    caller.send(&end);
+    let answer = call.run(caller, workplace).await;
+    facts.tell_end(&answer.said());
+    caller.send_answer(answer);
 }
 
 async fn encrypt(stream: TcpStream, mut limit: Limit, state: &State) -> io::Result<Stream> {
@@ -145,7 +171,7 @@ async fn encrypt(stream: TcpStream, mut limit: Limit, state: &State) -> io::Resu
 async fn receive(
     mut stream: Stream,
     peer: SocketAddr,
-    mut limit: Limit,
+    limit: Limit,
     reception: &Reception,
     state: &State,
 ) -> io::Result<(Caller<Stream>, Result<Call, Failure>)> {
@@ -160,59 +186,64 @@ async fn receive(
         return Ok((Caller::new(stream, stall_timeout), Err(failure)));
     }
 
-    let line = read_request(&mut stream, &reception.large_requests);
-    let line = match limit.keep(line).await {
-        Some(line) => line?,
-        None => Err(invalid_request(format!(
-            "no whole request came within {} s",
-            REQUEST_TIME.as_secs()
-        ))),
-    };
+    let mut share = reception.large.share(&group(peer.ip()));
+    let line = read_request(&mut stream, &mut share, limit).await?;
     let request = line
-        .and_then(|(line, large)| Ok((Request::decode(&line)?, large)))
+        .and_then(|line| Request::decode(&line))
         .inspect_err(|failure| info!(%peer, r#type = failure.error_type, "request refused"));
     let call = match request {
-        Ok((request, large)) => {
-            match authenticate(request, large, peer, &state.users.users()).await {
-                Ok(request) => accept(request, peer, state),
-                Err(failure) => Err(failure),
-            }
-        }
+        Ok(request) => match authenticate(request, share, peer, &state.users.users()).await {
+            Ok(request) => accept(request, peer, state),
+            Err(failure) => Err(failure),
+        },
         Err(failure) => Err(failure),
     };
     Ok((Caller::new(stream, stall_timeout), call))
 }
 
-/// Reads the request's line, and nothing may follow it. With a large one comes its
-/// place, to be held as long as a stranger's request is.
+/// Reads the request's line, and nothing may follow it. What has been read of it is held of
+/// the strangers' memory; while there is none, nothing is read, and the caller's time stands
+/// still.
 async fn read_request<S: AsyncRead + Unpin>(
     stream: &mut S,
-    large_requests: &Arc<LargeRequests>,
-) -> io::Result<Result<(Bytes, Option<LargePlace>), Failure>> {
+    share: &mut Share,
+    mut limit: Limit,
+) -> io::Result<Result<Bytes, Failure>> {
+    let too_slow = || {
+        let why = "the request came too slowly while others waited";
+        Ok(Err(invalid_request(why.to_owned())))
+    };
     let mut lines = LineBuffer::new(MAX_REQUEST + LINE_ALLOWANCE);
-    let mut received = 0;
-    let mut large: Option<LargePlace> = None;
     loop {
-        let lost = async {
-            match &large {
-                Some(place) => place.lost().await,
-                None => std::future::pending().await,
+        if lines.demand(READ).is_some() {
+            let bytes = (lines.partial_length() + READ).next_multiple_of(STEP);
+            let asked = Instant::now();
+            if share.hold(bytes).await.is_err() {
+                return too_slow();
             }
-        };
+            limit.move_to(limit.end() + asked.elapsed());
+        }
+        // No more than is held.
+        let room = share.held().saturating_sub(lines.partial_length());
+        let room = room.max(READ);
+        let mut space = lines.space(READ).limit(room);
         let count = tokio::select! {
-            count = stream.read_buf(lines.space(4096)) => count?,
-            () = lost => return Ok(Err(invalid_request(
-                "the request came too slowly while others waited".to_owned(),
-            ))),
+            biased;
+            count = limit.keep(stream.read_buf(&mut space)) => count,
+            () = share.gave_way() => return too_slow(),
         };
-        received += count;
+        let Some(count) = count.transpose()? else {
+            return Ok(Err(invalid_request(format!(
+                "no whole request came within {} s",
+                REQUEST_TIME.as_secs()
+            ))));
+        };
+        share.moved(count);
         match lines.next_line() {
             Ok(Some(_)) if lines.has_partial_line() => return Ok(Err(spoke_on())),
             Ok(Some(line)) => {
-                if let Some(place) = &large {
-                    place.is_whole();
-                }
-                return Ok(Ok((line, large)));
+                share.settle();
+                return Ok(Ok(line));
             }
             Ok(None) if count == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(None) => {}
@@ -220,9 +251,17 @@ async fn read_request<S: AsyncRead + Unpin>(
                 return Ok(Err(invalid_request(format!("the request is a {error}"))));
             }
         }
-        if received > LARGE_REQUEST && large.is_none() {
-            large = Some(large_requests.take().await);
+    }
+}
+
+/// The peers that count as one: an IPv4 address, the first 64 bits of an IPv6 address.
+fn group(address: IpAddr) -> [u8; 8] {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            [0, 0, 0, 0, a, b, c, d]
         }
+        IpAddr::V6(address) => address.octets().first_chunk().copied().unwrap_or_default(),
     }
 }
 
@@ -236,38 +275,25 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_large_request_keeps_its_place() {
-        let places = LargeRequests::new(1);
-        for (length, is_large) in [(10, false), (2 * LARGE_REQUEST, true)] {
-            let (mut far, mut near) = duplex(1000);
-            let sending = tokio::spawn(async move {
-                far.write_all(&vec![b'x'; length]).await.unwrap();
-                far.write_all(b"\n").await.unwrap();
-            });
-            let read = read_request(&mut near, &places).await.unwrap().unwrap();
-            sending.await.unwrap();
-            assert_eq!((read.0.len(), read.1.is_some()), (length, is_large));
-            assert_eq!(has_room(&places).await, !is_large);
-        }
-        assert!(has_room(&places).await);
-    }
-
-    async fn has_room(places: &Arc<LargeRequests>) -> bool {
-        let soon = Duration::from_millis(10);
-        tokio::time::timeout(soon, places.take()).await.is_ok()
-    }
-
     #[tokio::test(start_paused = true)]
-    async fn a_large_request_that_stalls_ends_when_another_comes() {
-        let places = LargeRequests::new(1);
-        let (mut far, mut near) = duplex(4 * LARGE_REQUEST);
-        far.write_all(&vec![b'x'; 2 * LARGE_REQUEST]).await.unwrap();
-        let stalled = read_request(&mut near, &places);
+    async fn a_request_that_stalls_ends_when_another_wants_its_memory() {
+        let requests = Budget::new(LARGE_REQUESTS);
+        let (mut far, mut near) = duplex(2 * LARGE_REQUESTS);
+        far.write_all(&vec![b'x'; LARGE_REQUESTS - 1])
+            .await
+            .unwrap();
+        let mut share = requests.share(&1);
+        let stalled = async move {
+            let deadline = Limit::after(Duration::from_secs(3600));
+            read_request(&mut near, &mut share, deadline).await
+        };
         tokio::pin!(stalled);
         let alone = tokio::time::timeout(Duration::from_secs(5), &mut stalled).await;
         assert!(alone.is_err(), "nobody else waits");
-        let (refused, _place) = tokio::join!(stalled, places.take());
+        let mut other = requests.share(&2);
+        let waiting = tokio::spawn(async move { other.hold(LARGE_REQUESTS).await });
+        let refused = stalled.await;
+        waiting.abort();
         let failure = refused.unwrap().unwrap_err();
         assert_eq!(failure.error_type, "invalid_request");
         assert!(
@@ -275,5 +301,23 @@ mod tests {
             "{}",
             failure.message
         );
+    }
+
+    #[tokio::test]
+    async fn a_large_request_holds_its_memory_until_it_is_judged() {
+        let requests = Budget::new(LARGE_REQUESTS);
+        for (length, is_large) in [(10, false), (1 << 20, true)] {
+            let (mut far, mut near) = duplex(1000);
+            let sending = tokio::spawn(async move {
+                far.write_all(&vec![b'x'; length]).await.unwrap();
+                far.write_all(b"\n").await.unwrap();
+            });
+            let mut share = requests.share(&1);
+            let deadline = Limit::after(Duration::from_secs(60));
+            let read = read_request(&mut near, &mut share, deadline).await;
+            sending.await.unwrap();
+            assert_eq!(read.unwrap().unwrap().len(), length);
+            assert_eq!(requests.held() >= length, is_large);
+        }
     }
 }

@@ -1,18 +1,32 @@
 //! What the process of a call is given: the call's arguments, and who calls what.
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
+use harp_proto::Failure;
+
+use crate::answer::no_room;
+use crate::stash::Stash;
 
 /// Arguments of a call in the form that its process gets them.
 #[derive(Debug)]
 pub struct Invocation {
-    /// More words for the command line.
-    pub words: Vec<OsString>,
-    /// The arguments as JSON text, in the form that the runner passes on; empty if they
-    /// are all words.
-    pub input: Bytes,
+    /// The arguments as JSON text, in the form that the runner passes on.
+    pub input: Stash,
+}
+
+impl Invocation {
+    /// These pieces of input.
+    ///
+    /// # Errors
+    ///
+    /// `system_error` if there is no room for them.
+    pub fn of_input(pieces: &[&[u8]]) -> Result<Invocation, Failure> {
+        let mut input = Stash::default();
+        for piece in pieces {
+            input.push(piece).map_err(no_room)?;
+        }
+        Ok(Invocation { input })
+    }
 }
 
 /// The call's user and procedure; the process gets them in its environment.

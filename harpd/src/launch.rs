@@ -7,7 +7,6 @@ use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use harp_exec::{Program, SpawnError, Step};
 use harp_proto::{Failure, error_type};
 use rustix::io::Errno;
@@ -17,6 +16,7 @@ use crate::choria::reply::AgentReply;
 use crate::line_log::LineLog;
 use crate::reaper::Reaper;
 use crate::session::Session;
+use crate::stash::Stash;
 
 /// How often a program that somebody is just writing to is tried, and how long apart.
 const BUSY_TRIES: u32 = 10;
@@ -28,7 +28,7 @@ pub struct Process {
     /// Its session, led by the process itself.
     pub session: Session,
     /// Its standard input and what is still to be written to it; `None` if it has none.
-    pub stdin: Option<(pipe::Sender, Bytes)>,
+    pub stdin: Option<(pipe::Sender, Stash)>,
     /// Its standard output.
     pub stdout: pipe::Receiver,
     /// Its standard error.
@@ -45,7 +45,7 @@ pub struct Process {
 ///
 /// `procedure_loading_error` or `system_error` with the cause, or
 /// `invalid_argument_list` if the command line is too long for the system.
-pub async fn launch(program: Program, stdin: Bytes, reaper: &Reaper) -> Result<Process, Failure> {
+pub async fn launch(program: Program, stdin: Stash, reaper: &Reaper) -> Result<Process, Failure> {
     let program = Arc::new(program);
     let mut tries = 1;
     let started = loop {
@@ -65,7 +65,7 @@ pub async fn launch(program: Program, stdin: Bytes, reaper: &Reaper) -> Result<P
 }
 
 impl Process {
-    fn new(session: Session, mut child: Child, stdin: Bytes) -> io::Result<Process> {
+    fn new(session: Session, mut child: Child, stdin: Stash) -> io::Result<Process> {
         let absent = || io::Error::other("a standard stream is not a pipe");
         let input = child.stdin.take().map(OwnedFd::from);
         let input = input.map(pipe::Sender::from_owned_fd).transpose()?;

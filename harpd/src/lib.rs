@@ -20,6 +20,7 @@
 pub mod account;
 pub mod add_user;
 pub mod admission;
+pub mod answer;
 pub mod arguments;
 pub mod call;
 pub mod caller;
@@ -51,5 +52,6 @@ pub mod runner;
 pub mod service;
 pub mod session;
 pub mod slots;
+pub mod stash;
 pub mod state;
 pub mod users;

@@ -68,6 +68,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    harp_exec::give_back_large_blocks();
     let limits = vec![Limit::core_dumps_as_here()];
     refuse_core_dumps();
     let done = match arguments.command {

@@ -13,6 +13,7 @@ mod document;
 mod harp;
 pub(crate) mod limit;
 mod lines;
+mod splitter;
 mod states;
 
 use document::Document;
@@ -20,8 +21,10 @@ use harp::Harp;
 use limit::too_large;
 use lines::Lines;
 
+use crate::answer::{Answer, Packet, no_room, one_at_a_time};
 use crate::choria::reply::AgentReply;
 use crate::exit::Exit;
+use crate::stash::Stash;
 
 /// The `output` key of a procedure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +120,7 @@ impl Output {
     /// The exception that ends the call: `invalid_output` or `output_too_large`. Packets
     /// before the offending place have been appended. Where output is lines, the next call
     /// goes on behind the line that was at fault.
-    pub fn feed(&mut self, bytes: &[u8], packets: &mut Vec<Json>) -> Result<(), Failure> {
+    pub fn feed(&mut self, bytes: &[u8], packets: &mut Vec<Packet>) -> Result<(), Failure> {
         match &mut self.decoder {
             Decoder::Document(document) => document.feed(bytes),
             Decoder::Lines(lines) => lines.feed(bytes, packets),
@@ -131,7 +134,7 @@ impl Output {
 
     /// Takes in what a call that has its outcome still prints: what makes packets makes
     /// them, what does not fit is left out.
-    pub fn feed_last_words(&mut self, bytes: &[u8], packets: &mut Vec<Json>) {
+    pub fn feed_last_words(&mut self, bytes: &[u8], packets: &mut Vec<Packet>) {
         let mut bytes = bytes;
         if matches!(self.decoder, Decoder::Document(_)) {
             return;
@@ -157,7 +160,7 @@ impl Output {
     /// # Errors
     ///
     /// As from [`Output::feed`].
-    pub fn show_state(&mut self, packets: &mut Vec<Json>) -> Result<(), Failure> {
+    pub fn show_state(&mut self, packets: &mut Vec<Packet>) -> Result<(), Failure> {
         match &mut self.decoder {
             Decoder::Lines(lines) => lines.show_state(packets),
             Decoder::Document(_) | Decoder::Harp(_) | Decoder::Agent(_) => Ok(()),
@@ -170,25 +173,25 @@ impl Output {
     /// # Errors
     ///
     /// An exception as from [`Output::feed`].
-    pub fn succeeded(&mut self, packets: &mut Vec<Json>) -> Result<Message, Failure> {
+    pub fn succeeded(&mut self, packets: &mut Vec<Packet>) -> Result<Answer, Failure> {
         self.last_line(packets)?;
         match &mut self.decoder {
-            Decoder::Document(document) => document.result().map(Message::Result),
-            Decoder::Lines(lines) => Ok(Message::Result(lines.result())),
+            Decoder::Document(document) => document.result(),
+            Decoder::Lines(lines) => Ok(Answer::Short(Message::Result(lines.result()))),
             Decoder::Harp(harp) => harp.end(),
-            Decoder::Agent(agent) => agent.succeeded(),
+            Decoder::Agent(agent) => one_at_a_time(|| Answer::of(agent.succeeded()?)),
         }
     }
 
     /// The command has exited otherwise: the exception that it told of itself, if it did.
     /// To be asked once.
     #[must_use]
-    pub fn failed(&mut self, exit: Exit, packets: &mut Vec<Json>) -> Option<Failure> {
+    pub fn failed(&mut self, exit: Exit, packets: &mut Vec<Packet>) -> Option<Answer> {
         // A last line cut short is no surprise and not what went wrong.
         let _ = self.last_line(packets);
         match &mut self.decoder {
             Decoder::Harp(harp) => harp.exception(),
-            Decoder::Agent(agent) => Some(agent.failed(exit)),
+            Decoder::Agent(agent) => Some(Answer::Short(Message::Exception(agent.failed(exit)))),
             Decoder::Document(_) | Decoder::Lines(_) => None,
         }
     }
@@ -198,7 +201,7 @@ impl Output {
     /// # Errors
     ///
     /// As from [`Output::feed`].
-    pub fn last_line(&mut self, packets: &mut Vec<Json>) -> Result<(), Failure> {
+    pub fn last_line(&mut self, packets: &mut Vec<Packet>) -> Result<(), Failure> {
         match &mut self.decoder {
             Decoder::Document(_) | Decoder::Agent(_) => Ok(()),
             Decoder::Lines(lines) => lines.last_line(packets),
@@ -229,6 +232,59 @@ fn string(bytes: &[u8], limit: usize) -> Result<Json, Failure> {
     let text = String::from_utf8_lossy(bytes);
     let json = Json::encode(text.as_ref()).map_err(|error| invalid(bytes, error))?;
     within(limit, json)
+}
+
+/// Like [`parse`], of text that is long; `then` makes of it what does not stay in memory.
+fn parse_long<T>(
+    text: Stash,
+    limit: usize,
+    then: impl FnOnce(Json) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    one_at_a_time(|| {
+        let text = Bytes::from(text.read_all().map_err(no_room)?);
+        then(parse(&text, limit)?)
+    })
+}
+
+/// Puts long bytes of the procedure behind `into` as a JSON string.
+fn long_string(mut bytes: Stash, limit: usize, into: &mut Stash) -> Result<(), Failure> {
+    let before = into.len();
+    let mut push = |text: &[u8]| {
+        if into.len() - before + text.len() > limit {
+            return Err(too_large(limit));
+        }
+        into.push(text).map_err(no_room)
+    };
+    push(b"\"")?;
+    let (mut rest, mut text) = (Vec::new(), Vec::new());
+    loop {
+        let front = bytes.front().map_err(no_room)?;
+        let count = front.len();
+        rest.extend_from_slice(front);
+        bytes.advance(count);
+        text.clear();
+        let mut left = 0;
+        for chunk in rest.utf8_chunks() {
+            let valid = serde_json::to_string(chunk.valid()).unwrap_or_default();
+            let valid = valid
+                .strip_prefix('"')
+                .and_then(|text| text.strip_suffix('"'));
+            text.extend_from_slice(valid.unwrap_or_default().as_bytes());
+            let invalid = chunk.invalid();
+            let is_cut = invalid.as_ptr_range().end == rest.as_ptr_range().end;
+            if is_cut && !bytes.is_empty() {
+                // A character of which the end is still to come.
+                left = invalid.len();
+            } else if !invalid.is_empty() {
+                text.extend_from_slice("\u{fffd}".as_bytes());
+            }
+        }
+        push(&text)?;
+        rest.drain(..rest.len() - left);
+        if bytes.is_empty() {
+            return push(b"\"");
+        }
+    }
 }
 
 fn within(limit: usize, json: Json) -> Result<Json, Failure> {

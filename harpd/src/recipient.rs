@@ -1,12 +1,12 @@
 //! Whom the output of a call goes to, and what it hears of that one meanwhile.
 
-use harp_proto::Json;
+use crate::answer::Packet;
 
 /// Taker of a call's packets: a caller at the other end of a connection, or what keeps
 /// them for one that may be away.
 pub trait Recipient: Send {
     /// Puts packets behind those that came before.
-    fn packets(&mut self, packets: Vec<Json>);
+    fn packets(&mut self, packets: Vec<Packet>);
 
     /// Shows that the procedure lives, though it has said nothing that makes a packet.
     fn sign_of_life(&mut self);

@@ -70,10 +70,7 @@ impl Runner {
         match self {
             Runner::Command(command) => command.prepare(arguments),
             // Whether they fit is known where the function is.
-            Runner::Python(_) => Ok(Invocation {
-                words: Vec::new(),
-                input: arguments.clone().into_bytes(),
-            }),
+            Runner::Python(_) => Invocation::of_input(&[arguments.as_bytes()]),
             Runner::Agent(agent) => agent.prepare(arguments),
         }
     }
@@ -99,8 +96,8 @@ impl Runner {
     ) -> Result<Process, Failure> {
         match self {
             Runner::Command(command) => command.start(invocation, identity, reaper).await,
-            Runner::Python(python) => python.start(&invocation, identity).await,
-            Runner::Agent(agent) => agent.start(&invocation, identity, reaper).await,
+            Runner::Python(python) => python.start(invocation, identity).await,
+            Runner::Agent(agent) => agent.start(invocation, identity, reaper).await,
         }
     }
 }

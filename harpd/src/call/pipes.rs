@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use harp_proto::Failure;
 use harp_proto::host::Message;
-use harp_proto::{Failure, Json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::time::Instant;
 
 use super::evidence::Evidence;
 use super::tail::Tail;
+use crate::answer::{Answer, Packet};
 use crate::exit::{Exit, signal_name};
 use crate::line_log::LineLog;
 use crate::output::Output;
 use crate::recipient::Recipient;
+use crate::stash::Stash;
 
 /// Read from standard output, and from standard error, at once, in bytes.
 const CHUNK: usize = 16 << 10;
@@ -28,7 +29,7 @@ const STATE_TIME: Duration = Duration::from_millis(100);
 pub(super) struct Pipes {
     pub(super) stdin: Option<pipe::Sender>,
     /// Still to be written to `stdin`.
-    pub(super) input: Bytes,
+    pub(super) input: Stash,
     pub(super) stdout: Option<pipe::Receiver>,
     pub(super) stderr: Option<pipe::Receiver>,
     pub(super) stderr_log: Option<LineLog>,
@@ -60,7 +61,7 @@ impl Pipes {
     pub(super) fn of(output: Output, streams: bool) -> Pipes {
         Pipes {
             stdin: None,
-            input: Bytes::new(),
+            input: Stash::default(),
             stdout: None,
             stderr: None,
             stderr_log: None,
@@ -176,17 +177,17 @@ impl Pipes {
     }
 
     /// The message that ends the call of a command that has exited, all its output taken.
-    pub(super) fn conclude<R: Recipient>(&mut self, exit: Exit, caller: &mut R) -> Message {
+    pub(super) fn conclude<R: Recipient>(&mut self, exit: Exit, caller: &mut R) -> Answer {
         let mut packets = Vec::new();
         let end = match exit {
             Exit::Code(0) => self.output.succeeded(&mut packets),
             exit => {
                 let told = self.output.failed(exit, &mut packets);
-                Err(told.unwrap_or_else(|| exit_failure(exit, &self.tail)))
+                told.ok_or_else(|| exit_failure(exit, &self.tail))
             }
         };
         self.send(packets, caller);
-        end.unwrap_or_else(Message::Exception)
+        end.unwrap_or_else(|failure| Answer::Short(Message::Exception(failure)))
     }
 
     /// Evidence that a call without a result leaves behind beside its packets.
@@ -213,7 +214,7 @@ impl Pipes {
         }
     }
 
-    fn send<R: Recipient>(&self, packets: Vec<Json>, caller: &mut R) {
+    fn send<R: Recipient>(&self, packets: Vec<Packet>, caller: &mut R) {
         if !packets.is_empty() {
             caller.packets(packets);
         } else if self.streams {
@@ -236,11 +237,16 @@ async fn read(pipe: &mut Option<pipe::Receiver>, chunk: &mut [u8]) -> usize {
 
 /// Writes some bytes and closes the pipe after the last; never ready again then. That a
 /// command does not read its input is no fault.
-async fn write(pipe: &mut Option<pipe::Sender>, input: &mut Bytes) {
+async fn write(pipe: &mut Option<pipe::Sender>, input: &mut Stash) {
     let Some(open) = pipe else {
         return std::future::pending().await;
     };
-    match open.write(input).await {
+    let written = match input.front() {
+        Ok(bytes) => open.write(bytes).await,
+        // The command sees that its input ends in the middle.
+        Err(error) => Err(error),
+    };
+    match written {
         Ok(count) => input.advance(count),
         Err(_) => input.clear(),
     }

@@ -8,12 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use harp_proto::host::Message;
 use harp_time::Limit;
 use tokio::time::Instant;
 
 use super::pipes::{Moved, Pipes};
 use super::{Interruption, Workplace};
+use crate::answer::Answer;
 use crate::choria::workdir::CallFiles;
 use crate::exit::Exit;
 use crate::launch::Process;
@@ -38,7 +38,7 @@ pub(super) struct Running {
 /// How a call ends.
 enum Ending {
     /// By itself.
-    Concluded(Message),
+    Concluded(Answer),
     /// By what cut it short.
     Interrupted(Interruption),
 }
@@ -71,7 +71,7 @@ impl Running {
         mut self,
         caller: &mut R,
         workplace: &Workplace,
-    ) -> Message {
+    ) -> Answer {
         let exit = match self.until_exit(caller, workplace).await {
             Ok(exit) => self.until_silent(caller, workplace).await.map(|()| exit),
             Err(interruption) => Err(interruption),
@@ -89,7 +89,7 @@ impl Running {
         interruption: Interruption,
         caller: &mut R,
         workplace: &Workplace,
-    ) -> Message {
+    ) -> Answer {
         let ending = Ending::Interrupted(interruption);
         self.end(ending, caller, workplace.kill_grace).await
     }
@@ -164,7 +164,7 @@ impl Running {
         ending: Ending,
         caller: &mut R,
         kill_grace: Duration,
-    ) -> Message {
+    ) -> Answer {
         let pipes = &mut self.pipes;
         let mut caller_left = false;
         // A caller that takes nothing for half of the time gets no more of the output: who
@@ -197,9 +197,13 @@ impl Running {
         }
         pipes.take_rest(takes.then_some(&mut *caller));
         match ending {
-            _ if caller_left => Interruption::CallerClosed.message(&pipes.evidence()),
-            Ending::Concluded(message) => message,
-            Ending::Interrupted(interruption) => interruption.message(&pipes.evidence()),
+            _ if caller_left => {
+                Answer::Short(Interruption::CallerClosed.message(&pipes.evidence()))
+            }
+            Ending::Concluded(answer) => answer,
+            Ending::Interrupted(interruption) => {
+                Answer::Short(interruption.message(&pipes.evidence()))
+            }
         }
     }
 }

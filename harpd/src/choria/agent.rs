@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use harp_exec::{Program, Stream};
 use harp_proto::{Failure, Json, error_type};
 use harp_time::Limit;
@@ -24,12 +23,14 @@ use super::ddl::Action;
 use super::reply::AgentReply;
 use super::validation::checked_data;
 use super::workdir::{CallFiles, Workdir};
+use crate::answer::one_at_a_time;
 use crate::exit::{Exit, signal_name};
 use crate::invocation::{Identity, Invocation};
 use crate::launch::{Process, launch};
 use crate::line_log::LineLog;
 use crate::program::{CannotStart, check_executable, loading_error};
 use crate::reaper::Reaper;
+use crate::stash::Stash;
 
 /// How long an activation check may take, with everything.
 const ACTIVATION_TIME: Duration = Duration::from_secs(2);
@@ -208,7 +209,7 @@ impl Agent {
             stdout: Stream::Pipe,
             keeps_orphans: true,
         };
-        launch(program, Bytes::new(), reaper).await
+        launch(program, Stash::default(), reaper).await
     }
 }
 
@@ -228,10 +229,8 @@ impl AgentRunner {
     ///
     /// `invalid_argument_list` that names the input which is wrong.
     pub fn prepare(&self, arguments: &Json) -> Result<Invocation, Failure> {
-        Ok(Invocation {
-            words: Vec::new(),
-            input: checked_data(&self.action, arguments)?.into_bytes(),
-        })
+        let data = one_at_a_time(|| checked_data(&self.action, arguments))?;
+        Invocation::of_input(&[data.as_bytes()])
     }
 
     /// Starts the agent.
@@ -241,7 +240,7 @@ impl AgentRunner {
     /// Those of [`launch`], or `system_error` if its files cannot be made.
     pub async fn start(
         &self,
-        invocation: &Invocation,
+        invocation: Invocation,
         identity: Identity<'_>,
         reaper: &Reaper,
     ) -> Result<Process, Failure> {
@@ -272,7 +271,8 @@ impl AgentRunner {
         Ok(process)
     }
 
-    fn request(&self, invocation: &Invocation, identity: Identity<'_>) -> io::Result<Vec<u8>> {
+    fn request(&self, invocation: Invocation, identity: Identity<'_>) -> io::Result<Vec<u8>> {
+        let data = invocation.input.read_all()?;
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let request = RpcRequest {
             schema: RPC_SCHEMA,
@@ -285,7 +285,7 @@ impl AgentRunner {
             collective: &self.agent.settings.collective,
             ttl: self.agent.timeout,
             msgtime: since_epoch.map_or(0, |time| time.as_secs()),
-            data: serde_json::from_slice(&invocation.input)?,
+            data: serde_json::from_slice(&data)?,
         };
         Ok(serde_json::to_vec(&request)?)
     }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
-use harp_proto::Json;
 use harp_proto::host::Message;
 
 use super::spool::{Spool, Stock};
+use crate::answer::{Answer, Packet, one_at_a_time};
+use crate::stash::Stash;
 
 /// Packets are put together up to this size, in bytes, and then go from one place to
 /// another together.
@@ -155,10 +156,13 @@ impl Backlog {
     }
 
     /// Puts packets behind the others.
-    pub fn push(&mut self, packets: Vec<Json>) {
+    pub fn push(&mut self, packets: Vec<Packet>) {
         for packet in packets {
             let before = self.open.len();
-            Message::Stream(packet).encode(&mut self.open);
+            match packet {
+                Packet::Short(value) => Message::Stream(value).encode(&mut self.open),
+                Packet::Long(line) => one_at_a_time(|| put(line, &mut self.open)),
+            }
             let length = self.open.len() - before;
             self.memory += length;
             self.position += length as u64;
@@ -172,10 +176,13 @@ impl Backlog {
     }
 
     /// Puts the end behind all.
-    pub fn end(&mut self, message: &Message) {
+    pub fn end(&mut self, answer: Answer) {
         self.close_segment();
         let mut line = BytesMut::new();
-        message.encode(&mut line);
+        match answer {
+            Answer::Short(message) => message.encode(&mut line),
+            Answer::Long { line: long, .. } => one_at_a_time(|| put(long, &mut line)),
+        }
         let start = self.position;
         self.memory += line.len();
         self.position += line.len() as u64;
@@ -464,5 +471,19 @@ impl Spill {
             written: write(),
             pieces: self.pieces,
         }
+    }
+}
+/// Puts a line behind others. One of which the file cannot be read any more ends in the
+/// middle, which its caller takes for no line.
+fn put(mut line: Stash, into: &mut BytesMut) {
+    while let Ok(bytes) = line.front()
+        && !bytes.is_empty()
+    {
+        let count = bytes.len();
+        into.extend_from_slice(bytes);
+        line.advance(count);
+    }
+    if !into.ends_with(b"\n") {
+        into.extend_from_slice(b"\n");
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use bytes::BytesMut;
 use harp_proto::host::Message;
 use harp_proto::host::kept::CallId;
-use harp_proto::{Failure, Json, error_type};
+use harp_proto::{Failure, error_type};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::backlog::{Backlog, Cursor, Read, Spilled};
 use super::standing::Cause;
+use crate::answer::{Answer, Packet};
 use crate::recipient::{CallerEvent, Recipient};
 
 /// A caller that waits for packets hears of life so often at most.
@@ -198,7 +199,7 @@ impl KeptOutput {
     }
 
     /// Puts the end behind all packets. Large ones go to the disk, if it takes them.
-    pub async fn conclude(mut self, end: &Message) {
+    pub async fn conclude(mut self, end: Answer) {
         while self.spilling.is_some() {
             self.spilled().await;
         }
@@ -240,7 +241,7 @@ impl KeptOutput {
 }
 
 impl Recipient for KeptOutput {
-    fn packets(&mut self, packets: Vec<Json>) {
+    fn packets(&mut self, packets: Vec<Packet>) {
         self.call.inner().backlog.push(packets);
         self.call.changed();
         self.begin_to_spill();
@@ -290,7 +291,10 @@ impl Drop for KeptOutput {
                 error_type::SYSTEM_ERROR,
                 "harpd has failed while it ran the call; its log says more",
             );
-            self.call.inner().backlog.end(&Message::Error(failure));
+            self.call
+                .inner()
+                .backlog
+                .end(Answer::Short(Message::Error(failure)));
             self.call.changed();
         }
     }

@@ -24,8 +24,8 @@ pub async fn run(call: Call, kept: Arc<KeptCall>, calls: Arc<KeptCalls>, workpla
     let ending = Ending { calls, call: kept };
     let facts = call.facts();
     let end = call.run(&mut output, &workplace).await;
-    facts.tell_end(&end);
+    facts.tell_end(&end.said());
     // Before anybody can acknowledge it.
     drop(ending);
-    output.conclude(&end).await;
+    output.conclude(end).await;
 }

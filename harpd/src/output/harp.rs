@@ -3,24 +3,26 @@
 
 use bytes::Bytes;
 use harp_proto::host::Message;
-use harp_proto::{Failure, Json, LINE_ALLOWANCE, LineBuffer};
+use harp_proto::{Failure, LINE_ALLOWANCE};
 
+use super::splitter::{Line, Splitter};
 use super::{invalid, too_large, within};
+use crate::answer::{Answer, Packet, Said, no_room, one_at_a_time};
 
 #[derive(Debug)]
 pub(super) struct Harp {
-    buffer: LineBuffer,
+    lines: Splitter,
     streams: bool,
     /// Whether the procedure's side may also end the call with an error.
     may_err: bool,
     limit: usize,
-    end: Option<Message>,
+    end: Option<Answer>,
 }
 
 impl Harp {
     pub(super) fn new(streams: bool, limit: usize) -> Harp {
         Harp {
-            buffer: LineBuffer::new(limit.saturating_add(LINE_ALLOWANCE)),
+            lines: Splitter::new(limit.saturating_add(LINE_ALLOWANCE)),
             streams,
             may_err: false,
             limit,
@@ -36,64 +38,72 @@ impl Harp {
     }
 
     /// After an error, the next call goes on behind the line that was at fault.
-    pub(super) fn feed(&mut self, bytes: &[u8], packets: &mut Vec<Json>) -> Result<(), Failure> {
-        self.buffer.space(bytes.len()).extend_from_slice(bytes);
+    pub(super) fn feed(&mut self, bytes: &[u8], packets: &mut Vec<Packet>) -> Result<(), Failure> {
+        self.lines.feed(bytes)?;
         while let Some(line) = self.next_line()? {
-            self.take(&line, packets)?;
+            match line {
+                Line::Short(line) => self.take(&line, packets)?,
+                Line::Long(line) => one_at_a_time(|| {
+                    let line = Bytes::from(line.read_all().map_err(no_room)?);
+                    self.take(&line, packets)
+                })?,
+            }
         }
-        Ok(())
+        self.lines.settle()
     }
 
-    pub(super) fn last_line(&mut self, packets: &mut Vec<Json>) -> Result<(), Failure> {
-        if self.buffer.has_partial_line() {
+    pub(super) fn last_line(&mut self, packets: &mut Vec<Packet>) -> Result<(), Failure> {
+        if self.lines.has_partial_line() {
             self.feed(b"\n", packets)
         } else {
             Ok(())
         }
     }
 
-    pub(super) fn end(&mut self) -> Result<Message, Failure> {
-        let end = self.end.clone();
+    /// To be asked once.
+    pub(super) fn end(&mut self) -> Result<Answer, Failure> {
+        let end = self.end.take();
         end.ok_or_else(|| invalid(b"", "it ended without a result or exception line"))
     }
 
-    pub(super) fn exception(&self) -> Option<Failure> {
-        match &self.end {
-            Some(Message::Exception(failure)) => Some(failure.clone()),
-            _ => None,
-        }
+    /// To be asked once.
+    pub(super) fn exception(&mut self) -> Option<Answer> {
+        let is_exception = |end: &mut Answer| matches!(end.said(), Said::Exception(_));
+        self.end.take_if(is_exception)
     }
 
-    fn take(&mut self, line: &Bytes, packets: &mut Vec<Json>) -> Result<(), Failure> {
+    fn take(&mut self, line: &Bytes, packets: &mut Vec<Packet>) -> Result<(), Failure> {
         if self.end.is_some() {
             return Err(invalid(line, "a line after the result or exception line"));
         }
-        match Message::decode(line).map_err(|error| invalid(line, error))? {
-            Message::Stream(data) if self.streams => packets.push(within(self.limit, data)?),
+        let end = match Message::decode(line).map_err(|error| invalid(line, error))? {
+            Message::Stream(data) if self.streams => {
+                packets.push(Packet::of(within(self.limit, data)?)?);
+                return Ok(());
+            }
             Message::Stream(_) => {
                 return Err(invalid(
                     line,
                     "a stream line from a procedure configured without stream = true",
                 ));
             }
-            Message::Result(result) => {
-                self.end = Some(Message::Result(within(self.limit, result)?));
-            }
-            Message::Exception(failure) => self.end = Some(Message::Exception(failure)),
-            Message::Error(failure) if self.may_err => self.end = Some(Message::Error(failure)),
+            Message::Result(result) => Message::Result(within(self.limit, result)?),
+            exception @ Message::Exception(_) => exception,
+            error @ Message::Error(_) if self.may_err => error,
             Message::Acknowledged { .. } | Message::Error(_) => {
                 return Err(invalid(
                     line,
                     "only stream, result and exception lines may be in it",
                 ));
             }
-        }
+        };
+        self.end = Some(Answer::of(end)?);
         Ok(())
     }
 
-    fn next_line(&mut self) -> Result<Option<Bytes>, Failure> {
-        self.buffer.next_line().map_err(|_| {
-            self.buffer.skip_line();
+    fn next_line(&mut self) -> Result<Option<Line>, Failure> {
+        self.lines.next().map_err(|_| {
+            self.lines.skip_line();
             too_large(self.limit)
         })
     }

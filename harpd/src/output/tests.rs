@@ -1,4 +1,5 @@
 use super::*;
+use crate::answer::LONG;
 
 const JSON: OutputMode = OutputMode::Json;
 const TEXT: OutputMode = OutputMode::Text;
@@ -20,7 +21,30 @@ fn decode(
         .chunks(cut)
         .try_for_each(|piece| output.feed(piece, &mut packets));
     let end = fed.and_then(|()| output.succeeded(&mut packets));
-    (packets.iter().map(ToString::to_string).collect(), end)
+    let packets = packets.into_iter().map(|packet| value(packet).to_string());
+    (packets.collect(), end.map(message))
+}
+
+fn value(packet: Packet) -> Json {
+    match packet {
+        Packet::Short(value) => value,
+        Packet::Long(line) => match decoded(line) {
+            Message::Stream(value) => value,
+            other => panic!("{other:?}"),
+        },
+    }
+}
+
+fn message(answer: Answer) -> Message {
+    match answer {
+        Answer::Short(message) => message,
+        Answer::Long { line, .. } => decoded(line),
+    }
+}
+
+fn decoded(line: Stash) -> Message {
+    let line = Bytes::from(line.read_all().unwrap());
+    Message::decode(&line.slice(..line.len() - 1)).unwrap()
 }
 
 fn result(text: &str) -> Result<Message, Failure> {
@@ -164,10 +188,8 @@ fn an_exception_line_is_the_end_whatever_the_exit_code() {
 
     let mut output = HARP_ONE.start(1000);
     output.feed(line, &mut Vec::new()).unwrap();
-    assert_eq!(
-        output.failed(Exit::Code(1), &mut Vec::new()),
-        Some(expected)
-    );
+    let told = output.failed(Exit::Code(1), &mut Vec::new()).map(message);
+    assert_eq!(told, Some(Message::Exception(expected)));
 }
 
 #[test]
@@ -175,7 +197,7 @@ fn a_failed_command_still_has_its_last_line() {
     let mut output = LINES.start(1000);
     let mut packets = Vec::new();
     output.feed(b"one\ntw", &mut packets).unwrap();
-    assert_eq!(output.failed(Exit::Code(1), &mut packets), None);
+    assert!(output.failed(Exit::Code(1), &mut packets).is_none());
     assert_eq!(packets.len(), 2);
 }
 
@@ -214,7 +236,93 @@ fn a_state_is_shown_once_and_no_line_twice() {
             }
         }
         output.succeeded(&mut packets).unwrap();
-        let packets: Vec<String> = packets.iter().map(|it| it.decode().unwrap()).collect();
+        let packets = packets.into_iter().map(|packet| value(packet).decode());
+        let packets: Vec<String> = packets.map(Result::unwrap).collect();
         assert_eq!(packets, expected, "{pieces:?}");
     }
+}
+
+/// Text of about `length` bytes that is cut at awkward places: characters of one to four
+/// bytes, half ones, and what is escaped.
+fn awkward(length: usize) -> Vec<u8> {
+    let part = [
+        "a\u{e9}\u{20ac}\u{1f600}\"\\\t\u{1}".as_bytes(),
+        b"\xff\xe2\x82x\xf0\x9f",
+    ]
+    .concat();
+    part.iter().copied().cycle().take(length).collect()
+}
+
+#[test]
+fn what_is_long_is_what_it_would_be_if_it_were_short() {
+    const LIMIT: usize = 10 << 20;
+    for length in [LONG - 1, LONG, LONG + 1, 5 * LONG, 300_000] {
+        let text = awkward(length);
+        let string = Json::encode(String::from_utf8_lossy(&text).as_ref()).unwrap();
+        let pretty = string.as_str().replace("\\t", "\\t\",\n  \"");
+        let json = format!("[ {pretty} ]");
+        let compact: Json = json.parse().unwrap();
+        let lines = |line: &[u8]| [b"1\n", line, b"\n2"].concat();
+        for cut in [1000, 4096, 16384, 1 << 20] {
+            let (packets, end) = decode(TEXT, LIMIT, &text, cut);
+            assert!(packets.is_empty() && end.unwrap() == Message::Result(string.clone()));
+            let (_, end) = decode(JSON, LIMIT, json.as_bytes(), cut);
+            assert!(end.unwrap() == Message::Result(compact.clone()));
+            let (packets, _) = decode(LINES, LIMIT, &lines(&text), cut);
+            assert!(packets == ["\"1\"", string.as_str(), "\"2\""]);
+            let one_line = json.replace('\n', "\r");
+            let (packets, _) = decode(JSON_LINES, LIMIT, &lines(one_line.as_bytes()), cut);
+            assert!(packets == ["1", compact.as_str(), "2"]);
+            let harp = format!("{{\"stream\":{one_line}}}\n{{\"result\":{one_line}}}\r\n");
+            let (packets, end) = decode(HARP, LIMIT, harp.as_bytes(), cut);
+            assert!(packets == [compact.as_str()]);
+            assert!(end.unwrap() == Message::Result(compact.clone()));
+            let harp = format!(
+                "{{\"exception\":{{\"type\":\"t\",\"message\":\"m\",\"data\":{one_line}}}}}"
+            );
+            let (_, end) = decode(HARP_ONE, LIMIT, harp.as_bytes(), cut);
+            let exception = Failure::new("t", "m").with_data(&compact);
+            assert!(end.unwrap() == Message::Exception(exception));
+        }
+    }
+}
+
+#[test]
+fn a_long_line_over_the_limit_is_given_up_and_the_next_is_not() {
+    const LIMIT: usize = 3 * LONG;
+    for mode in [LINES, JSON_LINES] {
+        for (length, fits) in [(LIMIT, true), (LIMIT + 1, false)] {
+            let mut output = mode.start(LIMIT);
+            let mut packets = Vec::new();
+            let line = [b"1".repeat(length), b"\n2\n".to_vec()].concat();
+            let fed: Vec<_> = line
+                .chunks(16384)
+                .map(|piece| output.feed(piece, &mut packets))
+                .filter_map(Result::err)
+                .collect();
+            // As a JSON string it has two bytes more.
+            let fits = fits && mode == JSON_LINES;
+            assert_eq!(fed.is_empty(), fits, "{mode:?} {length}");
+            assert!(
+                fed.iter()
+                    .all(|failure| failure.error_type == "output_too_large")
+            );
+            let last = packets.pop().map(|packet| value(packet).to_string());
+            assert!(last.is_some_and(|last| last == "2" || last == "\"2\"") || !fits);
+        }
+    }
+}
+
+#[test]
+fn a_progress_bar_behind_a_long_text_is_as_long_as_its_newest_state() {
+    const LIMIT: usize = 3 * LONG;
+    let text = [
+        b"x".repeat(2 * LONG),
+        b"\r12 %\r".repeat(100_000),
+        b"99 %\n".to_vec(),
+    ]
+    .concat();
+    let (packets, end) = decode(LINES, LIMIT, &text, 16384);
+    assert_eq!(packets, ["\"99 %\""]);
+    assert!(end.is_ok());
 }

@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use harp_proto::{Failure, error_type};
 use rustix::fs::{Gid, Uid};
 use serde::Serialize;
@@ -16,6 +15,7 @@ use crate::account::{Account, NoAccount};
 use crate::invocation::{Identity, Invocation};
 use crate::launch::Process;
 use crate::line_log::LineLog;
+use crate::stash::Stash;
 
 /// Runs one procedure of a module.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl PythonRunner {
     /// `procedure_loading_error` if the module cannot be imported any more.
     pub async fn start(
         &self,
-        invocation: &Invocation,
+        invocation: Invocation,
         identity: Identity<'_>,
     ) -> Result<Process, Failure> {
         let input = request(invocation, identity).map_err(|error| no_pipes(&error))?;
@@ -93,18 +93,18 @@ impl PythonRunner {
 }
 
 /// One JSON object: who calls what, and the arguments as they came.
-fn request(invocation: &Invocation, identity: Identity<'_>) -> serde_json::Result<Bytes> {
+fn request(invocation: Invocation, identity: Identity<'_>) -> io::Result<Stash> {
     let head = serde_json::to_vec(&Request {
         procedure: identity.procedure,
         user: identity.user,
         peer: identity.peer.to_string(),
     })?;
-    let mut line = BytesMut::with_capacity(head.len() + invocation.input.len() + 16);
-    line.put_slice(&head[..head.len() - 1]);
-    line.put_slice(b",\"arguments\":");
-    line.put_slice(&invocation.input);
-    line.put_slice(b"}");
-    Ok(line.freeze())
+    let mut line = Stash::default();
+    line.push(&head[..head.len() - 1])?;
+    line.push(b",\"arguments\":")?;
+    line.append(invocation.input)?;
+    line.push(b"}")?;
+    Ok(line)
 }
 
 fn no_pipes(error: &dyn std::fmt::Display) -> Failure {

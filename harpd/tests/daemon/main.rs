@@ -10,6 +10,7 @@ mod failures;
 mod host;
 mod kept;
 mod last_words;
+mod memory;
 mod operation;
 mod output;
 mod progress;
