@@ -93,3 +93,10 @@ impl Feed {
         });
     }
 }
+
+/// What reads it has it open; the name is free for another feed.
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

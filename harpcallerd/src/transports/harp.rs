@@ -409,8 +409,9 @@ impl Attempt for HarpAttempt {
     fn prove(&mut self) -> BoxFuture<'_, Proved> {
         let limits = Arc::clone(&self.rules);
         Box::pin(async move {
-            let proved = self.leave().prove(&limits.limits).await;
-            if self.call.queue.is_some() && !proved.keep.is_zero() {
+            let left = self.leave();
+            let proved = left.prove(&limits.limits).await;
+            if left.is_lost() && self.call.queue.is_some() && !proved.keep.is_zero() {
                 info!(
                     seconds = proved.keep.as_secs(),
                     "the host may not know of the end; the job's place in its queue is kept"

@@ -207,6 +207,7 @@ fn what_is_no_copy_runs_on() {
         .cluster()
         .set("stop_grace", "0")
         .set("slot_grace", "1")
+        .set("break_grace", "1")
         .start();
     let cases: [(&str, End<'_>); 5] = [
         ("a restart", &|cluster| cluster.stop_dispatcher()),

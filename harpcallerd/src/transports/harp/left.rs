@@ -119,6 +119,11 @@ impl Left {
         }
     }
 
+    /// Whether the host may not know that the connection is gone.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.what, What::Lost { .. })
+    }
+
     /// What has to be on record while it may be.
     pub(super) fn debt(&self) -> Token {
         match self.what {
@@ -148,11 +153,13 @@ impl Left {
             What::Call(call) => match within(slot_grace_over, call.part()).await {
                 Some(Parting::Proved) => return Proved::free(Proof::Confirmed),
                 Some(Parting::Closed) => Duration::ZERO,
-                Some(Parting::Lost) => limits.break_grace,
                 // Without an answer in time there is nothing more to wait for, if the host
                 // can know that it is not wanted any more.
                 None if call.is_told().await => Duration::ZERO,
-                None => limits.break_grace,
+                Some(Parting::Lost) | None => {
+                    self.what = What::Lost { at: clock::now() };
+                    limits.break_grace
+                }
             },
         };
         let keep = keep.saturating_sub(self.since.elapsed());
