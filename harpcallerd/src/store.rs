@@ -48,6 +48,7 @@ mod sled;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod unsynced;
 mod walk;
 mod writer;

@@ -82,9 +82,14 @@ pub(super) fn hold_waiting(engine: &Engine, mark: u64) -> Result<usize, EngineEr
     Ok(waiting.len())
 }
 
+/// Whether the store knows that its note on disk says where it is.
+pub(super) fn is_settled(engine: &Engine) -> Result<bool, EngineError> {
+    engine.contains(layout::HOME_KEY)
+}
+
 /// Notes in the store that its note on disk says where it is.
 pub(super) fn settle(engine: &Engine, mark: u64) -> Result<(), EngineError> {
-    if engine.contains(layout::HOME_KEY)? {
+    if is_settled(engine)? {
         return Ok(());
     }
     let mut batch = Batch::new(mark);

@@ -11,11 +11,12 @@ use super::derived::Derived;
 use super::directory::Directory;
 use super::ends::Ends;
 use super::error::OpenError;
-use super::opened;
+use super::opened::{self, Opened};
 use super::presence::Presence;
 use super::read;
 use super::shared::Shared;
 use super::survey;
+use super::undo::Undo;
 use super::writer::Writer;
 use super::{Store, StoreOptions, WRITE_BUDGET};
 
@@ -27,12 +28,19 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
     if let Some(why) = found.damage {
         return Err(directory.damaged(why));
     }
+    let undo = Undo::before(directory.path(), directory.data_file());
+    let undo = undo.map_err(directory.io_error("read its files"))?;
     tidy(&directory, &found.derived)?;
     directory.make_private_files()?;
-    let opened = opened::engine(&directory, options, expected)?;
-    if opened.live_differ {
-        return Err(directory.damaged(opened::LIVE_DIFFER));
-    }
+    let Ready { opened, held, ends } = match ready(&directory, options, expected) {
+        Ok(ready) => ready,
+        Err(refusal) => {
+            if let Err(error) = undo.restore() {
+                tracing::error!(%error, "the files of a job store that is refused are not as they were");
+            }
+            return Err(refusal);
+        }
+    };
     let presence = Presence::note(&directory).map_err(directory.io_error("open the file db"))?;
     directory
         .note_open(opened.mark)
@@ -41,18 +49,14 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
     copies::settle(&opened.engine, opened.mark)
         .map_err(|error| opened::failed(&directory, error))?;
 
-    let held = read::held(&opened.engine);
-    let held = held.map_err(|error| directory.damaged(error.to_string()))?;
-    let ends = Ends::open(&opened.engine, directory.boot(), opened.mark);
-    let ends = ends.map_err(|error| opened::failed(&directory, error))?;
+    let (mark, layout) = (opened.mark, opened.layout);
     let shared = Arc::new(Shared::new(opened.engine, opened.contents, ends));
-    shared.set_layout(opened.layout);
-    if !held.is_empty() {
+    shared.set_layout(layout);
+    if held {
         shared.may_hold();
     }
     let (requests, received) = mpsc::channel();
     let cannot_spawn = directory.io_error("start its writer");
-    let mark = opened.mark;
     let writer = Writer::new(shared.clone(), directory, options, received, mark, presence);
     std::thread::Builder::new()
         .name("store writer".into())
@@ -62,6 +66,36 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
         shared,
         requests,
         budget: Arc::new(Semaphore::new(WRITE_BUDGET)),
+    })
+}
+
+/// An engine that can be worked with, and what a start has to know of it.
+struct Ready {
+    opened: Opened,
+    /// Whether jobs are held.
+    held: bool,
+    ends: Ends,
+}
+
+/// Opens the engine and reads what a start needs: everything that may refuse it.
+fn ready(
+    directory: &Directory,
+    options: StoreOptions,
+    expected: Option<u64>,
+) -> Result<Ready, OpenError> {
+    let opened = opened::engine(directory, options, expected)?;
+    if opened.live_differ {
+        return Err(directory.damaged(opened::LIVE_DIFFER));
+    }
+    let held = read::held(&opened.engine);
+    let held = held.map_err(|error| directory.damaged(error.to_string()))?;
+    let ends = Ends::open(&opened.engine, directory.boot(), opened.mark);
+    let ends = ends.map_err(|error| opened::failed(directory, error))?;
+    copies::is_settled(&opened.engine).map_err(|error| opened::failed(directory, error))?;
+    Ok(Ready {
+        opened,
+        held: !held.is_empty(),
+        ends,
     })
 }
 

@@ -422,3 +422,53 @@ async fn a_value_of_every_table_is_told_when_it_is_damaged() {
         "CEPbcehklmnopq"
     );
 }
+
+/// Damage behind the engine's snapshot is met by the engine alone, when it comes to it.
+#[tokio::test]
+async fn a_start_that_is_refused_once_the_engine_is_open_has_changed_nothing() {
+    const SEGMENT: usize = 512 * 1024;
+    let parent = tempfile::tempdir().unwrap();
+    let original = parent.path().join("store");
+    for part in 0..4 {
+        let store = open(&original);
+        add(&store, part * JOBS..(part + 1) * JOBS).await;
+        // Several segments of the engine's file.
+        for number in 0..100 {
+            let job = id(10_000 + part * 1000 + number);
+            let call = call(text(3000));
+            store.submit(job, &call, &queued(number)).await.unwrap();
+            store.start(job, 5).await.unwrap();
+            let end = returned(text(20), 0);
+            store.finish(job, &end, Place::Free).await.unwrap();
+        }
+        store.close().await;
+    }
+    // So that a snapshot knows all of it.
+    open(&original).close().await;
+    let db = fs::read(original.join("db")).unwrap();
+    let used = db.iter().rposition(|byte| *byte != 0).unwrap();
+    assert!(used > 3 * SEGMENT, "{used}");
+    let mut refused = 0;
+    for at in (30..used / SEGMENT * SEGMENT).step_by(16 * 1024) {
+        let directory = parent.path().join("damaged");
+        let _ = fs::remove_dir_all(&directory);
+        let at = at as u64;
+        let noise = vec![0x5a; 4096];
+        damaged(&original, &directory, &Damage { at, bytes: noise });
+        let before = bytes(&directory);
+        match Store::open(&directory, OPTIONS) {
+            Ok(store) => store.close().await,
+            Err(OpenError::Damaged { why, .. }) => {
+                let after = bytes(&directory);
+                let names = before.keys().chain(after.keys());
+                let is_changed = |name: &&String| before.get(*name) != after.get(*name);
+                let changed: BTreeSet<_> = names.filter(is_changed).collect();
+                assert!(changed.is_empty(), "{at}: {why}: {changed:?}");
+                // By the engine, not by the look before it.
+                refused += u64::from(!why.contains("of its file db"));
+            }
+            Err(error) => panic!("{at}: {error}"),
+        }
+    }
+    assert!(refused > 0, "nothing that a start needs was damaged");
+}
