@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use harp_values::{JobId, Outcome, QueueName};
 use tokio::sync::watch;
 
-use super::Jobs;
+use super::{Ended, Jobs};
 use crate::ledger::{Lost, Unreadable, Whereabouts, Which};
 use crate::live::{JobView, Progress};
 use crate::record::EndRecord;
@@ -158,15 +158,10 @@ impl Jobs {
                 self.changed_or_over(&mut progress).await?;
                 continue;
             }
-            match self.ledger.whereabouts(&[job]).await {
-                Ok(places) => match places.first() {
-                    None | Some(Whereabouts::Nothing) => return Ok(None),
-                    Some(Whereabouts::Ended) => match self.ledger.end(job).await {
-                        Ok(end) => return Ok(end),
-                        Err(error) => self.wait_out(error).await?,
-                    },
-                    _ => self.changed_or_over(&mut progress).await?,
-                },
+            match self.ledger_end(job).await {
+                Ok(Ended::Yes(end)) => return Ok(Some(end)),
+                Ok(Ended::Nothing) => return Ok(None),
+                Ok(Ended::NotYet) => self.changed_or_over(&mut progress).await?,
                 Err(error) => self.wait_out(error).await?,
             }
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use harp_values::JobId;
 use tokio::sync::watch;
 
-use super::{Jobs, NotKnown};
+use super::{Ended, Jobs, NotKnown};
 use crate::ledger::{Answer, Unreadable, Whereabouts};
 use crate::live::{JobView, Progress, TailBatch};
 use crate::record::EndRecord;
@@ -127,25 +127,14 @@ impl Follower {
                 return Ok(Some(Known { packets, end: None }));
             }
             // Nobody here has told of the job: what the ledger knows.
-            let job = self.view.job();
-            let place = match self.jobs.ledger.whereabouts(&[job]).await {
-                Ok(places) => places.first().copied().unwrap_or(Whereabouts::Nothing),
-                Err(error) => {
-                    self.trouble(error).await?;
-                    continue;
-                }
-            };
-            match place {
-                Whereabouts::Nothing => return Ok(None),
-                Whereabouts::Ended => match self.jobs.ledger.end(job).await {
-                    Ok(Some(end)) => self.end = Some(end),
-                    Ok(None) => return Ok(None),
-                    Err(error) => self.trouble(error).await?,
-                },
-                Whereabouts::Waits | Whereabouts::Here | Whereabouts::There(_) => {
+            match self.jobs.ledger_end(self.view.job()).await {
+                Ok(Ended::Nothing) => return Ok(None),
+                Ok(Ended::Yes(end)) => self.end = Some(end),
+                Ok(Ended::NotYet) => {
                     let (packets, end) = (None, None);
                     return Ok(Some(Known { packets, end }));
                 }
+                Err(error) => self.trouble(error).await?,
             }
         }
     }

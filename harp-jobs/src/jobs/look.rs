@@ -50,11 +50,17 @@ impl Jobs {
     ///
     /// [`Unreadable`].
     pub async fn end(&self, job: JobId) -> Result<Ended, Unreadable> {
+        if let Some(run) = self.run_of(job) {
+            let end = run.watch().borrow().end.clone();
+            return Ok(end.map_or(Ended::NotYet, Ended::Yes));
+        }
+        self.ledger_end(job).await
+    }
+
+    /// How a job has ended, as the ledger has it. Most that are asked for have: one question
+    /// then.
+    pub(super) async fn ledger_end(&self, job: JobId) -> Result<Ended, Unreadable> {
         loop {
-            if let Some(run) = self.run_of(job) {
-                let end = run.watch().borrow().end.clone();
-                return Ok(end.map_or(Ended::NotYet, Ended::Yes));
-            }
             if let Some(end) = self.ledger.end(job).await? {
                 return Ok(Ended::Yes(end));
             }

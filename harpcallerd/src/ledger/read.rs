@@ -64,7 +64,10 @@ impl Local {
 
 impl State {
     /// Where a job stands that lives: the lineup has all of those that are on record.
-    fn whereabouts(&self, job: JobId) -> Option<Whereabouts> {
+    pub(super) fn whereabouts(&self, job: JobId) -> Option<Whereabouts> {
+        if self.is_closed {
+            return None;
+        }
         if self.held.contains(job) || self.leaving.contains(&job) {
             return Some(Whereabouts::Waits);
         }
