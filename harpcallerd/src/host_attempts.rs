@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use harp_host::{HostError, HostErrorKind};
 use harp_proto::Failure;
+use harp_time::Limit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
@@ -140,14 +141,19 @@ impl Attempts {
                 Next::Wait { until } => until,
                 Next::GiveUp(failure) => return Err(failure),
             };
-            tokio::select! {
+            let mut limit = Limit::until(until);
+            let permit = tokio::select! {
                 biased;
-                _ = is_away.wait_for(|is_away| !is_away) => {}
-                permit = self.host.turn() => if permit.is_some() {
-                    let until = Some(until);
-                    return Ok(Turn { permit, until });
-                },
-                () = sleep_until(until) => {}
+                _ = is_away.wait_for(|is_away| !is_away) => None,
+                permit = self.host.turn() => permit,
+                () = limit.passed() => None,
+            };
+            // A turn that comes after a standstill is judged like the limit that passed in it.
+            limit.is_reached();
+            self.patience += limit.end() - until;
+            if permit.is_some() {
+                let until = Some(limit.end());
+                return Ok(Turn { permit, until });
             }
         }
     }

@@ -219,6 +219,23 @@ fn a_host_that_is_not_waited_for_fails_at_once_and_plainly() {
     }
 }
 
+#[test]
+fn a_dispatcher_that_stood_still_has_waited_for_no_host() {
+    let address = unused_address();
+    let cluster = heard_of(address, Cluster::builder().set("connect_patience", "4"));
+    let caller = cluster.caller();
+    let jobs: Vec<_> = (0..20).map(|_| caller.call("fake", "p", "[]")).collect();
+    let _ = cluster.log().wait_for(AWAY);
+    cluster.freeze_dispatcher();
+    thread::sleep(Duration::from_secs(6));
+    // It is back before the dispatcher is.
+    let _host = appear(address, &[&answers()]);
+    cluster.thaw_dispatcher();
+    for job in &jobs {
+        assert_eq!(caller.result(job), json!({"result": 1}));
+    }
+}
+
 /// Cuts each connection off after a while; counts them, and how many there were at once.
 fn counting(address: SocketAddr) -> Arc<[AtomicUsize; 3]> {
     let listener = TcpListener::bind(address).unwrap();
