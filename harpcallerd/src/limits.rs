@@ -62,6 +62,8 @@ impl Default for ClientLimits {
 pub struct ClientMemory {
     known: Budget,
     strangers: Budget,
+    /// Of large answers.
+    answers: Budget,
 }
 
 impl ClientMemory {
@@ -71,6 +73,7 @@ impl ClientMemory {
         ClientMemory {
             known: Budget::new(limits.client_memory),
             strangers: Budget::new(limits.stranger_memory),
+            answers: Budget::new(limits.client_memory),
         }
     }
 
@@ -78,6 +81,13 @@ impl ClientMemory {
     pub fn change(&self, limits: &ClientLimits) {
         self.known.set_limit(limits.client_memory);
         self.strangers.set_limit(limits.stranger_memory);
+        self.answers.set_limit(limits.client_memory);
+    }
+
+    /// A share for the large answers to a client.
+    #[must_use]
+    pub fn share_of_answers(&self, client: &Client) -> Share {
+        self.answers.share(&client.peer.group())
     }
 
     /// A share for the requests of a client.

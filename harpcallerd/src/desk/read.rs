@@ -54,7 +54,24 @@ impl Report {
     }
 }
 
+/// How long what is kept of a job is, in bytes; 0 for what is not there or cannot be read now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lengths {
+    /// Of its call.
+    pub call: usize,
+    /// Of its end.
+    pub end: usize,
+}
+
 impl Desk {
+    /// How much memory answers about a job take, for a face that has to make room for them.
+    /// Tells a client nothing. Cancel safe.
+    pub async fn lengths(&self, job: JobId) -> Lengths {
+        let lengths = self.dispatcher.ledger().lengths(job).await;
+        let (call, end) = lengths.unwrap_or_default();
+        Lengths { call, end }
+    }
+
     /// A job's call and times. Cancel safe.
     ///
     /// # Errors

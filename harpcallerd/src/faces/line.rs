@@ -1,6 +1,7 @@
 //! The face of the client protocol: read a line, ask the desk, write the answer, close or go
 //! on (client protocol, sections 1 and 8).
 
+mod large;
 pub mod packet_lines;
 mod refusals;
 mod requests;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use harp_budget::Share;
 use harp_proto::client::{Hello, HelloReply, Reply, Request, feature};
 use harp_proto::{Fault, LINE_ALLOWANCE};
 use tracing::debug;
@@ -32,6 +34,8 @@ struct Session<S> {
     desk: Arc<Desk>,
     /// What large requests hold.
     memory: Arc<ClientMemory>,
+    /// What the next answer holds, if it is large.
+    answer: Option<Share>,
     /// Those of its beginning.
     limits: ClientLimits,
     /// After `hello`: further requests may come.
@@ -81,6 +85,7 @@ pub async fn serve<S: Socket>(
     let mut session = Session {
         connection,
         memory,
+        answer: None,
         client,
         desk,
         limits,
@@ -197,10 +202,12 @@ impl<S: Socket> Session<S> {
                 self.reply(&requests::cancelled(cancelled)).await
             }
             Request::GetStatus { job } => {
+                self.make_room(desk.lengths(job).await.call).await?;
                 let report = desk.job(&self.client, job).await?;
                 self.reply(&requests::status(report)).await
             }
             Request::GetResult { job, wait: false } => {
+                self.make_room(desk.lengths(job).await.end).await?;
                 let end = desk.end(&self.client, job, Wait::Not).await?;
                 self.reply(&requests::result(end.as_deref())).await
             }
@@ -210,7 +217,17 @@ impl<S: Socket> Session<S> {
                     () = self.connection.broken() => return Err(End::Silent),
                 };
                 // Without one, nobody may wait any more.
-                let end = end.ok_or(End::Silent)?;
+                let mut end = end.ok_or(End::Silent)?;
+                let length = desk.lengths(job).await.end;
+                if Self::is_large(length) {
+                    // It is read again when there is room.
+                    drop(end);
+                    self.make_room(length).await?;
+                    end = desk
+                        .end(&self.client, job, Wait::Not)
+                        .await?
+                        .ok_or(End::Silent)?;
+                }
                 self.reply(&requests::result(Some(&end))).await
             }
             Request::FollowStream {
@@ -260,7 +277,7 @@ impl<S: Socket> Session<S> {
     async fn reply<R: Reply>(&mut self, reply: &R) -> Result<(), End> {
         let mut line = BytesMut::new();
         reply.encode(&mut line);
-        Ok(self.write(&line).await?)
+        self.write_answer(&line).await
     }
 
     async fn send(&mut self, mut packets: Packets, timestamps: bool) -> Result<(), End> {

@@ -18,6 +18,12 @@ impl Local {
         Answer::read(Box::pin(async move { reading.await.map_err(unreadable) }))
     }
 
+    /// How long what is kept of a job's call and of its end is, in bytes; 0 for what is not
+    /// there.
+    pub fn lengths(&self, job: JobId) -> Answer<(usize, usize), Unreadable> {
+        self.read(move |store| async move { store.lengths(job).await })
+    }
+
     pub(super) fn read_whereabouts(&self, jobs: &[JobId]) -> Answer<Vec<Whereabouts>, Unreadable> {
         let state = self.state();
         let known: Vec<_> = jobs.iter().map(|job| state.whereabouts(*job)).collect();

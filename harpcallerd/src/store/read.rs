@@ -67,6 +67,11 @@ impl Long {
         Long::decode(id, name(Table::Calls), Table::Calls.key(id), entry)
     }
 
+    /// How long the value is, in bytes.
+    pub(crate) fn length(&self) -> usize {
+        self.beginning.total
+    }
+
     /// Whether there is nothing more to read.
     pub(crate) fn is_whole(&self) -> bool {
         self.beginning.is_whole()

@@ -63,6 +63,23 @@ impl Store {
         self.unless_pruned(id, job.map(Some))
     }
 
+    /// How long what is kept of a job's call and of its end is, in bytes; 0 for what is not
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::job`].
+    pub async fn lengths(&self, id: JobId) -> Result<(usize, usize), StoreError> {
+        self.read(|| async {
+            let engine = self.shared.engine()?;
+            let length = |table| {
+                Long::read(&*engine, table, id).map(|long| long.map_or(0, |long| long.length()))
+            };
+            Ok((length(Table::Calls)?, length(Table::Ends)?))
+        })
+        .await
+    }
+
     /// How a job ended; `None` if it has not, or there is no such job.
     ///
     /// # Errors
