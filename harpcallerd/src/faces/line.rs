@@ -212,6 +212,14 @@ impl<S: Socket> Session<S> {
                 self.reply(&requests::result(end.as_deref())).await
             }
             Request::GetResult { job, wait: true } => {
+                // One that is there already is read when there is room.
+                self.make_room(desk.lengths(job).await.end).await?;
+                if self.answer.is_some()
+                    && let Some(end) = desk.end(&self.client, job, Wait::Not).await?
+                {
+                    return self.reply(&requests::result(Some(&end))).await;
+                }
+                self.answer = None;
                 let end = tokio::select! {
                     end = desk.end(&self.client, job, Wait::UntilEnd) => end?,
                     () = self.connection.broken() => return Err(End::Silent),
