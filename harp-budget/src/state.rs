@@ -1,4 +1,4 @@
-//! Who holds how much, who waits, and who is next; pure, with the time as an argument.
+//! Which line holds how much, which wait, and which is next; pure, with the time as an argument.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -198,7 +198,7 @@ impl State {
         if self.waiting.is_empty() && self.held <= self.limit {
             self.ahead = None;
         }
-        // Who goes beyond the limit is not kept waiting by others.
+        // A line that goes beyond the limit is not kept waiting by others.
         if let Some(Stage::Waiting(place)) = self.ahead.map(|number| self.lines[&number].stage) {
             self.grant(place);
         }
@@ -209,7 +209,7 @@ impl State {
             if is_too_much && self.ahead.is_some() {
                 return;
             }
-            // Where others wait too, who has begun goes on to the end, and does not wait for
+            // Where others wait too, a line that has begun goes on to the end, and does not wait for
             // each of its steps.
             if self.ahead.is_none() && (is_too_much || self.waiting.len() > 1) {
                 self.ahead = Some(waiting.line);
@@ -218,7 +218,7 @@ impl State {
         }
     }
 
-    /// Who is next: of the peer that holds the fewest bytes, the one that asks for the
+    /// The next line: of the peer that holds the fewest bytes, the one that asks for the
     /// fewest, or the first of those that have waited for [`UNHURRIED`].
     fn head(&self, now: Instant) -> Option<u64> {
         let of_peer = |waiting: &Waiting| self.peers[&self.lines[&waiting.line].peer].bytes;

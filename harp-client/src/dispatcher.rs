@@ -173,7 +173,7 @@ impl Dispatcher {
         request.encode(&mut line);
         let mut connection = self.connection_for(request).await?;
         let answer = match self.exchange(&mut connection, &line, pace).await {
-            // Who waits comes back by himself.
+            // A caller that waits comes back by itself.
             Err(error)
                 if pace != Pace::Waits
                     && connection.is_reused()

@@ -125,7 +125,7 @@ impl HostCall {
     }
 
     /// The next event if it has arrived already, without waiting. A fast host can keep
-    /// this going: who collects events this way needs a limit of his own.
+    /// this going: a caller that collects events this way needs a limit of its own.
     pub fn next_buffered(&mut self) -> Option<Result<Event, HostError>> {
         let mut context = Context::from_waker(Waker::noop());
         match self.poll_event(&mut context) {

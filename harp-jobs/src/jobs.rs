@@ -36,7 +36,7 @@ pub struct Jobs {
     transport: Arc<dyn Transport>,
     handles: Handles,
     changes: broadcast::Sender<Change>,
-    /// To the loop that hands news on: who waits until it has none left.
+    /// To the loop that hands news on: those that wait until it has none left.
     marks: mpsc::UnboundedSender<oneshot::Sender<()>>,
     stop: watch::Sender<Stop>,
 }

@@ -1,4 +1,4 @@
-//! Who waits, in which order, who has a place, who is due: all jobs that have not ended, and
+//! Which jobs wait, in which order, which have a place, which are due: all jobs that have not ended, and
 //! those that have and still keep a place. Pure state: no I/O, and `now` is an argument.
 //!
 //! A ledger keeps one behind its mutex and changes it in the order in which it writes, so

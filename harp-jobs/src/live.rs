@@ -2,8 +2,8 @@
 //! a way to wish for its cancellation.
 //!
 //! There is a handle for each job that is held here or waited for, and none for one that
-//! only waits in its queue. It is a cache: what it does not know the ledger does. Who waits
-//! takes a view first and asks the ledger then, never the other way round. Who may change
+//! only waits in its queue. It is a cache: what it does not know the ledger does. A waiter
+//! takes a view first and asks the ledger then, never the other way round. Whoever may change
 //! what a handle shows has a [`JobOwner`], everybody else a [`JobView`].
 
 mod tail;

@@ -80,7 +80,7 @@ impl LineBuffer {
     }
 
     /// The place for the next bytes from the socket, with room for at least `wanted`. There
-    /// can be much more room than that: who counts the bytes of large lines bounds the read.
+    /// can be much more room than that: a reader that counts the bytes of large lines bounds the read.
     pub fn space(&mut self, wanted: usize) -> &mut BytesMut {
         let needed = self.buffer.len() + wanted;
         if self.buffer.len() < LARGE || needed <= self.buffer.capacity() {

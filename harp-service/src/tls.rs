@@ -151,7 +151,7 @@ impl TlsFiles {
 }
 
 /// A client may show a certificate; one that none of these CAs has signed, or that is out
-/// of date, ends the handshake. A client without one is let through: who it is, is then to
+/// of date, ends the handshake. A client without one is let through; its identity is then to
 /// be found out otherwise.
 fn client_verifier(authorities: Content) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let path = authorities.path().to_owned();

@@ -109,8 +109,8 @@ where
     }
 }
 
-/// True if there is somebody to ask, and nobody else whose keys and screen these are: who
-/// reads our output through a pipe, such as a pager, has the terminal.
+/// True if there is somebody to ask, and nobody else whose keys and screen these are: a
+/// program that reads our output through a pipe, such as a pager, has the terminal.
 fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal() && !is_piped(io::stdout())
 }

@@ -1,4 +1,4 @@
-//! The audit log: who did what, as JSON lines that are only ever appended.
+//! The audit log: clients and administrators and what they did, as JSON lines that are only ever appended.
 //!
 //! Nothing waits for it. Events go through a bounded buffer to one task, which looks up
 //! what it has to know of a job, and writes. What the buffer cannot take, or the disk does

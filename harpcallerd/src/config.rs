@@ -108,7 +108,7 @@ impl Config {
         if table.ignore("erlang") {
             table.warning("erlang", "is for the Erlang daemon and is not looked at");
         }
-        // Who is trusted, who may come in, and what is written down of it. The rules guard
+        // Which clients are trusted, which may come in, and what is written down of it. The rules guard
         // themselves.
         table.guard(&[
             "ca_file",

@@ -296,7 +296,8 @@ impl Daemon {
                 error!("the job store does not answer; what it has not taken is lost");
             }
         }
-        // Who waits now waits for jobs that stay queued; who is writing may finish.
+        // A client that waits now waits for jobs that stay queued; one that is written to may
+        // have the rest.
         dispatcher.over();
         self.closing.cancel();
         drop(listeners);

@@ -30,7 +30,7 @@ use crate::identity::tokens::{TokenProof, TokensFile};
 use crate::limits::ClientLimits;
 use crate::refusal::Refusal;
 
-/// How long the answer to a wrong token takes, beside all else: who guesses is not fast.
+/// How long the answer to a wrong token takes, beside all else: guessing is not fast.
 const WRONG_TOKEN_DELAY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The front door. One for all faces.

@@ -13,7 +13,8 @@ pub struct ClientLimits {
     pub max_request_size: usize,
     /// Bytes that large requests of clients may take in all.
     pub client_memory: usize,
-    /// The same for requests of clients that have to authenticate and have not.
+    /// Bytes that large requests may take in all of clients that have to authenticate and have
+    /// not.
     pub stranger_memory: usize,
     /// Greatest number of connections at once.
     pub max_connections: usize,

@@ -23,7 +23,7 @@ pub struct ExecutionLimits {
     pub connect_patience: Duration,
     /// How long a queue's place is kept after a job's end for a host that is not done.
     pub slot_grace: Duration,
-    /// The same for a host that may not know that its connection is gone.
+    /// How long the place of a job is kept whose host may not know that its connection is gone.
     pub break_grace: Duration,
     /// How long a call that was given up is listened to before its job ends.
     pub last_words: Duration,

@@ -111,7 +111,7 @@ impl Call {
     ///
     /// Dropped, it kills what it has started.
     pub async fn run<R: Recipient>(self, caller: &mut R, workplace: &Workplace) -> Answer {
-        // The procedure's own slot first: who waits for it must not keep one of all.
+        // The procedure's own slot first: a call that waits for it must not keep one of all.
         let own_slots = self.procedure.slots.clone();
         let slots = async {
             let own = match &own_slots {

@@ -51,8 +51,8 @@ pub struct Caller<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
-    /// Takes over a connection on which a request's line, and nothing more, was read. Who
-    /// takes nothing for `stall_timeout` of what waits to be sent has stalled.
+    /// Takes over a connection on which a request's line, and nothing more, was read. One
+    /// that takes nothing for `stall_timeout` of what waits to be sent has stalled.
     pub fn new(stream: S, stall_timeout: Duration) -> Caller<S> {
         Caller {
             stream,

@@ -79,7 +79,7 @@ impl Config {
 
     fn take(settings: &Settings) -> Result<(Config, Vec<Warning>), SettingsError> {
         let root = settings.table();
-        // Who may come in, what they may run and as whom.
+        // Which users may come in, what they may run and as whom.
         root.guard(&[
             "listen",
             "certificate",

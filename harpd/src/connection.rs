@@ -1,4 +1,4 @@
-//! One connection: TLS, the request, who asks, and the answer.
+//! One connection: TLS, the request, the user that asks, and the answer.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -27,8 +27,8 @@ pub struct Round {
 /// Signals everything that descends from a process, but not that one. Blocks while it looks
 /// at every process of the system, some microseconds each.
 ///
-/// Signalled are process groups as a whole, so none of their members can fork away: who
-/// is in the session of a descendant descends from the process that made that session, so a group
+/// Signalled are process groups as a whole, so none of their members can fork away: a
+/// process in the session of a descendant descends from the process that made that session, so a group
 /// of descendants has no other members. What is made meanwhile elsewhere may be
 /// missed: a round is repeated until nothing is left.
 ///

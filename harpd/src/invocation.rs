@@ -1,4 +1,4 @@
-//! What the process of a call is given: the call's arguments, and who calls what.
+//! What the process of a call is given: the call's arguments, its user and its procedure.
 
 use std::net::SocketAddr;
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A number of slots that can change while they are in use. Who waits gets one in the
+/// A number of slots that can change while they are in use. A call that waits gets one in the
 /// order of asking.
 #[derive(Debug)]
 pub struct Slots {

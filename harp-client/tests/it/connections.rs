@@ -80,7 +80,7 @@ async fn a_dispatcher_that_knows_no_hello_gets_one_request_a_connection() {
     job.status().await.unwrap();
     dispatcher.finish().await;
 
-    // The same where it breaks the connection off.
+    // So it is where it breaks the connection off.
     let dispatcher = ScriptedDispatcher::start([vec![hello, Act::Reset], status().to_vec()]).await;
     dispatcher.client().job(id()).status().await.unwrap();
     dispatcher.finish().await;

@@ -293,7 +293,7 @@ async fn weak_certificates_are_refused_under_every_rule() {
 
 #[tokio::test]
 async fn a_pinned_certificate_need_not_be_readable() {
-    // Dates that are none: who compares byte for byte has no use for them, and the
+    // Dates that are none: a comparison byte for byte has no use for them, and the
     // handshake's signature is checked without.
     let identity = Identity::with_dates_that_are_none();
     let authority = Authority::new("one");
@@ -429,7 +429,7 @@ async fn files_that_do_not_change_keep_their_sessions() {
     let endpoint = host.endpoint();
     until_resumed(&mut host, &endpoint, &trust).await;
 
-    // The same text in a touched file is a change, too.
+    // A touched file is a change, too, though its text has not changed.
     file.set_modified(old + Duration::from_secs(1)).unwrap();
     until_resumed(&mut host, &endpoint, &trust).await;
 }

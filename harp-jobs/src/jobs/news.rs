@@ -13,9 +13,9 @@ use crate::world::Phase;
 /// What the loop goes by.
 pub(super) struct Hearing {
     pub(super) news: mpsc::UnboundedReceiver<News>,
-    /// Who waits until there is no news left.
+    /// Those that wait until there is no news left.
     pub(super) marked: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
-    /// Who is told of changes first.
+    /// What is told of changes first.
     pub(super) listener: Box<dyn Fn(&Change) + Send + Sync>,
     pub(super) runner: Runner,
 }
@@ -38,7 +38,7 @@ impl Jobs {
             };
             match news {
                 News::Turn(turn) => {
-                    // Before anything of the run is told: who looks now looks at its owner.
+                    // Before anything of the run is told: a client that looks now looks at its owner.
                     let is_over = matches!(turn.start, Start::Settle { .. });
                     let packets = (!is_over).then_some(turn.packets);
                     let owner = self.handles.own(turn.hold.job, packets);

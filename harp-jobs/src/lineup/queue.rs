@@ -1,4 +1,4 @@
-//! The queues: who runs, who waits, who is next. Pure state, no I/O and no clock.
+//! The queues: which jobs run, which wait, which is next. Pure state, no I/O and no clock.
 //!
 //! A queue comes into being with its first job and is gone with its last (client
 //! protocol, section 2). A job is in its queue from its submission until its place is

@@ -1,4 +1,4 @@
-//! Who is taken in, who is next, who is out.
+//! Which jobs are taken in, which are next, which are out.
 
 use super::*;
 

@@ -19,7 +19,7 @@ pub(super) struct Memory(Mutex<Used>);
 #[derive(Debug, Default)]
 struct Used {
     bytes: usize,
-    /// Who waits for room, and how much it has taken.
+    /// Those that wait for room, and how much is taken.
     waiting: VecDeque<(oneshot::Sender<()>, usize)>,
 }
 

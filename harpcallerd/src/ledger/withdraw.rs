@@ -147,7 +147,7 @@ impl State {
     }
 }
 
-/// Who waits for all of the ends.
+/// Those that wait for all of the ends.
 struct Withdrawn {
     jobs: Vec<JobId>,
     answer: oneshot::Sender<Result<Vec<JobId>, Lost>>,

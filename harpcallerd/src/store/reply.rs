@@ -1,4 +1,4 @@
-//! Who is told by the writer what has become of a change.
+//! How the writer tells what has become of a change.
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 

@@ -424,7 +424,7 @@ impl Writer {
 fn answer(write: Write, done: Result<Done, StoreError>) {
     match write.told {
         Told::Caller { answer, permit } => {
-            // Who does not wait any more does not want to know.
+            // A caller that does not wait any more does not want to know.
             let _ = answer.send(done);
             drop(permit);
         }

@@ -58,7 +58,7 @@ pub(crate) struct Life {
     store: Store,
     dispatcher: Arc<Dispatcher>,
     desk: Arc<Desk>,
-    /// Who asks for everything: an administrator, who may cancel queues, too.
+    /// The client that asks for everything: an administrator, who may cancel queues, too.
     client: Client,
     host: Arc<Host>,
     book: Arc<Book>,

@@ -229,7 +229,7 @@ async fn a_face_of_its_own_has_all_verbs_limits_rules_and_the_audit() {
     assert_eq!(anybody.ask(&format!("cancel {job}")).await, "false");
     assert_eq!(anybody.ask("end 0").await, "refused: NoSuchJob");
 
-    // Who has to say first who it is.
+    // A client that has to authenticate first.
     let mut stranger = house.connect(false);
     assert_eq!(stranger.ask("call nowhere p").await, "refused: Stranger");
     assert_eq!(

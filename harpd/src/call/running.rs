@@ -167,8 +167,8 @@ impl Running {
     ) -> Answer {
         let pipes = &mut self.pipes;
         let mut caller_left = false;
-        // A caller that takes nothing for half of the time gets no more of the output: who
-        // cleans up is not to wait for it.
+        // A caller that takes nothing for half of the time gets no more of the output: a
+        // procedure that cleans up is not to wait for it.
         let untaken = kill_grace / 2;
         let mut takes = true;
         let mut blocked_since = None;

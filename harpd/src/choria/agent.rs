@@ -135,7 +135,7 @@ impl Agent {
                 never = complained => match never {},
             }
         };
-        // Who has used up the time gets none to clean up.
+        // An agent that has used up the time gets none to clean up.
         let grace = exit.map_or(Duration::ZERO, |_| kill_grace);
         process.session.end(grace).await;
         match exit {

@@ -123,7 +123,7 @@ impl Supervisor {
                         biased;
                         () = tokio::time::sleep_until(until) => self.start().await,
                         request = self.requests.recv() => match request {
-                            // Who has asked may have gone.
+                            // The call that has asked may have gone.
                             Some(request) => drop(request.answer.send(Err(why.clone()))),
                             None => return,
                         },
@@ -206,7 +206,7 @@ impl Supervisor {
         );
     }
 
-    /// Starts another. Who calls meanwhile waits for it, 10 s at most.
+    /// Starts another. Calls that come meanwhile wait for it, 10 s at most.
     async fn start(&mut self) {
         match Server::start(&self.settings, &self.reaper).await {
             // What it lists now is known at the next reload.

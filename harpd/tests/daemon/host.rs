@@ -408,7 +408,7 @@ pub(crate) fn client_config() -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// Takes every certificate: who is at the other end is not what these tests are about.
+/// Takes every certificate: these tests are not about the other end's identity.
 #[derive(Debug)]
 pub(crate) struct AnyCertificate(pub(crate) Arc<CryptoProvider>);
 

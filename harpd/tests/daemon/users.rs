@@ -1,4 +1,4 @@
-//! Who may call, and what: the users file, `add-user`, `allow`, certificates of callers.
+//! Users and what they may call: the users file, `add-user`, `allow`, certificates of callers.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -159,7 +159,7 @@ async fn a_user_may_call_what_is_allowed_and_learns_of_nothing_else() {
     assert_eq!(line["user"], "rpc");
     let end = harpd.end("old", json!([])).await;
     assert_eq!(end["error"]["type"], "no_such_procedure");
-    // Who has no table may call everything.
+    // A user without a table may call everything.
     let everything = end_as_admin(&harpd).await;
     assert_eq!(everything, json!({"result": 2}));
 }

@@ -56,7 +56,7 @@ pub(super) fn standard() -> Vec<Procedure> {
             JSON_LINES,
             "for size; do printf '\"'; head -c $((size - 2)) /dev/zero | tr '\\0' x; echo '\"'; done",
         ),
-        // The same as the result.
+        // What the result is, too.
         (
             "big_result",
             JSON,

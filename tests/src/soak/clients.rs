@@ -168,7 +168,7 @@ impl Clients {
             }
             5 => self.cancel(client, &id, true, random),
             6 => self.cancel(client, &id, false, random),
-            // Who has asked is not interested any more.
+            // The client that has asked is not interested any more.
             _ => Ok(()),
         }
     }

@@ -93,7 +93,7 @@ fn a_token_or_a_certificate_says_who_calls() {
         .expect(7)
         .says(&["does not know `token`"]);
 
-    // The same out of a configuration, with paths beside it; options go before.
+    // Out of a configuration, with paths beside it, it works too; options go before.
     fs::copy(cluster.path("ca.pem"), path("ca.pem")).unwrap();
     let config = "ca_file = 'ca.pem'\ntoken_file = 'token'\n";
     fs::write(path("harp.toml"), config).unwrap();

@@ -1,4 +1,4 @@
-//! Who may connect, who they are, and what they may do.
+//! Which clients may connect, their identities, and what they may do.
 
 mod audit;
 mod client_crate;

@@ -35,7 +35,7 @@ fn every_file_of_a_dispatcher_and_a_host_may_begin_with_one() {
     let hello = json!({"harpcaller": 1, "hello": {"token": token}});
     assert_eq!(client.ask(&hello).unwrap()["error"], json!(null));
 
-    // The same from the cache, and the configuration.
+    // So it is with the cache, and the configuration.
     cluster.stop_dispatcher();
     mark(&cluster.path("hosts.cache"));
     cluster.set_registry_script("exit 1");

@@ -59,7 +59,7 @@ fn where_nothing_was_cancelled_nothing_is_confirmed() {
     let _ = caller.result(&job);
     assert_eq!(cancel(caller, &job), unconfirmed(false));
     assert_eq!(cancel(caller, NO_JOB), unconfirmed(false));
-    // Who does not ask is not told.
+    // A client that does not ask is not told.
     let cancelled = caller.ask(json!({"harpcaller": 1, "cancel": job, "confirm": false}));
     assert_eq!(cancelled, json!({"cancelled": false}));
 }

@@ -1,4 +1,4 @@
-//! Who may depend on what. The walls between the crates hold because Cargo keeps them; this
+//! Which crate may depend on which. The walls between the crates hold because Cargo keeps them; this
 //! holds what Cargo is told.
 
 use std::collections::{BTreeMap, BTreeSet};

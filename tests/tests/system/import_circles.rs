@@ -142,7 +142,7 @@ fn target(from: &Module, path: &[String], files: &BTreeMap<Module, String>) -> O
     Some(at)
 }
 
-/// Who uses whom.
+/// Which file uses which.
 fn arrows(files: &BTreeMap<Module, String>) -> BTreeMap<&Module, BTreeSet<Module>> {
     let of = |module: &Module, text: &str| {
         let targets = paths(text).into_iter();

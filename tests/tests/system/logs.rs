@@ -126,7 +126,7 @@ fn a_file_that_cannot_be_opened_is_told_and_changes_nothing() {
     let second = echo(&cluster);
     let _ = wait_for_line(&log, &second);
 
-    // The same for a reopening, and the file in use stays in use.
+    // So it is with a reopening, and the file in use stays in use.
     fs::rename(&log, cluster.path("moved")).unwrap();
     fs::create_dir(&log).unwrap();
     let output = cluster.run(&["reopen-logs"]);

@@ -54,6 +54,7 @@ mod scarcity;
 mod secrets;
 mod several_addresses;
 mod soak;
+mod source_rules;
 mod stalled_disk;
 mod start_by;
 mod status;

@@ -103,7 +103,7 @@ impl Chromium {
     pub(crate) fn screenshot(&mut self, name: &str) {
         let picture = self.ask("Page.captureScreenshot", &json!({}));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        // As base64: who wants to look at it has a program for that.
+        // As base64: whoever wants to look at it has a program for that.
         let path = path.with_extension("png.base64");
         std::fs::write(&path, picture["data"].as_str().unwrap()).unwrap();
         println!("the page's picture: {}", path.display());

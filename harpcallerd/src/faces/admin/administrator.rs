@@ -41,7 +41,7 @@ impl Administrator {
         })
     }
 
-    /// Who asks, with the user's name, or its number if the name cannot be found out in time.
+    /// The administrator, with the user's name, or its number if the name cannot be found out in time.
     pub(super) async fn client(&mut self) -> Client {
         if self.client.identity.is_none() {
             let found = timeout(NAMING, user::identity(self.client.peer)).await;

@@ -71,7 +71,7 @@ async fn a_key_has_one_job_however_many_ask_at_once() {
     copy(directory.path(), crashed.path());
     store.close().await;
 
-    // The same after a crash: the jobs are there, and so are their keys.
+    // So it is after a crash: the jobs are there, and so are their keys.
     let store = open(crashed.path());
     assert_eq!(store.live().await.unwrap().len(), 7);
     for (number, first) in made {

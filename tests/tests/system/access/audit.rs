@@ -142,7 +142,7 @@ fn of(path: &Path, event: &str) -> Vec<Value> {
     lines.filter(|line| line["event"] == event).collect()
 }
 
-/// Who runs the tests, as the daemon names the user.
+/// The user that runs the tests, as the daemon names it.
 fn user() -> String {
     let uid = rustix::process::getuid().as_raw();
     let name = std::process::Command::new("id").arg("-un").output();

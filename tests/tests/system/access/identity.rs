@@ -222,7 +222,7 @@ fn a_certificate_is_read_again_when_its_file_changes() {
     files.write("clients.pem", &Authority::new("new clients").pem());
     let refused = connect(&renewed).and_then(|mut client| client.ask(cancel()));
     assert!(refused.is_err(), "{refused:?}");
-    // Who is connected by it already is told so.
+    // A client that is connected by it already is told so.
     assert_unauthorized(&before.ask(json!({"harpcaller": 1, "hello": {}})).unwrap());
 }
 
@@ -275,7 +275,7 @@ fn a_user_of_this_machine_goes_by_name_in_rules_audit_and_info() {
     let ask = |line| LineClient::local(&path).unwrap().ask(line).unwrap();
     let job = ask(call("echo"))["job_id"].as_str().unwrap().to_owned();
     assert_refused(&ask(call("count")), "forbidden", &Value::Null);
-    // The same by the network is by nobody.
+    // By the network it is by nobody.
     assert_refused(
         &cluster.caller().ask(call("echo")),
         "forbidden",

@@ -88,7 +88,7 @@ fn another_token_of_the_same_name_is_another_proof() {
     let new = files.new_token("shop");
     client.send(cancel());
     assert_unauthorized(&client.line());
-    // Who authenticates again is known again, on the same connection too.
+    // A client that authenticates again is known again, on the same connection too.
     let mut client = cluster.caller().send(hello(&new));
     assert!(client.line()["server"].is_string());
     files.write("tokens", "");

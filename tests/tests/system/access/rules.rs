@@ -117,7 +117,7 @@ fn each_client_may_do_what_the_rules_say_and_no_more() {
     let answer = clients.ask(shop, &result(&json!(NO_JOB)));
     assert_refused(&answer, "invalid_jobid", &Value::Null);
 
-    // Who may only read.
+    // A client that may only read.
     assert_eq!(clients.ask(monitor, &result(&own)), done);
     assert_eq!(clients.ask(monitor, &result(&foreign)), done);
     assert_forbidden(&clients.ask(monitor, &call("web01", "echo")));
