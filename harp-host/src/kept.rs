@@ -7,6 +7,8 @@
 //!
 //! Dropping a connection leaves its call running at the host.
 
+mod news;
+
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -15,12 +17,14 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use harp_budget::Share;
-use harp_proto::host::kept::{Acknowledgement, Attach, Message, Order, Request, Uptime};
+use harp_proto::host::kept::{Attach, Message, Order, Request, Uptime};
 use harp_proto::host::{self, kept};
-use harp_proto::{Failure, Json, Outcome};
+use harp_proto::{Failure, Outcome};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use zeroize::Zeroize;
+
+pub use news::News;
 
 use crate::connection::{Connection, HostLines};
 use crate::tls::{Offer, Trust};
@@ -76,22 +80,6 @@ enum Stage {
     Running,
     /// Its end has come, and is not acknowledged.
     Ended,
-}
-
-/// News from the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// The request or the attach is accepted. Comes before all other news of a call.
-    Acknowledged(Acknowledgement),
-    /// It is not, and over with that: the connection may have the next one. What
-    /// [`kept::Refusal::of_failure`] knows is an answer of `harp/2`.
-    Refused(Failure),
-    /// The next packet.
-    Packet(Json),
-    /// The call's end, to be acknowledged by [`KeptConnection::acknowledge_end`].
-    End(Outcome),
-    /// The host is there. Answered already, if there is a call.
-    Beat(Uptime),
 }
 
 /// Looks the host up, connects, and agrees on the protocol, all before the deadline.
