@@ -29,7 +29,6 @@ pub use call::{Cancel, Event, HostCall, Parting, Wanted};
 pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{HostError, HostErrorKind, Phase};
-pub use harp_time as limit;
 pub use io_code::{IoCode, is_own_fault};
 
 /// Bounds of the messages that a host may send.

@@ -1,4 +1,4 @@
-//! Who may come in: the password, what the user may call, and whether the procedure can
+//! Whether a call may come in: the password, what the user may call, and whether the procedure can
 //! be called so.
 
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
 //! Calls that outlive their connections (`harp/2`).
 //!
 //! A call runs in a task of its own ([`run`]) and puts what it says into a [`backlog`],
-//! from which whatever connection has it at the moment ([`conversation`]) takes it. Who may
-//! have it, how long it goes on alone and what is remembered of it is decided by one pure
+//! from which whatever connection has it at the moment ([`conversation`]) takes it. Which
+//! connection has it, how long it goes on alone and what is remembered of it is decided by one pure
 //! [`book`] with the [`clock`] as an argument; [`calls`] is that with the I/O around it.
 
 pub mod backlog;

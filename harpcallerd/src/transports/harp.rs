@@ -9,7 +9,6 @@ mod left;
 use std::sync::Arc;
 
 use harp_budget::Share;
-use harp_host::limit::within;
 use harp_host::{Connection, Event, HostCall, HostError, HostErrorKind, Limits, Wanted};
 use harp_jobs::failures;
 use harp_jobs::ledger::{Hold, Token};
@@ -17,6 +16,7 @@ use harp_jobs::record::CallRecord;
 use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Minted, Proved, Stored, Transport};
 use harp_jobs::world::{BoxFuture, Moment};
 use harp_proto::{Failure, Outcome, host};
+use harp_time::within;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{Span, debug, info};

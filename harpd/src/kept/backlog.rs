@@ -211,7 +211,7 @@ impl Backlog {
         }
         if self.open_count > 0 && self.next <= packets {
             self.memory -= self.open.len();
-            // Who has read less than this has been displaced by who has read it.
+            // A connection that has read less than this has been displaced by the one that has read it.
             self.open = BytesMut::new();
             self.open_count = 0;
         }

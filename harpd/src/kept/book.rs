@@ -41,7 +41,7 @@ pub struct Held<T> {
 pub struct Asked {
     /// The call.
     pub call: CallId,
-    /// Who asks; the password was right.
+    /// The user that asks; the password was right.
     pub user: Arc<str>,
     /// Number of the connection.
     pub connection: u64,

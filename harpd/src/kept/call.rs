@@ -32,7 +32,7 @@ pub struct KeptCall {
     pub id: CallId,
     /// The procedure's name.
     pub procedure: String,
-    /// Who has called.
+    /// The user that has called.
     pub user: Arc<str>,
     /// From where the request came.
     pub peer: SocketAddr,

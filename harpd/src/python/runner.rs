@@ -92,7 +92,7 @@ impl PythonRunner {
     }
 }
 
-/// One JSON object: who calls what, and the arguments as they came.
+/// One JSON object: user, procedure and peer, and the arguments as they came.
 fn request(invocation: Invocation, identity: Identity<'_>) -> io::Result<Stash> {
     let head = serde_json::to_vec(&Request {
         procedure: identity.procedure,

@@ -42,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "harpd",
         &[
+            "harp-budget",
             "harp-exec",
             "harp-files",
             "harp-proto",

@@ -10,12 +10,6 @@ use harp_tests::{members, repository};
 /// Most lines of a file.
 const LONGEST: usize = 500;
 
-/// Files that are to be split yet, or to go: to be crossed out here when they are.
-const STILL_LONG: &[&str] = &["harpcallerd/src/job.rs"];
-
-/// Files that are about to go, whose comments nobody mends any more.
-const GOING: [&str; 2] = ["harpcallerd/src/job.rs", "harpcallerd/src/jobs.rs"];
-
 /// Comments that begin so cannot be understood without the one before, or name nobody.
 const BEGINNINGS: [&str; 3] = ["The same", "Same", "Who "];
 
@@ -88,10 +82,7 @@ fn no_file_is_so_long_that_it_must_have_two_purposes() {
     let long = all
         .iter()
         .filter(|(_, text)| text.lines().count() > LONGEST);
-    let long: Vec<_> = long
-        .map(|(name, _)| name.as_str())
-        .filter(|name| !STILL_LONG.contains(name))
-        .collect();
+    let long: Vec<_> = long.map(|(name, _)| name).collect();
     assert!(long.is_empty(), "over {LONGEST} lines: {long:#?}");
 }
 
@@ -99,9 +90,6 @@ fn no_file_is_so_long_that_it_must_have_two_purposes() {
 fn comments_stand_by_themselves_and_name_the_party() {
     let mut wrong = Vec::new();
     for (name, text) in all() {
-        if GOING.contains(&name.as_str()) {
-            continue;
-        }
         for (line, comment) in comments(&text) {
             for fault in faults(&comment) {
                 wrong.push(format!("{name}:{line}: {:?}: {comment}", fault.trim()));

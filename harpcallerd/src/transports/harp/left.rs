@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use harp_host::limit::within;
 use harp_host::{HostCall, HostError, Parting};
 use harp_jobs::ledger::Token;
 use harp_jobs::transport::{Proof, Proved};
+use harp_time::within;
 use tokio::time::Instant;
 
 use crate::clock;
