@@ -95,16 +95,20 @@ fn signal(all: &HashMap<i32, Found>, targets: &[i32], signals: &[Signal]) -> Rou
             continue;
         }
         round.living += 1;
-        // By itself too: a group counts as signalled if one of its members could be.
-        let mut told = Ok(());
-        for signal in signals {
-            told = told.and(process::kill_process(pid, *signal));
-        }
+        // Numbers 0 and 1 would be others than a group of that number.
+        let is_in_group = found.group > 1 && found.group != own_group;
+        // A group counts as signalled if one of its members could be, so each is asked. None
+        // gets a signal twice: what it does about SIGTERM would be done twice.
+        let told = match is_in_group {
+            true => process::test_kill_process(pid),
+            false => signals
+                .iter()
+                .try_for_each(|signal| process::kill_process(pid, *signal)),
+        };
         if told == Err(Errno::PERM) {
             round.forbidden += 1;
         }
-        // Numbers 0 and 1 would be others than a group of that number.
-        if found.group > 1 && found.group != own_group && !groups.contains(&found.group) {
+        if is_in_group && !groups.contains(&found.group) {
             groups.push(found.group);
         }
     }
