@@ -2,6 +2,7 @@
 
 use harp_proto::host::Message;
 use harp_proto::{Failure, Json};
+use harpd::answer::{Answer, Packet};
 use harpd::output::OutputMode;
 
 use crate::input::{Input, cut};
@@ -59,6 +60,7 @@ fn states_are_shown(mode: OutputMode, limit: usize, pieces: &[&[u8]]) {
         }
     }
     let _ = output.last_line(&mut packets);
+    let [states, packets] = [states, packets].map(values);
     for state in &states {
         assert!(state.as_str().ends_with("\\r\""));
     }
@@ -81,15 +83,27 @@ fn states_are_shown(mode: OutputMode, limit: usize, pieces: &[&[u8]]) {
     }
 }
 
+/// The values of packets, which are short: the limit is.
+fn values(packets: Vec<Packet>) -> Vec<Json> {
+    let value = |packet| match packet {
+        Packet::Short(value) => value,
+        Packet::Long(_) => panic!("a packet beyond the limit"),
+    };
+    packets.into_iter().map(value).collect()
+}
+
 /// Packets and end of a command that prints these pieces.
 fn made(mode: OutputMode, limit: usize, pieces: &[&[u8]]) -> (Vec<Json>, Result<Message, Failure>) {
     let mut output = mode.start(limit);
     let mut packets = Vec::new();
     for piece in pieces {
         if let Err(failure) = output.feed(piece, &mut packets) {
-            return (packets, Err(failure));
+            return (values(packets), Err(failure));
         }
     }
-    let end = output.succeeded(&mut packets);
-    (packets, end)
+    let end = output.succeeded(&mut packets).map(|answer| match answer {
+        Answer::Short(message) => message,
+        Answer::Long { said, .. } => panic!("{said:?} beyond the limit"),
+    });
+    (values(packets), end)
 }
