@@ -58,7 +58,7 @@ impl std::fmt::Debug for Dispatcher {
 
 impl Dispatcher {
     /// Takes up what is in the store, and runs what has its turn from now on. Completes when
-    /// the jobs that ran before have their ends, so that whoever asks is told of them.
+    /// the jobs that do not go on have their ends, so that whoever asks is told of them.
     ///
     /// # Errors
     ///
@@ -74,8 +74,10 @@ impl Dispatcher {
             unaware_until,
         } = parts;
         let live = store.live().await?;
-        let ran = live.into_iter().filter(|(_, job)| job.started.is_some());
-        let ran: Vec<JobId> = ran.map(|(job, _)| job).collect();
+        let end = live
+            .into_iter()
+            .filter(|(_, job)| !job.waits_again(resume_queued));
+        let end: Vec<JobId> = end.map(|(job, _)| job).collect();
         let world = Arc::new(Runtime::start());
         let any_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
         let ledger = Local::open(store, Arc::clone(&any_world), resume_queued).await?;
@@ -91,13 +93,13 @@ impl Dispatcher {
                 }
             },
         );
-        if !ran.is_empty() {
+        if !end.is_empty() {
             warn!(
-                jobs = ran.len(),
+                jobs = end.len(),
                 "jobs that had not ended are ended with missing_result"
             );
             // One that cannot be read is told of when it is asked for.
-            let _ = join_all(ran.into_iter().map(|job| jobs.wait(job))).await;
+            let _ = join_all(end.into_iter().map(|job| jobs.wait(job))).await;
         }
         Ok(Arc::new(Dispatcher {
             world,

@@ -125,12 +125,6 @@ impl Local {
     ) {
         if !resume_queued {
             let jobs: Vec<_> = waiting.into_iter().map(|(job, _)| job).collect();
-            if !jobs.is_empty() {
-                warn!(
-                    jobs = jobs.len(),
-                    "jobs that had not ended are ended with missing_result"
-                );
-            }
             let outcome = Outcome::Error(failures::missing_result());
             return self.end_unstarted(state, jobs, &outcome, None);
         }
