@@ -5,6 +5,7 @@
 //!
 //! [`Fault`]: crate::Fault
 
+pub mod body;
 pub mod feature;
 mod packet_lines;
 pub mod reply;

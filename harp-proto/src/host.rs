@@ -114,6 +114,21 @@ fn take_auth(fields: &mut Fields<'_>) -> Result<(String, Password), ShapeError> 
 /// Takes `arguments` out of a request of either protocol.
 pub(crate) fn arguments(line: &Bytes, fields: &mut Fields<'_>) -> Result<Json, ShapeError> {
     let arguments = fields.required_json(line, "arguments")?;
+    checked_arguments(arguments, fields)
+}
+
+/// Like [`arguments`], where null and none stand for an empty array.
+pub(crate) fn optional_arguments(
+    text: &Bytes,
+    fields: &mut Fields<'_>,
+) -> Result<Json, ShapeError> {
+    match fields.json(text, "arguments")? {
+        Some(arguments) if arguments != Json::NULL => checked_arguments(arguments, fields),
+        _ => Ok(Json::from_trusted(Bytes::from_static(b"[]"))),
+    }
+}
+
+fn checked_arguments(arguments: Json, fields: &Fields<'_>) -> Result<Json, ShapeError> {
     if !matches!(arguments.as_bytes().first(), Some(b'[' | b'{')) {
         return Err(fields.error(
             "arguments",

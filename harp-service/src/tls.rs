@@ -98,6 +98,8 @@ pub enum TlsError {
 #[derive(Debug, Clone)]
 struct Loaded {
     config: Arc<ServerConfig>,
+    /// What the server shows of itself.
+    leaf: CertificateDer<'static>,
     /// Judges clients' certificates, if they are asked for any.
     client_verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
@@ -109,6 +111,11 @@ impl TlsFiles {
     /// keys of its own, so no session outlives the files that it was judged by.
     fn load(&self, mut files: Contents, protocols: Protocols) -> Result<Loaded, TlsError> {
         let chain = read_chain(files.take())?;
+        // `read_chain` gives no empty one.
+        let leaf = chain
+            .first()
+            .cloned()
+            .ok_or_else(|| TlsError::NoCertificate(self.certificate.clone()))?;
         let secret = read_key(files.take())?;
         let client_verifier = match &self.client_ca_file {
             Some(_) => Some(client_verifier(files.take())?),
@@ -127,6 +134,7 @@ impl TlsFiles {
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Loaded {
             config: Arc::new(config),
+            leaf,
             client_verifier,
         })
     }

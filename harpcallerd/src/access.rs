@@ -4,7 +4,7 @@
 //! allowed; with one, whatever no rule matches is not. A rule may look at the job that a
 //! request is about, so the answer can depend on a job that has to be looked up first.
 
-mod pattern;
+pub(crate) mod pattern;
 
 use harp_proto::QueueName;
 use harp_service::Table;
@@ -12,7 +12,7 @@ use harp_service::Table;
 use crate::call::NewCall;
 use crate::client::Client;
 use crate::record::CallRecord;
-use pattern::Patterns;
+pub(crate) use pattern::Patterns;
 
 /// The rules in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +39,12 @@ pub enum Operation {
     Read,
     /// Cancel a job.
     Cancel,
+    /// Register services, claim and answer their jobs.
+    Work,
+    /// See how things stand: metrics, queues, hosts, all events. It is about no call.
+    Observe,
+    /// Refresh hosts, delete services. It is about no call.
+    Admin,
 }
 
 /// Decision of the rules on a request about a job.
@@ -60,7 +66,14 @@ struct Subject<'a> {
 }
 
 impl Operation {
-    const ALL: [Operation; 3] = [Operation::Call, Operation::Read, Operation::Cancel];
+    pub(crate) const ALL: [Operation; 6] = [
+        Operation::Call,
+        Operation::Read,
+        Operation::Cancel,
+        Operation::Work,
+        Operation::Observe,
+        Operation::Admin,
+    ];
 
     /// The name in the configuration and in the logs.
     #[must_use]
@@ -69,6 +82,9 @@ impl Operation {
             Operation::Call => "call",
             Operation::Read => "read",
             Operation::Cancel => "cancel",
+            Operation::Work => "work",
+            Operation::Observe => "observe",
+            Operation::Admin => "admin",
         }
     }
 }
@@ -125,6 +141,24 @@ impl AccessRules {
             None => Verdict::Forbidden,
             Some(rule) if rule.takes_any_job() => Verdict::Allowed,
             Some(_) => Verdict::DependsOnJob,
+        }
+    }
+
+    /// True if the client may do this, which is about no call: only rules that name no host,
+    /// procedure, queue or jobs are asked.
+    #[must_use]
+    pub fn allow_without_job(&self, client: &Client, operation: Operation) -> bool {
+        let mut rules = self.0.iter();
+        self.is_empty()
+            || rules.any(|rule| rule.concerns(client, operation) && rule.takes_any_job())
+    }
+
+    /// True if there is anything with which the client may do this.
+    #[must_use]
+    pub fn allow_some(&self, client: &Client, operation: Operation) -> bool {
+        match operation {
+            Operation::Observe | Operation::Admin => self.allow_without_job(client, operation),
+            _ => self.judge(client, operation) != Verdict::Forbidden,
         }
     }
 
@@ -197,7 +231,10 @@ fn rule(table: &Table<'_>) -> Rule {
                     Some(operation) => operations.push(operation),
                     None => table.problem(
                         "operations",
-                        format!("must be of \"call\", \"read\" and \"cancel\", not {name:?}"),
+                        format!(
+                            "must be of \"call\", \"read\", \"cancel\", \"work\", \"observe\" and \
+                             \"admin\", not {name:?}"
+                        ),
                     ),
                 }
             }

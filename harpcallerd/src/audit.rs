@@ -197,6 +197,13 @@ impl Audit {
         });
     }
 
+    /// A client has begun or ended a session.
+    pub fn noted(&self, client: &Client, event: &'static str) {
+        if let Some(sender) = &self.0 {
+            sender.send(Event::Line(Box::new(Line::by(event, client))));
+        }
+    }
+
     /// An administrator has done something beside cancelling a job, or tried to.
     pub fn administered(&self, client: &Client, act: Act<'_>, refusal: Option<&Refusal>) {
         let Some(sender) = &self.0 else {

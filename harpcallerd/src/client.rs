@@ -84,6 +84,8 @@ pub struct Client {
 pub enum Via {
     /// A listener for clients: the access rules hold.
     Listener,
+    /// A listener for HTTP, likewise.
+    Http,
     /// The administrative socket: a process that can open it may do everything.
     Administration,
 }

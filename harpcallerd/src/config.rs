@@ -120,6 +120,7 @@ impl Config {
             "audit_arguments",
         ]);
         table.guard_also("listener", &["listeners"]);
+        table.guard_also("listen_http", &["http", "http_listener", "listener_http"]);
         const MIB: usize = 1024 * 1024;
         let seconds = |key, default| seconds(table, key, Duration::from_secs(default));
 
@@ -166,6 +167,12 @@ impl Config {
             None if !tables.is_empty() => Vec::new(),
             None => vec![ListenAddress::everywhere(CLIENT_PORT)],
         };
+        let http_tables = table.array_of_tables("listen_http");
+        let http = http_tables.iter().filter_map(|table| {
+            let settings = ListenerSettings::take_http(table, tokens_file.is_some())?;
+            Some((table, settings))
+        });
+        let listeners: Vec<_> = listeners.into_iter().chain(http).collect();
         places::check(table, &listen, &listeners);
         let listeners = listeners
             .into_iter()

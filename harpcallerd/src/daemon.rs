@@ -20,11 +20,13 @@ use tracing::{error, info, warn};
 
 use crate::audit::Audit;
 use crate::boot;
+use crate::changes::Changes;
 use crate::config::Config;
 use crate::desk::Desk;
 use crate::desk::admin::{Administration, Reloaded, Started};
 use crate::dispatcher::{Dispatcher, Parts};
 use crate::faces::admin::{self, AdminSocket};
+use crate::faces::http::Face;
 use crate::hosts::{self, Hosts};
 use crate::listener::{Admission, Listeners, Opened, Permits};
 use crate::refusal::NotReloaded;
@@ -134,6 +136,8 @@ struct Daemon {
     acts: TaskTracker,
     /// Tells sessions that nobody may wait any more.
     closing: CancellationToken,
+    /// Tells that no calls are taken any more.
+    winding_down: CancellationToken,
     _pidfile: Option<Pidfile>,
 }
 
@@ -157,12 +161,15 @@ impl Daemon {
             Some(settings) => Audit::start(settings, store.clone(), &auditing)?,
             None => Audit::default(),
         };
+        let changes = Changes::default();
+        changes.go_by(in_force.clients.subscribe());
         let parts = Parts {
             store: store.clone(),
             hosts: Arc::clone(&hosts),
             rules: in_force.rules.subscribe(),
             limits: in_force.runs.subscribe(),
             audit: audit.clone(),
+            changes: changes.clone(),
             resume_queued: config.resume_queued,
             unaware_until: hosts_unaware_until(config).await?,
         };
@@ -172,23 +179,33 @@ impl Daemon {
         background.spawn("retention", Arc::clone(&pruner).keep(limits));
 
         let closing = CancellationToken::new();
+        let winding_down = CancellationToken::new();
         let acts = TaskTracker::new();
         let desk = Desk {
             dispatcher,
+            hosts: Arc::clone(&hosts),
+            refresher: refresher.clone(),
+            changes,
             limits: in_force.clients.subscribe(),
             tokens: in_force.tokens.subscribe(),
             access: in_force.access.subscribe(),
             audit: audit.clone(),
             closing: closing.clone(),
+            winding_down: winding_down.clone(),
             acts: acts.clone(),
         };
         let desk = Arc::new(desk);
         let sessions = TaskTracker::new();
+        let (memory, directory) = (&in_force.client_memory, config.stream_directory.clone());
+        let (for_face, memory) = (Arc::clone(&desk), Arc::clone(memory));
+        let opening = tokio::task::spawn_blocking(move || Face::open(for_face, memory, &directory));
+        let face = opening.await??;
         let admission = Admission {
             desk: Arc::clone(&desk),
             permits: Arc::new(Permits::default()),
             memory: Arc::clone(&in_force.client_memory),
             sessions: sessions.clone(),
+            http: Arc::new(face),
         };
         let listeners = Listeners::start(opened, Arc::new(admission));
         let started = Started {
@@ -208,6 +225,7 @@ impl Daemon {
             sessions,
             acts,
             closing,
+            winding_down,
             _pidfile: pidfile,
         })
     }
@@ -230,6 +248,7 @@ impl Daemon {
                     info!("draining: no new calls, and the end when the running ones have ended");
                     notifier.status("Draining");
                     dispatcher.close();
+                    self.winding_down.cancel();
                     draining = true;
                 }
                 Event::Reload(reply) => {
@@ -286,6 +305,7 @@ impl Daemon {
         notifier.extend_stop(stop_grace + longest + 2 * PATIENCE);
         dispatcher.close();
         dispatcher.leave();
+        self.winding_down.cancel();
         let mut listeners = self.listeners;
         listeners.close_handed_over();
         let grace_ends = Instant::now() + stop_grace;

@@ -7,12 +7,20 @@
 
 pub mod admin;
 pub mod cancel;
+mod check;
+pub mod find;
+pub mod hosts;
 pub mod lists;
+pub mod measure;
+mod observe;
+pub mod overview;
 pub mod packets;
 mod permission;
 pub mod queues;
 pub mod read;
+pub mod readiness;
 mod submit;
+pub mod view;
 
 use std::sync::Arc;
 
@@ -24,9 +32,11 @@ use tracing::{debug, info, warn};
 
 use crate::access::AccessRules;
 use crate::audit::Audit;
+use crate::changes::Changes;
 use crate::client::Client;
 use crate::dispatcher::Dispatcher;
-use crate::identity::tokens::{TokenProof, TokensFile};
+use crate::hosts::{Hosts, Refresher};
+use crate::identity::tokens::{TokenHash, TokenProof, TokensFile};
 use crate::limits::ClientLimits;
 use crate::refusal::Refusal;
 
@@ -38,6 +48,12 @@ const WRONG_TOKEN_DELAY: std::time::Duration = std::time::Duration::from_secs(1)
 pub struct Desk {
     /// The jobs.
     pub dispatcher: Arc<Dispatcher>,
+    /// The hosts registry.
+    pub hosts: Arc<Hosts>,
+    /// What runs its script.
+    pub refresher: Refresher,
+    /// What becomes durable of jobs.
+    pub changes: Changes,
     /// The limits of clients, those of the moment.
     pub limits: watch::Receiver<ClientLimits>,
     /// The tokens that clients may authenticate with, those of the moment.
@@ -48,6 +64,8 @@ pub struct Desk {
     pub audit: Audit,
     /// Cancelled when nobody may wait for anything any more.
     pub closing: CancellationToken,
+    /// Cancelled when no calls are taken any more.
+    pub winding_down: CancellationToken,
     /// Acts that go on although nobody waits for them.
     pub acts: TaskTracker,
 }
@@ -90,6 +108,25 @@ impl Desk {
         }
         debug!(peer = %by.peer, identity = by.name(), client = calls_itself, "hello");
         Ok(())
+    }
+
+    /// What a token is known by, if it is known.
+    #[must_use]
+    pub fn token_hash(&self, token: &Password) -> Option<TokenHash> {
+        let (_, proof) = TokenProof::of(token, &self.tokens)?;
+        Some(proof.hash())
+    }
+
+    /// Notes that a client has begun a session.
+    pub fn logged_in(&self, by: &Client) {
+        info!(peer = %by.peer, client = by.name(), "login");
+        self.audit.noted(by, "login");
+    }
+
+    /// Notes that a client has ended its session.
+    pub fn logged_out(&self, by: &Client) {
+        info!(peer = %by.peer, client = by.name(), "logout");
+        self.audit.noted(by, "logout");
     }
 
     /// True if there are tokens to be known.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, warn};
 
 use crate::audit::Audit;
+use crate::changes::Changes;
 use crate::hosts::Hosts;
 use crate::ledger::Local;
 use crate::rules::Rules;
@@ -36,6 +37,8 @@ pub struct Parts {
     pub limits: watch::Receiver<Arc<RunLimits>>,
     /// Where ends are written down.
     pub audit: Audit,
+    /// Who is told what becomes durable.
+    pub changes: Changes,
     /// Whether jobs that waited wait again; otherwise they end.
     pub resume_queued: bool,
     /// Until when hosts may go on with calls of before, if they cannot know that this machine
@@ -70,6 +73,7 @@ impl Dispatcher {
             rules,
             limits,
             audit,
+            changes,
             resume_queued,
             unaware_until,
         } = parts;
@@ -88,6 +92,7 @@ impl Dispatcher {
             Arc::new(transport),
             limits,
             move |change| {
+                changes.note(change);
                 if let What::Ended(end) = &change.what {
                     audit.ended(change.job, end.outcome.name());
                 }

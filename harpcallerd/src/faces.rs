@@ -3,4 +3,5 @@
 
 pub mod admin;
 pub mod connection;
+pub mod http;
 pub mod line;

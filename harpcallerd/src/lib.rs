@@ -7,6 +7,7 @@ pub mod access;
 pub mod audit;
 pub mod boot;
 pub mod call;
+pub mod changes;
 pub mod client;
 pub mod clock;
 pub mod config;

@@ -31,6 +31,12 @@ pub struct ClientLimits {
     pub idle_timeout: Duration,
     /// How long a client that is being sent something may take nothing of it.
     pub write_timeout: Duration,
+    /// Greatest number of HTTP requests that wait or follow at once.
+    pub max_streams: usize,
+    /// The same for one peer.
+    pub max_streams_per_peer: usize,
+    /// Changes of jobs that are kept for readers of all of them that come back.
+    pub max_event_backlog: usize,
     /// Greatest number of queued and running jobs.
     pub max_live_jobs: usize,
     /// Greatest number of jobs that wait in one queue.
@@ -52,6 +58,9 @@ impl Default for ClientLimits {
             request_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(3600),
             write_timeout: Duration::from_secs(120),
+            max_streams: 2_000,
+            max_streams_per_peer: 64,
+            max_event_backlog: 10_000,
             max_live_jobs: 100_000,
             max_queue_length: 50_000,
         }

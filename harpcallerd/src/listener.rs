@@ -4,6 +4,7 @@
 mod change;
 mod permits;
 pub mod settings;
+mod terms;
 mod tls;
 mod unix;
 
@@ -26,7 +27,8 @@ use tracing::{Instrument, debug, info_span, warn};
 use crate::client::{Client, Peer, Via};
 use crate::desk::Desk;
 use crate::faces::connection::Socket;
-use crate::faces::line::{refuse, serve};
+use crate::faces::http::{self, Face, Secured};
+use crate::faces::line;
 use crate::identity::user;
 use crate::limits::{ClientLimits, ClientMemory};
 use crate::refusal::Full;
@@ -34,7 +36,8 @@ use crate::refusal::Full;
 pub use change::{Listeners, Opened};
 pub use harp_service::tls::TlsFiles;
 pub use permits::{ConnectionPermit, Permits};
-pub use settings::{ListenerPlace, ListenerSettings};
+pub use settings::{ListenerPlace, ListenerSettings, Speaks};
+use terms::{Entry, Prepared, Terms};
 pub use tls::Tls;
 pub use unix::UnixPlace;
 
@@ -48,12 +51,12 @@ const REFUSALS: usize = 64;
 #[derive(Debug)]
 pub struct Listener {
     socket: ListeningSocket,
-    requires_authentication: bool,
+    terms: Terms,
 }
 
 #[derive(Debug)]
 enum ListeningSocket {
-    Network(Acceptor, Option<Tls>),
+    Network(Acceptor),
     Local(Acceptor<UnixListener>, SocketFile),
 }
 
@@ -68,6 +71,8 @@ pub struct Admission {
     pub memory: Arc<ClientMemory>,
     /// Tasks of the connections.
     pub sessions: TaskTracker,
+    /// Where those lead that come by HTTP.
+    pub http: Arc<Face>,
 }
 
 impl Listener {
@@ -76,24 +81,21 @@ impl Listener {
     /// # Errors
     ///
     /// The reason for which one cannot be opened, with its name. Then none is left open.
-    pub async fn open(settings: &ListenerSettings) -> anyhow::Result<Vec<Listener>> {
-        let requires_authentication = settings.requires_authentication;
+    async fn open(settings: &ListenerSettings, terms: &Terms) -> anyhow::Result<Vec<Listener>> {
         match &settings.place {
             ListenerPlace::Path(place) => {
                 let (socket, file) = place.bind().await?;
                 Ok(vec![Listener {
                     socket: ListeningSocket::Local(Acceptor::new(socket), file),
-                    requires_authentication,
+                    terms: terms.clone(),
                 }])
             }
             ListenerPlace::Address(address) => {
                 let mut listeners = Vec::new();
                 for socket in address.bind().await? {
-                    // One for each socket: it is a few hundred bytes.
-                    let tls = settings.tls.clone().map(Tls::load).transpose()?;
                     listeners.push(Listener {
-                        socket: ListeningSocket::Network(Acceptor::new(socket), tls),
-                        requires_authentication,
+                        socket: ListeningSocket::Network(Acceptor::new(socket)),
+                        terms: terms.clone(),
                     });
                 }
                 Ok(listeners)
@@ -105,7 +107,7 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.socket {
-            ListeningSocket::Network(acceptor, _) => acceptor.local_addr().ok(),
+            ListeningSocket::Network(acceptor) => acceptor.local_addr().ok(),
             ListeningSocket::Local(..) => None,
         }
     }
@@ -114,7 +116,7 @@ impl Listener {
     #[must_use]
     pub fn name(&self) -> String {
         match &self.socket {
-            ListeningSocket::Network(acceptor, _) => acceptor
+            ListeningSocket::Network(acceptor) => acceptor
                 .local_addr()
                 .map_or_else(|_| "?".to_owned(), |address| address.to_string()),
             ListeningSocket::Local(_, file) => file.path().display().to_string(),
@@ -127,7 +129,19 @@ impl Listener {
         let is_local = self
             .address()
             .is_none_or(|address| address.ip().to_canonical().is_loopback());
-        !is_local && !self.requires_authentication
+        !is_local && self.terms.may_be_stranger()
+    }
+
+    /// True if others than this machine can reach it, and what they say goes in the clear.
+    fn is_in_the_clear(&self) -> bool {
+        let is_local = self
+            .address()
+            .is_none_or(|address| address.ip().to_canonical().is_loopback());
+        !is_local && self.terms.tls.borrow().is_none()
+    }
+
+    fn speaks_http(&self) -> bool {
+        matches!(self.terms.entry, Entry::Http(_))
     }
 
     /// Accepts, a session for each connection, until `closing` is cancelled and the
@@ -135,19 +149,13 @@ impl Listener {
     pub async fn accept(self, admission: Arc<Admission>, closing: CancellationToken) {
         let refusals = Arc::new(Semaphore::new(REFUSALS));
         let name: Arc<str> = self.name().into();
-        let may_be_stranger = !self.requires_authentication;
+        let terms = self.terms;
         match self.socket {
-            ListeningSocket::Network(mut acceptor, tls) => {
-                let tls = tls.map(Arc::new);
+            ListeningSocket::Network(mut acceptor) => {
                 while let Some((socket, peer)) = until(&closing, acceptor.accept()).await {
-                    let peer = Peer::Network(peer);
-                    let client = Client::unknown(peer, Via::Listener, may_be_stranger);
-                    admission.receive(
-                        &name,
-                        &refusals,
-                        Arrival::Network(socket, tls.clone()),
-                        client,
-                    );
+                    let tls = terms.tls.borrow().clone();
+                    let arrival = Arrival::Network(socket, tls);
+                    admission.receive(&name, &refusals, arrival, Peer::Network(peer), &terms);
                 }
             }
             ListeningSocket::Local(mut acceptor, _file) => {
@@ -155,8 +163,7 @@ impl Listener {
                     let Ok(peer) = user::peer(&socket) else {
                         continue;
                     };
-                    let client = Client::unknown(peer, Via::Listener, may_be_stranger);
-                    admission.receive(&name, &refusals, Arrival::Local(socket), client);
+                    admission.receive(&name, &refusals, Arrival::Local(socket), peer, &terms);
                 }
             }
         }
@@ -186,15 +193,22 @@ impl Admission {
         listener: &str,
         refusals: &Arc<Semaphore>,
         arrival: Arrival,
-        client: Client,
+        peer: Peer,
+        terms: &Terms,
     ) {
+        let via = match terms.entry {
+            Entry::Lines { .. } => Via::Listener,
+            Entry::Http(_) => Via::Http,
+        };
+        let client = Client::unknown(peer, via, terms.may_be_stranger());
+        let entry = terms.entry.clone();
         let limits = *self.desk.limits.borrow();
         match self.permits.take(client.peer.group(), &limits) {
             Ok(permit) => {
                 let admission = Arc::clone(self);
                 let span = info_span!(parent: None, "client", peer = %client.peer, listener);
                 let session = async move {
-                    admission.admit(arrival, client, &limits).await;
+                    admission.admit(arrival, client, entry, &limits).await;
                     drop(permit);
                 };
                 self.sessions.spawn(session.instrument(span));
@@ -205,7 +219,7 @@ impl Admission {
                 debug!(peer = %client.peer, limit = full.key(), "connection refused");
                 if let Ok(permit) = Arc::clone(refusals).try_acquire_owned() {
                     self.sessions.spawn(async move {
-                        let _ = timeout(REFUSAL, arrival.refuse(full)).await;
+                        let _ = timeout(REFUSAL, arrival.refuse(full, &entry)).await;
                         drop(permit);
                     });
                 }
@@ -214,13 +228,19 @@ impl Admission {
     }
 
     /// Finds out who it is as far as the transport tells, and serves the connection.
-    async fn admit(&self, arrival: Arrival, mut client: Client, limits: &ClientLimits) {
+    async fn admit(
+        &self,
+        arrival: Arrival,
+        mut client: Client,
+        entry: Entry,
+        limits: &ClientLimits,
+    ) {
         match arrival {
             Arrival::Network(socket, tls) => {
                 // A peer that takes nothing any more, or is gone without a word.
                 let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(limits.write_timeout));
                 let Some(tls) = tls else {
-                    return self.serve(socket, client).await;
+                    return self.serve(socket, client, entry, None).await;
                 };
                 let Some(permit) = self.permits.handshake(client.peer.group(), limits) else {
                     debug!(peer = %client.peer, limit = "max_handshakes", "connection refused");
@@ -241,7 +261,9 @@ impl Admission {
                             client.identity = Some(identity);
                             client.proof = Some(Arc::new(shown));
                         }
-                        self.serve(stream, client).await;
+                        let is_http = matches!(entry, Entry::Http(_));
+                        let secured = is_http.then(|| tls.secured(&stream));
+                        self.serve(stream, client, entry, secured).await;
                     }
                     Some(Err(error)) => debug!(peer = %client.peer, %error, "TLS handshake failed"),
                     None => debug!(peer = %client.peer, "TLS handshake took too long"),
@@ -256,7 +278,7 @@ impl Admission {
                 match found {
                     Some(Ok(identity)) => {
                         client.identity = identity;
-                        self.serve(socket, client).await;
+                        self.serve(socket, client, entry, None).await;
                     }
                     // Under another name it would have rights that are not its own.
                     Some(Err(error)) => {
@@ -272,28 +294,44 @@ impl Admission {
 }
 
 impl Admission {
-    async fn serve<S: Socket>(&self, socket: S, client: Client) {
-        serve(
-            socket,
-            client,
-            Arc::clone(&self.desk),
-            Arc::clone(&self.memory),
-        )
-        .await;
+    /// `secured` is `None` without TLS, or where nobody wants to know.
+    async fn serve<S: Socket + 'static>(
+        &self,
+        socket: S,
+        client: Client,
+        entry: Entry,
+        secured: Option<Secured>,
+    ) {
+        match entry {
+            Entry::Lines { .. } => {
+                let (desk, memory) = (Arc::clone(&self.desk), Arc::clone(&self.memory));
+                line::serve(socket, client, desk, memory).await;
+            }
+            Entry::Http(door) => {
+                http::serve(socket, client, door, secured, Arc::clone(&self.http)).await;
+            }
+        }
     }
 }
 
 impl Arrival {
     /// Says that there is no place. Takes as long as the client does.
-    async fn refuse(self, full: Full) {
+    async fn refuse(self, full: Full, entry: &Entry) {
         match self {
-            Arrival::Network(socket, None) => refuse(socket, full, REFUSAL).await,
+            Arrival::Network(socket, None) => refuse(socket, full, entry).await,
             Arrival::Network(socket, Some(tls)) => {
                 if let Ok((stream, _)) = tls.handshake(socket).await {
-                    refuse(stream, full, REFUSAL).await;
+                    refuse(stream, full, entry).await;
                 }
             }
-            Arrival::Local(socket) => refuse(socket, full, REFUSAL).await,
+            Arrival::Local(socket) => refuse(socket, full, entry).await,
         }
+    }
+}
+
+async fn refuse<S: Socket>(socket: S, full: Full, entry: &Entry) {
+    match entry {
+        Entry::Lines { .. } => line::refuse(socket, full, REFUSAL).await,
+        Entry::Http(_) => http::refuse(socket, full, REFUSAL).await,
     }
 }

@@ -209,6 +209,12 @@ impl Cluster {
         self.settings.set(key, value);
     }
 
+    /// Changes the tables of the dispatcher's configuration, TOML text, to be seen at its next
+    /// start or reload.
+    pub fn set_tables(&mut self, text: &str) {
+        self.settings.set_tables(text);
+    }
+
     /// Stops the dispatcher in order and starts it again at the same address.
     pub fn restart_dispatcher(&mut self) {
         self.stop_dispatcher();

@@ -4,6 +4,7 @@
 //! - [`Cluster`]: a dispatcher, some hosts and their registry;
 //! - [`Caller`] and [`RawClient`]: a client that speaks plain lines, so that a test sees
 //!   every byte;
+//! - [`HttpRequest`]: one of HTTP, byte by byte;
 //! - [`FakeHost`]: a host that misbehaves by a script;
 //! - [`crash`]: a dispatcher that is killed again and again, under load;
 //! - [`soak`]: one that is not killed, under a load of everything at once;
@@ -23,6 +24,7 @@ pub mod disk;
 mod fake_host;
 pub mod false_clock;
 mod feed;
+mod http;
 mod line_client;
 mod loopback;
 mod number_options;
@@ -37,6 +39,7 @@ pub use cluster::{Cluster, ClusterBuilder, PASSWORD, USER};
 pub use daemon::{Daemon, Log};
 pub use fake_host::{ACKNOWLEDGE, ACKNOWLEDGE_STREAM, Closing, FakeHost, Step, Visit};
 pub use feed::Feed;
+pub use http::{HttpAnswer, HttpClient, HttpEnd, HttpHead, HttpRequest, HttpStream};
 pub use line_client::LineClient;
 pub use loopback::{refusing_address, unanswering_address, unique_address, unused_address};
 pub use number_options::number_options;

@@ -236,7 +236,39 @@ impl Call {
         let procedure = fields.required_string("procedure")?;
         let host = fields.required_string("host")?;
         let arguments = host::arguments(line, fields)?;
-        let call = Call {
+        let call = Call::take_rest(line, fields, host, procedure, arguments)?;
+        call.check(fields)?;
+        Ok(call)
+    }
+
+    /// Takes a call out of the body of an HTTP request, whose head may have the key.
+    pub(super) fn take_body(
+        text: &Bytes,
+        fields: &mut Fields<'_>,
+        key: Option<String>,
+    ) -> Result<Call, ShapeError> {
+        let procedure = fields.required_string("procedure")?;
+        let host = fields.required_string("host")?;
+        let arguments = host::optional_arguments(text, fields)?;
+        let mut call = Call::take_rest(text, fields, host, procedure, arguments)?;
+        if key.is_some() {
+            if call.key.is_some() && call.key != key {
+                return Err(fields.error("key", "differs from that of Idempotency-Key"));
+            }
+            call.key = key;
+        }
+        call.check(fields)?;
+        Ok(call)
+    }
+
+    fn take_rest(
+        line: &Bytes,
+        fields: &mut Fields<'_>,
+        host: String,
+        procedure: String,
+        arguments: Json,
+    ) -> Result<Call, ShapeError> {
+        Ok(Call {
             host,
             procedure,
             arguments,
@@ -250,11 +282,14 @@ impl Call {
             key: fields.string("key")?,
             unless_since: fields.integer("unless_since", 1)?,
             start_by: fields.integer("start_by", 1)?,
-        };
-        if call.unless_since.is_some() && call.key.is_none() {
+        })
+    }
+
+    fn check(&self, fields: &Fields<'_>) -> Result<(), ShapeError> {
+        if self.unless_since.is_some() && self.key.is_none() {
             return Err(fields.error("unless_since", "means nothing without key"));
         }
-        Ok(call)
+        Ok(())
     }
 
     fn write(&self, out: &mut BytesMut) {

@@ -73,6 +73,13 @@ impl ServerTls {
             .is_ok()
     }
 
+    /// The certificate that is shown at this moment, without its chain. Blocks for as long as
+    /// a `stat` of local files does.
+    #[must_use]
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.loaded().leaf
+    }
+
     fn loaded(&self) -> Loaded {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let certificate = self.files.certificate.display();

@@ -2,14 +2,14 @@
 
 /// Some patterns, of which one has to match.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Patterns(Vec<Pattern>);
+pub(crate) struct Patterns(Vec<Pattern>);
 
 /// The parts between the stars, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pattern(Vec<String>);
 
 impl Patterns {
-    pub(super) fn new(texts: &[String]) -> Patterns {
+    pub(crate) fn new(texts: &[String]) -> Patterns {
         Patterns(texts.iter().map(|text| Pattern::new(text)).collect())
     }
 
@@ -17,7 +17,7 @@ impl Patterns {
         Patterns(vec![Pattern::new("*")])
     }
 
-    pub(super) fn match_text(&self, text: &str) -> bool {
+    pub(crate) fn match_text(&self, text: &str) -> bool {
         self.0.iter().any(|pattern| pattern.matches(text))
     }
 

@@ -3,7 +3,7 @@
 use harp_proto::Json;
 use serde::Serialize;
 
-use crate::client::{Client, Identity};
+use crate::client::{Client, Identity, Via};
 use crate::clock;
 use crate::record::CallRecord;
 
@@ -36,6 +36,9 @@ pub(super) struct Line {
     pub(super) outcome: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) arguments: Option<Json>,
+    /// By which face the client came, unless by the client protocol or as an administrator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) via: Option<&'static str>,
     /// Of a prune: jobs submitted longer ago than so many seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_age: Option<u64>,
@@ -71,6 +74,7 @@ impl Line {
             event,
             client: Some(client.name().to_owned()),
             peer: Some(client.peer.to_string()),
+            via: (client.via == Via::Http).then_some("http"),
             ..Line::default()
         }
     }
@@ -111,7 +115,7 @@ pub(super) fn name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{Peer, Via};
+    use crate::client::Peer;
 
     #[test]
     fn a_long_name_is_cut_between_two_characters() {

@@ -18,6 +18,9 @@ pub(super) fn take(table: &Table<'_>) -> ClientLimits {
         "request_timeout",
         "idle_timeout",
         "write_timeout",
+        "max_streams",
+        "max_streams_per_peer",
+        "max_event_backlog",
         "max_live_jobs",
         "max_queue_length",
     ]);
@@ -37,6 +40,9 @@ pub(super) fn take(table: &Table<'_>) -> ClientLimits {
         request_timeout: seconds(table, "request_timeout", default.request_timeout),
         idle_timeout: seconds(table, "idle_timeout", default.idle_timeout),
         write_timeout: seconds(table, "write_timeout", default.write_timeout),
+        max_streams: count(table, "max_streams", default.max_streams),
+        max_streams_per_peer: count(table, "max_streams_per_peer", default.max_streams_per_peer),
+        max_event_backlog: count(table, "max_event_backlog", default.max_event_backlog),
         max_live_jobs: count(table, "max_live_jobs", default.max_live_jobs),
         max_queue_length: count(table, "max_queue_length", default.max_queue_length),
     }

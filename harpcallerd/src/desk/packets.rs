@@ -61,6 +61,8 @@ pub struct Packets {
     /// Where a page ends and with what; `None` follows to the end of the job.
     page: Option<Page>,
     finished: bool,
+    /// How many the job had at the beginning.
+    collected: u64,
 }
 
 /// What comes next of a job's packets.
@@ -148,6 +150,7 @@ impl Desk {
                 Until::Now { limit } => Some(Page::of(first, limit, known)),
             },
             finished: false,
+            collected: packets,
         })
     }
 }
@@ -166,6 +169,18 @@ impl Page {
 }
 
 impl Packets {
+    /// The number of the next packet.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.follower.position()
+    }
+
+    /// How many packets the job has, as far as has been seen.
+    #[must_use]
+    pub fn collected(&self) -> u64 {
+        self.collected
+    }
+
     /// What comes next. Waits while there is nothing to tell, unless nobody may wait any
     /// more. Cancel safe.
     ///
@@ -204,6 +219,7 @@ impl Packets {
             Err(NotKnown::Closing) => return Ok(Next::Closing),
         };
         let known = self.follower.position();
+        self.collected = self.collected.max(known);
         let end = self.page.as_ref().map_or(known, |page| page.end.min(known));
         Ok(Next::Some(Piece {
             first,

@@ -54,7 +54,7 @@ impl Desk {
         })
     }
 
-    fn may_submit(&self, by: &Client, call: &NewCall) -> Result<(), Refusal> {
+    pub(super) fn may_submit(&self, by: &Client, call: &NewCall) -> Result<(), Refusal> {
         let permitted = permission::identified(by).and_then(|()| {
             let is_allowed = by.is_administrator() || self.access.borrow().allow_call(by, call);
             is_allowed.then_some(()).ok_or(Refusal::Forbidden)

@@ -19,7 +19,7 @@ const READ: usize = 4 * 1024;
 
 /// How often the bytes of a large request are in memory while it is made use of: the line,
 /// the call that is made of it, its record, and that on its way to the disk.
-const COPIES: usize = 4;
+pub const COPIES: usize = 4;
 
 /// How long input is discarded after the last line, so that a reset does not overtake it
 /// (client protocol, section 1).

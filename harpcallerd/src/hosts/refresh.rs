@@ -97,6 +97,15 @@ impl Refreshing {
     }
 }
 
+impl Default for Refresher {
+    /// Asks nobody: there is no keeper, as when the daemon is stopping.
+    fn default() -> Refresher {
+        Refresher {
+            requests: mpsc::channel(1).0,
+        }
+    }
+}
+
 impl Refresher {
     /// Runs the script now, or right after the run that is under way, and waits for it.
     ///

@@ -19,7 +19,8 @@ use zeroize::Zeroizing;
 
 use crate::client::{Identity, Proof};
 
-type Hash = [u8; 32];
+/// What a token is known by: its SHA-256.
+pub type TokenHash = [u8; 32];
 
 /// The tokens file as it is now: read again when it has changed.
 ///
@@ -34,7 +35,7 @@ pub struct TokensFile {
 
 /// One reading of a tokens file: hashes by the names of their owners.
 #[derive(Debug, Default)]
-pub struct Tokens(BTreeMap<String, Hash>);
+pub struct Tokens(BTreeMap<String, TokenHash>);
 
 /// Why a tokens file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +82,7 @@ impl TokensFile {
         kept.value().0.len()
     }
 
-    fn owner(&self, hash: &Hash) -> Option<Identity> {
+    fn owner(&self, hash: &TokenHash) -> Option<Identity> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut is_gone = false;
         let look = kept.look(|mut file| {
@@ -115,7 +116,7 @@ impl TokensFile {
 #[derive(Debug)]
 pub struct TokenProof {
     identity: Identity,
-    hash: Hash,
+    hash: TokenHash,
     tokens: watch::Receiver<Option<Arc<TokensFile>>>,
 }
 
@@ -127,7 +128,21 @@ impl TokenProof {
         token: &Password,
         tokens: &watch::Receiver<Option<Arc<TokensFile>>>,
     ) -> Option<(Identity, TokenProof)> {
-        let hash = hash(token.reveal());
+        TokenProof::of_hash(hash(token.reveal()), tokens)
+    }
+
+    /// What the token is known by.
+    #[must_use]
+    pub fn hash(&self) -> TokenHash {
+        self.hash
+    }
+
+    /// Like [`TokenProof::of`], for a token that was shown before.
+    #[must_use]
+    pub fn of_hash(
+        hash: TokenHash,
+        tokens: &watch::Receiver<Option<Arc<TokensFile>>>,
+    ) -> Option<(Identity, TokenProof)> {
         let file = tokens.borrow().clone()?;
         let identity = file.owner(&hash)?;
         let proof = TokenProof {
@@ -199,7 +214,7 @@ impl Tokens {
         self.owner_of(&hash(token.reveal()))
     }
 
-    fn owner_of(&self, hash: &Hash) -> Option<Identity> {
+    fn owner_of(&self, hash: &TokenHash) -> Option<Identity> {
         let mut owner = None;
         // Every hash is compared, each in constant time.
         for (name, known) in &self.0 {
@@ -258,8 +273,8 @@ fn is_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte))
 }
 
-fn hash(token: &str) -> Hash {
-    let mut hash = Hash::default();
+fn hash(token: &str) -> TokenHash {
+    let mut hash = TokenHash::default();
     hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
     hash
 }
@@ -273,12 +288,12 @@ fn to_hex(bytes: &[u8]) -> String {
     text
 }
 
-fn from_hex(text: &str) -> Option<Hash> {
+fn from_hex(text: &str) -> Option<TokenHash> {
     let digits = text.as_bytes();
     if digits.len() != 64 {
         return None;
     }
-    let mut hash = Hash::default();
+    let mut hash = TokenHash::default();
     for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
         let digit = |digit: u8| char::from(digit).to_digit(16);
         let value = digit(pair[0])? * 16 + digit(pair[1])?;

@@ -10,7 +10,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Admission, Listener, ListenerPlace, ListenerSettings, ListeningSocket};
+use super::terms::Change;
+use super::{
+    Admission, Listener, ListenerPlace, ListenerSettings, ListeningSocket, Prepared, Speaks,
+};
 use crate::config::Config;
 
 /// Places that the configuration, or the service manager, wants to be listened on.
@@ -25,7 +28,11 @@ enum Origin {
 
 /// Listening sockets that are not accepted from yet: clients that connect wait.
 #[derive(Debug, Default)]
-pub struct Opened(Vec<(Origin, Vec<Listener>)>);
+pub struct Opened {
+    new: Vec<(Origin, Vec<Listener>, Change)>,
+    /// Other terms for what is open at the place of these.
+    changed: Vec<(Origin, Prepared)>,
+}
 
 /// The open listeners. Dropping it closes them, with the clients in their backlogs, unless
 /// somebody else has them open too; sessions go on then.
@@ -39,6 +46,7 @@ pub struct Listeners {
 struct Open {
     origin: Origin,
     name: String,
+    change: Change,
     /// Cancelled to close the sockets once everybody in the backlog has been accepted.
     closing: CancellationToken,
     /// Dropping it closes the sockets at once.
@@ -58,6 +66,16 @@ impl Origin {
             }
             _ => false,
         }
+    }
+
+    /// True if another one's settings can be in force here without the socket being opened
+    /// anew.
+    fn can_become(&self, other: &Origin) -> bool {
+        let (Origin::Configured(own), Origin::Configured(other)) = (self, other) else {
+            return false;
+        };
+        let are_http = |one: &ListenerSettings| matches!(one.speaks, Speaks::Http(_));
+        own.place == other.place && are_http(own) && are_http(other)
     }
 
     fn place(&self) -> Option<&ListenerPlace> {
@@ -83,17 +101,18 @@ impl Opened {
         let mut opened = Opened::missing(&[], &wanted(config, is_handed_over)).await?;
         if let Some(sockets) = handed_over {
             info!("listening on sockets that were handed over; the key listen is not used");
+            let (terms, change) = Prepared::plain().begin();
             let listeners = sockets
                 .into_iter()
                 .map(|socket| {
                     let socket = TcpListener::from_std(socket)?;
                     Ok(Listener {
-                        socket: ListeningSocket::Network(Acceptor::new(socket), None),
-                        requires_authentication: false,
+                        socket: ListeningSocket::Network(Acceptor::new(socket)),
+                        terms: terms.clone(),
                     })
                 })
                 .collect::<io::Result<_>>()?;
-            opened.0.push((Origin::HandedOver, listeners));
+            opened.new.push((Origin::HandedOver, listeners, change));
         }
         Ok(opened)
     }
@@ -105,10 +124,19 @@ impl Opened {
             let Origin::Configured(settings) = origin else {
                 continue;
             };
-            // One at the same place keeps its settings until a restart.
-            if !there.iter().any(|open| open.is_at_the_place_of(origin)) {
-                let listeners = Listener::open(settings).await?;
-                opened.0.push((origin.clone(), listeners));
+            match there.iter().find(|open| open.is_at_the_place_of(origin)) {
+                None => {
+                    let (terms, change) = Prepared::of(settings)?.begin();
+                    let listeners = Listener::open(settings, &terms).await?;
+                    opened.new.push((origin.clone(), listeners, change));
+                }
+                Some(open) if *open != origin && open.can_become(origin) => {
+                    opened
+                        .changed
+                        .push((origin.clone(), Prepared::of(settings)?));
+                }
+                // It keeps its settings until a restart.
+                Some(_) => {}
             }
         }
         Ok(opened)
@@ -141,7 +169,14 @@ impl Listeners {
     /// Accepts from what has been opened, then closes what the configuration does not
     /// want any more: a client in a backlog is still served. Returns the keys whose
     /// change needs a restart.
-    pub fn change(&mut self, opened: Opened, config: &Config) -> Vec<&'static str> {
+    pub fn change(&mut self, mut opened: Opened, config: &Config) -> Vec<&'static str> {
+        for (origin, prepared) in opened.changed.drain(..) {
+            let mut open = self.open.iter_mut();
+            if let Some(open) = open.find(|open| open.origin.is_at_the_place_of(&origin)) {
+                open.change.to(prepared);
+                open.origin = origin;
+            }
+        }
         self.accept_from(opened);
         let wanted = wanted(config, self.are_handed_over());
         let is_wanted = |open: &Open| {
@@ -183,7 +218,7 @@ impl Listeners {
 
     fn accept_from(&mut self, opened: Opened) {
         let has_no_rules = self.admission.desk.access.borrow().is_empty();
-        for (origin, listeners) in opened.0 {
+        for (origin, listeners, change) in opened.new {
             let closing = CancellationToken::new();
             let mut accepting = JoinSet::new();
             let names: Vec<_> = listeners.iter().map(Listener::name).collect();
@@ -195,12 +230,23 @@ impl Listeners {
                          authenticate, and there are no [[allow]] rules"
                     );
                 }
-                info!(address = listener.name(), "listening");
+                if listener.speaks_http() && listener.is_in_the_clear() {
+                    warn!(
+                        address = listener.name(),
+                        "HTTP without TLS that others can reach: who listens in between reads \
+                         tokens and everything else"
+                    );
+                }
+                match listener.speaks_http() {
+                    true => info!(address = listener.name(), "listening for HTTP"),
+                    false => info!(address = listener.name(), "listening"),
+                }
                 accepting.spawn(listener.accept(Arc::clone(&self.admission), closing.clone()));
             }
             self.open.push(Open {
                 origin,
                 name: names.join(", "),
+                change,
                 closing,
                 accepting,
             });
@@ -214,6 +260,7 @@ fn wanted(config: &Config, is_handed_over: bool) -> Vec<Origin> {
         place: ListenerPlace::Address(address.clone()),
         tls: None,
         requires_authentication: false,
+        speaks: Speaks::Lines,
     });
     let plain = plain.filter(|_| !is_handed_over);
     let mut wanted: Vec<Origin> = Vec::new();

@@ -1,10 +1,11 @@
-//! The tables `[[listener]]` of the configuration.
+//! The tables `[[listener]]` and `[[listen_http]]` of the configuration.
 
 use harp_service::{ListenAddress, Table};
 
 use super::{TlsFiles, UnixPlace};
+use crate::faces::http::settings::HttpSettings;
 
-/// One `[[listener]]`.
+/// One `[[listener]]`, or one `[[listen_http]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerSettings {
     /// Place at which it listens.
@@ -13,6 +14,17 @@ pub struct ListenerSettings {
     pub tls: Option<TlsFiles>,
     /// Whether a client has to authenticate before it may ask anything.
     pub requires_authentication: bool,
+    /// What is spoken there.
+    pub speaks: Speaks,
+}
+
+/// The wires that clients come by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Speaks {
+    /// The client protocol.
+    Lines,
+    /// HTTP. In a box, since few listeners have it.
+    Http(Box<HttpSettings>),
 }
 
 /// Place at which a listener listens.
@@ -25,7 +37,14 @@ pub enum ListenerPlace {
 }
 
 impl ListenerSettings {
-    /// Takes the keys of one table. `has_tokens` says whether there is a `tokens_file`.
+    /// Takes the keys of one `[[listen_http]]`, as [`ListenerSettings::take`] does.
+    pub(crate) fn take_http(table: &Table<'_>, has_tokens: bool) -> Option<ListenerSettings> {
+        let speaks = Speaks::Http(Box::new(HttpSettings::take(table)));
+        let settings = ListenerSettings::take(table, has_tokens)?;
+        Some(ListenerSettings { speaks, ..settings })
+    }
+
+    /// Takes the keys of one `[[listener]]`. `has_tokens` says whether there is a `tokens_file`.
     /// `None` if it does not say where to listen, which is then noted as a problem.
     pub(crate) fn take(table: &Table<'_>, has_tokens: bool) -> Option<ListenerSettings> {
         let address = table.parsed::<ListenAddress>("address");
@@ -80,6 +99,7 @@ impl ListenerSettings {
             place,
             tls,
             requires_authentication,
+            speaks: Speaks::Lines,
         })
     }
 }

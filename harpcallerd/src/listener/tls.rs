@@ -3,26 +3,53 @@
 use std::io;
 use std::sync::Arc;
 
-use harp_service::tls::{ServerTls, TlsError, TlsFiles};
+use harp_service::tls::{Protocols, ServerTls, TlsError, TlsFiles};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::server::TlsStream;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::client::{Identity, Proof};
+use crate::faces::http::Secured;
 
 /// The certificate and CAs of now: files that have changed are read again.
 #[derive(Debug)]
 pub struct Tls(ServerTls);
 
 impl Tls {
-    /// Reads the files.
+    /// Reads the files. `protocols` are what is offered by ALPN.
     ///
     /// # Errors
     ///
     /// If one of them cannot be read, or they do not go together.
-    pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
-        ServerTls::load(files, &[]).map(Tls)
+    pub fn load(files: TlsFiles, protocols: Protocols) -> Result<Tls, TlsError> {
+        ServerTls::load(files, protocols).map(Tls)
+    }
+
+    /// What the HTTP face has to know of a connection.
+    pub(super) fn secured(&self, stream: &TlsStream<TcpStream>) -> Secured {
+        Secured {
+            names: self.names(),
+            is_http2: stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
+    /// The names that the certificate of the moment has for this server. Blocks for as long
+    /// as a `stat` of local files does.
+    fn names(&self) -> Vec<String> {
+        let certificate = self.0.certificate();
+        let Ok((_, certificate)) = X509Certificate::from_der(&certificate) else {
+            return Vec::new();
+        };
+        let alternatives = certificate.subject_alternative_name().ok().flatten();
+        let names = alternatives
+            .into_iter()
+            .flat_map(|found| &found.value.general_names);
+        let names = names.filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        });
+        names.collect()
     }
 
     /// Does the handshake. As long as the client takes: to be bounded in time. Says who

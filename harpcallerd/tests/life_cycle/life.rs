@@ -16,10 +16,11 @@ use harp_jobs::transport::Proof;
 use harp_proto::{JobId, Json, Password, QueueName};
 use harpcallerd::audit::Audit;
 use harpcallerd::call::{NewCall, QueueChoice};
+use harpcallerd::changes::Changes;
 use harpcallerd::client::{Client, Peer, Via};
 use harpcallerd::desk::Desk;
 use harpcallerd::dispatcher::{Dispatcher, Parts};
-use harpcallerd::hosts::{Host as Entrance, Hosts, Registry};
+use harpcallerd::hosts::{Host as Entrance, Hosts, Refresher, Registry};
 use harpcallerd::limits::ClientLimits;
 use harpcallerd::record::EndRecord;
 use harpcallerd::rules::{ExecutionLimits, Rules};
@@ -112,17 +113,22 @@ impl Life {
             rules,
             limits: runs,
             audit: Audit::default(),
+            changes: Changes::default(),
             resume_queued: true,
             unaware_until: None,
         };
         let dispatcher = Dispatcher::open(parts).await.unwrap();
         let desk = Desk {
             dispatcher: Arc::clone(&dispatcher),
+            hosts: Arc::default(),
+            refresher: Refresher::default(),
+            changes: Changes::default(),
             limits: clients,
             tokens: watch::Sender::default().subscribe(),
             access: watch::Sender::default().subscribe(),
             audit: Audit::default(),
             closing: CancellationToken::new(),
+            winding_down: CancellationToken::new(),
             acts: TaskTracker::new(),
         };
         let peer = Peer::Local { uid: 0, pid: None };

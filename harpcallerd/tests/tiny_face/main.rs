@@ -15,12 +15,13 @@ use harp_service::tasks::Tasks;
 use harpcallerd::access::AccessRules;
 use harpcallerd::audit::{Audit, AuditSettings};
 use harpcallerd::call::NewCall;
+use harpcallerd::changes::Changes;
 use harpcallerd::client::{Client, Peer, Via};
 use harpcallerd::desk::Desk;
 use harpcallerd::desk::packets::{Batches, Next, Span, Start, Until};
 use harpcallerd::desk::read::Wait;
 use harpcallerd::dispatcher::{Dispatcher, Parts};
-use harpcallerd::hosts::Hosts;
+use harpcallerd::hosts::{Hosts, Refresher};
 use harpcallerd::identity::tokens::{NewToken, TokensFile};
 use harpcallerd::limits::ClientLimits;
 use harpcallerd::refusal::Refusal;
@@ -163,17 +164,22 @@ impl House {
             rules: watch::Sender::new(Arc::new(rules)).subscribe(),
             limits: watch::Sender::new(Arc::new(runs)).subscribe(),
             audit: audit.clone(),
+            changes: Changes::default(),
             resume_queued: true,
             unaware_until: None,
         };
         let dispatcher = Dispatcher::open(parts).await.unwrap();
         let desk = Desk {
             dispatcher: Arc::clone(&dispatcher),
+            hosts: Arc::new(Hosts::default()),
+            refresher: Refresher::default(),
+            changes: Changes::default(),
             limits: limits.subscribe(),
             tokens: watch::Sender::new(Some(Arc::new(tokens))).subscribe(),
             access: access.subscribe(),
             audit,
             closing: CancellationToken::new(),
+            winding_down: CancellationToken::new(),
             acts: TaskTracker::new(),
         };
         House {

@@ -56,6 +56,10 @@ impl Settings {
         self.tables.push('\n');
     }
 
+    pub(super) fn set_tables(&mut self, text: &str) {
+        text.clone_into(&mut self.tables);
+    }
+
     fn set_path(&mut self, key: &str, path: &Path) {
         self.set(key, &json!(path).to_string());
     }

@@ -29,6 +29,7 @@ mod foreign_paths;
 mod framing;
 mod hello;
 mod host_away;
+mod http;
 mod import_circles;
 mod keys;
 mod last_words;

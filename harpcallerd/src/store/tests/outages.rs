@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::audit::Audit;
+use crate::changes::Changes;
 use crate::dispatcher::{Dispatcher, Parts};
 use crate::hosts::Hosts;
 use crate::rules::{ExecutionLimits, Rules};
@@ -125,6 +126,7 @@ async fn dispatcher(store: &Store) -> Arc<Dispatcher> {
         rules,
         limits,
         audit: Audit::default(),
+        changes: Changes::default(),
         resume_queued: true,
         unaware_until: None,
     };

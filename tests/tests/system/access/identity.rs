@@ -40,7 +40,7 @@ impl Files {
     }
 
     /// A TLS listener that asks for certificates of an authority.
-    pub(super) fn tls_listener(&self, clients: &Authority) -> String {
+    pub(crate) fn tls_listener(&self, clients: &Authority) -> String {
         self.set_certificate(&Authority::shared().issue(&["127.0.0.1"]));
         self.write("clients.pem", &clients.pem());
         format!(

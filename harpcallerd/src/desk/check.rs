@@ -1,0 +1,30 @@
+//! What would become of a call, without making it.
+
+use super::Desk;
+use crate::call::NewCall;
+use crate::client::Client;
+use crate::refusal::Refusal;
+
+/// A call could be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// Whether the hosts registry has its host at present.
+    pub host_known: bool,
+}
+
+impl Desk {
+    /// Says whether a call could be accepted; nothing of it is recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Desk::submit`] that can be told before the call is to be recorded.
+    pub fn check(&self, by: &Client, call: &NewCall) -> Result<Checked, Refusal> {
+        self.may_submit(by, call)?;
+        if self.winding_down.is_cancelled() {
+            return Err(Refusal::Closing);
+        }
+        Ok(Checked {
+            host_known: self.hosts.get(&call.host).is_some(),
+        })
+    }
+}

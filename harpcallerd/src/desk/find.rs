@@ -1,0 +1,188 @@
+//! Finding jobs by what they are: newest first or oldest first, a bounded piece at a time.
+
+mod filter;
+mod path;
+mod words;
+
+use std::time::Duration;
+
+use harp_jobs::ledger::{Cursor, Direction, Ledger as _};
+use harp_proto::JobId;
+use tokio::time::Instant;
+
+pub use self::filter::{Filter, InQueue, Kind, Name};
+pub use self::path::Path;
+pub use self::words::Words;
+use super::Desk;
+use super::lists::passing_damaged;
+use super::permission::identified;
+use super::read::Report;
+use super::view::View;
+use crate::access::{Operation, Verdict};
+use crate::client::Client;
+use crate::record::JobRecord;
+use crate::refusal::Refusal;
+
+/// Records that one request looks at.
+const RECORDS: u64 = 20_000;
+
+/// How long one request looks.
+const TIME: Duration = Duration::from_millis(200);
+
+/// Records that are read at once: few at first, so that a first page comes at once.
+const FIRST: usize = 64;
+const MORE: usize = 512;
+
+/// Which jobs are wanted, and from where on.
+#[derive(Debug, Clone)]
+pub struct Find {
+    /// What has to hold of them.
+    pub filter: Filter,
+    /// The newest ones first.
+    pub newest_first: bool,
+    /// They stand behind this one in that order.
+    pub after: Option<JobId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Jobs that were found.
+#[derive(Debug)]
+pub struct Found {
+    /// The jobs, in the order that was asked for.
+    pub jobs: Vec<View>,
+    /// Where to go on; `None` if all jobs have been looked at.
+    pub next: Option<JobId>,
+    /// False if there may be more than these before the limit, and the request has looked at
+    /// as many as it may.
+    pub complete: bool,
+    /// When the last job was submitted that has been looked at, in milliseconds since 1970.
+    pub through: Option<u64>,
+    /// How many have been looked at.
+    pub examined: u64,
+}
+
+impl Found {
+    fn none() -> Found {
+        Found {
+            jobs: Vec::new(),
+            next: None,
+            complete: true,
+            through: None,
+            examined: 0,
+        }
+    }
+}
+
+impl Desk {
+    /// Finds jobs that the client may read. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Storage`].
+    pub async fn find(&self, by: &Client, find: &Find) -> Result<Found, Refusal> {
+        identified(by)?;
+        let mut found = Found::none();
+        let may_read = by.is_administrator()
+            || self.access.borrow().judge(by, Operation::Read) != Verdict::Forbidden;
+        if !may_read {
+            return Ok(found);
+        }
+        // An id that is looked for is found at once.
+        if let Some(job) = find.filter.only_job() {
+            if find.after.is_none()
+                && let Some(report) = passing_damaged(self.report(job).await)?
+            {
+                self.take(by, &find.filter, report, &mut found).await?;
+            }
+            return Ok(found);
+        }
+        let by_time = Instant::now() + TIME;
+        let towards = match find.newest_first {
+            true => Direction::Older,
+            false => Direction::Newer,
+        };
+        let mut after = find.filter.start(find.newest_first, find.after);
+        let mut at_once = FIRST;
+        loop {
+            let from = after.map_or(Cursor::Edge, Cursor::Behind);
+            let page = self.dispatcher.ledger().walk(from, towards, at_once).await;
+            let page: Vec<JobRecord> = page.map_err(Refusal::storage)?;
+            at_once = MORE;
+            if page.is_empty() {
+                found.next = None;
+                return Ok(found);
+            }
+            for record in page {
+                let (id, submitted) = (record.id, record.call.submitted);
+                after = Some(id);
+                if find.filter.is_beyond(find.newest_first, submitted) {
+                    found.next = None;
+                    return Ok(found);
+                }
+                found.examined += 1;
+                found.through = Some(submitted);
+                found.next = Some(id);
+                // It may be shown as ended a moment after that is on record.
+                let report = Report::of(record);
+                if find.filter.may_match(&report)
+                    && let Some(report) = passing_damaged(self.report(id).await)?
+                {
+                    self.take(by, &find.filter, report, &mut found).await?;
+                }
+                if found.jobs.len() >= find.limit {
+                    return Ok(found);
+                }
+                if found.examined >= RECORDS || Instant::now() >= by_time {
+                    found.complete = false;
+                    return Ok(found);
+                }
+            }
+        }
+    }
+
+    /// A job that has changed, as it stands; `None` if it is not wanted, may not be read, or is
+    /// gone. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Storage`].
+    pub async fn changed_job(
+        &self,
+        by: &Client,
+        job: JobId,
+        filter: &Filter,
+    ) -> Result<Option<View>, Refusal> {
+        let Some(report) = passing_damaged(self.report(job).await)? else {
+            return Ok(None);
+        };
+        let mut found = Found::none();
+        self.take(by, filter, report, &mut found).await?;
+        Ok(found.jobs.pop())
+    }
+
+    /// Takes a job that matches, and that the client may read.
+    async fn take(
+        &self,
+        by: &Client,
+        filter: &Filter,
+        report: Report,
+        found: &mut Found,
+    ) -> Result<(), Refusal> {
+        let is_visible = by.is_administrator()
+            || self
+                .access
+                .borrow()
+                .allow_job(by, Operation::Read, &report.call);
+        if !is_visible || !filter.may_match(&report) {
+            return Ok(());
+        }
+        let Some(view) = passing_damaged(self.view_of(report).await.map(Some))? else {
+            return Ok(());
+        };
+        if filter.matches(&view) {
+            found.jobs.push(view);
+        }
+        Ok(())
+    }
+}

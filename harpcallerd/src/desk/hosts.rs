@@ -1,0 +1,105 @@
+//! The hosts of the registry, for clients.
+
+use std::sync::Arc;
+
+use tracing::info;
+
+use super::Desk;
+use crate::access::Operation;
+use crate::audit::Act;
+use crate::client::Client;
+use crate::refusal::Refusal;
+
+/// A host of the registry, without what opens it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostOverview {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub address: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// What came of a run of the registry's script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostsRefreshed {
+    /// Why the registry is as it was; `None` if it is new.
+    pub failure: Option<String>,
+    /// How many hosts it has.
+    pub hosts: usize,
+}
+
+impl Desk {
+    /// The hosts behind a name, in the order of their names, whose name or address has `part`
+    /// in it; at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`].
+    pub fn hosts(
+        &self,
+        by: &Client,
+        part: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<HostOverview>, Refusal> {
+        self.permit_without_job(by, Operation::Observe)?;
+        let registry = self.hosts.all();
+        let part = part.to_lowercase();
+        let mut hosts: Vec<_> = registry
+            .iter()
+            .filter(|(name, _)| after.is_none_or(|after| name.as_str() > after))
+            .filter(|(name, host)| {
+                let address = &host.endpoint.address;
+                name.to_lowercase().contains(&part) || address.to_lowercase().contains(&part)
+            })
+            .map(|(name, host)| HostOverview {
+                name: name.clone(),
+                address: host.endpoint.address.clone(),
+                port: host.endpoint.port,
+            })
+            .collect();
+        hosts.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        hosts.truncate(limit);
+        Ok(hosts)
+    }
+
+    /// A host of the registry; `None` if there is no such host.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Desk::hosts`].
+    pub fn host(&self, by: &Client, name: &str) -> Result<Option<HostOverview>, Refusal> {
+        self.permit_without_job(by, Operation::Observe)?;
+        Ok(self.hosts.get(name).map(|host| HostOverview {
+            name: name.to_owned(),
+            address: host.endpoint.address.clone(),
+            port: host.endpoint.port,
+        }))
+    }
+
+    /// Runs the registry's script and waits for it. Cancel safe: it goes on without the
+    /// waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`].
+    pub async fn refresh_hosts(&self, by: &Client) -> Result<HostsRefreshed, Refusal> {
+        self.permit_without_job(by, Operation::Admin)?;
+        info!(client = by.name(), peer = %by.peer, "a client asked for the hosts registry");
+        let (refresher, audit, by) = (self.refresher.clone(), self.audit.clone(), by.clone());
+        let hosts = Arc::clone(&self.hosts);
+        self.act(async move {
+            let refreshed = refresher.refresh().await;
+            let failure = refreshed.err().map(|error| error.to_string());
+            let refusal = failure.clone().map(|why| Refusal::Failed { why });
+            audit.administered(&by, Act::RefreshHosts, refusal.as_ref());
+            Ok(HostsRefreshed {
+                failure,
+                hosts: hosts.count(),
+            })
+        })
+        .await
+    }
+}

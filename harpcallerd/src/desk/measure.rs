@@ -1,0 +1,87 @@
+//! How the dispatcher stands, in numbers.
+
+use harp_jobs::ledger::{Ledger as _, Whereabouts};
+use harp_proto::JobId;
+
+use super::Desk;
+use crate::access::Operation;
+use crate::changes::Totals;
+use crate::client::Client;
+use crate::clock;
+use crate::refusal::Refusal;
+
+/// How the dispatcher stands.
+#[derive(Debug, Clone, Default)]
+pub struct Measures {
+    /// Jobs that wait.
+    pub queued: u64,
+    /// Jobs that run.
+    pub running: u64,
+    /// Jobs that have ended and are stored.
+    pub ended: u64,
+    /// Bytes of all that is stored.
+    pub bytes: u64,
+    /// Queues that have a job.
+    pub queues: u64,
+    /// Places that ended jobs still hold.
+    pub places_kept: u64,
+    /// For how long the oldest job waits that does, in milliseconds.
+    pub oldest_queued: u64,
+    /// Hosts of the registry.
+    pub hosts: u64,
+    /// True while the store can be written.
+    pub store_is_up: bool,
+    /// True if no calls are taken any more.
+    pub is_draining: bool,
+    /// What has happened since the start.
+    pub totals: Totals,
+    /// The same of the last hour.
+    pub hour: Totals,
+    /// The same of the last day.
+    pub day: Totals,
+}
+
+impl Desk {
+    /// How the dispatcher stands. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`],
+    /// [`Refusal::Storage`].
+    pub async fn measures(&self, by: &Client) -> Result<Measures, Refusal> {
+        self.permit_without_job(by, Operation::Observe)?;
+        let ledger = self.dispatcher.ledger();
+        let live = ledger.live_jobs();
+        let (mut queued, mut holding) = (Vec::new(), Vec::new());
+        let names = ledger.queues().await.map_err(Refusal::storage)?;
+        for name in &names {
+            let members = ledger.queue_jobs(name).await;
+            let members = members.map_err(Refusal::storage)?;
+            queued.extend(members.waiting);
+            queued.extend(ledger.held_members(name));
+            holding.extend(members.running);
+        }
+        let places = ledger.whereabouts(&holding).await;
+        let places = places.map_err(Refusal::storage)?;
+        let kept = places.iter().filter(|place| **place == Whereabouts::Ended);
+        let kept = kept.count() as u64;
+        let oldest = queued.iter().map(JobId::submitted).min();
+        let contents = ledger.contents();
+        let store_is_up = ledger.outage().borrow().is_none();
+        Ok(Measures {
+            queued: queued.len() as u64,
+            running: live.len().saturating_sub(queued.len()) as u64,
+            ended: contents.ended,
+            bytes: contents.bytes,
+            queues: names.len() as u64,
+            places_kept: kept,
+            oldest_queued: oldest.map_or(0, |oldest| clock::now().saturating_sub(oldest)),
+            hosts: self.hosts.count() as u64,
+            store_is_up,
+            is_draining: self.winding_down.is_cancelled(),
+            totals: self.changes.totals(),
+            hour: self.changes.recent(60),
+            day: self.changes.recent(24 * 60),
+        })
+    }
+}

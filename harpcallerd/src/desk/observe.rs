@@ -1,0 +1,42 @@
+//! Requests that are about no call: whether a client may make them.
+
+use tracing::info;
+
+use super::{Desk, permission};
+use crate::access::Operation;
+use crate::client::Client;
+use crate::refusal::Refusal;
+
+impl Desk {
+    /// Lets nobody through who may not do this, which is about no call.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`].
+    pub fn permit_without_job(&self, by: &Client, operation: Operation) -> Result<(), Refusal> {
+        let permitted = permission::identified(by).and_then(|()| {
+            let rules = self.access.borrow();
+            let is_allowed = by.is_administrator() || rules.allow_without_job(by, operation);
+            is_allowed.then_some(()).ok_or(Refusal::Forbidden)
+        });
+        if let Err(refusal) = &permitted {
+            info!(
+                peer = %by.peer, client = by.name(), operation = operation.name(),
+                refusal = refusal.name(), "request refused"
+            );
+            self.audit
+                .refused(by, operation.name(), None, refusal.name());
+        }
+        permitted
+    }
+
+    /// What a client may do at all, with some job or other.
+    #[must_use]
+    pub fn operations(&self, by: &Client) -> Vec<&'static str> {
+        let rules = self.access.borrow();
+        let all = Operation::ALL.into_iter();
+        all.filter(|operation| rules.allow_some(by, *operation))
+            .map(Operation::name)
+            .collect()
+    }
+}

@@ -1,0 +1,187 @@
+//! The queues, and the jobs of one, for clients.
+
+use std::sync::Arc;
+
+use harp_jobs::ledger::{Ledger as _, Whereabouts};
+use harp_proto::{JobId, QueueName};
+use tracing::info;
+
+use super::Desk;
+use super::lists::passing_damaged;
+use super::view::View;
+use crate::access::{Operation, Verdict};
+use crate::client::Client;
+use crate::refusal::Refusal;
+
+/// A queue as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueOverview {
+    /// Its name.
+    pub name: QueueName,
+    /// How many of its jobs may run at once.
+    pub concurrency: u64,
+    /// Jobs that run.
+    pub running: u64,
+    /// Jobs that wait.
+    pub queued: u64,
+    /// Jobs that have ended and hold their places all the same.
+    pub kept: u64,
+    /// When the oldest of its jobs was submitted, in milliseconds since 1970.
+    pub oldest: u64,
+}
+
+/// What came of cancelling the jobs of a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueCancelled {
+    /// Jobs that have been cancelled.
+    pub cancelled: u64,
+    /// Jobs that the client may not cancel.
+    pub forbidden: u64,
+}
+
+impl Desk {
+    /// The queues behind a name, in the order of their names, at most `limit`. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`],
+    /// [`Refusal::Storage`].
+    pub async fn queues(
+        &self,
+        by: &Client,
+        after: Option<&QueueName>,
+        limit: usize,
+    ) -> Result<Vec<QueueOverview>, Refusal> {
+        self.permit_without_job(by, Operation::Observe)?;
+        let names = self.dispatcher.ledger().queues().await;
+        let names = names.map_err(Refusal::storage)?.into_iter();
+        let names = names.filter(|name| after.is_none_or(|after| name > after));
+        let mut queues = Vec::new();
+        for name in names {
+            if queues.len() >= limit {
+                break;
+            }
+            queues.extend(self.queue(name).await?);
+        }
+        Ok(queues)
+    }
+
+    /// `None` for one that is gone.
+    async fn queue(&self, name: QueueName) -> Result<Option<QueueOverview>, Refusal> {
+        let ledger = self.dispatcher.ledger();
+        let members = ledger.queue_jobs(&name).await;
+        let members = members.map_err(Refusal::storage)?;
+        let held = ledger.held_members(&name);
+        let all = members.running.iter().chain(&members.waiting).chain(&held);
+        let Some(oldest) = all.clone().map(JobId::submitted).min() else {
+            return Ok(None);
+        };
+        let mut concurrency = 1;
+        // What is in force stands in the record of each of them.
+        if let Some(job) = all.clone().next()
+            && let Some(report) = passing_damaged(self.report(*job).await)?
+            && let Some(queue) = report.call.queue
+        {
+            concurrency = queue.concurrency;
+        }
+        let places = ledger.whereabouts(&members.running).await;
+        let places = places.map_err(Refusal::storage)?;
+        let running = places.iter().filter(|place| **place != Whereabouts::Ended);
+        let running = running.count() as u64;
+        Ok(Some(QueueOverview {
+            concurrency,
+            running,
+            queued: (members.waiting.len() + held.len()) as u64,
+            kept: members.running.len() as u64 - running,
+            oldest,
+            name,
+        }))
+    }
+
+    /// The jobs of a queue behind one of them, in their order, those that hold a place first;
+    /// at most `limit` of those that the client may read. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`],
+    /// [`Refusal::Storage`].
+    pub async fn jobs_of_queue(
+        &self,
+        by: &Client,
+        name: &QueueName,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<View>, Refusal> {
+        self.permit_without_job(by, Operation::Observe)?;
+        let mut jobs = self.members(name).await?;
+        if let Some(after) = after
+            && let Some(place) = jobs.iter().position(|job| *job == after)
+        {
+            jobs.drain(..=place);
+        }
+        let mut views = Vec::new();
+        for job in jobs {
+            if views.len() >= limit {
+                break;
+            }
+            let Some(view) = passing_damaged(self.look(job).await)? else {
+                continue;
+            };
+            let rules = Arc::clone(&self.access.borrow());
+            if rules.allow_job(by, Operation::Read, &view.report.call) {
+                views.push(view);
+            }
+        }
+        Ok(views)
+    }
+
+    async fn members(&self, name: &QueueName) -> Result<Vec<JobId>, Refusal> {
+        let ledger = self.dispatcher.ledger();
+        let members = ledger.queue_jobs(name).await;
+        let members = members.map_err(Refusal::storage)?;
+        let held = ledger.held_members(name);
+        let jobs = members.running.into_iter().chain(held);
+        Ok(jobs.chain(members.waiting).collect())
+    }
+
+    /// Cancels those jobs of a queue that the client may cancel, those that wait last first, so
+    /// that none of them starts in between. Cancel safe: what was begun goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`] if it may cancel no
+    /// job at all, [`Refusal::Storage`], [`Refusal::EndNotRecorded`].
+    pub async fn cancel_jobs_of_queue(
+        &self,
+        by: &Client,
+        name: &QueueName,
+    ) -> Result<QueueCancelled, Refusal> {
+        super::permission::identified(by)?;
+        let rules = Arc::clone(&self.access.borrow());
+        if !by.is_administrator() && rules.judge(by, Operation::Cancel) == Verdict::Forbidden {
+            self.audit
+                .refused(by, "queue-cancel", None, Refusal::Forbidden.name());
+            return Err(Refusal::Forbidden);
+        }
+        info!(queue = %name, client = by.name(), "jobs of a queue to be cancelled by a client");
+        let mut done = QueueCancelled::default();
+        let mut allowed = Vec::new();
+        for job in self.members(name).await?.into_iter().rev() {
+            let report = passing_damaged(self.report(job).await)?;
+            let Some(report) = report.filter(|report| report.ended.is_none()) else {
+                continue;
+            };
+            match by.is_administrator() || rules.allow_job(by, Operation::Cancel, &report.call) {
+                true => allowed.push(job),
+                false => done.forbidden += 1,
+            }
+        }
+        // Asked for one after the other, waited for together: each is withdrawn before the
+        // next one is asked for.
+        let cancels = allowed.into_iter().map(|job| self.cancel(by, job, false));
+        for cancelled in futures_util::future::join_all(cancels).await {
+            done.cancelled += u64::from(cancelled?.cancelled);
+        }
+        Ok(done)
+    }
+}

@@ -1,0 +1,248 @@
+//! A job with all that can be told of it at once: its call, where it stands in its queue, how
+//! far it has come, and how it ended.
+
+use std::sync::Arc;
+
+use harp_jobs::jobs::{Ended, Outages};
+use harp_jobs::ledger::{Ledger as _, Unreadable};
+use harp_proto::JobId;
+use tokio::time::{Instant, timeout_at};
+
+use super::Desk;
+use super::read::Report;
+use crate::access::Operation;
+use crate::call::Accepted;
+use crate::client::Client;
+use crate::record::EndRecord;
+use crate::refusal::Refusal;
+
+/// Changes of jobs that are looked at together.
+const AT_ONCE: usize = 256;
+
+/// The states of a job; it passes them in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// It waits.
+    Queued,
+    /// It is being run.
+    Running,
+    /// It has ended.
+    Ended,
+}
+
+/// What a queued job waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitingFor {
+    /// For its place in its queue.
+    Queue,
+    /// Until the store can be written.
+    Store,
+}
+
+/// A job as it stands. Times are milliseconds since 1970.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Its call and times.
+    pub report: Report,
+    /// How it ended, if it has.
+    pub end: Option<Arc<EndRecord>>,
+    /// Packets collected so far.
+    pub packets: u64,
+    /// Jobs of its queue that must end before it starts, if it waits in one.
+    pub ahead: Option<u64>,
+    /// What it waits for, if it waits.
+    pub waiting_for: Option<WaitingFor>,
+    /// Seconds after its submission by which it must have started, while that is known.
+    pub start_by: Option<u64>,
+    /// True if it has ended and holds its place in its queue all the same.
+    pub place_kept: bool,
+}
+
+impl State {
+    /// The word of the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Queued => "queued",
+            State::Running => "running",
+            State::Ended => "ended",
+        }
+    }
+}
+
+impl View {
+    /// Where the job stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match (self.report.ended, self.report.started) {
+            (Some(_), _) => State::Ended,
+            (None, Some(_)) => State::Running,
+            (None, None) => State::Queued,
+        }
+    }
+}
+
+impl Desk {
+    /// A job as it stands. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`],
+    /// [`Refusal::NoSuchJob`], [`Refusal::Storage`].
+    pub async fn view(&self, by: &Client, job: JobId) -> Result<View, Refusal> {
+        self.permit(by, Operation::Read, job).await?;
+        let view = self.look(job).await.map_err(Refusal::storage)?;
+        view.ok_or(Refusal::NoSuchJob)
+    }
+
+    /// A job that the client has just submitted, or found to be there under its key. Cancel
+    /// safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoSuchJob`], [`Refusal::Storage`].
+    pub async fn view_of_own(&self, accepted: Accepted) -> Result<View, Refusal> {
+        let view = self.look(accepted.job).await.map_err(Refusal::storage)?;
+        view.ok_or(Refusal::NoSuchJob)
+    }
+
+    /// A job as it stands as soon as its state is another one than `known`, or at `until`, or
+    /// when nobody may wait any more. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Desk::view`].
+    pub async fn changed_view(
+        &self,
+        by: &Client,
+        job: JobId,
+        known: State,
+        until: Instant,
+    ) -> Result<View, Refusal> {
+        loop {
+            let seen = self.changes_seen();
+            let view = self.view(by, job).await?;
+            let is_over = until <= Instant::now() || self.closing.is_cancelled();
+            if view.state() != known || is_over {
+                return Ok(view);
+            }
+            self.state_may_have_changed(job, known, seen, until).await;
+        }
+    }
+
+    /// How many changes of jobs there have been: to be asked before a job is looked at, and
+    /// given to [`Desk::state_may_have_changed`].
+    #[must_use]
+    pub fn changes_seen(&self) -> u64 {
+        *self.changes.newest().borrow()
+    }
+
+    /// Completes when a job's state may be another one than `known`, which it was when there
+    /// had been so many changes; at the latest at `until`, or when nobody may wait any more.
+    /// Cancel safe.
+    pub async fn state_may_have_changed(
+        &self,
+        job: JobId,
+        known: State,
+        seen: u64,
+        until: Instant,
+    ) {
+        let changed = async {
+            match known {
+                State::Queued => self.changed_behind(job, seen).await,
+                State::Running => drop(self.dispatcher.jobs().wait(job).await),
+                State::Ended => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => {}
+            _ = timeout_at(until, changed) => {}
+        }
+    }
+
+    /// Completes when a job has changed behind the change of this number.
+    async fn changed_behind(&self, job: JobId, mut seen: u64) {
+        let mut newest = self.changes.newest();
+        loop {
+            // The sender is in `self`, which outlives this.
+            let _ = newest.wait_for(|newest| *newest > seen).await;
+            let Ok(changes) = self.changes.behind(seen, AT_ONCE) else {
+                return;
+            };
+            for change in changes {
+                if change.job == job {
+                    return;
+                }
+                seen = change.number;
+            }
+        }
+    }
+
+    /// What there is to see of a job; `None` if there is no such job.
+    pub(super) async fn look(&self, job: JobId) -> Result<Option<View>, Unreadable> {
+        let Some(report) = self.report(job).await? else {
+            return Ok(None);
+        };
+        Ok(Some(self.view_of(report).await?))
+    }
+
+    /// Adds to a report what can be seen beside it.
+    pub(super) async fn view_of(&self, report: Report) -> Result<View, Unreadable> {
+        let mut view = View {
+            report,
+            end: None,
+            packets: 0,
+            ahead: None,
+            waiting_for: None,
+            start_by: None,
+            place_kept: false,
+        };
+        let jobs = self.dispatcher.jobs();
+        let job = view.report.id;
+        match view.state() {
+            State::Queued => {}
+            State::Running => {
+                let mut follower = jobs.follow(job, 0, Outages::Tell);
+                if let Ok(Some(known)) = follower.known().await {
+                    view.packets = known.packets.unwrap_or_default();
+                }
+            }
+            State::Ended => {
+                if let Ended::Yes(end) = jobs.end(job).await? {
+                    view.packets = end.packets;
+                    view.end = Some(end);
+                }
+            }
+        }
+        self.add_place(&mut view).await?;
+        Ok(view)
+    }
+
+    async fn add_place(&self, view: &mut View) -> Result<(), Unreadable> {
+        let state = view.state();
+        let ledger = self.dispatcher.ledger();
+        if state == State::Queued && ledger.outage().borrow().is_some() {
+            view.waiting_for = Some(WaitingFor::Store);
+        }
+        let Some(queue) = &view.report.call.queue else {
+            return Ok(());
+        };
+        if state == State::Running {
+            return Ok(());
+        }
+        let job = view.report.id;
+        let members = ledger.queue_jobs(&queue.name).await?;
+        if state == State::Ended {
+            view.place_kept = members.running.contains(&job);
+            return Ok(());
+        }
+        let place = members.waiting.iter().position(|waiting| *waiting == job);
+        if let Some(before) = place {
+            let before = (members.running.len() + before + 1) as u64;
+            view.ahead = Some(before.saturating_sub(queue.concurrency));
+            view.waiting_for.get_or_insert(WaitingFor::Queue);
+        }
+        Ok(())
+    }
+}

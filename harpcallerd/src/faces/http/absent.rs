@@ -1,0 +1,43 @@
+//! The HTTP face of a build that has none: no listener leads here.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::Secured;
+use super::settings::Door;
+use crate::client::Client;
+use crate::desk::Desk;
+use crate::faces::connection::Socket;
+use crate::limits::ClientMemory;
+use crate::refusal::Full;
+
+/// Nothing.
+#[derive(Debug)]
+pub struct Face;
+
+impl Face {
+    /// Nothing.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn open(_: Arc<Desk>, _: Arc<ClientMemory>, _: &Path) -> std::io::Result<Face> {
+        Ok(Face)
+    }
+}
+
+/// Closes the connection.
+pub async fn serve<S: Socket>(
+    _: S,
+    _: Client,
+    _: watch::Receiver<Arc<Door>>,
+    _: Option<Secured>,
+    _: Arc<Face>,
+) {
+}
+
+/// Closes the connection.
+pub async fn refuse<S: Socket>(_: S, _: Full, _: Duration) {}

@@ -1,0 +1,224 @@
+//! What every request passes before its route, and what every answer has.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+use tracing::debug;
+
+use super::connected::{Connected, HEAD};
+use super::host::Site;
+use super::problem::Problem;
+use super::proxy::Forwarded;
+use super::reply::Answer;
+use super::sessions::Sessions;
+use super::settings::Door;
+use super::shared::{Asked, Shared};
+use super::{compress, cross_site, reply, routes, tally, who};
+use crate::desk::Desk;
+use crate::limits::{ClientLimits, ClientMemory};
+
+/// Where a session begins.
+const LOGIN: &str = "/api/v1/session";
+
+/// The HTTP face. One for all listeners.
+#[derive(Debug)]
+pub struct Face {
+    shared: Arc<Shared>,
+    routes: Router,
+    requests: AtomicU64,
+}
+
+impl Face {
+    /// The face over a desk. `memory` is what large requests share; what is kept of logins is
+    /// in `directory`. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, with the path in the message.
+    pub fn open(desk: Arc<Desk>, memory: Arc<ClientMemory>, directory: &Path) -> io::Result<Face> {
+        let shared = Arc::new(Shared {
+            desk,
+            memory,
+            sessions: Arc::new(Sessions::open(directory)?),
+            streams: Default::default(),
+            guesses: Default::default(),
+            tally: Default::default(),
+            boot: crate::clock::now(),
+        });
+        Ok(Face {
+            routes: routes::all(Arc::clone(&shared)),
+            shared,
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// The limits of the moment.
+    pub(super) fn limits(&self) -> ClientLimits {
+        *self.shared.desk.limits.borrow()
+    }
+
+    /// Cancelled when nobody may wait for anything any more.
+    pub(super) fn closing(&self) -> &CancellationToken {
+        &self.shared.desk.closing
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(&self, connected: &Connected, request: Request<Body>) -> Answer {
+        let begun = Instant::now();
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{:x}-{number:x}", self.shared.boot);
+        let door = Arc::clone(&connected.door.borrow());
+        // What of the request is needed for the answer's head.
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let asked = request.headers().clone();
+        let mut answer = match self.through(connected, &door, request).await {
+            Ok(answer) => answer,
+            Err(problem) => axum::response::IntoResponse::into_response(problem),
+        };
+        if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
+            let allow = answer.headers().get(header::ALLOW).cloned();
+            let problem = match allow {
+                Some(allow) => problem.allowing(Some(allow)),
+                None => problem,
+            };
+            answer = problem.render(&id);
+            if answer.status() == StatusCode::UNAUTHORIZED {
+                challenge(&path, answer.headers_mut());
+            }
+        }
+        debug!(
+            peer = %connected.client.peer, %method, path, status = answer.status().as_u16(),
+            request = id, milliseconds = begun.elapsed().as_millis(), "request answered"
+        );
+        let (route, status) = (tally::route(&path), answer.status().as_u16());
+        self.shared.tally.note(route, status, begun.elapsed());
+        let allowed = cross_site::allowed_origin(&asked, &door.settings);
+        let is_question = method == Method::OPTIONS;
+        cross_site::tell(answer.headers_mut(), allowed, &door.settings, is_question);
+        add_common(answer.headers_mut(), &id);
+        compress::if_asked(&asked, answer)
+    }
+
+    async fn through(
+        &self,
+        connected: &Connected,
+        door: &Arc<Door>,
+        mut request: Request<Body>,
+    ) -> Result<Answer, Problem> {
+        if let Some(answer) = routes::health::answer(&self.shared, &request) {
+            return answer;
+        }
+        let settings = &door.settings;
+        let headers = request.headers();
+        let forwarded = Forwarded::by(&connected.client.peer, settings, headers)?;
+        let site = Site::of(
+            request.uri(),
+            headers,
+            settings,
+            connected.secured.as_ref(),
+            forwarded.as_ref(),
+        )?;
+        if head_length(&request) > HEAD {
+            return Err(Problem::head_too_long(HEAD));
+        }
+        if request.method() == Method::OPTIONS {
+            let mut answer = reply::empty(StatusCode::NO_CONTENT);
+            let methods = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
+            answer.headers_mut().insert(header::ALLOW, methods);
+            return Ok(answer);
+        }
+        cross_site::judge(request.method(), headers, &site, settings)?;
+        let sender = who::sender(&connected.client, door, forwarded.as_ref());
+        let is_login = request.method() == Method::POST && request.uri().path() == LOGIN;
+        let known = match is_login {
+            // Whoever wants to say who it is may.
+            true => who::nobody(sender),
+            false => {
+                let page_key = who::page_key(request.uri(), headers)?;
+                let shared = &self.shared;
+                who::identify(shared, sender, headers, &site, page_key.as_deref()).await?
+            }
+        };
+        if !is_served(door, request.uri().path()) {
+            return Err(Problem::not_found());
+        }
+        let whole_by = Instant::now() + self.limits().request_timeout;
+        request.extensions_mut().insert(Asked {
+            client: known.client,
+            how: known.how,
+            session: known.session.clone(),
+            site: Arc::new(site.clone()),
+            whole_by,
+        });
+        // A router is always ready, and has no errors.
+        let mut routes = self.routes.clone();
+        match routes.call(request).await {
+            Ok(mut answer) => {
+                let renewed = known.session.and_then(|proof| proof.renewed());
+                if let Some(session) = renewed
+                    && !answer.headers().contains_key(header::SET_COOKIE)
+                {
+                    let value = self.shared.sessions.cookie(&session);
+                    let cookie = routes::session::cookie(&site, &value, None)?;
+                    answer.headers_mut().insert(header::SET_COOKIE, cookie);
+                }
+                Ok(answer)
+            }
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// About how many bytes the head of a request had.
+fn head_length(request: &Request<Body>) -> usize {
+    let headers = request.headers().iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let target = request.uri().path_and_query();
+    headers.sum::<usize>() + target.map_or(0, |target| target.as_str().len())
+}
+
+/// True if the listener serves the face that a path is of.
+fn is_served(door: &Door, path: &str) -> bool {
+    let serve = &door.settings.serve;
+    match path {
+        "/metrics" => serve.metrics,
+        _ if path == "/api/v1" || path.starts_with("/api/v1/") => serve.api,
+        _ => false,
+    }
+}
+
+/// Says how to authenticate. Browsers are asked nowhere but where programs want it so.
+fn challenge(path: &str, headers: &mut HeaderMap) {
+    let challenge = match path {
+        "/metrics" => "Basic realm=\"harpcaller\"",
+        _ => "Bearer realm=\"harpcaller\"",
+    };
+    headers.insert(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static(challenge),
+    );
+}
+
+fn add_common(headers: &mut HeaderMap, id: &str) {
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+}
