@@ -7,7 +7,7 @@ use std::time::Duration;
 use harp_proto::{JobId, Json, Password};
 use serde::Serialize;
 
-use crate::dispatcher::{Address, Dispatcher, Options, Transport};
+use crate::dispatcher::{Address, Dispatcher, OnLost, Options, Transport};
 use crate::{Error, RemoteCall, RemoteServer, Tls};
 
 /// A dispatcher: the way to its hosts and to the jobs it knows.
@@ -92,6 +92,7 @@ impl HarpCaller {
                 transport: Transport::Plain,
                 max_reply_size: 64 * 1024 * 1024,
                 reconnect_for: Duration::from_secs(300),
+                on_lost: None,
             },
             tls: None,
             token_without_tls: false,
@@ -147,6 +148,12 @@ impl HarpCaller {
             Error::invalid_input(format!("request: cannot be sent: {error}")).with_source(error)
         })?;
         self.dispatcher.raw(&request).await
+    }
+
+    /// Closes the connections that carry no request at the moment, those of clones too. The
+    /// next request opens one again.
+    pub fn close_idle(&self) {
+        self.dispatcher.close_idle();
     }
 }
 
@@ -219,6 +226,14 @@ impl HarpCallerBuilder {
     /// looked for; 5 minutes by default.
     pub fn reconnect_for(mut self, limit: Duration) -> Self {
         self.options.reconnect_for = limit;
+        self
+    }
+
+    /// Has a function told each time when a dispatcher was lost, or asked to try again later,
+    /// and is about to be asked once more: what went wrong, and how long that waits. It is
+    /// called within the future that waits, so it must not block.
+    pub fn on_lost(mut self, told: impl Fn(&Error, Duration) + Send + Sync + 'static) -> Self {
+        self.options.on_lost = Some(OnLost::new(told));
         self
     }
 

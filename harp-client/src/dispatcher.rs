@@ -8,6 +8,7 @@
 mod address;
 mod connection;
 pub(crate) mod feature;
+mod lost;
 mod pool;
 mod reconnect;
 mod socket;
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 
 pub(crate) use address::Address;
 pub(crate) use connection::Connection;
+pub(crate) use lost::OnLost;
 use pool::Pool;
 pub(crate) use reconnect::Reconnect;
 pub use tls::Tls;
@@ -51,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) max_reply_size: usize,
     /// How long a dispatcher that was lost is looked for.
     pub(crate) reconnect_for: Duration,
+    /// The program's function that is told when it was lost.
+    pub(crate) on_lost: Option<OnLost>,
 }
 
 #[derive(Debug)]
@@ -150,6 +154,11 @@ impl Dispatcher {
         self.pool.put(connection);
     }
 
+    /// Closes the connections that carry no request.
+    pub(crate) fn close_idle(&self) {
+        self.pool.clear();
+    }
+
     /// Deadline by which a request that is sent now must have been taken.
     pub(crate) fn request_deadline(&self) -> Instant {
         deadline::after(self.options.request_timeout)
@@ -160,11 +169,12 @@ impl Dispatcher {
     }
 
     fn reconnect_within(&self, patience: Duration) -> Reconnect {
-        if self.reached.load(Ordering::Relaxed) {
+        let reconnect = if self.reached.load(Ordering::Relaxed) {
             Reconnect::reached(patience)
         } else {
             Reconnect::new(patience)
-        }
+        };
+        reconnect.telling(self.options.on_lost.clone())
     }
 
     async fn question<R: Reply>(&self, request: &Request, pace: Pace) -> Result<R, Error> {

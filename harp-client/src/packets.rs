@@ -27,7 +27,7 @@ const PAGE: u64 = 1000;
 /// [`RemoteCall::stream`](crate::RemoteCall::stream).
 ///
 /// A [`Stream`], or without one's traits a thing with a [`next`](Packets::next). Nothing
-/// is sent before it is first polled. A connection that breaks is replaced, and the
+/// is sent before it is first polled or [opened](Packets::open). A connection that breaks is replaced, and the
 /// packets go on with the next number; an error is the last item. What has been collected
 /// has to come within the request time-out from line to line, counted while it is waited
 /// for; the next packet of a job that is followed may take its time. After the end
@@ -53,6 +53,8 @@ pub struct Packets {
     cursor: Cursor,
     state: State,
     reconnect: Reconnect,
+    /// A packet that came before anybody asked for it.
+    early: Option<Packet>,
     outcome: Option<Outcome>,
 }
 
@@ -133,6 +135,7 @@ impl Packets {
             state: State::Opening(cursor.clone().open(Duration::ZERO)),
             cursor,
             reconnect,
+            early: None,
             outcome: None,
         }
     }
@@ -163,6 +166,17 @@ impl Packets {
         self
     }
 
+    /// Asks the dispatcher now, and not when the first packet is wanted: what a job that is
+    /// followed says from here on is not missed. Waits until the request is on its way. Cancel
+    /// safe.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`next`](Packets::next).
+    pub async fn open(&mut self) -> Result<(), Error> {
+        poll_fn(|context| self.poll_open(context)).await
+    }
+
     /// The next packet, `None` after the last. Cancel safe.
     ///
     /// # Errors
@@ -188,10 +202,30 @@ impl Packets {
     /// as it is not known.
     #[must_use]
     pub fn position(&self) -> Option<u64> {
-        match self.cursor.start {
-            Start::At(number) => Some(number),
-            Start::Recent(_) => None,
+        match (&self.early, self.cursor.start) {
+            (Some(packet), _) => Some(packet.number),
+            (None, Start::At(number)) => Some(number),
+            (None, Start::Recent(_)) => None,
         }
+    }
+
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.early.is_some() || self.is_asked() {
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(&mut *self).poll_next(context) {
+            Poll::Ready(Some(Ok(packet))) => self.early = Some(packet),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+            Poll::Ready(None) => {}
+            Poll::Pending if self.is_asked() => {}
+            Poll::Pending => return Poll::Pending,
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// True if the request for the packets that the consumer is to have is on its way.
+    fn is_asked(&self) -> bool {
+        matches!(&self.state, State::Reading(reading) if reading.asked != Asked::Number)
     }
 
     /// Takes a line of the reply; the packet in it if it is one for the consumer.
@@ -357,6 +391,9 @@ impl Stream for Packets {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Packet, Error>>> {
         let this = self.get_mut();
+        if let Some(packet) = this.early.take() {
+            return Poll::Ready(Some(Ok(packet)));
+        }
         loop {
             let result = match &mut this.state {
                 State::Done => return Poll::Ready(None),

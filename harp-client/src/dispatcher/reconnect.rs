@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::OnLost;
 use crate::Error;
 
 /// The wait before the second attempt; the first comes at once.
@@ -27,6 +28,7 @@ pub(crate) struct Reconnect {
     attempts: u32,
     failing_since: Option<Instant>,
     opened_at: Option<Instant>,
+    on_lost: Option<OnLost>,
 }
 
 impl Reconnect {
@@ -38,6 +40,7 @@ impl Reconnect {
             attempts: 0,
             failing_since: None,
             opened_at: None,
+            on_lost: None,
         }
     }
 
@@ -47,6 +50,11 @@ impl Reconnect {
             reached: true,
             ..Reconnect::new(patience)
         }
+    }
+
+    /// Tells this function of every attempt.
+    pub(crate) fn telling(self, on_lost: Option<OnLost>) -> Reconnect {
+        Reconnect { on_lost, ..self }
     }
 
     /// A connection was there at this time, and the request on its way.
@@ -92,6 +100,9 @@ impl Reconnect {
                 .mul_f64(half_to_whole()),
         };
         self.attempts = self.attempts.saturating_add(1);
+        if let Some(on_lost) = &self.on_lost {
+            on_lost.tell(&error, wait);
+        }
         Ok(wait)
     }
 

@@ -230,3 +230,16 @@ async fn waiting_is_given_up_when_the_dispatcher_stays_away() {
     assert_eq!(error.kind(), ErrorKind::Communication);
     assert!(error.to_string().contains("phase connect"), "{error}");
 }
+
+#[tokio::test]
+async fn idle_connections_are_closed_on_request() {
+    let once = || script(&[&[MODERN], &status(), &[Act::AwaitEnd]]);
+    let dispatcher = ScriptedDispatcher::start([once(), once()]).await;
+    let rpc = dispatcher.client();
+    for connections in 1..=2 {
+        rpc.job(id()).status().await.unwrap();
+        dispatcher.connected(connections).await;
+        rpc.close_idle();
+    }
+    dispatcher.finish().await;
+}

@@ -326,3 +326,63 @@ async fn a_dispatcher_that_falls_silent_is_not_waited_for_without_end() {
     drop(packets);
     dispatcher.finish().await;
 }
+
+#[tokio::test]
+async fn packets_are_asked_for_when_they_are_opened() {
+    let script = vec![
+        MODERN,
+        read("recent", 1, None),
+        packet(5),
+        goes_on(),
+        follow_since(6),
+        packet(6),
+        packet(7),
+        returned(),
+    ];
+    let dispatcher = ScriptedDispatcher::start([script]).await;
+    let mut packets = dispatcher.client().job(id()).follow();
+    packets.open().await.unwrap();
+    // The whole script has been played although nobody wanted a packet.
+    dispatcher.finish().await;
+    packets.open().await.unwrap();
+    assert_eq!(packets.position(), Some(6));
+    assert_eq!(packets.outcome(), None);
+    assert_eq!(numbers(&mut packets).await, [6, 7]);
+    assert_returned(&packets);
+    packets.open().await.unwrap();
+    assert!(packets.next().await.is_none());
+}
+
+#[tokio::test]
+async fn opening_fails_as_the_first_packet_would() {
+    let refused = r#"{"harpcaller":1,"error":{"type":"invalid_jobid","message":"m"}}"#;
+    let script = vec![MODERN, read("recent", 1, None), reply(refused)];
+    let dispatcher = ScriptedDispatcher::start([script]).await;
+    let mut packets = dispatcher.client().job(id()).follow();
+    let error = packets.open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(packets.next().await.is_none());
+    dispatcher.finish().await;
+}
+
+#[tokio::test]
+async fn a_program_is_told_of_each_loss() {
+    let dispatcher = ScriptedDispatcher::start([
+        vec![MODERN, follow_since(0), packet(0)],
+        vec![MODERN, follow_since(1), returned()],
+    ])
+    .await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let caller = dispatcher
+        .builder()
+        .on_lost(move |error, wait| tell.send((error.to_string(), wait)).unwrap())
+        .build()
+        .unwrap();
+    let mut packets = caller.job(id()).follow().since(0);
+    assert_eq!(numbers(&mut packets).await, [0]);
+    let (error, wait) = told.try_recv().unwrap();
+    assert!(error.contains("phase reply"), "{error}");
+    assert_eq!(wait, Duration::ZERO);
+    assert!(told.try_recv().is_err());
+    dispatcher.finish().await;
+}

@@ -75,6 +75,10 @@ fn the_dispatchers_side() {
     let _: fn(HarpCallerBuilder) -> Result<blocking::HarpCaller, Error> =
         HarpCallerBuilder::build_blocking;
     let _ = |builder: HarpCallerBuilder| builder.client_name("me").token("secret");
+    let _ = |builder: HarpCallerBuilder| -> HarpCallerBuilder {
+        builder.on_lost(|_: &Error, _: Duration| ())
+    };
+    let _: fn(&HarpCaller) = HarpCaller::close_idle;
     let _: fn(Fingerprint) -> Tls = Tls::fingerprint;
     let _: fn() -> Tls = Tls::accept_any_certificate;
     let _ = || {
@@ -108,7 +112,8 @@ fn the_dispatchers_side() {
     gives::<bool>(job.cancel());
     gives::<Cancellation>(job.cancel_confirmed());
     gives::<JobStatus>(job.status());
-    let packets: Packets = job.follow().since(0).recent(0).timestamps();
+    let mut packets: Packets = job.follow().since(0).recent(0).timestamps();
+    gives::<()>(packets.open());
     let _: (Option<&Outcome>, Option<u64>) = (packets.outcome(), packets.position());
     drop(job.stream());
     let _ = |packet: Packet| -> (u64, Json, Option<u64>) {

@@ -57,6 +57,7 @@ fn every_crate_that_is_used_has_its_reason_and_no_other() {
     let shared = workspace["workspace"]["dependencies"].as_table().unwrap();
     let shared: BTreeSet<String> = crates(shared).cloned().collect();
     let mut all = used(&manifest(&repository().join("fuzz/Cargo.toml")));
+    all.extend(used(&manifest(&repository().join("python/Cargo.toml"))));
     for member in members() {
         all.extend(used(&manifest(&member.join("Cargo.toml"))));
     }
@@ -119,6 +120,19 @@ fn unsafe_code_is_forbidden_in_every_crate_but_one() {
         }
     }
     assert_eq!(others, ["harp-exec"]);
+    let python = fs::read_to_string(repository().join("python/src/lib.rs")).unwrap();
+    assert!(python.contains("\n#![forbid(unsafe_code)]\n"));
     let text = fs::read_to_string(repository().join("harp-exec/src/lib.rs")).unwrap();
     assert!(text.contains("\n//! # Why there is unsafe code here, and nowhere else\n"));
+}
+
+/// The Python package is a workspace of its own, so that nothing but this keeps them together.
+#[test]
+fn the_python_package_has_the_version_and_terms_of_the_workspace() {
+    let workspace = manifest(&repository().join("Cargo.toml"));
+    let shared = workspace["workspace"]["package"].as_table().unwrap();
+    let python = manifest(&repository().join("python/Cargo.toml"));
+    for (key, value) in shared {
+        assert_eq!(python["package"].get(key), Some(value), "{key}");
+    }
 }
