@@ -25,8 +25,8 @@ impl Conversation {
     pub(super) async fn request(&mut self, request: Request, large: Option<LargePlace>) -> Flow {
         let Request { call, keep } = request;
         let state = Arc::clone(&self.house.state.borrow());
-        if let Flow::Over = self.authenticate(&call.user, &call.password, &state).await {
-            return Flow::Over;
+        if let Err(flow) = self.authenticate(&call.user, &call.password, &state).await {
+            return flow;
         }
         drop(large);
         let asked = match self.asked(keep.call, &call.user, keep.epoch, 0, keep.up) {
@@ -60,8 +60,8 @@ impl Conversation {
     pub(super) async fn attach(&mut self, attach: kept::Attach) -> Flow {
         let state = Arc::clone(&self.house.state.borrow());
         let (user, password) = (&attach.user, &attach.password);
-        if let Flow::Over = self.authenticate(user, password, &state).await {
-            return Flow::Over;
+        if let Err(flow) = self.authenticate(user, password, &state).await {
+            return flow;
         }
         let kept::Attach {
             call, since, epoch, ..
@@ -74,29 +74,34 @@ impl Conversation {
         self.answer(&asked, answer).await
     }
 
-    async fn authenticate(&mut self, user: &str, password: &Password, state: &State) -> Flow {
+    async fn authenticate(
+        &mut self,
+        user: &str,
+        password: &Password,
+        state: &State,
+    ) -> Result<(), Flow> {
         let began = Instant::now();
         self.had_request = true;
         // Authorities may have changed since the connection was made.
         let shown = self.link.stream().get_ref().1.peer_certificates();
         if state.config.client_ca_file.is_some() && !state.tls.is_good(shown.unwrap_or_default()) {
             warn!(peer = %self.peer, "authentication failed, the certificate is not good any more");
-            return self.close_for(Failure::new(
+            return Err(self.close_for(Failure::new(
                 error_type::AUTH_ERROR,
                 "callers must show a certificate of an authority in client_ca_file",
-            ));
+            )));
         }
         if !is_user(user, password, self.peer, &state.users.users()).await {
             let failure = refused_since(began).await;
-            return self.close_for(failure);
+            return Err(self.close_for(failure));
         }
         if !self.has_authenticated {
             self.has_authenticated = self.permit.becomes_call();
             if !self.has_authenticated {
-                return Flow::Over;
+                return Err(Flow::Over);
             }
         }
-        Flow::On
+        Ok(())
     }
 
     fn asked(
