@@ -33,7 +33,7 @@ rpc = harp.HarpCaller(
 def submit() -> Any:
     asked = flask.request.get_json()
     arguments = asked.get("arguments", [])
-    procedure = rpc.host(asked["host"], info={"from": "web"})[asked["procedure"]]
+    procedure = rpc.host(asked.get("host"), info={"from": "web"})[asked.get("procedure")]
     job = procedure(**arguments) if isinstance(arguments, dict) else procedure(*arguments)
     return {"job": job.id()}, 202
 
@@ -53,8 +53,9 @@ def cancel(job_id: str) -> Any:
     return {"cancelled": rpc.job(job_id).cancel()}
 
 
+@app.errorhandler(TypeError)
 @app.errorhandler(ValueError)
-def wrong(error: ValueError) -> Any:
+def wrong(error: Exception) -> Any:
     return {"error": str(error)}, 400
 
 

@@ -80,6 +80,7 @@ def test_web(web: Any) -> None:
     again = client.get(f"/jobs/{job}/events", headers={"Last-Event-ID": "1"})
     assert again.get_data(as_text=True) == "\n\n".join(events[2:])
     assert client.get("/jobs/no-id/events").status_code == 400
+    assert client.post("/jobs", json={"host": "web01"}).status_code == 400
     unknown = "3f22e0d4-c8ed-11e5-8d66-001e8c140268"
     assert client.get(f"/jobs/{unknown}/events").status_code == 404
 

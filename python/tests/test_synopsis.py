@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import subprocess
+import sys
 import uuid
+from pathlib import Path
 
 import harp
+import pytest
 from daemons import PASSWORD, USER, Cluster
 
 
@@ -72,3 +77,47 @@ def test_statically_known_hosts(rpc: harp.HarpCaller) -> None:
     # enqueue nginx restart request
     job = rpc.web01(queue={"service": "nginx", "host": "web01"})["restart-nginx"]()
     assert job.get() is True
+
+
+#: A script as people wrote them for the original's module.
+OF_PYTHON_2 = """
+import sys
+import json
+import harp
+
+rpc = harp.HarpCaller("localhost", int(sys.argv[1]))
+host = rpc.host(host = "localhost", queue = {"foo": u"bar"}, max_exec_time = 15L)
+job = host.count(3)
+for (i, msg) in job.follow(since = 0, numbered = True):
+    print "%d:" % i, json.dumps(msg)
+if isinstance(job.host(), unicode) and isinstance(job.procedure(), basestring):
+    print job.host(), job.procedure(), job.args()
+for result in map(lambda j: j.result(wait = True), [rpc.localhost.fail(1, "it broke")]):
+    if result is harp.CALL_NOT_FINISHED:
+        print "still running"
+    elif isinstance(result, harp.RemoteException):
+        print "raised:", unicode(result.message).strip()[-8:]
+try:
+    rpc("nobody").nothing().get()
+except harp.RemoteError, e:
+    print e.type, sorted(e.data.iteritems())
+"""
+
+
+def test_an_old_script_after_2to3_alone(port: int, tmp_path: Path) -> None:
+    if importlib.util.find_spec("lib2to3") is None:
+        pytest.skip("this Python has no 2to3")
+    script = tmp_path / "script.py"
+    script.write_text(OF_PYTHON_2)
+    command = [sys.executable, "-W", "ignore", "-m", "lib2to3", "-w", "-n", str(script)]
+    subprocess.run(command, check=True, capture_output=True)
+    command = [sys.executable, str(script), str(port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == [
+        "0: 0",
+        "1: 1",
+        "2: 2",
+        "localhost count [3]",
+        "raised: it broke",
+        "unknown_host [('host', 'nobody')]",
+    ], done.stderr
