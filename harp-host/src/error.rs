@@ -182,7 +182,9 @@ impl HostError {
         HostError::new(endpoint, phase, HostErrorKind::Network { code }, detail)
     }
 
-    pub(crate) fn timed_out(endpoint: &Endpoint, phase: Phase) -> HostError {
+    /// A limit of ours was reached.
+    #[must_use]
+    pub fn timed_out(endpoint: &Endpoint, phase: Phase) -> HostError {
         let detail = match phase {
             Phase::Resolve => "the name service did not answer in time",
             Phase::Connect => {
@@ -284,7 +286,9 @@ impl HostError {
         )
     }
 
-    pub(crate) fn remote(endpoint: &Endpoint, failure: Failure) -> HostError {
+    /// A host has answered with this in place of an acknowledgement.
+    #[must_use]
+    pub fn remote(endpoint: &Endpoint, failure: Failure) -> HostError {
         let detail = failure.to_string();
         HostError::new(
             endpoint,

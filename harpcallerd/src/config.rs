@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use harp_host::tls::TrustFiles;
 use harp_proto::CLIENT_PORT;
+use harp_proto::host::kept::MAX_KEEP;
 use harp_service::address::ListenAddress;
 use harp_service::logging::LogSettings;
 use harp_service::settings::{Settings, SettingsError, Table, Warning};
@@ -141,6 +142,12 @@ impl Config {
             max_packet_size: size(table, "max_packet_size", 16 * MIB),
             host_memory: size(table, "host_memory", 16 * MIB),
             output: take_output(table),
+            keep_calls: table.boolean("keep_calls").unwrap_or(true),
+            keep_for: keep_for(table),
+            max_idle_connections: table
+                .integer("max_idle_connections", 0..=1000)
+                .and_then(|most| usize::try_from(most).ok())
+                .unwrap_or(8),
         };
         let trust = TrustFiles {
             ca_file: table.path("ca_file"),
@@ -219,6 +226,14 @@ impl Config {
 
 fn seconds(table: &Table<'_>, key: &str, default: Duration) -> Duration {
     table.seconds(key, 1).unwrap_or(default)
+}
+
+fn keep_for(table: &Table<'_>) -> Duration {
+    let keep_for = table.seconds("keep_for", 1);
+    if keep_for.is_some_and(|keep_for| keep_for.as_secs() > MAX_KEEP) {
+        table.problem("keep_for", "must be a year or less");
+    }
+    keep_for.unwrap_or(Duration::from_secs(300))
 }
 
 fn size(table: &Table<'_>, key: &str, default: usize) -> usize {

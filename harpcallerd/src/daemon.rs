@@ -23,7 +23,7 @@ use crate::boot;
 use crate::changes::Changes;
 use crate::config::Config;
 use crate::desk::Desk;
-use crate::desk::admin::{Administration, Reloaded, Started};
+use crate::desk::admin::{Administration, KeptCalls, Reloaded, Started};
 use crate::dispatcher::{Dispatcher, Parts};
 use crate::faces::admin::{self, AdminSocket};
 use crate::faces::http::Face;
@@ -107,8 +107,8 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
     started.send_replace(Some(Arc::clone(&daemon.started)));
     notifier.ready();
     info!(version = env!("CARGO_PKG_VERSION"), "ready");
-    daemon.serve(&mut events, &notifier).await;
-    daemon.stop(&notifier).await;
+    let calls = daemon.serve(&mut events, &notifier).await;
+    daemon.stop(calls, &notifier).await;
     Ok(())
 }
 
@@ -232,17 +232,17 @@ impl Daemon {
 
     /// Reloads when asked, until it is time to stop: at once, or when nothing runs after
     /// a drain was asked for.
-    async fn serve(&mut self, events: &mut Events, notifier: &Notifier) {
+    async fn serve(&mut self, events: &mut Events, notifier: &Notifier) -> KeptCalls {
         let dispatcher = Arc::clone(&self.started.desk.dispatcher);
         let mut draining = false;
         loop {
             let event = tokio::select! {
                 biased;
                 event = events.next() => event,
-                () = dispatcher.idle(), if draining => Event::Stop,
+                () = dispatcher.idle(), if draining => Event::Stop(KeptCalls::Leave),
             };
             match event {
-                Event::Stop => return,
+                Event::Stop(calls) => return calls,
                 Event::Drain if draining => {}
                 Event::Drain => {
                     info!("draining: no new calls, and the end when the running ones have ended");
@@ -257,9 +257,9 @@ impl Daemon {
                     // stopping.
                     let outcome = tokio::select! {
                         outcome = self.reload() => outcome,
-                        () = events.stop() => {
+                        calls = events.stop() => {
                             warn!("stopped before the configuration was read again");
-                            return;
+                            return calls;
                         }
                     };
                     notifier.ready();
@@ -293,7 +293,7 @@ impl Daemon {
         outcome
     }
 
-    async fn stop(self, notifier: &Notifier) {
+    async fn stop(self, calls: KeptCalls, notifier: &Notifier) {
         // New calls are refused from now on; everything else is still answered.
         let limits = &self.in_force.config.execution;
         let stop_grace = self.in_force.config.stop_grace;
@@ -304,14 +304,19 @@ impl Daemon {
         notifier.stopping();
         notifier.extend_stop(stop_grace + longest + 2 * PATIENCE);
         dispatcher.close();
-        dispatcher.leave();
+        if calls == KeptCalls::Leave {
+            dispatcher.leave();
+        }
         self.winding_down.cancel();
         let mut listeners = self.listeners;
         listeners.close_handed_over();
         let grace_ends = Instant::now() + stop_grace;
         if within(grace_ends, dispatcher.idle()).await.is_none() {
             warn!("calls still running after stop_grace are ended with missing_result");
-            dispatcher.interrupt();
+            match calls {
+                KeptCalls::Leave => dispatcher.interrupt(),
+                KeptCalls::End => dispatcher.end_calls(),
+            }
             if timeout(longest, dispatcher.idle()).await.is_err() {
                 error!("the job store does not answer; what it has not taken is lost");
             }

@@ -49,6 +49,7 @@ pub struct Parts {
 /// The core of one daemon.
 pub struct Dispatcher {
     world: Arc<Runtime>,
+    rules: watch::Receiver<Arc<Rules>>,
     ledger: Local,
     jobs: Arc<Jobs>,
 }
@@ -78,14 +79,16 @@ impl Dispatcher {
             unaware_until,
         } = parts;
         let live = store.live().await?;
-        let end = live
-            .into_iter()
-            .filter(|(_, job)| !job.waits_again(resume_queued));
+        // Those that their hosts keep are attached to while everything else begins.
+        let end = live.into_iter().filter(|(_, job)| {
+            let may_go_on = job.started.is_some() && Harp::may_go_on(&job.token);
+            !may_go_on && !job.waits_again(resume_queued)
+        });
         let end: Vec<JobId> = end.map(|(job, _)| job).collect();
         let world = Arc::new(Runtime::start());
         let any_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
         let ledger = Local::open(store, Arc::clone(&any_world), resume_queued).await?;
-        let transport = Harp::new(Arc::clone(&world), hosts, rules, unaware_until);
+        let transport = Harp::new(Arc::clone(&world), hosts, rules.clone(), unaware_until);
         let jobs = Jobs::open(
             any_world,
             Arc::new(ledger.clone()),
@@ -108,6 +111,7 @@ impl Dispatcher {
         }
         Ok(Arc::new(Dispatcher {
             world,
+            rules,
             ledger,
             jobs,
         }))
@@ -117,6 +121,12 @@ impl Dispatcher {
     #[must_use]
     pub fn jobs(&self) -> &Arc<Jobs> {
         &self.jobs
+    }
+
+    /// How long a host is waited for after its job's end by whoever asks for proof.
+    #[must_use]
+    pub fn slot_grace(&self) -> std::time::Duration {
+        self.rules.borrow().limits.slot_grace
     }
 
     /// What is decided and kept.
@@ -166,6 +176,12 @@ impl Dispatcher {
     /// Ends every running job with `missing_result`, as far as that can be recorded now.
     pub fn interrupt(&self) {
         self.jobs.stop(Stop::Interrupt);
+        self.ledger.drain(Drain::WaitForNothing);
+    }
+
+    /// Like [`Dispatcher::interrupt`], those of hosts that keep calls too.
+    pub fn end_calls(&self) {
+        self.jobs.stop(Stop::EndCalls);
         self.ledger.drain(Drain::WaitForNothing);
     }
 

@@ -212,6 +212,15 @@ impl Attempts {
 }
 
 impl Turn {
+    /// The leave to go on with a host that has just been heard.
+    #[must_use]
+    pub fn free() -> Turn {
+        Turn {
+            permit: None,
+            until: None,
+        }
+    }
+
     /// The end of an attempt: at its own limit, or when the call's patience is over.
     #[must_use]
     pub fn bound(&self, limit: Instant) -> Instant {

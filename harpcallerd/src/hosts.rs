@@ -42,6 +42,8 @@ pub struct Host {
     pub user: String,
     /// The user's password.
     pub password: Password,
+    /// Whether it may keep calls that outlive their connections.
+    pub keep: bool,
 }
 
 impl Hosts {
@@ -108,6 +110,8 @@ struct Line<'a> {
     tls_name: Option<String>,
     #[serde(default)]
     fingerprint: Option<Fingerprint>,
+    #[serde(default)]
+    keep: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -151,6 +155,7 @@ impl Parsed {
             },
             user: credentials.user,
             password: credentials.password,
+            keep: line.keep.unwrap_or(true),
         };
         let earlier = self.registry.insert(line.hostname, Arc::new(host));
         self.repeated += usize::from(earlier.is_some());

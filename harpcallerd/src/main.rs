@@ -64,8 +64,12 @@ enum Command {
     },
     /// Stop the daemon and wait for its end.
     ///
-    /// Running calls have stop_grace to end. If no daemon runs, that is a success.
+    /// Calls that their hosts keep are left to the next start; others have stop_grace to end.
+    /// If no daemon runs, that is a success.
     Stop {
+        /// Leave nothing to the next start that runs: all calls have stop_grace to end.
+        #[arg(long)]
+        end_calls: bool,
         /// Wait at most this long for the end; for ever without it.
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
@@ -199,7 +203,11 @@ fn main() -> ExitCode {
             pidfile,
         } => commands::start::run(config, debug, pidfile, socket),
         Command::Status { wait, timeout } => commands::status::run(&socket, wait, timeout),
-        Command::Stop { timeout, print_pid } => commands::stop::run(&socket, timeout, print_pid),
+        Command::Stop {
+            end_calls,
+            timeout,
+            print_pid,
+        } => commands::stop::run(&socket, end_calls, timeout, print_pid),
         Command::Drain => commands::stop::drain(&socket),
         Command::Reload => commands::reload::run(&socket),
         Command::List { all, queue } => commands::list::run(&socket, all, queue),

@@ -33,6 +33,12 @@ pub struct ExecutionLimits {
     pub host_memory: usize,
     /// How much all packets of a job may be.
     pub output: OutputLimits,
+    /// Whether calls may outlive their connections, at hosts that can keep them.
+    pub keep_calls: bool,
+    /// How long a host goes on with a call while nobody is connected.
+    pub keep_for: Duration,
+    /// How many connections to a host are kept for the next calls.
+    pub max_idle_connections: usize,
 }
 
 /// What executions go by. A job keeps to the rules of the moment in which it started; a

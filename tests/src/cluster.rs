@@ -395,11 +395,67 @@ impl Cluster {
     ///
     /// If there is no such host.
     pub fn stop_host(&mut self, host: &str) {
-        let host = self
-            .hosts
-            .iter_mut()
-            .find(|entry| entry.entry["hostname"] == host);
-        host.expect("a host of this cluster").daemon = None;
+        self.host(host).daemon = None;
+    }
+
+    /// Ends a host's daemon as a crash would.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such host, or it was stopped.
+    pub fn kill_host(&mut self, host: &str) {
+        self.host(host)
+            .daemon
+            .take()
+            .expect("a running host")
+            .kill();
+    }
+
+    /// Asks a host's daemon to stop, without waiting for that.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such host, or it was stopped.
+    pub fn ask_host_to_stop(&mut self, host: &str) {
+        let daemon = self.host(host).daemon.as_mut();
+        daemon.expect("a running host").terminate();
+    }
+
+    /// Whether a host's daemon has ended.
+    pub fn host_has_ended(&mut self, host: &str) -> bool {
+        let daemon = self.host(host).daemon.as_mut();
+        daemon.is_none_or(Daemon::has_ended)
+    }
+
+    /// Starts a host's daemon again that was stopped or killed, at the same address.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such host, or its address is taken.
+    pub fn start_host(&mut self, name: &str) {
+        let config = self.path(&format!("{name}.toml"));
+        let environment = self.environment.clone();
+        let host = self.host(name);
+        let (address, port) = (&host.entry["address"], &host.entry["port"]);
+        let address = address.as_str().expect("an address");
+        let listen = json!([format!("{address}:{port}")]);
+        let text = fs::read_to_string(&config).expect("its configuration");
+        let rest = text.lines().filter(|line| !line.starts_with("listen ="));
+        let text = rest.fold(format!("listen = {listen}\n"), |text, line| {
+            text + line + "\n"
+        });
+        fs::write(&config, text).expect("a writable directory");
+        let mut command = Command::new(binary("harpd"));
+        command.arg("--config").arg(config).envs(environment);
+        let mut daemon = Daemon::start(command, &host.log);
+        let _ = daemon.listening();
+        host.daemon = Some(daemon);
+    }
+
+    fn host(&mut self, name: &str) -> &mut Host {
+        let mut hosts = self.hosts.iter_mut();
+        let host = hosts.find(|host| host.entry["hostname"] == name);
+        host.expect("a host of this cluster")
     }
 
     fn write_config(&self) {

@@ -28,6 +28,7 @@ mod http;
 mod line_client;
 mod loopback;
 mod number_options;
+mod proxy;
 mod raw_client;
 mod repository;
 pub mod soak;
@@ -43,6 +44,7 @@ pub use http::{HttpAnswer, HttpClient, HttpEnd, HttpHead, HttpRequest, HttpStrea
 pub use line_client::LineClient;
 pub use loopback::{refusing_address, unanswering_address, unique_address, unused_address};
 pub use number_options::number_options;
+pub use proxy::{Proxy, Way};
 pub use raw_client::{RawClient, ask};
 pub use repository::{members, repository};
 pub use wait::{PATIENCE, until};

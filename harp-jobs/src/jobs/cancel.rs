@@ -219,12 +219,15 @@ impl Jobs {
 
 impl Cancelled {
     /// Waits until the job's host is done with it, or nothing more can be found out about
-    /// that: what is known of it then. Cancel safe.
+    /// that: what is known of it then. A host that could not be reached when the job ended is
+    /// not waited for. Cancel safe.
     pub async fn host(mut self) -> Proof {
         if let Some(host) = self.host {
             return host;
         }
-        let known = self.progress.wait_for(|progress| progress.host.is_some());
+        let known = self
+            .progress
+            .wait_for(|progress| progress.host.is_some() || progress.unreachable_since.is_some());
         tokio::select! {
             biased;
             known = known => {

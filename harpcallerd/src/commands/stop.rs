@@ -15,12 +15,17 @@ use super::Done;
 use super::control::Control;
 use super::printing::say;
 
-pub(crate) fn run(socket: &Path, timeout: Option<u64>, print_pid: bool) -> Done {
+pub(crate) fn run(socket: &Path, end_calls: bool, timeout: Option<u64>, print_pid: bool) -> Done {
     // That there is none is what was wanted.
     let Some(control) = Control::find(socket)? else {
         return Ok(ExitCode::SUCCESS);
     };
-    end(control, &AdminRequest::Stop, timeout, print_pid)
+    end(
+        control,
+        &AdminRequest::Stop { end_calls },
+        timeout,
+        print_pid,
+    )
 }
 
 pub(crate) fn drain(socket: &Path) -> Done {

@@ -7,13 +7,13 @@ use harp_service::signals::{ServiceSignal, Signals};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-use crate::desk::admin::{Order, Reloaded};
+use crate::desk::admin::{KeptCalls, Order, Reloaded};
 use crate::refusal::NotReloaded;
 
 /// Something to do.
 pub(super) enum Event {
     /// End, running calls within `stop_grace`.
-    Stop,
+    Stop(KeptCalls),
     /// End when nothing runs any more.
     Drain,
     /// Read the configuration again, and say what came of it if somebody waits for that.
@@ -48,10 +48,10 @@ impl Events {
 
     /// Completes when the daemon is to stop; everything else waits for [`Events::next`].
     /// Cancel safe.
-    pub(super) async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) -> KeptCalls {
         loop {
             match self.arriving().await {
-                Event::Stop => return,
+                Event::Stop(calls) => return calls,
                 event => self.postponed.push_back(event),
             }
         }
@@ -61,11 +61,11 @@ impl Events {
         tokio::select! {
             biased;
             signal = self.signals.next() => match signal {
-                ServiceSignal::Stop => Event::Stop,
+                ServiceSignal::Stop => Event::Stop(KeptCalls::Leave),
                 ServiceSignal::Reload => Event::Reload(None),
             },
             Some(order) = self.orders.recv() => match order {
-                Order::Stop => Event::Stop,
+                Order::Stop(calls) => Event::Stop(calls),
                 Order::Drain => Event::Drain,
                 Order::Reload(reply) => Event::Reload(Some(reply)),
             },
@@ -76,7 +76,7 @@ impl Events {
     pub(super) async fn end_of_start(&mut self) {
         loop {
             match self.next().await {
-                Event::Stop | Event::Drain => return,
+                Event::Stop(_) | Event::Drain => return,
                 Event::Reload(None) => warn!("not reloaded, the start is not complete"),
                 Event::Reload(Some(reply)) => {
                     let why = "harpcallerd is starting; status --wait waits for it";

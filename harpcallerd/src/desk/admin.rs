@@ -22,11 +22,20 @@ use crate::store::{Pruned, StoreError};
 /// How long an administrator who reloads waits for the registry's script.
 const REGISTRY_AFTER_RELOAD: Duration = Duration::from_secs(5);
 
+/// What becomes of calls that their hosts keep when the daemon ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptCalls {
+    /// The next start attaches to them.
+    Leave,
+    /// They end as all others do.
+    End,
+}
+
 /// What an administrator wants of the daemon as a whole.
 #[derive(Debug)]
 pub enum Order {
     /// End, running calls within `stop_grace`.
-    Stop,
+    Stop(KeptCalls),
     /// End when the last running call has.
     Drain,
     /// Read the configuration again and say what came of it.
@@ -119,10 +128,10 @@ impl Administration {
 
     /// Has the daemon end: it may have ended a moment after this. If nobody takes the order,
     /// the daemon is stopping as it is.
-    pub async fn stop(&self, by: &Client) {
+    pub async fn stop(&self, by: &Client, calls: KeptCalls) {
         info!(client = by.name(), peer = %by.peer, "an administrator asked for the stop");
         self.noted(by, Act::Stop, None);
-        let _ = self.orders.send(Order::Stop).await;
+        let _ = self.orders.send(Order::Stop(calls)).await;
     }
 
     /// Has the daemon take no calls any more, and end when the running ones have ended.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use harp_jobs::jobs::NotKnown;
 use harp_jobs::transport::Proof;
 use harp_proto::JobId;
+use harp_time::within;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::Desk;
@@ -58,7 +60,11 @@ impl Desk {
         let is_cancelled = cancelled.is_some();
         let host = match cancelled {
             _ if !confirm => None,
-            Some(cancelled) => Some(cancelled.host().await),
+            Some(cancelled) => {
+                let by = Instant::now() + self.dispatcher.slot_grace();
+                let host = within(by, cancelled.host()).await;
+                Some(host.unwrap_or(Proof::Unconfirmed))
+            }
             None => Some(Proof::Unconfirmed),
         };
         Ok(Cancelled {

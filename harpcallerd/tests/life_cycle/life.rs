@@ -86,6 +86,7 @@ impl Life {
             endpoint: Endpoint::new(address.ip().to_string(), address.port()),
             user: "u".to_owned(),
             password: Password::new("p".to_owned()),
+            keep: true,
         };
         let registry: Registry = [("host".to_owned(), Arc::new(entrance))].into();
         let rules = Arc::new(Rules {
@@ -408,5 +409,8 @@ fn limits() -> ExecutionLimits {
         max_packet_size: 1024 * 1024,
         host_memory: 32 << 20,
         output: OutputLimits::default(),
+        keep_calls: false,
+        keep_for: Duration::from_secs(300),
+        max_idle_connections: 8,
     }
 }

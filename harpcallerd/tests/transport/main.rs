@@ -43,6 +43,7 @@ impl Calls {
             endpoint: Endpoint::new("127.0.0.1", host.port()),
             user: "u".to_owned(),
             password: "p".into(),
+            keep: true,
         };
         let registry: Registry = [("web01".to_owned(), Arc::new(entry))].into();
         let rules = Rules {
@@ -57,6 +58,9 @@ impl Calls {
                 max_packet_size: 1 << 20,
                 host_memory: 16 << 20,
                 output: OutputLimits::default(),
+                keep_calls: false,
+                keep_for: Duration::from_secs(300),
+                max_idle_connections: 8,
             },
             trust: Trust::new(TrustFiles::default()).unwrap(),
             memory: harp_budget::Budget::new(16 << 20),

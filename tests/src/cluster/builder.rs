@@ -117,6 +117,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// Hosts keep no calls: each ends with its connection, as over `harp/1`.
+    #[must_use]
+    pub fn unkept(self) -> ClusterBuilder {
+        self.set("keep_calls", "false")
+    }
+
     /// Gives all daemons an environment variable.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> ClusterBuilder {

@@ -97,7 +97,7 @@ fn following_goes_on_where_it_was_after_a_restart_of_the_dispatcher() {
 
 #[test]
 fn a_job_that_a_crash_interrupted_is_told_to_its_followers() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::builder().unkept().start();
     let mut feed = cluster.feed("feed");
     let job = detached(&cluster, &["web01", "feed", &path(&feed)]);
     let mut following = Harp::of(&cluster, &["follow", &job]).start();

@@ -28,6 +28,7 @@ fn no_process_of_a_cancelled_call_is_left() {
     // cares for a polite request.
     let script = "trap '' TERM; (trap '' TERM; cat \"$1\") & wait; wait";
     let mut cluster = Cluster::builder()
+        .unkept()
         .procedure("family", "output = 'json'\narguments = 'argv'", script)
         .start();
     let caller = cluster.caller();

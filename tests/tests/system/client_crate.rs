@@ -189,7 +189,7 @@ fn packets_are_followed_and_read() {
 
 #[test]
 fn following_and_waiting_go_on_across_a_crash_of_the_dispatcher() {
-    let mut cluster = Cluster::builder().set("slot_grace", "0").start();
+    let mut cluster = Cluster::builder().unkept().set("slot_grace", "0").start();
     let mut feed = cluster.feed("feed");
     let feed_arguments = arguments(&feed);
     run(async {

@@ -277,6 +277,7 @@ fn start_by_is_not_over_because_the_clock_is_ahead_after_a_restart() {
     };
     let mut cluster = clock
         .cluster()
+        .unkept()
         .set("stop_grace", "0")
         .set("slot_grace", "1")
         .start();

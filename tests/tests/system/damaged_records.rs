@@ -23,7 +23,7 @@ fn damage(cluster: &Cluster, table: u8, job: &str) {
 
 #[test]
 fn damaged_jobs_end_and_take_no_others_along() {
-    let mut cluster = Cluster::builder().set("slot_grace", "1").start();
+    let mut cluster = Cluster::builder().unkept().set("slot_grace", "1").start();
     let caller = cluster.caller();
     let ended = caller.call("web01", "count", "[3]");
     assert_eq!(caller.result(&ended), json!({"result": null}));

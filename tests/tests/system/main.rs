@@ -31,6 +31,7 @@ mod hello;
 mod host_away;
 mod http;
 mod import_circles;
+mod kept;
 mod keys;
 mod last_words;
 mod leftovers;

@@ -51,7 +51,7 @@ fn layout_2_is_served_and_its_jobs_go_on() {
 }
 
 fn is_served_and_its_jobs_go_on(layout: &str) {
-    let cluster = start(layout, Cluster::builder());
+    let cluster = start(layout, Cluster::builder().unkept());
     let caller = cluster.caller();
     let [
         waits,
@@ -120,7 +120,7 @@ fn is_served_and_its_jobs_go_on(layout: &str) {
 
 #[test]
 fn pruning_lets_the_old_jobs_go_and_keeps_the_rest() {
-    let cluster = start("layout-1", Cluster::builder());
+    let cluster = start("layout-1", Cluster::builder().unkept());
     let caller = cluster.caller();
     // (By `max_age` nothing goes yet: for all the dispatcher knows its clock is years ahead.)
     let pruned = cluster.run(&["prune-jobs", "--age", "0"]);

@@ -32,7 +32,7 @@ fn everything(caller: Caller, jobs: &[String]) -> Vec<String> {
 
 #[test]
 fn what_was_known_before_is_known_after() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::builder().unkept().start();
     let caller = cluster.caller();
     let feed = cluster.feed("feed");
     let cancelled = caller.call("web01", "gate", &feed.arguments());
@@ -70,7 +70,7 @@ fn what_was_known_before_is_known_after() {
 
 #[test]
 fn an_orderly_stop_ends_what_runs_and_keeps_what_waits() {
-    let mut cluster = Cluster::builder().set("stop_grace", "1").start();
+    let mut cluster = Cluster::builder().unkept().set("stop_grace", "1").start();
     let caller = cluster.caller();
     let mut feed = cluster.feed("feed");
     let trace = cluster.path("trace");
@@ -123,7 +123,7 @@ fn an_orderly_stop_ends_what_runs_and_keeps_what_waits() {
 
 #[test]
 fn a_job_that_ends_within_stop_grace_has_its_result() {
-    let mut cluster = Cluster::builder().set("stop_grace", "600").start();
+    let mut cluster = Cluster::builder().unkept().set("stop_grace", "600").start();
     let caller = cluster.caller();
     let mut feed = cluster.feed("feed");
     let running = caller.call_with("web01", "gate", &feed.arguments(), QUEUE);
@@ -144,7 +144,7 @@ fn a_job_that_ends_within_stop_grace_has_its_result() {
 
 #[test]
 fn without_resume_queued_what_waited_ends() {
-    let mut cluster = Cluster::builder().set("stop_grace", "0").start();
+    let mut cluster = Cluster::builder().unkept().set("stop_grace", "0").start();
     let caller = cluster.caller();
     let feed = cluster.feed("feed");
     let running = caller.call_with("web01", "gate", &feed.arguments(), QUEUE);
@@ -162,7 +162,7 @@ fn without_resume_queued_what_waited_ends() {
 
 #[test]
 fn a_crash_ends_what_ran_and_keeps_what_waited() {
-    let mut cluster = Cluster::builder().set("slot_grace", "1").start();
+    let mut cluster = Cluster::builder().unkept().set("slot_grace", "1").start();
     let caller = cluster.caller();
     let mut feed = cluster.feed("feed");
     let trace = cluster.path("trace");
@@ -238,6 +238,7 @@ fn reluctant() -> Cluster {
         echo here >> \"$1\"
         while :; do sleep 0.05; done";
     Cluster::builder()
+        .unkept()
         .procedure("reluctant", "output = 'json'\narguments = 'argv'", script)
         .set_host("kill_grace", "30")
         .set("slot_grace", "5")
@@ -319,6 +320,7 @@ fn a_new_call_does_not_overlap_after_a_cancel_and_a_crash() {
 #[test]
 fn a_restart_keeps_the_concurrency_of_a_queue() {
     let mut cluster = Cluster::builder()
+        .unkept()
         .set("stop_grace", "0")
         .set("slot_grace", "0")
         .start();
@@ -363,7 +365,7 @@ fn a_started_call_is_never_made_again() {
 
 #[test]
 fn an_answered_call_survives_a_crash_at_once() {
-    let mut cluster = Cluster::builder().set("slot_grace", "0").start();
+    let mut cluster = Cluster::builder().unkept().set("slot_grace", "0").start();
     let caller = cluster.caller();
     for number in 0..5 {
         let feed = cluster.feed(&number.to_string());
@@ -380,7 +382,7 @@ fn an_answered_call_survives_a_crash_at_once() {
 
 #[test]
 fn one_store_serves_one_dispatcher() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::builder().unkept().start();
     let caller = cluster.caller();
     let mut text = std::fs::read_to_string(cluster.config()).unwrap();
     let own = text

@@ -66,6 +66,7 @@ fn held(cluster: &Cluster) -> Vec<String> {
 /// of the store, runs nothing of it a second time.
 fn is_held(restore: impl Fn(&Cluster)) {
     let mut cluster = Cluster::builder()
+        .unkept()
         .set("stop_grace", "0")
         .set("slot_grace", "1")
         .start();
@@ -244,6 +245,7 @@ fn what_is_no_copy_runs_on() {
 #[test]
 fn start_by_and_a_cancel_of_the_queue_reach_what_is_held() {
     let mut cluster = Cluster::builder()
+        .unkept()
         .set("stop_grace", "0")
         .set("slot_grace", "1")
         .start();

@@ -16,7 +16,7 @@ fn now() -> u64 {
 
 #[test]
 fn a_status_says_what_was_called_and_when() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::builder().unkept().start();
     let caller = cluster.caller();
     let before = now();
     let mut feed = cluster.feed("feed");
@@ -59,7 +59,7 @@ fn a_status_says_what_was_called_and_when() {
 
 #[test]
 fn info_is_null_unless_given_and_comes_back_untouched() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::builder().unkept().start();
     let caller = cluster.caller();
     for (more, info) in [
         ("", json!(null)),
@@ -100,6 +100,7 @@ fn assert_all_times(caller: Caller, job: &str) {
 fn a_job_that_left_its_queue_keeps_its_start_however_it_fails() {
     let host = FakeHost::start(&[Step::Hang]);
     let cluster = Cluster::builder()
+        .unkept()
         .fake_host("fake", &host)
         .set("connect_timeout", "2")
         .start();
@@ -121,6 +122,7 @@ fn a_job_that_left_its_queue_keeps_its_start_however_it_fails() {
 fn a_job_that_left_its_queue_keeps_its_start_when_it_is_cut_short() {
     let host = FakeHost::start(&[Step::AnyByte, Step::Hang]);
     let mut cluster = Cluster::builder()
+        .unkept()
         .fake_host("fake", &host)
         .set("stop_grace", "0")
         .start();

@@ -16,6 +16,7 @@ fn followers_that_are_far_behind_get_everything() {
     // More than the sockets between us can hold.
     let script = "seq -f '\"%0400.0f\"' 0 19999; exec sleep 600";
     let mut cluster = Cluster::builder()
+        .unkept()
         .set("stop_grace", "1")
         .procedure("flood", "output = 'json-lines'", script)
         .start();
@@ -56,7 +57,7 @@ fn followers_that_are_far_behind_get_everything() {
 
 #[test]
 fn what_was_asked_before_is_answered_in_full() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::builder().unkept().start();
     let caller = cluster.caller();
     let job = caller.call("web01", "big_result", &format!("[{}]", 1 << 20));
     let expected = caller.raw_result(&job);
@@ -121,6 +122,7 @@ fn submit(address: SocketAddr, call: &str) -> Vec<String> {
 #[test]
 fn a_stop_under_load_loses_nothing_that_was_accepted() {
     let mut cluster = Cluster::builder()
+        .unkept()
         .set("stop_grace", "1")
         .set("slot_grace", "1")
         .start();

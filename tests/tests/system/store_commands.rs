@@ -25,7 +25,7 @@ fn path(path: &Path) -> &str {
 
 #[test]
 fn an_export_imported_into_a_new_store_is_that_store() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::builder().unkept().start();
     let caller = cluster.caller();
     let ended = caller.call("web01", "count", "[2000]");
     assert_eq!(caller.result(&ended), json!({"result": null}));
@@ -84,7 +84,7 @@ fn an_export_imported_into_a_new_store_is_that_store() {
 
 #[test]
 fn what_would_be_spoilt_is_refused() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::builder().unkept().start();
     cluster.kill_dispatcher();
     let link = cluster.path("link");
     std::os::unix::fs::symlink("nowhere", &link).unwrap();
@@ -125,7 +125,7 @@ fn what_would_be_spoilt_is_refused() {
 
 #[test]
 fn the_loss_of_a_store_s_tail_is_told_and_can_be_accepted() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::builder().unkept().start();
     let caller = cluster.caller();
     let kept = caller.call("web01", "count", "[10]");
     assert_eq!(caller.result(&kept), json!({"result": null}));
@@ -168,7 +168,7 @@ fn files(directory: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
 
 #[test]
 fn a_damaged_store_is_refused_unchanged_and_salvaged() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::builder().unkept().start();
     let caller = cluster.caller();
     let jobs: Vec<_> = (0..20)
         .map(|number| caller.call("web01", "echo", &format!("[\"job {number}\"]")))

@@ -62,7 +62,11 @@ fn a_connection_that_broke_keeps_the_place_and_one_that_was_closed_does_not() {
 
 #[test]
 fn a_killed_harpd_keeps_the_place() {
-    let cluster = Cluster::builder().hosts(2).set("break_grace", "2").start();
+    let cluster = Cluster::builder()
+        .unkept()
+        .hosts(2)
+        .set("break_grace", "2")
+        .start();
     let caller = cluster.caller();
     let mut feed = cluster.feed("feed");
     let first = caller.call_with("web01", "gate", &feed.arguments(), QUEUE);

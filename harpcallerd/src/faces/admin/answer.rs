@@ -11,7 +11,7 @@ use super::request::AdminRequest;
 use super::{lists, replies};
 use crate::client::Client;
 use crate::desk::Desk;
-use crate::desk::admin::{self, Administration, Started};
+use crate::desk::admin::{self, Administration, KeptCalls, Started};
 use crate::desk::lists::Which;
 use crate::refusal::Refusal;
 
@@ -31,9 +31,14 @@ pub(super) async fn answer(
             replies::status(runs, &administration.attention())
         }
         // Answered first: the daemon may have ended a moment after it has the order.
-        AdminRequest::Stop => {
+        AdminRequest::Stop { end_calls } => {
+            let calls = match end_calls {
+                true => KeptCalls::End,
+                false => KeptCalls::Leave,
+            };
             let answered = administrator.write(&ending()).await;
-            administration.stop(&administrator.client().await).await;
+            let by = administrator.client().await;
+            administration.stop(&by, calls).await;
             return answered;
         }
         AdminRequest::Drain => {
@@ -99,7 +104,7 @@ async fn of_started(
         AdminRequest::ReopenLogs => started.reopen_logs(&by).await.map(|()| replies::ok()),
         // Those that need no daemon that has started.
         AdminRequest::Status { .. }
-        | AdminRequest::Stop
+        | AdminRequest::Stop { .. }
         | AdminRequest::Drain
         | AdminRequest::ReloadConfig => Ok(replies::ok()),
     };

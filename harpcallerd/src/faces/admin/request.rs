@@ -17,7 +17,11 @@ pub enum AdminRequest {
         wait: bool,
     },
     /// To end.
-    Stop,
+    Stop {
+        /// Whether calls that their hosts keep end too.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        end_calls: bool,
+    },
     /// To end when the last running call has.
     Drain,
     /// To read the configuration again.
@@ -97,6 +101,8 @@ struct Keys<'a> {
     #[serde(default)]
     wait: bool,
     #[serde(default)]
+    end_calls: bool,
+    #[serde(default)]
     list_all: bool,
     #[serde(default)]
     stream: bool,
@@ -131,7 +137,9 @@ impl AdminRequest {
         };
         Ok(match keys.command.as_str() {
             "status" => AdminRequest::Status { wait: keys.wait },
-            "stop" => AdminRequest::Stop,
+            "stop" => AdminRequest::Stop {
+                end_calls: keys.end_calls,
+            },
             "drain" => AdminRequest::Drain,
             "reload_config" => AdminRequest::ReloadConfig,
             "list_jobs" => AdminRequest::ListJobs {
@@ -168,7 +176,14 @@ mod tests {
                 AdminRequest::Status { wait: true },
                 r#"{"command":"status","wait":true}"#.to_owned(),
             ),
-            (AdminRequest::Stop, r#"{"command":"stop"}"#.to_owned()),
+            (
+                AdminRequest::Stop { end_calls: false },
+                r#"{"command":"stop"}"#.to_owned(),
+            ),
+            (
+                AdminRequest::Stop { end_calls: true },
+                r#"{"command":"stop","end_calls":true}"#.to_owned(),
+            ),
             (AdminRequest::Drain, r#"{"command":"drain"}"#.to_owned()),
             (
                 AdminRequest::ReloadConfig,

@@ -83,7 +83,7 @@ fn a_start_can_be_waited_for_and_stopped() {
 
 #[test]
 fn a_stop_is_waited_for() {
-    let mut cluster = Cluster::builder().set("stop_grace", "60").start();
+    let mut cluster = Cluster::builder().unkept().set("stop_grace", "60").start();
     let caller = cluster.caller();
     let mut feed = cluster.feed("gate");
     let _ = caller.call("web01", "gate", &feed.arguments());

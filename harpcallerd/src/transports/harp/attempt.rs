@@ -1,0 +1,520 @@
+//! One attempt at a call: its host is reached, says what it speaks, and is sent the request.
+//! What follows is the call's own: `kept.rs`, or `plain.rs` at a host that keeps no calls.
+
+use std::sync::Arc;
+
+use harp_host::kept::{self, KeptConnection, News, Opened};
+use harp_host::{Connection, HostError, Limits, Phase};
+use harp_jobs::failures;
+use harp_jobs::ledger::{Hold, Token};
+use harp_jobs::record::CallRecord;
+use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Proof, Proved, Stored};
+use harp_jobs::world::{BoxFuture, Moment};
+use harp_proto::host::kept::{CallId, Keep, Request};
+use harp_proto::{Failure, Outcome, host};
+use harp_time::within;
+use tokio::time::Instant;
+use tracing::info;
+
+use super::idle::{Line, made_by};
+use super::joined::{Asked, Joined, Said};
+use super::kept::KeptCall;
+use super::left::Left;
+use super::lives::Speaks;
+use super::plain::PlainCall;
+use super::token::Note;
+use super::{Shared, told_of};
+use crate::host_attempts::{Attempts, Turn};
+use crate::hosts::Host;
+use crate::rules::Rules;
+
+/// Bits of an epoch that count; the number of the dispatcher's start stands above them.
+const COUNT: u32 = 20;
+
+/// One call at one host.
+pub(super) struct HarpAttempt {
+    shared: Arc<Shared>,
+    waits: Attempts,
+    rules: Arc<Rules>,
+    call: Arc<CallRecord>,
+    id: CallId,
+    /// What is on record; `None` for a call that its host does not keep.
+    note: Option<Note>,
+    /// The highest epoch that was used.
+    epoch: u64,
+    link: Link,
+}
+
+/// How far the attempt has come.
+enum Link {
+    /// The host has got nothing.
+    None,
+    /// It has refused the call, or has not got all of the request. It is tried again.
+    Refused,
+    /// It can be sent the request.
+    Open(Box<Reached>),
+    /// It has been sent the request, and keeps no calls.
+    Plain(PlainCall),
+    /// It has been sent the request, or is to be attached to.
+    Kept(Box<KeptCall>),
+}
+
+/// A host that can be sent the request.
+struct Reached {
+    made: Made,
+    host: Arc<Host>,
+    turn: Turn,
+    /// When the acknowledgement must have come.
+    by: Instant,
+}
+
+/// A connection, as the host speaks.
+enum Made {
+    Plain(Box<Connection>),
+    Kept(Line),
+}
+
+impl HarpAttempt {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        hold: Hold,
+        call: Arc<CallRecord>,
+        how: How,
+        token: Token,
+    ) -> HarpAttempt {
+        let rules = Arc::clone(&shared.rules.borrow());
+        let patience = rules.limits.connect_patience;
+        let note = Note::read(&token);
+        let id = CallId {
+            job: hold.job,
+            attempt: hold.attempt,
+        };
+        let epoch = first_epoch(hold, how, note.as_ref());
+        let kept = |note: &Note| KeptCall::new(shared, &rules, &call, id, note, epoch);
+        let unaware = shared.unaware_until;
+        let plain = |left| Link::Plain(PlainCall::left(left, &rules));
+        let link = match (how, &note) {
+            (How::New, _) => Link::None,
+            // A request that names no life of harpd is run by nobody.
+            (How::Attach { .. }, Some(Note { boot: None, .. })) => Link::Refused,
+            (How::Attach { since }, Some(note)) => {
+                Link::Kept(Box::new(kept(note).at_restart(since)))
+            }
+            (How::Settle, Some(note)) => Link::Kept(Box::new(kept(note).owed(note))),
+            // There is no other connection to a call than its own.
+            (How::Attach { .. }, None) => plain(Left::at_restart(&rules.limits, unaware)),
+            (How::Settle, None) => plain(Left::of_debt(&token, &rules.limits, unaware)),
+        };
+        HarpAttempt {
+            shared: Arc::clone(shared),
+            waits: shared.known.of_call(&call.host, patience),
+            rules,
+            call,
+            id,
+            note,
+            epoch,
+            link,
+        }
+    }
+
+    /// Connects as soon as the call may try its host, again and again while that is worth
+    /// waiting for. The first try ends at `by`, if that is given. Cancel safe.
+    async fn reach(&mut self, mut by: Option<Instant>) -> Result<Box<Reached>, Failure> {
+        loop {
+            let turn = self.waits.turn().await?;
+            // It is looked up anew for each try.
+            let Some(host) = self.shared.hosts.get(&self.call.host) else {
+                return Err(failures::unknown_host(&self.call.host));
+            };
+            let longest = Instant::now() + self.rules.limits.connect_timeout;
+            let by = by.take().map_or(longest, |by| by.min(longest));
+            let until = turn.bound(by);
+            match self.open(&host, until).await {
+                Ok(made) => {
+                    return Ok(Box::new(Reached {
+                        made,
+                        host,
+                        turn,
+                        by,
+                    }));
+                }
+                Err(error) => {
+                    if let Some(failure) = self.waits.failed(turn, &error) {
+                        told_of(&error);
+                        return Err(failure);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A connection that was kept, or a new one.
+    async fn open(&mut self, host: &Host, until: Instant) -> Result<Made, HostError> {
+        let (name, rules) = (&self.call.host, &self.rules);
+        let limits = Limits {
+            max_packet_size: rules.limits.max_packet_size,
+        };
+        let share = rules.memory.share(name);
+        if !rules.limits.keep_calls || !host.keep {
+            let opening = Connection::open(&host.endpoint, &rules.trust, limits, until);
+            let mut connection = opening.await?;
+            connection.set_share(share);
+            return Ok(Made::Plain(Box::new(connection)));
+        }
+        let made_by = made_by(rules, host);
+        let note = self.note.as_ref();
+        let keep = note.map_or(rules.limits.keep_for, |note| note.keep);
+        if let Some(mut line) = self.shared.idle.take(name, made_by.as_ref(), keep) {
+            line.connection.set_share(share);
+            return Ok(Made::Kept(line));
+        }
+        match kept::open(&host.endpoint, &rules.trust, limits, until).await? {
+            Opened::Kept(mut connection) => {
+                connection.set_share(share);
+                Ok(Made::Kept(Line::new(connection, made_by)))
+            }
+            Opened::Plain(mut connection) => {
+                self.shared.lives.note(name, Speaks::Plain);
+                connection.set_share(share);
+                Ok(Made::Plain(connection))
+            }
+        }
+    }
+
+    async fn send(&mut self, reached: Box<Reached>, by: Instant) -> Commit {
+        let by = by.min(reached.by);
+        match &reached.made {
+            // The record must not name a life that has not run it.
+            Made::Plain(_) if self.note.take().is_some() => {
+                self.link = Link::Open(reached);
+                Commit::First(Token::default())
+            }
+            Made::Plain(_) => self.send_plain(*reached, by).await,
+            Made::Kept(line) => {
+                let keep_for = self.rules.limits.keep_for;
+                let note = self
+                    .note
+                    .get_or_insert_with(|| Note::new(None, keep_for, self.epoch));
+                if line.boot.is_some() && line.boot != note.boot {
+                    *note = Note::new(line.boot.clone(), keep_for, self.epoch);
+                    let token = note.token();
+                    self.link = Link::Open(reached);
+                    return Commit::First(token);
+                }
+                self.send_kept(*reached, by).await
+            }
+        }
+    }
+
+    fn request(&self, host: &Host) -> host::Request {
+        host::Request {
+            procedure: self.call.procedure.clone(),
+            arguments: self.call.arguments.clone(),
+            user: host.user.clone(),
+            password: host.password.clone(),
+        }
+    }
+
+    async fn send_plain(&mut self, reached: Reached, by: Instant) -> Commit {
+        let request = self.request(&reached.host);
+        let Made::Plain(connection) = reached.made else {
+            return Commit::Done;
+        };
+        match connection.send(&request, by).await {
+            Ok(call) => {
+                let call = PlainCall::sent(call, reached.turn, reached.by, &self.rules);
+                self.link = Link::Plain(call);
+                Commit::Done
+            }
+            // A host that has not got all of the request does nothing.
+            Err(error) => self.not_sent(reached.turn, &error),
+        }
+    }
+
+    async fn send_kept(&mut self, reached: Reached, by: Instant) -> Commit {
+        let (Made::Kept(mut line), Some(note)) = (reached.made, self.note.clone()) else {
+            return Commit::Done;
+        };
+        self.epoch += 1;
+        let connection = &mut line.connection;
+        connection.request(Request {
+            call: self.request(&reached.host),
+            keep: Keep {
+                call: self.id,
+                keep: note.keep,
+                epoch: self.epoch,
+                boot: note.boot.as_deref().map(str::to_owned),
+                up: None,
+            },
+        });
+        let sent = match within(by, connection.flush()).await {
+            Some(Err(error)) => refusal_before(connection, error),
+            Some(Ok(())) => Ok(()),
+            None => Err(HostError::timed_out(connection.endpoint(), Phase::Request)),
+        };
+        match sent {
+            Ok(()) => {
+                let joined = Joined::new(line, reached.host, Asked::Request, reached.by);
+                let joined = joined.with_turn(reached.turn);
+                let (shared, rules, call) = (&self.shared, &self.rules, &self.call);
+                let call = KeptCall::new(shared, rules, call, self.id, &note, self.epoch);
+                self.link = Link::Kept(Box::new(call.sent(joined)));
+                Commit::Done
+            }
+            // One that was kept too long is replaced.
+            Err(_) if line.connection.had_call() => {
+                self.link = Link::Refused;
+                Commit::Done
+            }
+            Err(error) => self.not_sent(reached.turn, &error),
+        }
+    }
+
+    fn not_sent(&mut self, turn: Turn, error: &HostError) -> Commit {
+        match self.waits.failed(turn, error) {
+            None => {
+                self.link = Link::Refused;
+                Commit::Done
+            }
+            Some(failure) => {
+                told_of(error);
+                Commit::Not {
+                    failure,
+                    certain: true,
+                }
+            }
+        }
+    }
+
+    /// What the call has come to, as a run is told it. Cancel safe.
+    async fn heard(&mut self, said: Said) -> Heard {
+        match said {
+            Said::Heard(heard) => {
+                if heard == Heard::Sign && self.call.arguments != harp_proto::Json::NULL {
+                    // They are not sent again, and can be large.
+                    self.call = Arc::new(self.call.without_arguments());
+                }
+                heard
+            }
+            Said::Again => {
+                self.link = Link::Refused;
+                self.refused().await
+            }
+            Said::NeverRan(note, joined) => {
+                self.epoch = note.epoch;
+                let token = note.token();
+                self.note = Some(note);
+                let (line, host) = joined.into_line();
+                let by = Instant::now() + self.rules.limits.connect_timeout;
+                self.link = Link::Open(Box::new(Reached {
+                    made: Made::Kept(line),
+                    host,
+                    turn: Turn::free(),
+                    by,
+                }));
+                Heard::NeverRan(token)
+            }
+        }
+    }
+
+    /// Reaches the host again, which has certainly not run the call. Cancel safe.
+    async fn refused(&mut self) -> Heard {
+        match self.reach(None).await {
+            Ok(reached) => {
+                self.link = Link::Open(reached);
+                let note = self.note.as_mut().map(|note| {
+                    note.epoch = self.epoch;
+                    note.token()
+                });
+                Heard::NeverRan(note.unwrap_or_default())
+            }
+            Err(failure) => {
+                self.link = Link::None;
+                Heard::End {
+                    outcome: Outcome::Error(failure),
+                    left: false,
+                }
+            }
+        }
+    }
+}
+
+impl Attempt for HarpAttempt {
+    fn ready(&mut self, by: Moment) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async move {
+            let by = self.shared.world.instant(by);
+            let reached = self.reach(Some(by)).await?;
+            self.link = Link::Open(reached);
+            Ok(())
+        })
+    }
+
+    fn commit(&mut self, by: Moment) -> BoxFuture<'_, Commit> {
+        Box::pin(async move {
+            let by = self.shared.world.instant(by);
+            match std::mem::replace(&mut self.link, Link::Refused) {
+                Link::Open(reached) => self.send(reached, by).await,
+                // It is reached by `next`, which may be given up.
+                _ => Commit::Done,
+            }
+        })
+    }
+
+    fn next<'a>(&'a mut self, into: &'a mut Batch) -> BoxFuture<'a, Heard> {
+        Box::pin(async move {
+            let said = match &mut self.link {
+                Link::Plain(call) => call.next(&mut self.waits, into).await,
+                Link::Kept(call) => call.next(&mut self.waits, into).await,
+                Link::None | Link::Refused | Link::Open(_) => return self.refused().await,
+            };
+            self.heard(said).await
+        })
+    }
+
+    fn stored(&mut self, what: Stored) {
+        // harp/1 acknowledges nothing.
+        if let Link::Kept(call) = &mut self.link {
+            call.stored(what);
+        }
+    }
+
+    fn tell(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            match &mut self.link {
+                Link::Plain(call) => call.tell().await,
+                Link::Kept(call) => call.tell().await,
+                Link::None | Link::Refused | Link::Open(_) => {}
+            }
+        })
+    }
+
+    fn prove(&mut self) -> BoxFuture<'_, Proved> {
+        Box::pin(async move {
+            let (proved, is_lost) = match &mut self.link {
+                Link::Plain(call) => {
+                    let proved = call.prove().await;
+                    (proved, call.is_lost())
+                }
+                Link::Kept(call) => (call.prove(&mut self.waits).await, true),
+                Link::None | Link::Refused | Link::Open(_) => {
+                    (Proved::free(Proof::Confirmed), false)
+                }
+            };
+            if is_lost && self.call.queue.is_some() && !proved.keep.is_zero() {
+                info!(
+                    seconds = proved.keep.as_secs(),
+                    "the host may not know of the end; the job's place in its queue is kept"
+                );
+            }
+            proved
+        })
+    }
+
+    fn keeps(&self) -> bool {
+        match &self.link {
+            Link::Kept(_) => true,
+            Link::Open(reached) => matches!(reached.made, Made::Kept(_)),
+            Link::None | Link::Refused | Link::Plain(_) => false,
+        }
+    }
+
+    fn streams(&self) -> bool {
+        match &self.link {
+            Link::Plain(call) => call.streams(),
+            Link::Kept(call) => call.streams(),
+            Link::None | Link::Refused | Link::Open(_) => false,
+        }
+    }
+
+    fn heard(&self) -> Option<Moment> {
+        let heard = match &self.link {
+            Link::Plain(call) => call.heard(),
+            Link::Kept(call) => call.heard(),
+            Link::None | Link::Refused | Link::Open(_) => None,
+        };
+        heard.map(|at| self.shared.world.moment(at))
+    }
+
+    fn debt(&self) -> Option<Token> {
+        match &self.link {
+            // It has to be told, or has a place, or both.
+            Link::Kept(call) => Some(call.debt()),
+            // A call that its host does not keep owes a place, or nothing.
+            Link::Plain(call) => self.call.queue.as_ref().map(|_| call.debt()),
+            Link::None | Link::Refused | Link::Open(_) => {
+                self.call.queue.as_ref().map(|_| Token::default())
+            }
+        }
+    }
+
+    fn detach(self: Box<Self>) {
+        // Its host goes on with a call that it keeps, and ends another one that nobody is
+        // connected to.
+    }
+}
+
+impl Drop for HarpAttempt {
+    fn drop(&mut self) {
+        // A connection that was made ready, and not needed.
+        if let Link::Open(reached) = std::mem::replace(&mut self.link, Link::None)
+            && let Made::Kept(line) = reached.made
+        {
+            let most = self.rules.limits.max_idle_connections;
+            self.shared.idle.put(&self.call.host, line, most);
+        }
+    }
+}
+
+/// The epoch before the first one of an attempt that begins now: above all that were used by
+/// earlier starts of the dispatcher, and by earlier attempts of this one.
+fn first_epoch(hold: Hold, how: How, note: Option<&Note>) -> u64 {
+    let start = u64::from(hold.owner) << COUNT;
+    // After a fault of this program what it used before is not known.
+    let later = match how {
+        How::New => 0,
+        How::Attach { .. } => 1 << (COUNT - 1),
+        How::Settle => 3 << (COUNT - 2),
+    };
+    note.map_or(0, |note| note.epoch).max(start + later)
+}
+
+/// What a host has said that does not take the whole request, or that there was an error.
+fn refusal_before(connection: &mut KeptConnection, error: HostError) -> Result<(), HostError> {
+    match connection.next_buffered() {
+        Some(Ok(News::Refused(failure))) => Err(HostError::remote(connection.endpoint(), failure)),
+        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use harp_proto::JobId;
+
+    use super::*;
+
+    #[test]
+    fn epochs_rise_with_attempts_and_with_starts() {
+        let hold = |owner| Hold {
+            job: JobId::submitted_at(1),
+            attempt: 1,
+            owner,
+        };
+        let attach = How::Attach { since: 3 };
+        let row = [
+            first_epoch(hold(3), How::New, None),
+            first_epoch(hold(3), attach, None),
+            first_epoch(hold(3), How::Settle, None),
+            first_epoch(hold(4), How::New, None),
+        ];
+        assert!(row.is_sorted() && row[0] == 3 << 20, "{row:?}");
+        let note = Note::new(None, Duration::ZERO, (4 << 20) + 7);
+        assert_eq!(
+            first_epoch(hold(4), How::New, Some(&note)),
+            (4 << 20) + 7,
+            "what is on record was used"
+        );
+        assert!(first_epoch(hold(u32::MAX), How::Settle, None) < 1 << 53);
+    }
+}

@@ -1,0 +1,206 @@
+//! A way to a host that can be cut, closed for a while, or made to swallow what goes over it.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// What becomes of what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It arrives.
+    Open,
+    /// Connections are closed at once, and those that there are have been.
+    Closed,
+    /// Connections are made, and nothing arrives on any of them, in neither direction.
+    Swallowing,
+    /// What the caller sends waits; what the host sends arrives.
+    HoldingCaller,
+}
+
+/// A listener that forwards to another address.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Inner {
+    to: SocketAddr,
+    way: Way,
+    /// Rises when the connections that there are have to end.
+    cuts: u64,
+    /// How many connections have come.
+    taken: u64,
+    /// What callers send on connections up to this number waits.
+    held: u64,
+    open: Vec<TcpStream>,
+}
+
+impl Proxy {
+    /// Listens on loopback, and forwards to this address.
+    ///
+    /// # Panics
+    ///
+    /// If loopback cannot be listened on.
+    #[must_use]
+    pub fn to(to: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback");
+        let address = listener.local_addr().expect("an address");
+        let state = Arc::new(State {
+            inner: Mutex::new(Inner {
+                to,
+                way: Way::Open,
+                cuts: 0,
+                taken: 0,
+                held: 0,
+                open: Vec::new(),
+            }),
+            changed: Condvar::new(),
+        });
+        let listening = Arc::clone(&state);
+        thread::spawn(move || {
+            for caller in listener.incoming().flatten() {
+                let state = Arc::clone(&listening);
+                thread::spawn(move || {
+                    // A connection that fails is what a caller has to bear.
+                    let _ = forward(&state, caller);
+                });
+            }
+        });
+        Proxy { address, state }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What becomes of everything from now on. A way that is closed ends the connections that
+    /// there are.
+    pub fn set(&self, way: Way) {
+        let mut inner = self.state.inner();
+        inner.way = way;
+        if way == Way::Closed {
+            inner.cut();
+        }
+        self.state.changed.notify_all();
+    }
+
+    /// Ends the connections that there are; new ones are as before.
+    pub fn cut(&self) {
+        self.state.inner().cut();
+        self.state.changed.notify_all();
+    }
+
+    /// What callers send on the connections that there are waits; those that come are not
+    /// concerned.
+    pub fn hold(&self) {
+        let mut inner = self.state.inner();
+        inner.held = inner.taken;
+    }
+
+    /// What was held goes on.
+    pub fn release(&self) {
+        self.state.inner().held = 0;
+        self.state.changed.notify_all();
+    }
+
+    /// Where new connections lead.
+    pub fn lead_to(&self, to: SocketAddr) {
+        self.state.inner().to = to;
+    }
+
+    /// How many connections have come.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.state.inner().taken
+    }
+}
+
+impl State {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something may be sent; false if the connection is to end.
+    fn may_send(&self, number: u64, cuts: u64, from_caller: bool) -> bool {
+        let mut inner = self.inner();
+        loop {
+            if inner.cuts != cuts {
+                return false;
+            }
+            match inner.way {
+                _ if from_caller && number <= inner.held => {}
+                Way::Open => return true,
+                Way::HoldingCaller if !from_caller => return true,
+                _ => {}
+            }
+            let waiting = self.changed.wait(inner);
+            inner = waiting.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Inner {
+    fn cut(&mut self) {
+        self.cuts += 1;
+        for stream in self.open.drain(..) {
+            // It may be closed already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn forward(state: &Arc<State>, caller: TcpStream) -> io::Result<()> {
+    let (to, number, cuts) = {
+        let mut inner = state.inner();
+        inner.taken += 1;
+        if inner.way == Way::Closed {
+            return Ok(());
+        }
+        (inner.to, inner.taken, inner.cuts)
+    };
+    let host = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+    for stream in [&caller, &host] {
+        stream.set_nodelay(true)?;
+    }
+    {
+        let mut inner = state.inner();
+        if inner.cuts != cuts {
+            return Ok(());
+        }
+        inner.open.push(caller.try_clone()?);
+        inner.open.push(host.try_clone()?);
+    }
+    let back = (host.try_clone()?, caller.try_clone()?);
+    let returning = Arc::clone(state);
+    let may_return = move || returning.may_send(number, cuts, false);
+    thread::spawn(move || copy(may_return, back.0, back.1));
+    copy(|| state.may_send(number, cuts, true), caller, host);
+    Ok(())
+}
+
+fn copy(may_send: impl Fn() -> bool, mut from: TcpStream, mut to: TcpStream) {
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let read = match from.read(&mut piece) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => read,
+        };
+        if !may_send() || to.write_all(&piece[..read]).is_err() {
+            break;
+        }
+    }
+    // The other direction goes on.
+    let _ = to.shutdown(Shutdown::Write);
+}
