@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 
 use crate::admission::{accept, authenticate};
 use crate::call::{Call, Workplace, spoke_on};
+use crate::call_list::PlainCalls;
 use crate::caller::Caller;
 use crate::connections::ConnectionPermit;
 use crate::kept::conversation::{self, House};
@@ -50,6 +51,7 @@ pub struct Reception {
     strangers: Budget,
     large: Budget,
     large_of_keepers: Arc<LargeRequests>,
+    calls: Arc<PlainCalls>,
 }
 
 impl Default for Reception {
@@ -58,11 +60,18 @@ impl Default for Reception {
             strangers: Budget::new(STRANGERS),
             large: Budget::new(LARGE_REQUESTS),
             large_of_keepers: LargeRequests::new(KEEPERS_LARGE_REQUESTS),
+            calls: Arc::default(),
         }
     }
 }
 
 impl Reception {
+    /// The calls that end with their connections.
+    #[must_use]
+    pub fn calls(&self) -> &Arc<PlainCalls> {
+        &self.calls
+    }
+
     /// Places for large requests of callers that keep calls.
     #[must_use]
     pub fn large_requests(&self) -> Arc<LargeRequests> {
@@ -136,7 +145,9 @@ pub async fn serve(
     };
     match call {
         Ok(call) if permit.becomes_call() => {
+            let listed = reception.calls.enter(&call);
             run(call, &mut caller, &workplace).await;
+            drop(listed);
             caller.finish(&workplace.stopping).await;
         }
         Ok(_) => {}

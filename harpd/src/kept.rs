@@ -21,19 +21,26 @@ pub mod standing;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use calls::KeptCalls;
 use clock::Clock;
+use lives::Life;
 use settings::KeepSettings;
 
-/// Begins a life in which calls are kept. Blocks.
+use crate::keeper_notes::KeeperNotes;
+
+/// Begins a life in which calls are kept, and in which keepers are to be noted. What the
+/// life before has left is ended first, SIGKILL coming `grace` after SIGTERM.
 ///
 /// # Errors
 ///
 /// If `state_directory` cannot be used.
-pub fn begin(settings: &KeepSettings) -> io::Result<Arc<KeptCalls>> {
+pub async fn begin(
+    settings: &KeepSettings,
+    grace: Duration,
+) -> io::Result<(Arc<KeptCalls>, KeeperNotes)> {
     let clock = Clock::start();
-    harp_service::private_file::create_directory(&settings.state_directory)?;
-    let boot = lives::new_name()?;
-    Ok(KeptCalls::new(clock, boot, Vec::new(), settings.clone()))
+    let (life, notes) = Life::begin(&settings.state_directory, grace).await?;
+    Ok((KeptCalls::new(clock, life, settings.clone()), notes))
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
@@ -13,6 +13,7 @@ use harp_service::settings::verdict;
 use harp_service::signals::Signals;
 use harp_service::systemd::{self, Notifier};
 use harp_service::{Pidfile, logging, terminal};
+use harpd::call_list;
 use harpd::config::Config;
 use harpd::imports;
 use harpd::reaper::Reaper;
@@ -58,7 +59,12 @@ struct Arguments {
 enum Command {
     /// Print the procedures that this configuration exposes, one a line: name, output
     /// and arguments, with tabs between them.
-    List,
+    List {
+        /// Print the calls of the running harpd instead: procedure, user, caller's
+        /// address, start, how far it is, whether somebody is connected to it, and its id.
+        #[arg(long)]
+        calls: bool,
+    },
     /// Give a user of the users file a password, and add the user if there is none.
     AddUser {
         /// The user.
@@ -72,7 +78,8 @@ fn main() -> ExitCode {
     let limits = vec![Limit::core_dumps_as_here()];
     refuse_core_dumps();
     let done = match arguments.command {
-        Some(Command::List) => list(&arguments.config, limits),
+        Some(Command::List { calls: true }) => list_calls(&arguments.config),
+        Some(Command::List { calls: false }) => list(&arguments.config, limits),
         Some(Command::AddUser { name }) => add_user(&arguments.config, &name),
         None if arguments.test => test(&arguments.config, limits),
         None => start(arguments.config, arguments.pidfile.as_deref(), limits),
@@ -116,6 +123,45 @@ fn list(config_file: &Path, limits: Vec<Limit>) -> Result<()> {
         println!("{name}\t{output}\t{}", procedure.runner.arguments());
     }
     Ok(())
+}
+
+fn list_calls(config_file: &Path) -> Result<()> {
+    let (config, _) = Config::read(config_file)?;
+    let directory = &config.keep.state_directory;
+    let calls = call_list::ask(directory).with_context(|| {
+        format!(
+            "cannot ask a harpd that runs with state_directory {}; does it run, does it keep \
+             calls, and is this its user or root?",
+            directory.display()
+        )
+    })?;
+    for call in calls {
+        let connected = match call.alone_since {
+            None => "connected".to_owned(),
+            Some(since) => format!("alone since {}", time(since)),
+        };
+        let fields = [
+            call.procedure,
+            call.user,
+            call.peer,
+            time(call.since),
+            call.standing,
+            connected,
+            call.call.unwrap_or_else(|| "-".to_owned()),
+        ];
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|field| terminal::one_line(field))
+            .collect();
+        println!("{}", fields.join("\t"));
+    }
+    Ok(())
+}
+
+/// As in the log.
+fn time(seconds: u64) -> String {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 fn add_user(config_file: &Path, name: &str) -> Result<()> {
@@ -166,7 +212,7 @@ fn with_processes<T>(limits: Vec<Limit>, act: impl AsyncFnOnce(Reaper) -> T) -> 
     runtime.block_on(async {
         let mut signals = Signals::catch().context("cannot catch signals")?;
         tokio::select! {
-            done = act(Reaper::start(limits)?) => Ok(done),
+            done = act(Reaper::start(limits, None)?) => Ok(done),
             () = signals.stopped() => bail!("stopped by a signal"),
         }
     })

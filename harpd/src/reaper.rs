@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 
 use crate::descendants;
 use crate::keeper::{self, Keeper};
+use crate::keeper_notes::KeeperNotes;
 
 /// Starts and reaps processes. A clone does so by the same thread, which ends with the
 /// last of them.
@@ -73,13 +74,13 @@ pub struct Started {
 impl Reaper {
     /// Makes harpd the one that orphans of its calls fall to, and reaps from now on, as
     /// long as the current runtime lives. Programs start with these limits instead of
-    /// harpd's own.
+    /// harpd's own. The keepers of calls are noted, if there is a place for it.
     ///
     /// # Errors
     ///
     /// If the system refuses it, or has no /proc, without which it would not be known
     /// what is left of a call.
-    pub fn start(limits: Vec<Limit>) -> io::Result<Reaper> {
+    pub fn start(limits: Vec<Limit>, notes: Option<KeeperNotes>) -> io::Result<Reaper> {
         std::fs::metadata("/proc/self/stat")
             .map_err(|error| io::Error::other(format!("harpd needs /proc: {error}")))?;
         // Any number but 0 means yes.
@@ -89,7 +90,7 @@ impl Reaper {
         let runtime = Handle::current();
         std::thread::Builder::new()
             .name("processes".to_owned())
-            .spawn(move || follow(&incoming, &runtime, &limits))?;
+            .spawn(move || follow(&incoming, &runtime, &limits, Keepers::noted_in(notes)))?;
         let reaper = Reaper {
             orders: orders.clone(),
             attending: Arc::new(Tasks::of_phase("processes")),
@@ -158,17 +159,19 @@ impl Reaper {
 }
 
 /// The thread.
-fn follow(orders: &mpsc::Receiver<Order>, runtime: &Handle, limits: &[Limit]) {
+fn follow(
+    orders: &mpsc::Receiver<Order>,
+    runtime: &Handle,
+    limits: &[Limit],
+    mut keepers: Keepers,
+) {
     let _runtime = runtime.enter();
-    let mut keepers = HashSet::new();
     while let Ok(order) = orders.recv() {
         match order {
             Order::Start(program, reply) => {
-                let started = program.spawn(limits).and_then(|program| {
-                    let keeper = Pid::from_child(&program.child);
-                    keepers.insert(keeper);
-                    started(keeper, program)
-                });
+                // Below one that keeps no orphans there are keepers of their own.
+                let spawned = keepers.spawn(|| program.spawn(limits), program.keeps_orphans);
+                let started = spawned.and_then(|(keeper, program)| started(keeper, program));
                 // If nobody is there to take it, what it has started dies with this value.
                 let _ = reply.send(started);
             }
@@ -177,43 +180,106 @@ fn follow(orders: &mpsc::Receiver<Order>, runtime: &Handle, limits: &[Limit]) {
                 // then the number is that of this process.
                 let adopted = match descendants::is_child_that_leads(pid) {
                     None => Err(NotAdopted::Ended),
-                    Some(true) if keepers.insert(pid) => Ok(Keeper::new(pid, reports)),
+                    Some(true) if keepers.adopt(pid) => Ok(Keeper::new(pid, reports)),
                     Some(_) => Err(NotAdopted::Another),
                 };
                 let _ = reply.send(adopted);
             }
             Order::EndStrays(keeper, reply) => {
-                reap(&mut keepers);
+                keepers.reap();
                 // Its pipe is closed before the system gives its children to harpd, and
                 // only a keeper that has been reaped has none any more.
-                let unreaped = keepers.contains(&keeper);
+                let unreaped = keepers.are_of(keeper);
                 if unreaped {
                     // One that has ended by now is no fault.
                     let _ = rustix::process::kill_process(keeper, Signal::KILL);
                 }
-                let is_keeper = |pid| Pid::from_raw(pid).is_some_and(|pid| keepers.contains(&pid));
+                let is_keeper = |pid| Pid::from_raw(pid).is_some_and(|pid| keepers.are_of(pid));
                 let strays = descendants::signal_strays(is_keeper, &[Signal::KILL]);
                 let strays = strays.unwrap_or_else(|error| {
                     tracing::error!(%error, "cannot look for what the calls have left");
                     0
                 });
-                let _ = reply.send(strays + usize::from(unreaped));
+                let left = strays + usize::from(unreaped);
+                if left == 0 {
+                    keepers.over(keeper);
+                }
+                let _ = reply.send(left);
             }
-            Order::Reap => reap(&mut keepers),
+            Order::Reap => keepers.reap(),
         }
     }
 }
 
-/// Reaps every child that has ended.
-fn reap(keepers: &mut HashSet<Pid>) {
-    loop {
-        match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, _))) => drop(keepers.remove(&pid)),
-            Ok(None) | Err(Errno::CHILD) => return,
-            Err(Errno::INTR) => {}
-            Err(error) => {
-                tracing::error!(%error, "cannot wait for child processes");
-                return;
+/// The children that are keepers.
+struct Keepers {
+    pids: HashSet<Pid>,
+    notes: Option<KeeperNotes>,
+}
+
+impl Keepers {
+    fn noted_in(notes: Option<KeeperNotes>) -> Keepers {
+        Keepers {
+            pids: HashSet::new(),
+            notes,
+        }
+    }
+
+    /// Starts a program. Its keeper is noted if that `is_of_call`: that there will be one
+    /// before there is.
+    fn spawn(
+        &mut self,
+        spawn: impl FnOnce() -> Result<harp_exec::Started, SpawnError>,
+        is_of_call: bool,
+    ) -> Result<(Pid, harp_exec::Started), SpawnError> {
+        let mut notes = self.notes.as_mut().filter(|_| is_of_call);
+        let slot = notes.as_mut().map(|notes| notes.starting());
+        let spawned = spawn().map(|program| (Pid::from_child(&program.child), program));
+        let keeper = spawned.as_ref().ok().map(|(keeper, _)| *keeper);
+        if let (Some(notes), Some(slot)) = (notes, slot) {
+            notes.started(slot, keeper);
+        }
+        self.pids.extend(keeper);
+        spawned
+    }
+
+    /// Takes on a keeper; false if it is one already.
+    fn adopt(&mut self, keeper: Pid) -> bool {
+        let is_new = self.pids.insert(keeper);
+        if is_new && let Some(notes) = &mut self.notes {
+            let slot = notes.starting();
+            notes.started(slot, Some(keeper));
+        }
+        is_new
+    }
+
+    fn are_of(&self, pid: Pid) -> bool {
+        self.pids.contains(&pid)
+    }
+
+    /// Nothing is left below it.
+    fn over(&mut self, keeper: Pid) {
+        if let Some(notes) = &mut self.notes {
+            notes.over(keeper);
+        }
+    }
+
+    /// Reaps every child that has ended.
+    fn reap(&mut self) {
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    // One that was killed leaves what is below it to harpd.
+                    if self.pids.remove(&pid) && status.exited() {
+                        self.over(pid);
+                    }
+                }
+                Ok(None) | Err(Errno::CHILD) => return,
+                Err(Errno::INTR) => {}
+                Err(error) => {
+                    tracing::error!(%error, "cannot wait for child processes");
+                    return;
+                }
             }
         }
     }

@@ -19,8 +19,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::call::Workplace;
+use crate::call_list::CallSocket;
 use crate::connection::{self, Reception};
 use crate::connections::Connections;
+use crate::keeper_notes::KeeperNotes;
 use crate::kept;
 use crate::kept::calls::KeptCalls;
 use crate::kept::conversation::House;
@@ -82,8 +84,8 @@ impl Service {
         log: Arc<Log>,
         limits: Vec<Limit>,
     ) -> io::Result<Service> {
-        let kept = keep_calls(&mut state)?;
-        let reaper = Reaper::start(limits)?;
+        let (kept, notes) = keep_calls(&mut state).await?.unzip();
+        let reaper = Reaper::start(limits, notes)?;
         state.import(&reaper).await;
         state.imports.log();
         let listeners = match handed_over {
@@ -128,6 +130,7 @@ impl Service {
         tokio::pin!(keep_alive);
         let leases = Tasks::of_phase("leases");
         if let Some(kept) = self.shared.kept.clone() {
+            self.tell_calls(&leases, &kept);
             leases.spawn("leases", async move { kept.watch_leases().await });
         }
         loop {
@@ -158,6 +161,18 @@ impl Service {
         info!("stopped");
     }
 
+    /// Tells the operator which calls there are.
+    fn tell_calls(&self, tasks: &Tasks, kept: &Arc<KeptCalls>) {
+        let directory = self.shared.state().config.keep.state_directory.clone();
+        match CallSocket::open(&directory) {
+            Ok(socket) => {
+                let plain = Arc::clone(self.shared.reception.calls());
+                tasks.spawn("call list", socket.serve(plain, Arc::clone(kept)));
+            }
+            Err(error) => warn!(%error, "harpd list --calls will have nobody to ask"),
+        }
+    }
+
     /// Ends all calls, and has those that are kept fetched, as long as there is time.
     async fn stop(&self, listening: Tasks, notifier: &Notifier) {
         let shared = &self.shared;
@@ -166,14 +181,12 @@ impl Service {
         notifier.extend_stop(patience + settings.stop_grace + STOP_TIME);
         let fetched = async {
             let Some(kept) = shared.kept.as_ref().filter(|kept| kept.stop()) else {
-                return;
+                return true;
             };
             shared.stopping.cancel();
             shared.runs.close();
-            if tokio::time::timeout(patience, shared.runs.wait())
-                .await
-                .is_err()
-            {
+            let ended = tokio::time::timeout(patience, shared.runs.wait()).await;
+            if ended.is_err() {
                 warn!("some kept calls did not end in time");
             }
             if tokio::time::timeout(settings.stop_grace, kept.emptied())
@@ -186,19 +199,20 @@ impl Service {
                     "nobody has fetched the ends of some kept calls in time"
                 );
             }
+            ended.is_ok()
         };
         let began = Instant::now();
-        fetched.await;
+        let kept_ended = fetched.await;
         listening.end().await;
         shared.stopping.cancel();
         shared.closing.cancel();
         shared.connected.close();
         let left = patience.saturating_sub(began.elapsed()).max(STOP_TIME);
-        if tokio::time::timeout(left, shared.connected.wait())
-            .await
-            .is_err()
-        {
-            warn!("some calls did not end in time");
+        let ended = tokio::time::timeout(left, shared.connected.wait()).await;
+        match (&shared.kept, ended) {
+            (Some(kept), Ok(())) if kept_ended => kept.end_life(),
+            (_, Ok(())) => {}
+            (_, Err(_)) => warn!("some calls did not end in time"),
         }
     }
 
@@ -269,12 +283,12 @@ impl Shared {
 
 /// Begins to keep calls, if the configuration says so. Where that cannot be done harpd
 /// serves all the same, and says to callers that it keeps none.
-fn keep_calls(state: &mut State) -> io::Result<Option<Arc<KeptCalls>>> {
+async fn keep_calls(state: &mut State) -> io::Result<Option<(Arc<KeptCalls>, KeeperNotes)>> {
     if !state.config.keep.keep_calls {
         return Ok(None);
     }
-    match kept::begin(&state.config.keep) {
-        Ok(kept) => Ok(Some(kept)),
+    match kept::begin(&state.config.keep, state.config.kill_grace).await {
+        Ok(begun) => Ok(Some(begun)),
         Err(error) => {
             warn!(%error, "state_directory cannot be used, so calls end with their connections");
             state.keep_nothing().map_err(io::Error::other)?;

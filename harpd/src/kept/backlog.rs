@@ -487,3 +487,6 @@ fn put(mut line: Stash, into: &mut BytesMut) {
         into.extend_from_slice(b"\n");
     }
 }
+
+#[cfg(test)]
+mod tests;

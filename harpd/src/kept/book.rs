@@ -306,3 +306,6 @@ impl<T: Clone> Book<T> {
         Some(Change::Forgotten(held.call))
     }
 }
+
+#[cfg(test)]
+mod tests;

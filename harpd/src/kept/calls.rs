@@ -12,6 +12,7 @@ use super::backlog::Backlog;
 use super::book::{Answer, Asked, Book, Change};
 use super::call::KeptCall;
 use super::clock::Clock;
+use super::lives::Life;
 use super::settings::KeepSettings;
 use super::spool::{Spool, Stock};
 use super::standing::{Cause, Stage};
@@ -28,6 +29,7 @@ pub struct KeptCalls {
     settings: RwLock<KeepSettings>,
     stock: Arc<Stock>,
     book: Mutex<Book<Arc<KeptCall>>>,
+    life: Mutex<Life>,
     connections: AtomicU64,
     /// A call was accepted or has ended, so time may have something to do earlier.
     hurry: Notify,
@@ -36,19 +38,15 @@ pub struct KeptCalls {
 }
 
 impl KeptCalls {
-    /// None yet, of a life of this name, after these lives whose calls are gone.
+    /// None yet, of this life.
     #[must_use]
-    pub fn new(
-        clock: Clock,
-        boot: String,
-        earlier: Vec<String>,
-        settings: KeepSettings,
-    ) -> Arc<KeptCalls> {
+    pub fn new(clock: Clock, life: Life, settings: KeepSettings) -> Arc<KeptCalls> {
         Arc::new(KeptCalls {
             clock,
             stock: Stock::new(settings.state_directory.clone()),
             settings: RwLock::new(settings),
-            book: Mutex::new(Book::new(boot, earlier)),
+            book: Mutex::new(Book::new(life.name(), life.earlier())),
+            life: Mutex::new(life),
             connections: AtomicU64::new(0),
             hurry: Notify::new(),
             emptied: Notify::new(),
@@ -210,6 +208,12 @@ impl KeptCalls {
         let mut book = self.book();
         book.stop();
         book.calls().next().is_some()
+    }
+
+    /// Notes that nothing is left of any call of this life. Blocks.
+    pub fn end_life(&self) {
+        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        life.end();
     }
 
     /// Waits until no call is kept. Cancel safe.

@@ -38,6 +38,8 @@ pub(crate) struct Host {
     user: Option<&'static str>,
     /// More options of setpriv(1) then.
     privileges: &'static str,
+    /// Its `state_directory`, if that is another's.
+    state: Option<PathBuf>,
 }
 
 impl Host {
@@ -49,6 +51,7 @@ impl Host {
             before: String::new(),
             user: None,
             privileges: "",
+            state: None,
         };
         host.write_certificate();
         host.write("users", USERS);
@@ -110,6 +113,12 @@ impl Host {
         self
     }
 
+    /// Keeps its state where another does.
+    pub(crate) fn in_state(mut self, directory: &Path) -> Host {
+        self.state = Some(directory.to_owned());
+        self
+    }
+
     /// A key at the top of the configuration.
     pub(crate) fn set(mut self, line: &str) -> Host {
         self.top.push_str(line);
@@ -146,7 +155,7 @@ impl Host {
                 file("cert.pem"),
                 file("key.pem"),
                 file("users"),
-                file("state"),
+                self.state.clone().unwrap_or_else(|| self.path("state")),
             ),
         )
     }
@@ -162,6 +171,18 @@ impl Host {
     }
 
     pub(crate) fn start(self) -> Harpd {
+        let log = Arc::default();
+        let (process, address) = self.spawn(&log);
+        Harpd {
+            host: self,
+            address,
+            process,
+            log,
+        }
+    }
+
+    /// Starts harpd, and waits until it listens.
+    fn spawn(&self, log: &Arc<Mutex<Vec<Value>>>) -> (Child, SocketAddr) {
         let config = self.write_config();
         let become_user = self.user.map_or(String::new(), |user| {
             format!(
@@ -180,10 +201,9 @@ impl Host {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
         let (told, listening) = mpsc::channel();
         let lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let copy = Arc::clone(&log);
+        let copy = Arc::clone(log);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let line: Value = serde_json::from_str(&line).unwrap_or(Value::String(line));
@@ -196,12 +216,7 @@ impl Host {
         });
         let address = listening.recv_timeout(PATIENCE);
         let address = address.unwrap_or_else(|_| panic!("{:#?}", log.lock().unwrap()));
-        Harpd {
-            host: self,
-            address: address.parse().unwrap(),
-            process,
-            log,
-        }
+        (process, address.parse().unwrap())
     }
 }
 
@@ -234,6 +249,11 @@ impl Harpd {
 
     pub(crate) fn signal(&self, signal: Signal) {
         rustix::process::kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Starts the next one with the same files, after this one has ended.
+    pub(crate) fn restart(&mut self) {
+        (self.process, self.address) = self.host.spawn(&self.log);
     }
 
     /// Waits for the process to end and returns its exit code.

@@ -1,5 +1,7 @@
 //! Calls that outlive their connections, as a caller of `harp/2` sees them.
 
+mod amounts;
 mod attach;
 mod caller;
 mod ends;
+mod faults;
