@@ -109,9 +109,10 @@ impl Spool {
                 let fits = self.head + length <= *oldest;
                 fits.then_some(self.head)?
             }
-            // At the beginning where there is room, so that the file stays short.
+            Some(_) if self.head + length <= self.limit => self.head,
+            // At the beginning only then: what is there is all that could follow.
             Some((oldest, _)) if length <= *oldest => 0,
-            Some(_) => self.head,
+            Some(_) => return None,
         };
         let end = offset + length;
         if end > self.limit {
