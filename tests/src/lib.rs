@@ -7,6 +7,7 @@
 //! - [`HttpRequest`]: one of HTTP, byte by byte;
 //! - [`FakeHost`]: a host that misbehaves by a script;
 //! - [`crash`]: a dispatcher that is killed again and again, under load;
+//! - [`outlive`]: one that is killed under calls that their hosts keep;
 //! - [`soak`]: one that is not killed, under a load of everything at once;
 //! - [`disk`]: file systems that can be filled, stopped and cut off;
 //! - [`certificates`]: good certificates and bad ones.
@@ -28,6 +29,7 @@ mod http;
 mod line_client;
 mod loopback;
 mod number_options;
+pub mod outlive;
 mod proxy;
 mod raw_client;
 mod repository;

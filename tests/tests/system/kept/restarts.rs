@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harp_tests::{Cluster, until};
+use harp_tests::{Cluster, outlive, until};
 use serde_json::json;
 
 use super::{QUEUE, assert_all_of, error_data};
@@ -62,6 +62,19 @@ fn a_crash_interrupts_nothing() {
     feed.finish();
     assert_all_of(caller, &job, 20);
     assert_eq!(caller.result(&queued), json!({"result": [5]}));
+}
+
+/// By hand, for long: `cargo run -p harp-tests --example outlive -- --kills 200 --calls 50`.
+#[test]
+fn no_crash_loses_or_doubles_anything_of_many_calls() {
+    let seed = u64::from(std::process::id());
+    let report = outlive::run(outlive::Options {
+        kills: 8,
+        calls: 8,
+        seed,
+    });
+    assert!(report.broken.is_empty(), "seed {seed}: {report:?}");
+    assert!(report.packets > 100, "{report:?}");
 }
 
 #[test]
