@@ -2,6 +2,7 @@
 
 mod calls;
 mod ended;
+mod kept;
 mod latency;
 mod lists;
 mod memory;
@@ -96,6 +97,11 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "calls",
         once: false,
         run: |plan| Box::pin(calls::measure(plan)),
+    },
+    Group {
+        name: "kept",
+        once: false,
+        run: |plan| Box::pin(kept::measure(plan)),
     },
     Group {
         name: "results",

@@ -81,7 +81,17 @@ impl Site {
 
     /// Starts `harpcallerd` with its default settings, and hosts by their names. Its log
     /// is written as always, to nowhere.
+    /// Calls end with their connections, as over `harp/1`.
     pub(crate) fn harpcallerd(&self, hosts: &[(&str, SocketAddr)]) -> anyhow::Result<Program> {
+        self.harpcallerd_with(hosts, "keep_calls = false")
+    }
+
+    /// Like [`Site::harpcallerd`], with further keys in the place of that.
+    pub(crate) fn harpcallerd_with(
+        &self,
+        hosts: &[(&str, SocketAddr)],
+        keys: &str,
+    ) -> anyhow::Result<Program> {
         let address = free_address()?;
         let entries: String = hosts
             .iter()
@@ -107,7 +117,7 @@ impl Site {
                 "listen = [\"{address}\"]\n\
                  stream_directory = {}\nhost_db_script = {}\nhost_db = {}\nca_file = {}\n\
                  log_handlers = [\"stderr\"]\n\
-                 max_live_jobs = 10_000_000\nmax_queue_length = 10_000_000\n",
+                 max_live_jobs = 10_000_000\nmax_queue_length = 10_000_000\n{keys}\n",
                 self.quoted("jobs"),
                 self.quoted("hosts.sh"),
                 self.quoted("hosts.cache"),

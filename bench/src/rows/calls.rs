@@ -73,7 +73,7 @@ pub(super) fn syncs(site: &Site, plan: Plan) -> anyhow::Result<Distribution> {
 }
 
 #[derive(Clone)]
-struct Through(RemoteServer);
+pub(super) struct Through(pub(super) RemoteServer);
 
 impl Operation for Through {
     async fn perform(&mut self) -> anyhow::Result<()> {
@@ -83,7 +83,7 @@ impl Operation for Through {
 }
 
 #[derive(Clone)]
-struct Direct(HarpServer);
+pub(super) struct Direct(pub(super) HarpServer);
 
 impl Operation for Direct {
     async fn perform(&mut self) -> anyhow::Result<()> {

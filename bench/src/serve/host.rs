@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use bytes::BytesMut;
 use harp_proto::Json;
-use harp_proto::host::Request;
+use harp_proto::host::kept::{self, Acknowledgement, Message, Order, Refusal, Uptime};
+use harp_proto::host::{self, Request};
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls_pki_types::pem::PemObject;
@@ -16,9 +17,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// How much is written at once.
 const CHUNK: usize = 16 * 1024;
+
+type Stream = BufReader<TlsStream<TcpStream>>;
 
 /// The data of a small packet, JSON text.
 pub(super) fn small_packet(number: u64) -> String {
@@ -28,10 +32,11 @@ pub(super) fn small_packet(number: u64) -> String {
 pub(super) async fn serve(listener: TcpListener, directory: &Path) -> anyhow::Result<()> {
     let certificate = CertificateDer::from_pem_file(directory.join("host.cert.pem"))?;
     let key = PrivateKeyDer::from_pem_file(directory.join("host.key.pem"))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)?;
+    config.alpn_protocols = vec![kept::ALPN.to_vec(), kept::ALPN_PLAIN.to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     loop {
         let (socket, _) = listener.accept().await?;
@@ -43,7 +48,12 @@ pub(super) async fn serve(listener: TcpListener, directory: &Path) -> anyhow::Re
 
 async fn call(socket: TcpStream, acceptor: TlsAcceptor) -> anyhow::Result<()> {
     socket.set_nodelay(true)?;
-    let mut stream = BufReader::new(acceptor.accept(socket).await?);
+    let stream = acceptor.accept(socket).await?;
+    let keeps = stream.get_ref().1.alpn_protocol() == Some(kept::ALPN);
+    let mut stream = BufReader::new(stream);
+    if keeps {
+        return keeping(stream).await;
+    }
     let mut line = Vec::new();
     stream.read_until(b'\n', &mut line).await?;
     line.pop();
@@ -53,6 +63,55 @@ async fn call(socket: TcpStream, acceptor: TlsAcceptor) -> anyhow::Result<()> {
         .write_all(b"{\"harp\":1,\"stream_result\":true}\n")
         .await?;
     stream.flush().await?;
+    run(&mut stream, &request).await?;
+    stream.shutdown().await?;
+    Ok(())
+}
+
+/// One call after the other over a connection of `harp/2`. No beats are sent: no call here
+/// takes long enough for one.
+async fn keeping(mut stream: Stream) -> anyhow::Result<()> {
+    const BOOT: &str = "bench";
+    let began = Instant::now();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if stream.read_until(b'\n', &mut line).await? == 0 {
+            return Ok(());
+        }
+        line.pop();
+        let order = Order::decode(&std::mem::take(&mut line).into());
+        let request = match order.map_err(|failure| anyhow::anyhow!("no message: {failure}"))? {
+            Order::Call(request) => request,
+            // Of packets and the end.
+            Order::Ack { .. } => continue,
+            other => anyhow::bail!("{other:?} is not known here"),
+        };
+        let mut answer = BytesMut::new();
+        if request.keep.boot.as_deref() != Some(BOOT) {
+            let boot = BOOT.to_owned();
+            let refusal = Refusal::WrongBoot { boot }.to_failure();
+            host::Message::Error(refusal).encode(&mut answer);
+            stream.write_all(&answer).await?;
+            stream.flush().await?;
+            continue;
+        }
+        let acknowledgement = Acknowledgement {
+            stream_result: true,
+            keep: request.keep.keep,
+            boot: BOOT.to_owned(),
+            up: Uptime::after(began.elapsed()),
+            attached: None,
+        };
+        Message::Acknowledged(acknowledgement).encode(&mut answer);
+        stream.write_all(&answer).await?;
+        run(&mut stream, &request.call).await?;
+        stream.flush().await?;
+    }
+}
+
+/// What a call says behind its acknowledgement.
+async fn run(stream: &mut Stream, request: &Request) -> anyhow::Result<()> {
     let numbers = numbers(&request.arguments)?;
     let number = |index: usize| numbers.get(index).copied().context("too few arguments");
     match request.procedure.as_str() {
@@ -80,15 +139,16 @@ async fn call(socket: TcpStream, acceptor: TlsAcceptor) -> anyhow::Result<()> {
                 stream.flush().await?;
             }
         }
+        // Its result, at once.
+        "nothing" => {}
         // Nothing, until the caller closes.
         _ => {
             let mut rest = Vec::new();
             stream.read_to_end(&mut rest).await?;
-            return Ok(());
+            anyhow::bail!("the caller has gone");
         }
     }
     stream.write_all(b"{\"result\":null}\n").await?;
-    stream.shutdown().await?;
     Ok(())
 }
 
