@@ -175,8 +175,9 @@ struct Starting {
 impl Reply for Starting {
     fn done(self: Box<Self>, done: Result<Done, StoreError>) {
         let started = started(done);
-        if let Ok((at, is_new)) = started
-            && (is_new || self.is_first)
+        // One in place of another, of which nothing has come, is no news.
+        if let Ok((at, _)) = started
+            && self.is_first
         {
             let state = self.ledger.state();
             state.changed(self.hold.job, What::Started, at);
