@@ -66,6 +66,7 @@ fn no_process_of_a_call_that_was_ended_is_left() {
     // Clusters have a `kill_grace` of one second.
     let latest = Duration::from_secs(1 + 1);
     let mut cluster = Cluster::builder()
+        .unkept()
         .procedure("family", FAMILY.0, FAMILY.1)
         .start();
     let caller = cluster.caller();

@@ -184,7 +184,7 @@ fn too_many_connections_are_told_so() {
 
 #[test]
 fn a_dispatcher_that_is_stopping_takes_no_new_calls() {
-    let mut cluster = Cluster::builder().set("stop_grace", "600").start();
+    let mut cluster = Cluster::builder().unkept().set("stop_grace", "600").start();
     let caller = cluster.caller();
     let mut feed = cluster.feed("feed");
     let running = caller.call("web01", "feed", &feed.arguments());

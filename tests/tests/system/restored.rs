@@ -206,6 +206,7 @@ fn what_is_no_copy_runs_on() {
     };
     let mut cluster = clock
         .cluster()
+        .unkept()
         .set("stop_grace", "0")
         .set("slot_grace", "1")
         .set("break_grace", "1")

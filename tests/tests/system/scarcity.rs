@@ -65,7 +65,8 @@ fn assert_out_of_descriptors(answer: &Value) {
 
 #[test]
 fn without_descriptors_calls_fail_as_os_error_and_accepting_pauses() {
-    let cluster = Cluster::start();
+    // Each call needs a connection of its own.
+    let cluster = Cluster::builder().unkept().start();
     let caller = cluster.caller();
     let mut client = greet(&cluster);
     // Everything that is opened once, has been.

@@ -16,7 +16,7 @@ const ENOUGH: usize = 64 * 1024;
 pub(super) struct Acknowledging {
     /// The number of the next packet, as the host counts.
     received: u64,
-    /// The same as the job counts: smaller where its packets were too many.
+    /// That number as the job counts: smaller where its packets were too many.
     kept: u64,
     /// Below this, as the job counts, all are durable.
     durable: u64,

@@ -1,23 +1,24 @@
 //! One attempt at a call: its host is reached, says what it speaks, and is sent the request.
 //! What follows is the call's own: `kept.rs`, or `plain.rs` at a host that keeps no calls.
 
+mod sending;
+
 use std::sync::Arc;
 
-use harp_host::kept::{self, KeptConnection, News, Opened};
-use harp_host::{Connection, HostError, Limits, Phase};
+use harp_host::kept::{self, Opened};
+use harp_host::{Connection, HostError, Limits};
 use harp_jobs::failures;
 use harp_jobs::ledger::{Hold, Token};
 use harp_jobs::record::CallRecord;
 use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Proof, Proved, Stored};
 use harp_jobs::world::{BoxFuture, Moment};
-use harp_proto::host::kept::{CallId, Keep, Request};
-use harp_proto::{Failure, Outcome, host};
-use harp_time::within;
+use harp_proto::host::kept::CallId;
+use harp_proto::{Failure, Outcome};
 use tokio::time::Instant;
 use tracing::info;
 
 use super::idle::{Line, made_by};
-use super::joined::{Asked, Joined, Said};
+use super::joined::Said;
 use super::kept::KeptCall;
 use super::left::Left;
 use super::lives::Speaks;
@@ -177,111 +178,6 @@ impl HarpAttempt {
                 self.shared.lives.note(name, Speaks::Plain);
                 connection.set_share(share);
                 Ok(Made::Plain(connection))
-            }
-        }
-    }
-
-    async fn send(&mut self, reached: Box<Reached>, by: Instant) -> Commit {
-        let by = by.min(reached.by);
-        match &reached.made {
-            // The record must not name a life that has not run it.
-            Made::Plain(_) if self.note.take().is_some() => {
-                self.link = Link::Open(reached);
-                Commit::First(Token::default())
-            }
-            Made::Plain(_) => self.send_plain(*reached, by).await,
-            Made::Kept(line) => {
-                let keep_for = self.rules.limits.keep_for;
-                let note = self
-                    .note
-                    .get_or_insert_with(|| Note::new(None, keep_for, self.epoch));
-                if line.boot.is_some() && line.boot != note.boot {
-                    *note = Note::new(line.boot.clone(), keep_for, self.epoch);
-                    let token = note.token();
-                    self.link = Link::Open(reached);
-                    return Commit::First(token);
-                }
-                self.send_kept(*reached, by).await
-            }
-        }
-    }
-
-    fn request(&self, host: &Host) -> host::Request {
-        host::Request {
-            procedure: self.call.procedure.clone(),
-            arguments: self.call.arguments.clone(),
-            user: host.user.clone(),
-            password: host.password.clone(),
-        }
-    }
-
-    async fn send_plain(&mut self, reached: Reached, by: Instant) -> Commit {
-        let request = self.request(&reached.host);
-        let Made::Plain(connection) = reached.made else {
-            return Commit::Done;
-        };
-        match connection.send(&request, by).await {
-            Ok(call) => {
-                let call = PlainCall::sent(call, reached.turn, reached.by, &self.rules);
-                self.link = Link::Plain(call);
-                Commit::Done
-            }
-            // A host that has not got all of the request does nothing.
-            Err(error) => self.not_sent(reached.turn, &error),
-        }
-    }
-
-    async fn send_kept(&mut self, reached: Reached, by: Instant) -> Commit {
-        let (Made::Kept(mut line), Some(note)) = (reached.made, self.note.clone()) else {
-            return Commit::Done;
-        };
-        self.epoch += 1;
-        let connection = &mut line.connection;
-        connection.request(Request {
-            call: self.request(&reached.host),
-            keep: Keep {
-                call: self.id,
-                keep: note.keep,
-                epoch: self.epoch,
-                boot: note.boot.as_deref().map(str::to_owned),
-                up: None,
-            },
-        });
-        let sent = match within(by, connection.flush()).await {
-            Some(Err(error)) => refusal_before(connection, error),
-            Some(Ok(())) => Ok(()),
-            None => Err(HostError::timed_out(connection.endpoint(), Phase::Request)),
-        };
-        match sent {
-            Ok(()) => {
-                let joined = Joined::new(line, reached.host, Asked::Request, reached.by);
-                let joined = joined.with_turn(reached.turn);
-                let (shared, rules, call) = (&self.shared, &self.rules, &self.call);
-                let call = KeptCall::new(shared, rules, call, self.id, &note, self.epoch);
-                self.link = Link::Kept(Box::new(call.sent(joined)));
-                Commit::Done
-            }
-            // One that was kept too long is replaced.
-            Err(_) if line.connection.had_call() => {
-                self.link = Link::Refused;
-                Commit::Done
-            }
-            Err(error) => self.not_sent(reached.turn, &error),
-        }
-    }
-
-    fn not_sent(&mut self, turn: Turn, error: &HostError) -> Commit {
-        match self.waits.failed(turn, error) {
-            None => {
-                self.link = Link::Refused;
-                Commit::Done
-            }
-            Some(failure) => {
-                told_of(error);
-                Commit::Not {
-                    failure,
-                    certain: true,
-                }
             }
         }
     }
@@ -476,14 +372,6 @@ fn first_epoch(hold: Hold, how: How, note: Option<&Note>) -> u64 {
         How::Settle => 3 << (COUNT - 2),
     };
     note.map_or(0, |note| note.epoch).max(start + later)
-}
-
-/// What a host has said that does not take the whole request, or that there was an error.
-fn refusal_before(connection: &mut KeptConnection, error: HostError) -> Result<(), HostError> {
-    match connection.next_buffered() {
-        Some(Ok(News::Refused(failure))) => Err(HostError::remote(connection.endpoint(), failure)),
-        _ => Err(error),
-    }
 }
 
 #[cfg(test)]

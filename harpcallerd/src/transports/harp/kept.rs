@@ -1,18 +1,19 @@
 //! One call at a host that keeps it (`harp/2`): over as many connections as it takes.
 
+mod answers;
+mod ending;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use harp_budget::Share;
 use harp_host::kept::News;
 use harp_host::{HostError, Wanted};
-use harp_jobs::ledger::Token;
 use harp_jobs::record::CallRecord;
-use harp_jobs::transport::{Batch, Heard, Proof, Proved, Stored};
+use harp_jobs::transport::{Batch, Heard, Stored};
 use harp_jobs::world::World;
-use harp_proto::host::kept::{Acknowledgement, Attach, CallId, Refusal};
+use harp_proto::host::kept::{Attach, CallId};
 use harp_proto::{Failure, Outcome};
-use harp_time::within;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
@@ -21,11 +22,11 @@ use super::attach::{Apart, There, Tried};
 use super::gate::Gate;
 use super::joined::{Asked, Joined, Said};
 use super::lives::Speaks;
-use super::refusals::{self, Follows, NoSuchCall};
+use super::refusals;
 use super::token::{Note, Owes, Stamp};
 use super::{Shared, told_of};
 use crate::clock;
-use crate::host_attempts::{Attempts, Turn};
+use crate::host_attempts::Attempts;
 use crate::rules::Rules;
 
 /// A connection that breaks again so soon after an answer has helped nobody.
@@ -299,7 +300,7 @@ impl KeptCall {
     fn take(&mut self, news: News, waits: &mut Attempts) -> Option<Said> {
         match news {
             News::Acknowledged(acknowledgement) => self.answered(&acknowledgement, waits),
-            News::Refused(failure) => Some(self.refused(failure, waits)),
+            News::Refused(failure) => self.refused(failure, waits),
             News::End(outcome) => {
                 if let Side::Joined(joined) = &mut self.side {
                     self._result = joined.line.connection.take_share();
@@ -317,147 +318,6 @@ impl KeptCall {
                 None
             }
             News::Packet(_) => None,
-        }
-    }
-
-    fn answered(&mut self, answer: &Acknowledgement, waits: &mut Attempts) -> Option<Said> {
-        let now = Instant::now();
-        let boot: Arc<str> = answer.boot.as_str().into();
-        self.shared
-            .lives
-            .note(&self.host, Speaks::Kept(Arc::clone(&boot)));
-        self.gate.answered();
-        self.keep = answer.keep;
-        self.renewed = now;
-        self.is_acknowledged = true;
-        self.is_apart = false;
-        self.signs = true;
-        self.streams = answer.stream_result;
-        let Side::Joined(joined) = &mut self.side else {
-            return None;
-        };
-        joined.line.boot = Some(boot);
-        joined.answered = Some(now);
-        joined.leave = None;
-        match joined.turn.take() {
-            Some(turn) => waits.acknowledged(turn),
-            None => waits.heard(now),
-        }
-        if self.is_told && self.owes == Owes::Cancel {
-            joined.cancel();
-        }
-        let attached = answer.attached.filter(|_| joined.asked == Asked::Attach)?;
-        if attached.since != self.received {
-            // It gives others than those that were asked for.
-            self.received = attached.since;
-            return Some(ended(refusals::lost_packets(), true));
-        }
-        if attached.ended {
-            // Its end counts, whatever limit has passed.
-            self.signs = false;
-            return None;
-        }
-        Some(Said::Heard(Heard::Back))
-    }
-
-    /// What was asked was refused; the connection has no call.
-    fn refused(&mut self, failure: Failure, waits: &mut Attempts) -> Said {
-        let over = Side::Over(failure.clone());
-        let Side::Joined(mut joined) = std::mem::replace(&mut self.side, over) else {
-            return ended(failure, true);
-        };
-        let refusal = Refusal::of_failure(&failure);
-        let endpoint = joined.line.connection.endpoint();
-        let error = HostError::remote(endpoint, failure.clone());
-        let turn = joined.turn.take();
-        if joined.asked == Asked::Attach {
-            self.gate.answered();
-        }
-        match (joined.asked, refusal) {
-            (_, Some(Refusal::StaleEpoch)) => {
-                debug!("somebody with a higher epoch has the call");
-                self.owes = Owes::Place;
-                self.rest(*joined);
-                self.over(refusals::stale_epoch())
-            }
-            (Asked::Request, Some(Refusal::WrongBoot { boot })) => {
-                let boot: Arc<str> = boot.into();
-                self.shared
-                    .lives
-                    .note(&self.host, Speaks::Kept(Arc::clone(&boot)));
-                joined.line.boot = Some(Arc::clone(&boot));
-                if let Some(turn) = turn {
-                    waits.acknowledged(turn);
-                }
-                let note = Note::new(Some(boot), self.note.keep, self.epoch);
-                Said::NeverRan(note, joined)
-            }
-            (Asked::Request, _) => {
-                self.rest(*joined);
-                match waits.failed(turn.unwrap_or_else(Turn::free), &error) {
-                    None => Said::Again,
-                    Some(failure) => {
-                        told_of(&error);
-                        ended(failure, false)
-                    }
-                }
-            }
-            (
-                Asked::Attach,
-                Some(Refusal::NoSuchCall {
-                    boot,
-                    earlier,
-                    remembers,
-                }),
-            ) => {
-                let answer = NoSuchCall {
-                    boot,
-                    earlier,
-                    remembers,
-                };
-                self.no_such_call(&answer, joined)
-            }
-            (Asked::Attach, Some(Refusal::LostPackets { first })) => {
-                self.received = first;
-                self.rest(*joined);
-                self.side = Side::Apart(Apart::since_break(Instant::now()));
-                ended(refusals::lost_packets(), true)
-            }
-            // It may be another one's answer: who may call is in the registry, and changes.
-            (Asked::Attach, Some(Refusal::WrongBoot { .. }) | None) => {
-                debug!(%error, "the call cannot be attached to");
-                self.gate.failed(self.shared.world.chance());
-                self.last = Some(failure);
-                self.side = Side::Apart(Apart::since_break(Instant::now()));
-                self.apart().unwrap_or(Said::Heard(Heard::Apart))
-            }
-        }
-    }
-
-    fn no_such_call(&mut self, answer: &NoSuchCall, mut joined: Box<Joined>) -> Said {
-        let (old, _) = self.note.at.ago(Stamp::now());
-        let boot: Option<Arc<str>> = answer.boot.as_deref().map(Into::into);
-        if let Some(boot) = &boot {
-            self.shared
-                .lives
-                .note(&self.host, Speaks::Kept(Arc::clone(boot)));
-        }
-        joined.line.boot.clone_from(&boot);
-        match answer.follows(&self.note, old, self.is_acknowledged) {
-            Follows::NeverRan => {
-                debug!("the host has never seen the request");
-                let note = Note::new(boot, self.note.keep, self.epoch);
-                Said::NeverRan(note, joined)
-            }
-            Follows::Gone {
-                host_restarted,
-                left,
-            } => {
-                self.rest(*joined);
-                let failure = refusals::gone(host_restarted);
-                self.side = Side::Over(failure.clone());
-                ended(failure, left)
-            }
         }
     }
 
@@ -549,56 +409,6 @@ impl KeptCall {
         }
     }
 
-    /// Tells the host that the call is given up, if it is connected. One that is not is told
-    /// by [`KeptCall::prove`].
-    pub(super) async fn tell(&mut self) {
-        self.is_told = true;
-        if let Side::Joined(joined) = &mut self.side
-            && self.owes == Owes::Cancel
-        {
-            joined.cancel();
-            let by = Instant::now() + self.rules.limits.slot_grace;
-            // A host that does not take it in is found out by waiting for it.
-            let _ = within(by, joined.line.connection.flush()).await;
-        }
-    }
-
-    /// Waits until the host says that nothing of the call is left, or can have given it up by
-    /// itself. Cancel safe.
-    pub(super) async fn prove(&mut self, waits: &mut Attempts) -> Proved {
-        self.is_told = true;
-        if self.owes == Owes::Place {
-            return self.kept_place();
-        }
-        if let Side::Joined(joined) = &mut self.side {
-            joined.cancel();
-        }
-        self.acknowledging.wants_nothing();
-        loop {
-            let mut unwanted = Batch::new(self.received);
-            match self.next(waits, &mut unwanted).await {
-                Said::Again | Said::NeverRan(..) | Said::Heard(Heard::NeverRan(_)) => {
-                    return Proved::free(Proof::Confirmed);
-                }
-                Said::Heard(Heard::End { left: false, .. }) => {
-                    self.end_is_stored();
-                    return Proved::free(Proof::Confirmed);
-                }
-                Said::Heard(Heard::End { left: true, .. }) => return self.kept_place(),
-                Said::Heard(_) => {}
-            }
-        }
-    }
-
-    /// The place is kept until the host can have nothing left.
-    fn kept_place(&self) -> Proved {
-        let until = self.kept_until() + self.rules.limits.slot_grace;
-        Proved {
-            host: Proof::Unconfirmed,
-            keep: until.saturating_duration_since(Instant::now()),
-        }
-    }
-
     /// Whether packets may come.
     pub(super) fn streams(&self) -> bool {
         self.streams && matches!(self.side, Side::Joined(_))
@@ -612,16 +422,6 @@ impl KeptCall {
             }
             _ => None,
         }
-    }
-
-    /// What has to be on record with the end while the host may be busy.
-    pub(super) fn debt(&self) -> Token {
-        let mut note = self.note.clone();
-        note.owes = self.owes;
-        note.keep = self.keep;
-        note.epoch = self.epoch;
-        note.at = Stamp::now().before(self.renewed.elapsed());
-        note.token()
     }
 }
 

@@ -1,0 +1,172 @@
+//! What a host answers to a request or an attach, and what follows.
+
+use std::sync::Arc;
+
+use harp_host::HostError;
+use harp_jobs::transport::Heard;
+use harp_jobs::world::World;
+use harp_proto::Failure;
+use harp_proto::host::kept::{Acknowledgement, Refusal};
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::super::attach::Apart;
+use super::super::joined::{Asked, Joined, Said};
+use super::super::lives::Speaks;
+use super::super::refusals::{self, Follows, NoSuchCall};
+use super::super::token::{Note, Owes, Stamp};
+use super::super::told_of;
+use super::{KeptCall, Side, ended};
+use crate::host_attempts::{Attempts, Turn};
+
+impl KeptCall {
+    pub(super) fn answered(
+        &mut self,
+        answer: &Acknowledgement,
+        waits: &mut Attempts,
+    ) -> Option<Said> {
+        let now = Instant::now();
+        let boot: Arc<str> = answer.boot.as_str().into();
+        self.shared
+            .lives
+            .note(&self.host, Speaks::Kept(Arc::clone(&boot)));
+        self.gate.answered();
+        self.keep = answer.keep;
+        self.renewed = now;
+        self.is_acknowledged = true;
+        self.is_apart = false;
+        self.signs = true;
+        self.streams = answer.stream_result;
+        let Side::Joined(joined) = &mut self.side else {
+            return None;
+        };
+        joined.line.boot = Some(boot);
+        joined.answered = Some(now);
+        joined.leave = None;
+        match joined.turn.take() {
+            Some(turn) => waits.acknowledged(turn),
+            None => waits.heard(now),
+        }
+        if self.is_told && self.owes == Owes::Cancel {
+            joined.cancel();
+        }
+        let attached = answer.attached.filter(|_| joined.asked == Asked::Attach)?;
+        if attached.since != self.received {
+            // It gives others than those that were asked for.
+            self.received = attached.since;
+            return Some(ended(refusals::lost_packets(), true));
+        }
+        if attached.ended {
+            // Its end counts, whatever limit has passed.
+            self.signs = false;
+            return None;
+        }
+        Some(Said::Heard(Heard::Back))
+    }
+
+    /// What was asked was refused; the connection has no call.
+    pub(super) fn refused(&mut self, failure: Failure, waits: &mut Attempts) -> Option<Said> {
+        let over = Side::Over(failure.clone());
+        let Side::Joined(mut joined) = std::mem::replace(&mut self.side, over) else {
+            return Some(ended(failure, true));
+        };
+        let refusal = Refusal::of_failure(&failure);
+        let endpoint = joined.line.connection.endpoint();
+        let error = HostError::remote(endpoint, failure.clone());
+        let turn = joined.turn.take();
+        if joined.asked == Asked::Attach {
+            self.gate.answered();
+        }
+        Some(match (joined.asked, refusal) {
+            (_, Some(Refusal::StaleEpoch)) => {
+                debug!("somebody with a higher epoch has the call");
+                self.owes = Owes::Place;
+                self.rest(*joined);
+                self.over(refusals::stale_epoch())
+            }
+            (Asked::Request, Some(Refusal::WrongBoot { boot })) => {
+                let boot: Arc<str> = boot.into();
+                self.shared
+                    .lives
+                    .note(&self.host, Speaks::Kept(Arc::clone(&boot)));
+                joined.line.boot = Some(Arc::clone(&boot));
+                if let Some(turn) = turn {
+                    waits.acknowledged(turn);
+                }
+                let note = Note::new(Some(boot), self.note.keep, self.epoch);
+                Said::NeverRan(note, joined)
+            }
+            (Asked::Request, _) => {
+                self.rest(*joined);
+                match waits.failed(turn.unwrap_or_else(Turn::free), &error) {
+                    None => Said::Again,
+                    Some(failure) => {
+                        told_of(&error);
+                        ended(failure, false)
+                    }
+                }
+            }
+            (
+                Asked::Attach,
+                Some(Refusal::NoSuchCall {
+                    boot,
+                    earlier,
+                    remembers,
+                }),
+            ) => {
+                let answer = NoSuchCall {
+                    boot,
+                    earlier,
+                    remembers,
+                };
+                self.no_such_call(&answer, joined)
+            }
+            (Asked::Attach, Some(Refusal::LostPackets { first })) => {
+                let is_more = first > self.received;
+                self.received = first;
+                self.rest(*joined);
+                self.side = Side::Apart(Apart::since_break(Instant::now()));
+                // Whoever has given the call up wants none of them.
+                if self.is_told && is_more {
+                    return None;
+                }
+                ended(refusals::lost_packets(), true)
+            }
+            // The registry says as whom, and changes.
+            (Asked::Attach, Some(Refusal::WrongBoot { .. }) | None) => {
+                debug!(%error, "the call cannot be attached to");
+                self.gate.failed(self.shared.world.chance());
+                self.last = Some(failure);
+                self.side = Side::Apart(Apart::since_break(Instant::now()));
+                return self.apart();
+            }
+        })
+    }
+
+    fn no_such_call(&mut self, answer: &NoSuchCall, mut joined: Box<Joined>) -> Said {
+        let (old, _) = self.note.at.ago(Stamp::now());
+        let boot: Option<Arc<str>> = answer.boot.as_deref().map(Into::into);
+        if let Some(boot) = &boot {
+            self.shared
+                .lives
+                .note(&self.host, Speaks::Kept(Arc::clone(boot)));
+        }
+        joined.line.boot.clone_from(&boot);
+        match answer.follows(&self.note, old, self.is_acknowledged) {
+            Follows::NeverRan => {
+                debug!("the host has never seen the request");
+                let note = Note::new(boot, self.note.keep, self.epoch);
+                Said::NeverRan(note, joined)
+            }
+            Follows::Gone {
+                host_restarted,
+                left,
+            } => {
+                self.rest(*joined);
+                let failure = refusals::gone(host_restarted);
+                self.side = Side::Over(failure.clone());
+                ended(failure, left)
+            }
+        }
+    }
+}
