@@ -19,10 +19,7 @@ fn start_both(cluster: &Cluster) -> (String, String, harp_tests::Feed) {
 
 #[test]
 fn a_host_that_was_killed_while_the_dispatcher_was_away_has_lost_the_call() {
-    let mut cluster = Cluster::builder()
-        .set("keep_for", "3")
-        .set("slot_grace", "1")
-        .start();
+    let mut cluster = Cluster::start();
     let caller = cluster.caller();
     let (job, next, feed) = start_both(&cluster);
     cluster.kill_dispatcher();
@@ -39,10 +36,7 @@ fn a_host_that_was_killed_while_the_dispatcher_was_away_has_lost_the_call() {
 
 #[test]
 fn a_host_that_is_killed_under_a_call_has_lost_it() {
-    let mut cluster = Cluster::builder()
-        .set("keep_for", "3")
-        .set("slot_grace", "1")
-        .start();
+    let mut cluster = Cluster::start();
     let caller = cluster.caller();
     let (job, next, feed) = start_both(&cluster);
     cluster.kill_host("web01");
