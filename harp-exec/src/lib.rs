@@ -12,7 +12,7 @@
 //! What makes it unsafe: the process was forked from one with several threads, so any
 //! lock may be held for ever by a thread that is not there, the allocator's among them.
 //! Between `fork` and `exec` only async-signal-safe functions may run (signal-safety(7)).
-//! `enter` and `execute` below and what is in `keeper` are all that runs there. They make
+//! `enter` and `execute` below, setting a limit and what is in `keeper` are all that runs there. They make
 //! system calls, through rustix (which issues them directly: no lock, no allocation, no
 //! `errno`) and through functions of `libc` that do nothing else; they use memory that was
 //! allocated before the fork, and free none. Errors leave them as bare numbers, since
@@ -204,6 +204,20 @@ impl Program {
         }
         let child = command.spawn().map_err(decode)?;
         Ok(Started { child, reports })
+    }
+}
+
+/// Has a command start with these limits in place of those that this process has set for
+/// itself. Its start fails if one cannot be set.
+pub fn limit(command: &mut Command, limits: Vec<Limit>) {
+    #[expect(unsafe_code, reason = "see the top of this file")]
+    // SAFETY: setting a limit is async-signal-safe, and the closure does nothing else. What it
+    // uses was allocated here and is only read.
+    unsafe {
+        command.pre_exec(move || {
+            let set = limits.iter().try_for_each(|limit| limit.set());
+            set.map_err(|errno| io::Error::from_raw_os_error(errno.raw_os_error()))
+        });
     }
 }
 

@@ -47,6 +47,15 @@ impl Limit {
         }
     }
 
+    /// The open files that this process may have now.
+    #[must_use]
+    pub fn open_files_as_here() -> Limit {
+        Limit {
+            resource: Resource::Nofile,
+            limit: getrlimit(Resource::Nofile),
+        }
+    }
+
     fn hard(resource: Resource, value: u64) -> Limit {
         Limit {
             resource,

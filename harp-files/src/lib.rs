@@ -6,15 +6,17 @@
 //! there. [`append`] opens files that lines are added to. [`text`] passes over the byte order
 //! marks that some editors write.
 //!
-//! Everything here blocks for as long as the file system takes; in a task it belongs on
-//! threads that may block.
+//! Everything here blocks for as long as the file system takes; a task uses it by way of
+//! [`Looks`], on threads that may block.
 
 pub mod append;
 mod kept;
+mod looks;
 pub mod pem;
 pub mod regular;
 pub mod text;
 mod watched;
 
 pub use kept::{Content, Contents, Kept, Look};
+pub use looks::Looks;
 pub use watched::Watched;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -18,7 +18,7 @@ use zeroize::Zeroize;
 use crate::line_reader::LineReader;
 use crate::race::race;
 use crate::read_ahead::ReadAhead;
-use crate::tls::{Offer, Trust, TrustError};
+use crate::tls::{Offer, Trust};
 use crate::{Endpoint, HostCall, HostError, HostErrorKind, Limits, Phase};
 use crate::{IoCode, is_own_fault, socket};
 use harp_time::Limit;
@@ -74,8 +74,8 @@ impl Connection {
                 _ => HostError::io(endpoint, Phase::Resolve, error),
             })?;
         trust.answered().order(&endpoint.address, &mut addresses);
-        let has_connected = AtomicBool::new(false);
-        let attempt = |address| encrypted(endpoint, trust, address, offer, &has_connected);
+        let furthest = AtomicU8::new(NOT_CONNECTED);
+        let attempt = |address| encrypted(endpoint, trust, address, offer, &furthest);
         let stream = match limit.keep(race(&addresses, attempt)).await {
             Some(Ok((address, stream))) => {
                 if addresses.len() > 1 {
@@ -84,10 +84,13 @@ impl Connection {
                 stream
             }
             Some(Err(failures)) => return Err(telling(endpoint, failures)),
-            None if has_connected.into_inner() => {
-                return Err(HostError::timed_out(endpoint, Phase::Tls));
+            None => {
+                return Err(match furthest.into_inner() {
+                    NOT_CONNECTED => HostError::timed_out(endpoint, Phase::Connect),
+                    CONNECTED => HostError::trust_unread(endpoint),
+                    _ => HostError::timed_out(endpoint, Phase::Tls),
+                });
             }
-            None => return Err(HostError::timed_out(endpoint, Phase::Connect)),
         };
         let delay = limit.end().saturating_duration_since(deadline);
         let limit = limits.max_packet_size.saturating_add(LINE_ALLOWANCE);
@@ -204,18 +207,24 @@ impl Drop for SecretLine {
     }
 }
 
+/// How far the attempt has come that has come furthest.
+const NOT_CONNECTED: u8 = 0;
+/// The trust files are being looked at.
+const CONNECTED: u8 = 1;
+const KNOWS_WHOM_TO_TRUST: u8 = 2;
+
 /// Connects to one address and does the TLS handshake.
 async fn encrypted(
     endpoint: &Endpoint,
     trust: &Trust,
     address: SocketAddr,
     offer: Offer,
-    has_connected: &AtomicBool,
+    furthest: &AtomicU8,
 ) -> Result<Box<TlsStream<ReadAhead>>, HostError> {
     let socket = socket::connect(address)
         .await
         .map_err(|error| HostError::io(endpoint, Phase::Connect, error))?;
-    has_connected.store(true, Ordering::Relaxed);
+    furthest.fetch_max(CONNECTED, Ordering::Relaxed);
     let unusable = |detail: String| HostError::network(endpoint, Phase::Tls, IoCode::Tls, detail);
     let name = endpoint.server_name(address.ip()).map_err(|_| {
         unusable(format!(
@@ -226,12 +235,18 @@ async fn encrypted(
     // As late as can be, so that it is the trust of now that decides.
     let config = trust
         .client_config_offering(endpoint, offer)
-        .map_err(|error| match error {
-            TrustError::Read { source, .. } if is_own_fault(&source) => {
+        .await
+        .map_err(|error| match error.unreadable() {
+            Some(source) if is_own_fault(source) => {
+                let source = match source.raw_os_error() {
+                    Some(errno) => io::Error::from_raw_os_error(errno),
+                    None => source.kind().into(),
+                };
                 HostError::io(endpoint, Phase::Tls, source)
             }
-            error => unusable(error.to_string()),
+            _ => unusable(error.to_string()),
         })?;
+    furthest.fetch_max(KNOWS_WHOM_TO_TRUST, Ordering::Relaxed);
     let handshake = TlsConnector::from(config).connect(name, ReadAhead::new(socket));
     match handshake.await {
         Ok(stream) => Ok(Box::new(stream)),

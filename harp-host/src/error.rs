@@ -81,7 +81,8 @@ pub enum HostErrorKind {
         /// The line's beginning, at most 200 characters; `None` for one that is too long.
         line: Option<String>,
     },
-    /// Our own system is out of descriptors or memory.
+    /// Our own system cannot: it is out of descriptors or memory, or a file system of its own
+    /// does not answer.
     Os {
         /// Which fault.
         code: IoCode,
@@ -196,6 +197,20 @@ impl HostError {
             Phase::Stream => "the host was silent for too long",
         };
         HostError::network(endpoint, phase, IoCode::TimedOut, detail)
+    }
+
+    /// The time was over before the trust files could be read: a file system of our own does
+    /// not answer.
+    pub(crate) fn trust_unread(endpoint: &Endpoint) -> HostError {
+        HostError::new(
+            endpoint,
+            Phase::Tls,
+            HostErrorKind::Os {
+                code: IoCode::TimedOut,
+            },
+            "the trust files could not be read in time; does the file system that they are on \
+             answer?",
+        )
     }
 
     pub(crate) fn closed(endpoint: &Endpoint, phase: Phase) -> HostError {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 
-use crate::socket::Unresolved;
+use crate::names::Unresolved;
 
 /// A fault of the network, the name service, TLS or our own system. [`Display`](fmt::Display)
 /// and [`IoCode::as_str`] give its name on the wire.

@@ -19,6 +19,7 @@ mod fingerprint;
 mod io_code;
 pub mod kept;
 pub mod line_reader;
+mod names;
 pub mod race;
 pub mod read_ahead;
 pub mod socket;

@@ -5,21 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, getaddrinfo};
 use harp_time::keepalive;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use crate::IoCode;
+use crate::names;
 use harp_time::Limit;
-
-/// Names that are looked up at once. A name service that does not answer holds a thread
-/// for each, and the threads are those that everything else which blocks runs on, reading
-/// from a store for one. So this is for the whole process, as they are.
-static LOOKUPS: Semaphore = Semaphore::const_new(64);
 
 /// Between two attempts at a Unix socket whose queue is full.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(20);
@@ -28,81 +20,23 @@ const FULL_QUEUE_WAIT: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 ///
-/// [`Unresolved`] as the source for what the name service reports;
+/// What the name service reports, also a few seconds ago;
 /// [`io::ErrorKind::TimedOut`] at the limit. Dropping the future leaves the look-up to
 /// end on its thread.
 pub async fn resolve(name: &str, port: u16, limit: &mut Limit) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let name = name.to_owned();
-    let lookup = bounded(&LOOKUPS, move || lookup(&name, port));
-    limit
-        .keep(lookup)
-        .await
-        .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
-}
-
-/// Answer of the name service in place of an address.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Unresolved {
-    /// The wire's `code`.
-    pub code: IoCode,
-    message: String,
-}
-
-/// Asks the name service; blocks for as long as that takes.
-fn lookup(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let hints = AddrInfoHints {
-        socktype: libc::SOCK_STREAM,
-        ..AddrInfoHints::default()
-    };
-    let found = getaddrinfo(Some(name), None, Some(hints)).map_err(unresolved)?;
-    let addresses = found.map(|found| {
-        let mut address = found?.sockaddr;
-        address.set_port(port);
-        Ok(address)
-    });
-    let addresses: Vec<SocketAddr> = addresses.collect::<io::Result<_>>()?;
-    if addresses.is_empty() {
-        Err(io::Error::other(Unresolved {
-            code: IoCode::NoAddress,
-            message: "the name has no address".to_owned(),
-        }))
-    } else {
-        Ok(addresses)
+    match limit.keep(names::find(name)).await {
+        Some(found) => {
+            let mut addresses = found?.to_vec();
+            for address in &mut addresses {
+                address.set_port(port);
+            }
+            Ok(addresses)
+        }
+        None => Err(io::ErrorKind::TimedOut.into()),
     }
-}
-
-fn unresolved(error: LookupError) -> io::Error {
-    let code = match error.kind() {
-        LookupErrorKind::NoName => IoCode::NoSuchName,
-        LookupErrorKind::NoData => IoCode::NoAddress,
-        LookupErrorKind::Again => IoCode::NameServiceBusy,
-        LookupErrorKind::Memory => return io::ErrorKind::OutOfMemory.into(),
-        // The system's own error; or a name with a NUL, which no name service is asked for.
-        LookupErrorKind::System => return error.into(),
-        LookupErrorKind::IO => IoCode::NoSuchName,
-        _ => IoCode::NameServiceFails,
-    };
-    let message = error.to_string();
-    io::Error::other(Unresolved { code, message })
-}
-
-/// Runs what blocks, when there is a place for it. The place is given back when it has
-/// run: the waiting task may give up before, the thread cannot.
-async fn bounded<T: Send + 'static>(
-    places: &'static Semaphore,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    let place: SemaphorePermit<'static> = places.acquire().await.map_err(io::Error::other)?;
-    let running = spawn_blocking(move || {
-        let result = work();
-        drop(place);
-        result
-    });
-    running.await.map_err(io::Error::other)?
 }
 
 /// Connects to an address. Dropping the future leaves nothing behind.
@@ -147,26 +81,7 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use super::*;
-
-    #[test]
-    fn only_a_name_that_does_not_exist_is_nxdomain() {
-        for (error, code) in [
-            (libc::EAI_NONAME, "nxdomain"),
-            (libc::EAI_NODATA, "nodata"),
-            (libc::EAI_AGAIN, "eai_again"),
-            (libc::EAI_FAIL, "eai_fail"),
-            (libc::EAI_FAMILY, "eai_fail"),
-            (libc::EAI_MEMORY, "enomem"),
-        ] {
-            let error = unresolved(LookupError::new(error));
-            assert_eq!(IoCode::of(&error).as_str(), code, "{error}");
-        }
-        let error = lookup("no\0name", 1).unwrap_err();
-        assert_eq!(IoCode::of(&error).as_str(), "nxdomain");
-    }
 
     #[tokio::test]
     async fn a_full_queue_of_a_unix_socket_is_waited_for() {
@@ -193,28 +108,5 @@ mod tests {
             listener.accept().unwrap();
         }
         connecting.await.unwrap().unwrap();
-    }
-
-    #[test]
-    fn names_of_this_machine_are_found() {
-        // A form that the resolver alone knows, whatever is in /etc/hosts.
-        let found = lookup("127.1", 7).unwrap();
-        assert!(found.iter().all(|address| address.port() == 7));
-        assert!(found.iter().any(|address| address.ip().is_loopback()));
-    }
-
-    #[tokio::test]
-    async fn who_gives_up_leaves_the_place_to_the_thread_that_has_it() {
-        static PLACES: Semaphore = Semaphore::const_new(1);
-        let (answer, question) = mpsc::channel::<()>();
-        let hanging = bounded(&PLACES, move || question.recv().map_err(io::Error::other));
-        let short = Duration::from_millis(50);
-        assert!(tokio::time::timeout(short, hanging).await.is_err());
-        // The next has to wait for the thread, not for the task that gave up.
-        let next = bounded(&PLACES, || Ok(1));
-        tokio::pin!(next);
-        assert!(tokio::time::timeout(short, &mut next).await.is_err());
-        answer.send(()).unwrap();
-        assert_eq!(next.await.unwrap(), 1);
     }
 }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use harp_files::pem::NotPem;
-use harp_files::{Kept, Look};
+use harp_files::{Kept, Look, Looks};
 use harp_proto::host::kept;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
@@ -113,24 +113,47 @@ pub enum TrustError {
     /// The TLS library refuses to be set up.
     #[error("cannot set up TLS: {0}")]
     Setup(#[from] rustls::Error),
+    /// One of these, as several calls have met it at the same time.
+    #[error(transparent)]
+    Shared(Arc<TrustError>),
+}
+
+impl TrustError {
+    /// What the system said, if a file could not be read.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<&std::io::Error> {
+        match self {
+            TrustError::Read { source, .. } => Some(source),
+            TrustError::Shared(error) => error.unreadable(),
+            _ => None,
+        }
+    }
 }
 
 /// The rules by which certificates of hosts are judged, and what is remembered of hosts that
 /// were called under them: TLS sessions, and the addresses that answered.
 #[derive(Debug)]
 pub struct Trust {
-    sources: Sources,
+    accepts_anything: bool,
     provider: Arc<CryptoProvider>,
-    state: Mutex<State>,
+    looks: Looks<Result<Seen, Arc<TrustError>>>,
+    configs: Mutex<Configs>,
     answered: Answered,
 }
 
-#[derive(Debug)]
-struct State {
-    /// Anchors of the files when they could last be used.
-    kept: Kept<Arc<TrustAnchors>>,
-    /// Made under these rules, never kept beyond them.
-    configs: HashMap<(Endpoint, Offer), Arc<ClientConfig>>,
+/// What a look at the files has found.
+#[derive(Debug, Clone)]
+struct Seen {
+    anchors: Arc<TrustAnchors>,
+    /// Goes up whenever the files have been written, even if they say what they said.
+    edition: u64,
+}
+
+/// TLS configurations that were made under one edition of the files, never kept beyond it.
+#[derive(Debug, Default)]
+struct Configs {
+    edition: u64,
+    by_host: HashMap<(Endpoint, Offer), Arc<ClientConfig>>,
 }
 
 impl Trust {
@@ -155,14 +178,12 @@ impl Trust {
     /// Those of [`Trust::new`].
     pub fn from_sources(sources: Sources) -> Result<Trust, TrustError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let kept = Kept::read(sources.files(), |files| sources.judge(files, &provider))?;
+        let accepts_anything = sources.authorities.is_none() && sources.known.is_none();
         Ok(Trust {
-            sources,
+            accepts_anything,
+            looks: looks(sources, Arc::clone(&provider))?,
             provider,
-            state: Mutex::new(State {
-                kept,
-                configs: HashMap::new(),
-            }),
+            configs: Mutex::default(),
             answered: Answered::default(),
         })
     }
@@ -171,7 +192,7 @@ impl Trust {
     /// without a fingerprint of its own.
     #[must_use]
     pub fn accepts_anything(&self) -> bool {
-        self.sources.authorities.is_none() && self.sources.known.is_none()
+        self.accepts_anything
     }
 
     /// Which of their addresses the hosts have answered at that were called under it.
@@ -180,14 +201,18 @@ impl Trust {
     }
 
     /// The TLS configuration for a call to this host that starts now. Looks whether the
-    /// files have changed, and reads them again if so; blocks for as long as that takes.
+    /// files have changed, and reads them again if so: as long as the file system takes, to
+    /// be bounded in time. Cancel safe.
     ///
     /// # Errors
     ///
     /// [`TrustError`] if a file changed and cannot be used any more. What it said before
     /// is forgotten.
-    pub fn client_config(&self, endpoint: &Endpoint) -> Result<Arc<ClientConfig>, TrustError> {
-        self.client_config_offering(endpoint, Offer::Nothing)
+    pub async fn client_config(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<Arc<ClientConfig>, TrustError> {
+        self.client_config_offering(endpoint, Offer::Nothing).await
     }
 
     /// Like [`Trust::client_config`], with protocols to choose from.
@@ -195,18 +220,47 @@ impl Trust {
     /// # Errors
     ///
     /// Those of [`Trust::client_config`].
-    pub fn client_config_offering(
+    pub async fn client_config_offering(
         &self,
         endpoint: &Endpoint,
         offer: Offer,
     ) -> Result<Arc<ClientConfig>, TrustError> {
-        let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = &mut *guard;
-        let rules = state.refresh(&self.sources, &self.provider)?;
+        let seen = self.looks.look().await;
+        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = match seen {
+            Ok(seen) => seen,
+            // Nobody is trusted by files that cannot be read.
+            Err(error) => {
+                configs.by_host.clear();
+                return Err(TrustError::Shared(error));
+            }
+        };
+        // Another look may have been later, and its caller sooner here.
+        if seen.edition > configs.edition {
+            configs.edition = seen.edition;
+            configs.by_host.clear();
+        }
         let key = (endpoint.clone(), offer);
-        if let Some(config) = state.configs.get(&key) {
+        let is_newest = seen.edition == configs.edition;
+        if is_newest && let Some(config) = configs.by_host.get(&key) {
             return Ok(Arc::clone(config));
         }
+        let config = self.make_config(seen.anchors, endpoint, offer)?;
+        if is_newest {
+            if configs.by_host.len() >= CACHED_HOSTS {
+                configs.by_host.clear();
+            }
+            configs.by_host.insert(key, Arc::clone(&config));
+        }
+        Ok(config)
+    }
+
+    fn make_config(
+        &self,
+        rules: Arc<TrustAnchors>,
+        endpoint: &Endpoint,
+        offer: Offer,
+    ) -> Result<Arc<ClientConfig>, TrustError> {
         let own = rules.own.clone();
         let verifier = HostVerifier::new(rules, endpoint.fingerprint, &self.provider);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -221,32 +275,32 @@ impl Trust {
             config.alpn_protocols = vec![kept::ALPN.to_vec(), kept::ALPN_PLAIN.to_vec()];
         }
         config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_HOST);
-        let config = Arc::new(config);
-        if state.configs.len() >= CACHED_HOSTS {
-            state.configs.clear();
-        }
-        state.configs.insert(key, Arc::clone(&config));
-        Ok(config)
+        Ok(Arc::new(config))
     }
 }
 
-impl State {
-    /// Reads what the files say now.
-    fn refresh(
-        &mut self,
-        sources: &Sources,
-        provider: &CryptoProvider,
-    ) -> Result<Arc<TrustAnchors>, TrustError> {
-        match self.kept.look(|files| sources.judge(files, provider)) {
+/// Reads the files, and gives what reads them again.
+fn looks(
+    sources: Sources,
+    provider: Arc<CryptoProvider>,
+) -> Result<Looks<Result<Seen, Arc<TrustError>>>, TrustError> {
+    let kept = Kept::read(sources.files(), |files| sources.judge(files, &provider))?;
+    let state = Mutex::new((kept, 0));
+    Ok(Looks::new(move || {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (kept, edition) = &mut *state;
+        match kept.look(|files| sources.judge(files, &provider)) {
             Look::Same | Look::Again => {}
             // An operator who writes a file again may want nobody to go on with an old session.
-            Look::New | Look::Touched => self.configs.clear(),
-            // Nobody is trusted by files that cannot be read.
+            Look::New | Look::Touched => *edition += 1,
             Look::Failed { error, .. } => {
-                self.configs.clear();
-                return Err(error);
+                *edition += 1;
+                return Err(Arc::new(error));
             }
         }
-        Ok(Arc::clone(self.kept.value()))
-    }
+        Ok(Seen {
+            anchors: Arc::clone(kept.value()),
+            edition: *edition,
+        })
+    }))
 }

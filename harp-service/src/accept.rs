@@ -1,7 +1,7 @@
 //! Taking connections from a listening socket, whatever goes wrong with one of them.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -95,6 +95,19 @@ impl Acceptor {
                 Err(error) => self.recover(error).await,
             }
         }
+    }
+}
+
+/// Whom an address stands for where connections are shared by peer: itself, and of IPv6 its
+/// network of 64 bits, within which addresses are free to choose.
+#[must_use]
+pub fn neighbourhood(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -11,6 +11,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+use harp_service::accept::neighbourhood;
+
 /// The name of somebody who has authenticated. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity(Arc<str>);
@@ -59,9 +62,9 @@ impl fmt::Display for Identity {
 /// Ground of an identity. It may cease to hold while the client is connected: a token
 /// can be deleted, a certificate's authority be replaced.
 pub trait Proof: fmt::Debug + Send + Sync {
-    /// True if the identity would be given at this moment. Blocks for as long as a `stat` of
-    /// a local file does.
-    fn holds(&self) -> bool;
+    /// True if the identity would be given at this moment. As long as the file system takes
+    /// that the proof is on. Cancel safe.
+    fn holds(&self) -> BoxFuture<'_, bool>;
 }
 
 /// The client at the other end of a connection.
@@ -117,10 +120,13 @@ impl Client {
         !self.may_be_stranger && self.identity.is_none()
     }
 
-    /// True if what the client's identity rests on does not hold any more.
-    #[must_use]
-    pub fn has_lapsed(&self) -> bool {
-        self.proof.as_ref().is_some_and(|proof| !proof.holds())
+    /// True if what the client's identity rests on does not hold any more. As long as the
+    /// file system takes that the proof is on. Cancel safe.
+    pub async fn has_lapsed(&self) -> bool {
+        match &self.proof {
+            Some(proof) => !proof.holds().await,
+            None => false,
+        }
     }
 
     /// True for an administrator of the daemon.
@@ -160,7 +166,7 @@ impl Peer {
     #[must_use]
     pub fn group(&self) -> PeerGroup {
         match self {
-            Peer::Network(address) => match address.ip().to_canonical() {
+            Peer::Network(address) => match neighbourhood(address.ip()) {
                 IpAddr::V4(address) => PeerGroup::V4(address.octets()),
                 IpAddr::V6(address) => {
                     let octets = address.octets();

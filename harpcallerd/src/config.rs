@@ -1,6 +1,7 @@
 //! The configuration file as a checked value (daemon specification, "Configuration").
 
 mod clients;
+mod descriptors;
 mod exposed;
 mod places;
 
@@ -23,6 +24,7 @@ use crate::listener::settings::ListenerSettings;
 use crate::retention::Retention;
 use crate::rules::{ExecutionLimits, take_output};
 
+pub use descriptors::{connections_that_fit, too_many_descriptors};
 pub use exposed::exposed;
 
 /// Where the configuration is unless the command line says otherwise.

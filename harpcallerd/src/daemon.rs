@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use harp_exec::Limit;
 use harp_service::logging::Log;
 use harp_service::pidfile::Pidfile;
 use harp_service::systemd::Notifier;
@@ -46,6 +47,10 @@ pub struct Setup {
     pub config_file: PathBuf,
     /// What it says.
     pub config: Config,
+    /// Limits of the registry script, in place of those that this process has raised.
+    pub script_limits: Vec<Limit>,
+    /// Connections of clients that there may be whatever the configuration says.
+    pub most_connections: usize,
     /// Whether debugging messages are logged whatever it says.
     pub debug: bool,
     /// The log of this process.
@@ -91,6 +96,8 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
     let start = Start {
         config_file: setup.config_file,
         config: setup.config,
+        script_limits: setup.script_limits,
+        most_connections: setup.most_connections,
         debug: setup.debug,
         log: setup.log,
         pidfile: setup.pidfile,
@@ -115,6 +122,8 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
 struct Start {
     config_file: PathBuf,
     config: Config,
+    script_limits: Vec<Limit>,
+    most_connections: usize,
     debug: bool,
     log: Arc<Log>,
     pidfile: Option<PathBuf>,
@@ -144,23 +153,35 @@ struct Daemon {
 impl Daemon {
     async fn start(start: Start) -> anyhow::Result<Daemon> {
         // The cheapest checks first, and those that fail most often.
-        let mut in_force = InForce::new(start.config_file, start.config, Arc::clone(&start.log))?;
+        let (file, config, log) = (start.config_file, start.config, Arc::clone(&start.log));
+        let mut in_force = off_workers(move || InForce::new(file, config, log)).await?;
         in_force.debug = start.debug;
         let config = &in_force.config;
         let opened = Opened::at_start(config, start.handed_over).await?;
         let store = open_store(config).await?;
-        let pidfile = start.pidfile.as_deref().map(Pidfile::write).transpose()?;
+        let pidfile = start.pidfile;
+        let pidfile = off_workers(move || {
+            let written = pidfile.as_deref().map(Pidfile::write).transpose()?;
+            Ok(written)
+        });
+        let pidfile = pidfile.await?;
         let hosts = Arc::new(Hosts::default());
         let registry = config.registry.clone();
-        let (refresher, keep_fresh) = hosts::start(Arc::clone(&hosts), registry).await;
+        let (refresher, keep_fresh) =
+            hosts::start(Arc::clone(&hosts), registry, start.script_limits).await;
         let background = Tasks::of_phase("serving");
         background.spawn("hosts registry", keep_fresh);
 
         let auditing = Tasks::of_phase("the audit log");
-        let audit = match &config.audit {
-            Some(settings) => Audit::start(settings, store.clone(), &auditing)?,
-            None => Audit::default(),
-        };
+        let (settings, its_store) = (config.audit.clone(), store.clone());
+        let (audit, auditing) = off_workers(move || {
+            let audit = match &settings {
+                Some(settings) => Audit::start(settings, its_store, &auditing)?,
+                None => Audit::default(),
+            };
+            Ok((audit, auditing))
+        })
+        .await?;
         let changes = Changes::default();
         changes.go_by(in_force.clients.subscribe());
         let parts = Parts {
@@ -202,7 +223,7 @@ impl Daemon {
         let face = opening.await??;
         let admission = Admission {
             desk: Arc::clone(&desk),
-            permits: Arc::new(Permits::default()),
+            permits: Arc::new(Permits::new(start.most_connections)),
             memory: Arc::clone(&in_force.client_memory),
             sessions: sessions.clone(),
             http: Arc::new(face),
@@ -352,8 +373,7 @@ impl Daemon {
 async fn hosts_unaware_until(config: &Config) -> anyhow::Result<Option<Instant>> {
     let directory = config.stream_directory.clone();
     let grace = config.execution.break_grace;
-    let looking = tokio::task::spawn_blocking(move || boot::hosts_unaware_until(&directory, grace));
-    Ok(looking.await?)
+    off_workers(move || Ok(boot::hosts_unaware_until(&directory, grace))).await
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
@@ -361,6 +381,12 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let options = StoreOptions {
         cache_size: config.cache_size,
     };
-    let opening = tokio::task::spawn_blocking(move || Store::open(&directory, options));
-    Ok(opening.await??)
+    off_workers(move || Ok(Store::open(&directory, options)?)).await
+}
+
+/// Does what may take as long as a file system does, so that a stop is heard meanwhile.
+async fn off_workers<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await?
 }

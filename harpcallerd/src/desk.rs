@@ -36,7 +36,7 @@ use crate::changes::Changes;
 use crate::client::Client;
 use crate::dispatcher::Dispatcher;
 use crate::hosts::{Hosts, Refresher};
-use crate::identity::tokens::{TokenHash, TokenProof, TokensFile};
+use crate::identity::tokens::{TokenHash, TokensFile};
 use crate::limits::ClientLimits;
 use crate::refusal::Refusal;
 
@@ -77,7 +77,7 @@ impl Desk {
     /// # Errors
     ///
     /// [`Refusal::UnknownToken`], a second later; [`Refusal::Stranger`];
-    /// [`Refusal::Lapsed`].
+    /// [`Refusal::Lapsed`]; [`Refusal::Unproved`] where the tokens file cannot be read.
     pub async fn greet(
         &self,
         by: &mut Client,
@@ -88,7 +88,7 @@ impl Desk {
         if let Some(token) = token
             && self.has_tokens()
         {
-            let Some((identity, proof)) = TokenProof::of(token, &self.tokens) else {
+            let Some((identity, proof)) = permission::proof_of(token, &self.tokens).await? else {
                 warn!(peer = %by.peer, client = calls_itself, "wrong token");
                 let refusal = Refusal::UnknownToken;
                 self.audit.refused(by, "hello", None, refusal.name());
@@ -98,7 +98,7 @@ impl Desk {
             by.identity = Some(identity);
             by.proof = Some(Arc::new(proof));
         }
-        if let Err(refusal) = permission::identified(by) {
+        if let Err(refusal) = permission::identified(by).await {
             info!(
                 peer = %by.peer, client = by.name(), operation = "hello",
                 refusal = refusal.name(), "request refused"
@@ -110,11 +110,14 @@ impl Desk {
         Ok(())
     }
 
-    /// What a token is known by, if it is known.
-    #[must_use]
-    pub fn token_hash(&self, token: &Password) -> Option<TokenHash> {
-        let (_, proof) = TokenProof::of(token, &self.tokens)?;
-        Some(proof.hash())
+    /// What a token is known by, if it is known. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unproved`] where the tokens file cannot be read.
+    pub async fn token_hash(&self, token: &Password) -> Result<Option<TokenHash>, Refusal> {
+        let known = permission::proof_of(token, &self.tokens).await?;
+        Ok(known.map(|(_, proof)| proof.hash()))
     }
 
     /// Notes that a client has begun a session.

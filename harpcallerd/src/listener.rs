@@ -262,7 +262,13 @@ impl Admission {
                             client.proof = Some(Arc::new(shown));
                         }
                         let is_http = matches!(entry, Entry::Http(_));
-                        let secured = is_http.then(|| tls.secured(&stream));
+                        let secured = match is_http {
+                            true => within(by, tls.secured(&stream)).await,
+                            false => None,
+                        };
+                        if is_http && secured.is_none() {
+                            return debug!(peer = %client.peer, "its certificate cannot be read");
+                        }
                         self.serve(stream, client, entry, secured).await;
                     }
                     Some(Err(error)) => debug!(peer = %client.peer, %error, "TLS handshake failed"),

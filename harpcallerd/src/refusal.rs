@@ -18,6 +18,9 @@ pub enum Refusal {
     /// The client's identity does not count any more.
     #[error("what the client authenticated with is not valid any more")]
     Lapsed,
+    /// It cannot be found out whether the client still is who it was.
+    #[error("the file that the client's identity rests on cannot be read at present")]
+    Unproved,
     /// The access rules do not allow it. What exactly, is in the log alone.
     #[error("not allowed")]
     Forbidden,
@@ -102,7 +105,9 @@ impl Refusal {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Refusal::Stranger | Refusal::UnknownToken | Refusal::Lapsed => error_type::UNAUTHORIZED,
+            Refusal::Stranger | Refusal::UnknownToken | Refusal::Lapsed | Refusal::Unproved => {
+                error_type::UNAUTHORIZED
+            }
             Refusal::Forbidden => error_type::FORBIDDEN,
             Refusal::NoSuchJob => error_type::INVALID_JOB_ID,
             Refusal::TooLarge { .. } => error_type::REQUEST_TOO_LARGE,

@@ -63,12 +63,12 @@ pub async fn refused_since(began: Instant) -> Failure {
 
 /// Makes a call of a request; authentication comes first, so that a stranger learns
 /// nothing else, and what the user may call second, so that nobody learns what else there
-/// is.
+/// is. As long as the file system takes that the procedure is on. Cancel safe.
 ///
 /// # Errors
 ///
 /// The answer to a request that is not accepted.
-pub fn accept(request: Request, peer: SocketAddr, state: &State) -> Result<Call, Failure> {
+pub async fn accept(request: Request, peer: SocketAddr, state: &State) -> Result<Call, Failure> {
     if !(state.config.permissions).allow(&request.user, &request.procedure) {
         let procedure = shown(&request.procedure);
         warn!(procedure, user = request.user, %peer, "the user may not call the procedure");
@@ -95,7 +95,7 @@ pub fn accept(request: Request, peer: SocketAddr, state: &State) -> Result<Call,
         )
         .with_data(&serde_json::json!({ "procedure": request.procedure })));
     };
-    procedure.runner.check().map_err(|why| {
+    procedure.runner.look().await.map_err(|why| {
         warn!(procedure = procedure.name, user = request.user, %peer, %why, "cannot be started");
         loading_error(&why)
     })?;

@@ -14,6 +14,7 @@ use tracing::info;
 use crate::answer::{Answer, Said};
 use crate::invocation::{Identity, Invocation};
 use crate::procedure::Procedure;
+use crate::program::loading_error;
 use crate::reaper::Reaper;
 use crate::recipient::{CallerEvent, Recipient};
 use crate::slots::Slots;
@@ -131,7 +132,15 @@ impl Call {
             peer: self.peer,
         };
         let runner = &self.procedure.runner;
-        let start = runner.start(self.invocation, identity, &workplace.reaper);
+        let program = tokio::select! {
+            biased;
+            interruption = interrupted(caller, workplace) => return interruption.unstarted(),
+            found = runner.look() => match found {
+                Ok(program) => program,
+                Err(why) => return Answer::Short(Message::Error(loading_error(&why))),
+            },
+        };
+        let start = runner.start(program, self.invocation, identity, &workplace.reaper);
         tokio::pin!(start);
         let (started, interruption) = tokio::select! {
             started = &mut start => (started, None),

@@ -139,7 +139,7 @@ pub async fn procedures(
         let (slots, reaper) = (Arc::clone(&slots), reaper.clone());
         checks.spawn(async move {
             let _slot = slots.acquire().await;
-            let activation = agent.activation(&reaper, kill_grace).await;
+            let activation = Agent::activation(&agent, &reaper, kill_grace).await;
             (agent, ddl, activation)
         });
     }
@@ -169,7 +169,8 @@ fn actions(agent: &Arc<Agent>, ddl: ddl::Ddl) -> impl Iterator<Item = Procedure>
                 agent: Arc::clone(agent),
                 name,
                 action: Arc::new(action),
-            }),
+            })
+            .into(),
             // Of the reply; what the agent prints goes to the log.
             output: OutputMode::Json,
             max_output: agent.settings.max_output,

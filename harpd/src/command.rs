@@ -51,15 +51,16 @@ fn words(invocation: Invocation) -> Result<Vec<OsString>, Failure> {
 }
 
 impl CommandRunner {
-    /// Looks whether the command could be started now.
+    /// Looks whether the command could be started now, and finds its program. Blocks.
     ///
     /// # Errors
     ///
     /// Why not.
-    pub fn check(&self) -> Result<(), CannotStart> {
-        self.care.check(&self.program()?, self.account()?)?;
+    pub fn check(&self) -> Result<PathBuf, CannotStart> {
+        let program = self.program()?;
+        self.care.check(&program, self.account()?)?;
         match std::fs::metadata(&self.directory) {
-            Ok(found) if found.is_dir() => Ok(()),
+            Ok(found) if found.is_dir() => Ok(program),
             Ok(_) => Err(self.no_directory(&"not a directory")),
             Err(error) => Err(self.no_directory(&error)),
         }
@@ -72,9 +73,9 @@ impl CommandRunner {
     ///
     /// Why it may not.
     pub fn check_thoroughly(&self) -> Result<(), CannotStart> {
-        self.check()?;
+        let program = self.check()?;
         match self.account()? {
-            Some(ids) => Ok(account::check_may_execute(ids, &self.program()?)?),
+            Some(ids) => Ok(account::check_may_execute(ids, &program)?),
             None => Ok(()),
         }
     }
@@ -95,19 +96,19 @@ impl CommandRunner {
         }
     }
 
-    /// Starts the command, never through a shell, with a clean environment.
+    /// Starts the command, never through a shell, with a clean environment. Its program is
+    /// what [`CommandRunner::check`] has found just now.
     ///
     /// # Errors
     ///
     /// Those of [`launch`].
     pub async fn start(
         &self,
+        program: PathBuf,
         invocation: Invocation,
         identity: Identity<'_>,
         reaper: &Reaper,
     ) -> Result<Process, Failure> {
-        self.check().map_err(|why| loading_error(&why))?;
-        let program = self.program().map_err(|why| loading_error(&why))?;
         let account = self.account().map_err(|why| loading_error(&why))?;
         let (words, input) = match self.arguments {
             ArgumentMode::Argv => (words(invocation)?, Stash::default()),

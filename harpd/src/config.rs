@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn command(procedure: &crate::procedure::Procedure) -> &CommandRunner {
-        match &procedure.runner {
+        match &*procedure.runner {
             Runner::Command(command) => command,
             other => panic!("{other:?}"),
         }

@@ -203,8 +203,8 @@ async fn receive(
         .and_then(|line| Request::decode(&line))
         .inspect_err(|failure| info!(%peer, r#type = failure.error_type, "request refused"));
     let call = match request {
-        Ok(request) => match authenticate(request, share, peer, &state.users.users()).await {
-            Ok(request) => accept(request, peer, state),
+        Ok(request) => match authenticate(request, share, peer, &state.users.users().await).await {
+            Ok(request) => accept(request, peer, state).await,
             Err(failure) => Err(failure),
         },
         Err(failure) => Err(failure),

@@ -39,7 +39,7 @@ pub fn look(file: &Path, config: &Config) -> (Vec<Exposed>, Vec<Exposed>) {
         told.extend(exposure::check(file, uid).err());
     };
     for procedure in config.procedures.values() {
-        if let Runner::Command(command) = &procedure.runner
+        if let Runner::Command(command) = &*procedure.runner
             && let (Ok(account), Ok(program)) = (&command.account, command.program())
         {
             look_at(&program, account);

@@ -12,7 +12,7 @@ use harp_service::report::with_causes;
 use harp_service::settings::verdict;
 use harp_service::signals::Signals;
 use harp_service::systemd::{self, Notifier};
-use harp_service::{Pidfile, logging, terminal};
+use harp_service::{Pidfile, descriptors, logging, terminal};
 use harpd::call_list;
 use harpd::config::Config;
 use harpd::imports;
@@ -25,9 +25,10 @@ use tracing::{info, warn};
 /// Threads that serve connections. What harpd does itself is little, and each thread has
 /// memory of its own.
 const WORKERS: usize = 2;
-/// Threads for what blocks: passwords, files, looking for processes. What comes when all
-/// are busy waits for a moment.
-const BLOCKING_THREADS: usize = 8;
+/// Threads for what blocks: passwords, files, looking for processes. They are made as they are
+/// needed. Each procedure, the users file and the certificate take one at most, so a few file
+/// systems that hang leave some for all others.
+const BLOCKING_THREADS: usize = 64;
 
 /// Runs procedures on this host for authenticated callers.
 #[derive(Debug, Parser)]
@@ -75,7 +76,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     harp_exec::give_back_large_blocks();
-    let limits = vec![Limit::core_dumps_as_here()];
+    let limits = vec![Limit::core_dumps_as_here(), Limit::open_files_as_here()];
     refuse_core_dumps();
     let done = match arguments.command {
         Some(Command::List { calls: true }) => list_calls(&arguments.config),
@@ -224,6 +225,9 @@ fn start(config_file: PathBuf, pidfile: Option<&Path>, limits: Vec<Limit>) -> Re
     let sockets = systemd::listening_sockets()?;
     let notifier = Notifier::from_environment()?;
     let log = Arc::new(logging::init("harpd", &state.config.log)?);
+    if let Err(error) = descriptors::raise_limit() {
+        warn!(%error, "the limit of open files cannot be raised");
+    }
     for warning in warnings.into_iter().chain(state.broken_procedures()) {
         warn!("{warning}");
     }
@@ -244,7 +248,17 @@ fn start(config_file: PathBuf, pidfile: Option<&Path>, limits: Vec<Limit>) -> Re
             }
         };
         // Only now: a start that fails must not touch the file of a harpd that runs.
-        let _pidfile = pidfile.map(Pidfile::write).transpose()?;
+        let pidfile = pidfile.map(Path::to_owned);
+        let writing = tokio::task::spawn_blocking(move || {
+            pidfile.as_deref().map(Pidfile::write).transpose()
+        });
+        let _pidfile = tokio::select! {
+            written = writing => written.context("cannot write the pidfile")??,
+            () = signals.stopped() => {
+                info!("stopped during the start");
+                return Ok(());
+            }
+        };
         service.run(signals, &notifier).await;
         Ok(())
     });

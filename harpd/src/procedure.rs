@@ -11,6 +11,7 @@ use harp_service::Table;
 use crate::account::{self, Account, NoAccount};
 use crate::arguments::ArgumentMode;
 use crate::care::Care;
+use crate::checked::Checked;
 use crate::command::CommandRunner;
 use crate::output::OutputMode;
 use crate::procedures_dir::{self, Found, PassedOver};
@@ -30,7 +31,7 @@ pub struct Procedure {
     /// Its name on the wire.
     pub name: String,
     /// Runner that starts it.
-    pub runner: Runner,
+    pub runner: Checked,
     /// How its output becomes the answer.
     pub output: OutputMode,
     /// Greatest length of one result or packet, in bytes.
@@ -57,7 +58,8 @@ impl Procedure {
                 account: Ok(None),
                 limits: Vec::new(),
                 care,
-            }),
+            })
+            .into(),
             output: OutputMode::Json,
             max_output: DEFAULT_MAX_OUTPUT,
             timeout: None,
@@ -97,7 +99,8 @@ impl Procedure {
                 limits: limits(table),
                 care,
                 command: command(table)?,
-            }),
+            })
+            .into(),
         };
         Some(procedure)
     }

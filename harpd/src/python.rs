@@ -108,7 +108,8 @@ pub async fn procedures(
         runner: Runner::Python(PythonRunner::new(
             Arc::clone(&server),
             settings.account.clone(),
-        )),
+        ))
+        .into(),
         output: OutputMode::Module {
             stream: listed.stream,
         },

@@ -1,6 +1,8 @@
 //! Runners of procedures: the ways in which the process of a call comes to be. Whatever
 //! the way, it ends in a [`Process`], so limits, output and cancelling know none of them.
 
+use std::path::PathBuf;
+
 use harp_proto::{Failure, Json};
 
 use crate::choria::agent::AgentRunner;
@@ -33,16 +35,17 @@ impl Runner {
         }
     }
 
-    /// Looks whether the procedure could be started now. Quick enough for every call.
+    /// Looks whether the procedure could be started now, and finds its program; an empty path
+    /// for a function. Quick enough for every call, but blocks as long as a file system does.
     ///
     /// # Errors
     ///
     /// Why not.
-    pub fn check(&self) -> Result<(), CannotStart> {
+    pub fn check(&self) -> Result<PathBuf, CannotStart> {
         match self {
             Runner::Command(command) => command.check(),
             // Its state changes by itself.
-            Runner::Python(_) => Ok(()),
+            Runner::Python(_) => Ok(PathBuf::new()),
             Runner::Agent(agent) => agent.check(),
         }
     }
@@ -57,7 +60,7 @@ impl Runner {
         match self {
             Runner::Command(command) => command.check_thoroughly(),
             Runner::Python(_) => Ok(()),
-            Runner::Agent(agent) => agent.check(),
+            Runner::Agent(agent) => agent.check().map(drop),
         }
     }
 
@@ -82,7 +85,7 @@ impl Runner {
         matches!(self, Runner::Python(_))
     }
 
-    /// Starts the process of a call. Dropped before it is through, nothing is left of it.
+    /// Starts the process of a call, by the program that [`Runner::check`] has found just now. Dropped before it is through, nothing is left of it.
     ///
     /// # Errors
     ///
@@ -90,12 +93,13 @@ impl Runner {
     /// cause.
     pub async fn start(
         &self,
+        program: PathBuf,
         invocation: Invocation,
         identity: Identity<'_>,
         reaper: &Reaper,
     ) -> Result<Process, Failure> {
         match self {
-            Runner::Command(command) => command.start(invocation, identity, reaper).await,
+            Runner::Command(command) => command.start(program, invocation, identity, reaper).await,
             Runner::Python(python) => python.start(invocation, identity).await,
             Runner::Agent(agent) => agent.start(invocation, identity, reaper).await,
         }

@@ -22,6 +22,7 @@ use crate::call::Workplace;
 use crate::call_list::CallSocket;
 use crate::connection::{self, Reception};
 use crate::connections::Connections;
+use crate::descriptors;
 use crate::keeper_notes::KeeperNotes;
 use crate::kept;
 use crate::kept::calls::KeptCalls;
@@ -30,13 +31,6 @@ use crate::reaper::Reaper;
 use crate::slots::Slots;
 use crate::state::{LoadError, Problem, State};
 
-/// Most connections at once.
-const MAX_CONNECTIONS: usize = 1024;
-/// Files that harpd itself has open: standard streams, sockets, the runtime's own.
-const OWN_FILES: u64 = 64;
-/// Files that a running call needs beside its connection: its pipes and its keeper's, both ends
-/// while the command is being started.
-const FILES_OF_A_CALL: u64 = 10;
 /// Beyond `kill_grace`, how long a stop waits for calls to end and be told so.
 const STOP_TIME: Duration = Duration::from_secs(10);
 
@@ -103,7 +97,7 @@ impl Service {
             acceptors,
             reaper,
             shared: Arc::new(Shared {
-                connections: Connections::new(max_connections(max_calls)),
+                connections: Connections::new(descriptors::connections_beside(max_calls)),
                 reception: Reception::default(),
                 slots: Slots::new(max_calls),
                 stopping: CancellationToken::new(),
@@ -269,6 +263,8 @@ impl Service {
         }
         state.take_slots_of(&earlier);
         self.shared.slots.resize(state.config.max_calls);
+        let connections = descriptors::connections_beside(state.config.max_calls);
+        self.shared.connections.resize(connections);
         let procedures = state.config.procedures.len();
         self.shared.state.send_replace(Arc::new(state));
         info!(procedures, "reloaded");
@@ -313,7 +309,7 @@ fn take_over(sockets: Vec<std::net::TcpListener>) -> io::Result<Vec<TcpListener>
 async fn listen(mut acceptor: Acceptor, shared: Arc<Shared>, reaper: Reaper) {
     loop {
         let (stream, peer) = acceptor.accept().await;
-        let Some(permit) = shared.connections.admit() else {
+        let Some(permit) = shared.connections.admit(peer.ip()) else {
             debug!(%peer, "refused, every connection is a call");
             continue;
         };
@@ -348,26 +344,4 @@ async fn serve(
     });
     let reception = &shared.reception;
     connection::serve(stream, peer, permit, reception, state, workplace, house).await;
-}
-
-/// As many as the limit of open files leaves room for.
-fn max_connections(max_calls: usize) -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let Some(limit) = limit else {
-        return MAX_CONNECTIONS;
-    };
-    let calls = u64::try_from(max_calls).unwrap_or(u64::MAX);
-    let needed = calls
-        .saturating_mul(FILES_OF_A_CALL)
-        .saturating_add(OWN_FILES);
-    let room = usize::try_from(limit.saturating_sub(needed)).unwrap_or(usize::MAX);
-    if room < MAX_CONNECTIONS {
-        let connections = room.max(16);
-        info!(
-            connections,
-            "the limit of open files ({limit}) allows fewer connections than {MAX_CONNECTIONS}"
-        );
-        return connections;
-    }
-    MAX_CONNECTIONS
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use harp_proto::host::kept;
 use harp_service::SettingsError;
+use harp_service::descriptors;
 use harp_service::exposure::Exposed;
 use harp_service::tls::{Protocols, ServerTls, TlsError, TlsFiles};
 
 use crate::config::Config;
+use crate::descriptors::too_many_calls;
 use crate::exposed;
 use crate::imports::{self, Imports};
 use crate::reaper::Reaper;
@@ -74,6 +76,7 @@ impl State {
             return Err(LoadError(problems.collect()));
         }
         warnings.extend(told.iter().map(ToString::to_string));
+        warnings.extend(too_many_calls(config.max_calls, descriptors::highest()));
         let protocols = if config.keep.keep_calls {
             KEEPING
         } else {
@@ -83,14 +86,15 @@ impl State {
         let users = UsersFile::read(&config.users_file);
         match (tls, users) {
             (Ok(tls), Ok(users)) => {
-                if users.users().count() == 0 {
+                let known = users.last_read();
+                if known.count() == 0 {
                     warnings.push(format!(
                         "{}: no users in it, so nobody can call",
                         config.users_file.display()
                     ));
                 }
                 let unknown = config.permissions.users();
-                warnings.extend(unknown.filter(|user| !users.users().has(user)).map(|user| {
+                warnings.extend(unknown.filter(|user| !known.has(user)).map(|user| {
                     format!(
                         "user.{user}: no such user in {}",
                         config.users_file.display()

@@ -10,6 +10,7 @@
 //! - [`outlive`]: one that is killed under calls that their hosts keep;
 //! - [`soak`]: one that is not killed, under a load of everything at once;
 //! - [`disk`]: file systems that can be filled, stopped and cut off;
+//! - [`hung`]: one that does not answer;
 //! - [`certificates`]: good certificates and bad ones.
 //!
 //! This is a test harness: whatever fails, panics with what was being done. Waits are
@@ -26,6 +27,7 @@ mod fake_host;
 pub mod false_clock;
 mod feed;
 mod http;
+pub mod hung;
 mod line_client;
 mod loopback;
 mod number_options;

@@ -85,6 +85,7 @@ impl Encrypted {
         let config = self
             .trust
             .client_config(&self.endpoint)
+            .await
             .map_err(io::Error::other)?;
         TlsConnector::from(config)
             .connect(name, ReadAhead::new(tcp))

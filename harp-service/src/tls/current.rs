@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use harp_files::{Kept, Look};
+use harp_files::{Kept, Look, Looks};
 use rustls::{HandshakeKind, ServerConnection};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpStream;
@@ -20,9 +20,7 @@ use super::{Loaded, Protocols, TlsError, TlsFiles};
 /// used, the last good ones stay in force, and the log says why.
 #[derive(Debug)]
 pub struct ServerTls {
-    files: TlsFiles,
-    protocols: Protocols,
-    kept: Mutex<Kept<Loaded>>,
+    looks: Looks<Loaded>,
 }
 
 impl ServerTls {
@@ -33,14 +31,14 @@ impl ServerTls {
     /// If one of them cannot be read, or they do not go together.
     pub fn load(files: TlsFiles, protocols: Protocols) -> Result<ServerTls, TlsError> {
         let kept = Kept::read(files.paths(), |contents| files.load(contents, protocols))?;
+        let kept = Mutex::new(kept);
         Ok(ServerTls {
-            files,
-            protocols,
-            kept: Mutex::new(kept),
+            looks: Looks::new(move || look(&files, protocols, &kept)),
         })
     }
 
-    /// Does the handshake. As long as the client takes: to be bounded in time.
+    /// Does the handshake. As long as the client takes, and the file system: to be bounded in
+    /// time.
     ///
     /// A client may come without a certificate. One that it shows, or has shown when the
     /// session that it resumes was made, is good at this moment.
@@ -49,7 +47,7 @@ impl ServerTls {
     ///
     /// The handshake failed.
     pub async fn handshake(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let loaded = self.loaded();
+        let loaded = self.looks.look().await;
         let stream = TlsAcceptor::from(Arc::clone(&loaded.config))
             .accept(socket)
             .await?;
@@ -60,11 +58,10 @@ impl ServerTls {
     }
 
     /// Whether the certificate that a client has shown, with its chain behind it, is good at
-    /// this moment: `false` also where clients are asked for none any more. Blocks for as
-    /// long as a `stat` of local files does.
-    #[must_use]
-    pub fn is_good(&self, shown: &[CertificateDer<'_>]) -> bool {
-        let loaded = self.loaded();
+    /// this moment: `false` also where clients are asked for none any more. As long as the
+    /// file system takes: to be bounded in time. Cancel safe.
+    pub async fn is_good(&self, shown: &[CertificateDer<'_>]) -> bool {
+        let loaded = self.looks.look().await;
         let (Some(verifier), [certificate, chain @ ..]) = (&loaded.client_verifier, shown) else {
             return false;
         };
@@ -73,29 +70,29 @@ impl ServerTls {
             .is_ok()
     }
 
-    /// The certificate that is shown at this moment, without its chain. Blocks for as long as
-    /// a `stat` of local files does.
-    #[must_use]
-    pub fn certificate(&self) -> CertificateDer<'static> {
-        self.loaded().leaf
+    /// The certificate that is shown at this moment, without its chain. As long as the file
+    /// system takes: to be bounded in time. Cancel safe.
+    pub async fn certificate(&self) -> CertificateDer<'static> {
+        self.looks.look().await.leaf
     }
+}
 
-    fn loaded(&self) -> Loaded {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let certificate = self.files.certificate.display();
-        match kept.look(|contents| self.files.load(contents, self.protocols)) {
-            Look::New => info!(%certificate, "certificate read again"),
-            Look::Again => info!(%certificate, "certificate is usable again"),
-            Look::Failed {
-                error,
-                is_news: true,
-            } => {
-                warn!(%error, "the listener's certificate is unusable, the last good one stays in force");
-            }
-            Look::Same | Look::Touched | Look::Failed { .. } => {}
+/// Reads the files again if they have changed. Blocks.
+fn look(files: &TlsFiles, protocols: Protocols, kept: &Mutex<Kept<Loaded>>) -> Loaded {
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let certificate = files.certificate.display();
+    match kept.look(|contents| files.load(contents, protocols)) {
+        Look::New => info!(%certificate, "certificate read again"),
+        Look::Again => info!(%certificate, "certificate is usable again"),
+        Look::Failed {
+            error,
+            is_news: true,
+        } => {
+            warn!(%error, "the listener's certificate is unusable, the last good one stays in force");
         }
-        kept.value().clone()
+        Look::Same | Look::Touched | Look::Failed { .. } => {}
     }
+    kept.value().clone()
 }
 
 impl Loaded {

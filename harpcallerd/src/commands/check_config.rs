@@ -9,7 +9,7 @@ use anyhow::Context;
 use futures_util::{StreamExt, stream};
 use harp_host::tls::Trust;
 use harp_host::{Connection, Limits};
-use harp_service::{settings, terminal};
+use harp_service::{descriptors, settings, terminal};
 use harpcallerd::config::{self, Config};
 use harpcallerd::hosts::{self, Host};
 use tokio::time::Instant;
@@ -24,6 +24,10 @@ pub(crate) fn run(file: &Path, with_hosts: bool) -> Done {
     let (config, warnings) = Config::read(file)?;
     let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
     warnings.extend(config::exposed(file, &config).map_err(anyhow::Error::msg)?);
+    warnings.extend(config::too_many_descriptors(
+        &config,
+        descriptors::highest(),
+    ));
     for warning in &warnings {
         say(format_args!("warning: {warning}"))?;
     }
@@ -49,7 +53,7 @@ async fn check_hosts(config: &Config) -> Done {
         say("warning: neither ca_file nor known_certs_file is set: \
              any host's certificate is accepted")?;
     }
-    let registry = hosts::ask_script(&config.registry).await?;
+    let registry = hosts::ask_script(&config.registry, &[]).await?;
     let mut hosts: Vec<_> = registry.into_iter().collect();
     hosts.sort_unstable_by(|one, other| one.0.cmp(&other.0));
     let time = config.execution.connect_timeout;

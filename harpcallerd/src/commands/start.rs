@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use harp_exec::Limit;
 use harp_service::systemd::{self, Notifier};
 use harp_service::{descriptors, logging};
 use harpcallerd::config::{self, Config};
@@ -16,9 +17,6 @@ use tracing::level_filters::LevelFilter;
 use tracing::warn;
 
 use super::Done;
-
-/// Descriptors for all but clients: the store, the log, a few calls.
-const OTHER_FILES: u64 = 256;
 
 pub(crate) fn run(
     config_file: PathBuf,
@@ -36,6 +34,7 @@ pub(crate) fn run(
     }
     let log = Arc::new(logging::init("harpcallerd", &config.log)?);
     refuse_core_dumps();
+    let script_limits = vec![Limit::open_files_as_here()];
     let descriptors = descriptors::raise_limit();
     let descriptors = descriptors.unwrap_or_else(|error| {
         warn!(%error, "the limit of open files cannot be raised");
@@ -47,15 +46,8 @@ pub(crate) fn run(
     for exposed in config::exposed(&config_file, &config).map_err(anyhow::Error::msg)? {
         warn!("{exposed}");
     }
-    // Each connection takes one, and each running call.
-    if let Some(limit) = descriptors
-        && limit < config.clients.max_connections as u64 + OTHER_FILES
-    {
-        warn!(
-            limit,
-            max_connections = config.clients.max_connections,
-            "the limit of open files is reached before max_connections is"
-        );
+    if let Some(too_many) = config::too_many_descriptors(&config, descriptors) {
+        warn!("{too_many}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -64,6 +56,8 @@ pub(crate) fn run(
     let ended = runtime.block_on(daemon::run(Setup {
         config_file,
         config,
+        script_limits,
+        most_connections: config::connections_that_fit(descriptors),
         debug,
         log: Arc::clone(&log),
         socket,

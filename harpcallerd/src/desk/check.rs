@@ -18,8 +18,8 @@ impl Desk {
     /// # Errors
     ///
     /// Those of [`Desk::submit`] that can be told before the call is to be recorded.
-    pub fn check(&self, by: &Client, call: &NewCall) -> Result<Checked, Refusal> {
-        self.may_submit(by, call)?;
+    pub async fn check(&self, by: &Client, call: &NewCall) -> Result<Checked, Refusal> {
+        self.may_submit(by, call).await?;
         if self.winding_down.is_cancelled() {
             return Err(Refusal::Closing);
         }

@@ -81,7 +81,7 @@ impl Desk {
     ///
     /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Storage`].
     pub async fn find(&self, by: &Client, find: &Find) -> Result<Found, Refusal> {
-        identified(by)?;
+        identified(by).await?;
         let mut found = Found::none();
         let may_read = by.is_administrator()
             || self.access.borrow().judge(by, Operation::Read) != Verdict::Forbidden;

@@ -37,14 +37,14 @@ impl Desk {
     /// # Errors
     ///
     /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`].
-    pub fn hosts(
+    pub async fn hosts(
         &self,
         by: &Client,
         part: &str,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<HostOverview>, Refusal> {
-        self.permit_without_job(by, Operation::Observe)?;
+        self.permit_without_job(by, Operation::Observe).await?;
         let registry = self.hosts.all();
         let part = part.to_lowercase();
         let mut hosts: Vec<_> = registry
@@ -70,8 +70,8 @@ impl Desk {
     /// # Errors
     ///
     /// As for [`Desk::hosts`].
-    pub fn host(&self, by: &Client, name: &str) -> Result<Option<HostOverview>, Refusal> {
-        self.permit_without_job(by, Operation::Observe)?;
+    pub async fn host(&self, by: &Client, name: &str) -> Result<Option<HostOverview>, Refusal> {
+        self.permit_without_job(by, Operation::Observe).await?;
         Ok(self.hosts.get(name).map(|host| HostOverview {
             name: name.to_owned(),
             address: host.endpoint.address.clone(),
@@ -86,7 +86,7 @@ impl Desk {
     ///
     /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`].
     pub async fn refresh_hosts(&self, by: &Client) -> Result<HostsRefreshed, Refusal> {
-        self.permit_without_job(by, Operation::Admin)?;
+        self.permit_without_job(by, Operation::Admin).await?;
         info!(client = by.name(), peer = %by.peer, "a client asked for the hosts registry");
         let (refresher, audit, by) = (self.refresher.clone(), self.audit.clone(), by.clone());
         let hosts = Arc::clone(&self.hosts);

@@ -49,7 +49,7 @@ impl Desk {
     /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`],
     /// [`Refusal::Storage`].
     pub async fn measures(&self, by: &Client) -> Result<Measures, Refusal> {
-        self.permit_without_job(by, Operation::Observe)?;
+        self.permit_without_job(by, Operation::Observe).await?;
         let ledger = self.dispatcher.ledger();
         let live = ledger.live_jobs();
         let (mut queued, mut holding) = (Vec::new(), Vec::new());

@@ -13,8 +13,12 @@ impl Desk {
     /// # Errors
     ///
     /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`].
-    pub fn permit_without_job(&self, by: &Client, operation: Operation) -> Result<(), Refusal> {
-        let permitted = permission::identified(by).and_then(|()| {
+    pub async fn permit_without_job(
+        &self,
+        by: &Client,
+        operation: Operation,
+    ) -> Result<(), Refusal> {
+        let permitted = permission::identified(by).await.and_then(|()| {
             let rules = self.access.borrow();
             let is_allowed = by.is_administrator() || rules.allow_without_job(by, operation);
             is_allowed.then_some(()).ok_or(Refusal::Forbidden)

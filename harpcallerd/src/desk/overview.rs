@@ -52,7 +52,7 @@ impl Desk {
         after: Option<&QueueName>,
         limit: usize,
     ) -> Result<Vec<QueueOverview>, Refusal> {
-        self.permit_without_job(by, Operation::Observe)?;
+        self.permit_without_job(by, Operation::Observe).await?;
         let names = self.dispatcher.ledger().queues().await;
         let names = names.map_err(Refusal::storage)?.into_iter();
         let names = names.filter(|name| after.is_none_or(|after| name > after));
@@ -112,7 +112,7 @@ impl Desk {
         after: Option<JobId>,
         limit: usize,
     ) -> Result<Vec<View>, Refusal> {
-        self.permit_without_job(by, Operation::Observe)?;
+        self.permit_without_job(by, Operation::Observe).await?;
         let mut jobs = self.members(name).await?;
         if let Some(after) = after
             && let Some(place) = jobs.iter().position(|job| *job == after)
@@ -156,7 +156,7 @@ impl Desk {
         by: &Client,
         name: &QueueName,
     ) -> Result<QueueCancelled, Refusal> {
-        super::permission::identified(by)?;
+        super::permission::identified(by).await?;
         let rules = Arc::clone(&self.access.borrow());
         if !by.is_administrator() && rules.judge(by, Operation::Cancel) == Verdict::Forbidden {
             self.audit

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harp_jobs::ledger::Ledger;
-use harp_proto::JobId;
+use harp_proto::{JobId, Password};
+use harp_time::within;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use super::Desk;
 use crate::access::{AccessRules, Operation, Verdict};
-use crate::client::Client;
+use crate::client::{Client, Identity};
+use crate::identity::tokens::{TokenProof, TokensFile};
 use crate::refusal::Refusal;
 
 /// How often it is looked whether a client that waits or follows is still who it was. It is
@@ -30,19 +32,42 @@ pub(super) struct Permission {
     is_stale: bool,
 }
 
-/// Finds out whether a client may ask anything at all.
+/// How long it may take to find out whether a client still is who it was, which is as long as
+/// the file system takes that the proof is on.
+const LOOK_TIME: Duration = Duration::from_secs(5);
+
+/// Finds out whether a client may ask anything at all. Cancel safe.
 ///
 /// # Errors
 ///
-/// [`Refusal::Stranger`], [`Refusal::Lapsed`].
-pub(super) fn identified(by: &Client) -> Result<(), Refusal> {
+/// [`Refusal::Stranger`], [`Refusal::Lapsed`]; [`Refusal::Unproved`] where that cannot be
+/// found out.
+pub(super) async fn identified(by: &Client) -> Result<(), Refusal> {
     if by.is_stranger() {
         return Err(Refusal::Stranger);
     }
-    if by.has_lapsed() {
-        return Err(Refusal::Lapsed);
+    if by.proof.is_none() {
+        return Ok(());
     }
-    Ok(())
+    match within(Instant::now() + LOOK_TIME, by.has_lapsed()).await {
+        Some(false) => Ok(()),
+        Some(true) => Err(Refusal::Lapsed),
+        None => Err(Refusal::Unproved),
+    }
+}
+
+/// Whose token this is, if anybody's, and the proof of it. Cancel safe.
+///
+/// # Errors
+///
+/// [`Refusal::Unproved`] where that cannot be found out.
+pub(super) async fn proof_of(
+    token: &Password,
+    tokens: &watch::Receiver<Option<Arc<TokensFile>>>,
+) -> Result<Option<(Identity, TokenProof)>, Refusal> {
+    let by = Instant::now() + LOOK_TIME;
+    let proof = within(by, TokenProof::of(token, tokens)).await;
+    proof.ok_or(Refusal::Unproved)
 }
 
 impl Desk {
@@ -128,7 +153,7 @@ impl Desk {
         job: JobId,
         rules: &AccessRules,
     ) -> Result<(), Refusal> {
-        identified(by)?;
+        identified(by).await?;
         if by.is_administrator() {
             return Ok(());
         }

@@ -25,7 +25,7 @@ impl Desk {
     /// [`Refusal::Closing`], [`Refusal::CallNotRecorded`].
     pub async fn submit(&self, by: &Client, call: NewCall) -> Result<Accepted, Refusal> {
         let asked = self.audit.asked(by, &call);
-        if let Err(refusal) = self.may_submit(by, &call) {
+        if let Err(refusal) = self.may_submit(by, &call).await {
             self.audit.call_refused(asked, refusal.name());
             return Err(refusal);
         }
@@ -54,8 +54,8 @@ impl Desk {
         })
     }
 
-    pub(super) fn may_submit(&self, by: &Client, call: &NewCall) -> Result<(), Refusal> {
-        let permitted = permission::identified(by).and_then(|()| {
+    pub(super) async fn may_submit(&self, by: &Client, call: &NewCall) -> Result<(), Refusal> {
+        let permitted = permission::identified(by).await.and_then(|()| {
             let is_allowed = by.is_administrator() || self.access.borrow().allow_call(by, call);
             is_allowed.then_some(()).ok_or(Refusal::Forbidden)
         });

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use harp_exec::Limit;
 use harp_files::regular;
 use harp_service::private_file::Replacement;
 use tokio::sync::{mpsc, oneshot};
@@ -136,17 +137,20 @@ impl Refresher {
 /// Fills the registry, from the cache or, without one, from the script, and returns its
 /// keeper: the handle to ask it, and its task, which the caller runs. The task runs the
 /// script at each interval and when asked, never twice at once, and ends when every
-/// handle is gone. Dropping it ends a script that runs.
+/// handle is gone. Dropping it ends a script that runs. Scripts have these limits in place of
+/// those of this process.
 pub async fn start(
     hosts: Arc<Hosts>,
     config: RegistryConfig,
+    limits: Vec<Limit>,
 ) -> (Refresher, impl Future<Output = ()> + Send) {
     let fresh_for = match load_cache(&hosts, &config.cache).await {
         Some(age) if age < config.interval / 2 => config.interval - age,
         Some(_) => Duration::ZERO,
         None => {
             // Jobs that wait in queues would end with `unknown_host`.
-            report(&hosts, &refresh(&hosts, &config).await.map_err(Arc::new));
+            let outcome = refresh(&hosts, &config, &limits).await;
+            report(&hosts, &outcome.map_err(Arc::new));
             config.interval
         }
     };
@@ -154,13 +158,14 @@ pub async fn start(
     let (requests, inbox) = mpsc::channel(64);
     (
         Refresher { requests },
-        keep_fresh(hosts, config, inbox, due),
+        keep_fresh(hosts, config, limits, inbox, due),
     )
 }
 
 async fn keep_fresh(
     hosts: Arc<Hosts>,
     mut config: RegistryConfig,
+    limits: Vec<Limit>,
     mut inbox: mpsc::Receiver<RefreshRequest>,
     mut due: Instant,
 ) {
@@ -184,7 +189,8 @@ async fn keep_fresh(
                 }
             }
         }
-        let outcome = refresh(&hosts, &config).await.map_err(Arc::new);
+        let outcome = refresh(&hosts, &config, &limits).await;
+        let outcome = outcome.map_err(Arc::new);
         report(&hosts, &outcome);
         due = Instant::now() + config.interval;
         for request in waiting {
@@ -246,13 +252,20 @@ async fn load_cache(hosts: &Hosts, cache: &Path) -> Option<Duration> {
 /// # Errors
 ///
 /// [`RefreshError`], as for a refresh.
-pub async fn ask_script(config: &RegistryConfig) -> Result<Registry, RefreshError> {
-    let output = read_script(config).await?;
+pub async fn ask_script(
+    config: &RegistryConfig,
+    limits: &[Limit],
+) -> Result<Registry, RefreshError> {
+    let output = read_script(config, limits).await?;
     Ok(output.parsed.registry)
 }
 
-async fn refresh(hosts: &Hosts, config: &RegistryConfig) -> Result<Refreshed, RefreshError> {
-    let mut output = read_script(config).await?;
+async fn refresh(
+    hosts: &Hosts,
+    config: &RegistryConfig,
+    limits: &[Limit],
+) -> Result<Refreshed, RefreshError> {
+    let mut output = read_script(config, limits).await?;
     let registry = mem::take(&mut output.parsed.registry);
     let before = hosts.all();
     if registry.is_empty() && !before.is_empty() && !config.allow_empty {
@@ -295,8 +308,11 @@ fn write_cache(cache: &Path, output: &ScriptOutput) -> io::Result<()> {
 }
 
 /// Runs the script and takes in its output; problems with it are logged.
-async fn read_script(config: &RegistryConfig) -> Result<ScriptOutput, RefreshError> {
-    let output = script::run(&config.script, config.script_timeout).await?;
+async fn read_script(
+    config: &RegistryConfig,
+    limits: &[Limit],
+) -> Result<ScriptOutput, RefreshError> {
+    let output = script::run(&config.script, config.script_timeout, limits).await?;
     let parsed = &output.parsed;
     if let Some((line, fault)) = &parsed.first_ignored {
         warn!(

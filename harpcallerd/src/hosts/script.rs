@@ -6,12 +6,14 @@ use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use harp_exec::Limit;
 use harp_service::systemd;
 use harp_time::within;
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
@@ -81,31 +83,30 @@ pub enum ScriptError {
 }
 
 /// Runs the script in a process group of its own and returns what it prints. Dropping the
-/// future ends the group.
+/// future ends the group. It has these limits in place of those of this process.
 ///
 /// # Errors
 ///
 /// [`ScriptError`].
-pub(super) async fn run(script: &Path, limit: Duration) -> Result<ScriptOutput, ScriptError> {
-    let mut command = Command::new(script);
-    for variable in systemd::VARIABLES {
-        command.env_remove(variable);
-    }
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| ScriptError::Start {
-            script: script.to_owned(),
-            error,
-        })?;
-    let mut group = ScriptGroup::of(&child);
-    let script = script.to_owned();
-    let mut heard = Heard::default();
+pub(super) async fn run(
+    script: &Path,
+    limit: Duration,
+    limits: &[Limit],
+) -> Result<ScriptOutput, ScriptError> {
     let until = Instant::now() + limit;
+    let (script, limits) = (script.to_owned(), limits.to_vec());
+    let path = script.clone();
+    // Through when the script is executed, which its file has to be read for.
+    let starting = spawn_blocking(move || start(&path, limits));
+    let started = match within(until, starting).await {
+        Some(started) => started.map_err(io::Error::other).flatten(),
+        None => return Err(ScriptError::TimedOut { script, limit }),
+    };
+    let (mut child, mut group) = match started {
+        Ok(started) => started,
+        Err(error) => return Err(ScriptError::Start { script, error }),
+    };
+    let mut heard = Heard::default();
     let status = match within(until, heard.until_its_end(&mut child, &mut group)).await {
         Some(Ok(status)) => status,
         Some(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
@@ -128,6 +129,24 @@ pub(super) async fn run(script: &Path, limit: Duration) -> Result<ScriptOutput, 
     }
     heard.output.end();
     Ok(heard.output)
+}
+
+/// Starts the script. Blocks for as long as the file system does that it is on.
+fn start(script: &Path, limits: Vec<Limit>) -> io::Result<(Child, ScriptGroup)> {
+    let mut command = std::process::Command::new(script);
+    harp_exec::limit(&mut command, limits);
+    for variable in systemd::VARIABLES {
+        command.env_remove(variable);
+    }
+    let child = Command::from(command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let group = ScriptGroup::of(&child);
+    Ok((child, group))
 }
 
 /// What has come of a script so far.

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use harp_files::{Content, Kept, Look, text};
+use futures_util::future::BoxFuture;
+use harp_files::{Content, Kept, Look, Looks, text};
 use harp_proto::Password;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -29,8 +30,8 @@ pub type TokenHash = [u8; 32];
 /// nothing. Either is told to the log once.
 #[derive(Debug)]
 pub struct TokensFile {
-    path: PathBuf,
-    kept: Mutex<Kept<Tokens>>,
+    kept: Arc<Mutex<Kept<Arc<Tokens>>>>,
+    looks: Looks<Arc<Tokens>>,
 }
 
 /// One reading of a tokens file: hashes by the names of their owners.
@@ -61,18 +62,21 @@ impl TokensFile {
     ///
     /// If the file cannot be read, or any line is wrong.
     pub fn read(path: &Path) -> Result<TokensFile, TokensError> {
-        let kept = Kept::read([path.to_owned()], |mut file| Tokens::of_file(file.take()))?;
+        let kept = Kept::read([path.to_owned()], |mut file| {
+            Tokens::of_file(file.take()).map(Arc::new)
+        })?;
+        let kept = Arc::new(Mutex::new(kept));
+        let (path, looked_at) = (path.to_owned(), Arc::clone(&kept));
         Ok(TokensFile {
-            path: path.to_owned(),
-            kept: Mutex::new(kept),
+            kept,
+            looks: Looks::new(move || look(&path, &looked_at)),
         })
     }
 
-    /// Whose token this is, if anybody's. Takes the same time for every wrong one. Blocks
-    /// while the file is looked at.
-    #[must_use]
-    pub fn identify(&self, token: &Password) -> Option<Identity> {
-        self.owner(&hash(token.reveal()))
+    /// Whose token this is, if anybody's. Takes the same time for every wrong one, and as long
+    /// as the file system does. Cancel safe.
+    pub async fn identify(&self, token: &Password) -> Option<Identity> {
+        self.owner(&hash(token.reveal())).await
     }
 
     /// How many tokens there were when the file was looked at last.
@@ -82,34 +86,39 @@ impl TokensFile {
         kept.value().0.len()
     }
 
-    fn owner(&self, hash: &TokenHash) -> Option<Identity> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut is_gone = false;
-        let look = kept.look(|mut file| {
-            let content = file.take();
-            is_gone = content.is_absent();
-            if is_gone {
-                Ok(Tokens::default())
-            } else {
-                Tokens::of_file(content)
-            }
-        });
-        match look {
-            Look::New if is_gone => {
-                warn!(file = %self.path.display(), "the tokens file is gone, no token is valid");
-            }
-            Look::New => info!(tokens = kept.value().0.len(), "tokens file read again"),
-            Look::Again => info!("tokens file is usable again"),
-            Look::Failed {
-                error,
-                is_news: true,
-            } => {
-                warn!(%error, "tokens file unusable, its last good reading stays in force");
-            }
-            Look::Same | Look::Touched | Look::Failed { .. } => {}
-        }
-        kept.value().owner_of(hash)
+    async fn owner(&self, hash: &TokenHash) -> Option<Identity> {
+        self.looks.look().await.owner_of(hash)
     }
+}
+
+/// Reads the file again if it has changed. Blocks.
+fn look(path: &Path, kept: &Mutex<Kept<Arc<Tokens>>>) -> Arc<Tokens> {
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut is_gone = false;
+    let look = kept.look(|mut file| {
+        let content = file.take();
+        is_gone = content.is_absent();
+        let tokens = match is_gone {
+            true => Ok(Tokens::default()),
+            false => Tokens::of_file(content),
+        };
+        tokens.map(Arc::new)
+    });
+    match look {
+        Look::New if is_gone => {
+            warn!(file = %path.display(), "the tokens file is gone, no token is valid");
+        }
+        Look::New => info!(tokens = kept.value().0.len(), "tokens file read again"),
+        Look::Again => info!("tokens file is usable again"),
+        Look::Failed {
+            error,
+            is_news: true,
+        } => {
+            warn!(%error, "tokens file unusable, its last good reading stays in force");
+        }
+        Look::Same | Look::Touched | Look::Failed { .. } => {}
+    }
+    Arc::clone(kept.value())
 }
 
 /// Proof that a client has shown a token which is in the file of the moment.
@@ -122,13 +131,12 @@ pub struct TokenProof {
 
 impl TokenProof {
     /// Whose token this is, if anybody's, and the proof of it. Takes the same time for every
-    /// wrong one.
-    #[must_use]
-    pub fn of(
+    /// wrong one, and as long as the file system does. Cancel safe.
+    pub async fn of(
         token: &Password,
         tokens: &watch::Receiver<Option<Arc<TokensFile>>>,
     ) -> Option<(Identity, TokenProof)> {
-        TokenProof::of_hash(hash(token.reveal()), tokens)
+        TokenProof::of_hash(hash(token.reveal()), tokens).await
     }
 
     /// What the token is known by.
@@ -138,13 +146,12 @@ impl TokenProof {
     }
 
     /// Like [`TokenProof::of`], for a token that was shown before.
-    #[must_use]
-    pub fn of_hash(
+    pub async fn of_hash(
         hash: TokenHash,
         tokens: &watch::Receiver<Option<Arc<TokensFile>>>,
     ) -> Option<(Identity, TokenProof)> {
         let file = tokens.borrow().clone()?;
-        let identity = file.owner(&hash)?;
+        let identity = file.owner(&hash).await?;
         let proof = TokenProof {
             identity: identity.clone(),
             hash,
@@ -156,9 +163,15 @@ impl TokenProof {
 
 impl Proof for TokenProof {
     /// False also once there is no tokens file any more.
-    fn holds(&self) -> bool {
-        let file = self.tokens.borrow().clone();
-        file.and_then(|file| file.owner(&self.hash)).as_ref() == Some(&self.identity)
+    fn holds(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async {
+            let file = self.tokens.borrow().clone();
+            let owner = match file {
+                Some(file) => file.owner(&self.hash).await,
+                None => None,
+            };
+            owner.as_ref() == Some(&self.identity)
+        })
     }
 }
 
@@ -345,22 +358,22 @@ mod tests {
         assert!(NewToken::make("b c").is_err());
     }
 
-    #[test]
-    fn a_change_of_the_file_counts_at_once() {
+    #[tokio::test]
+    async fn a_change_of_the_file_counts_at_once() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tokens");
         let shop = NewToken::make("shop").unwrap();
         std::fs::write(&path, "").unwrap();
         let file = TokensFile::read(&path).unwrap();
-        assert_eq!(file.identify(&shop.token), None);
+        assert_eq!(file.identify(&shop.token).await, None);
         std::fs::write(&path, &shop.line).unwrap();
-        assert!(file.identify(&shop.token).is_some());
+        assert!(file.identify(&shop.token).await.is_some());
         std::fs::write(&path, "nonsense").unwrap();
         assert!(
-            file.identify(&shop.token).is_some(),
+            file.identify(&shop.token).await.is_some(),
             "the last good reading"
         );
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(file.identify(&shop.token), None);
+        assert_eq!(file.identify(&shop.token).await, None);
     }
 }

@@ -16,8 +16,10 @@ use crate::refusal::Full;
 const UNDISTURBED: Duration = Duration::from_secs(1);
 
 /// The connections of now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Permits {
+    /// Connections that there may be whatever the limits of now say.
+    most: usize,
     state: Mutex<State>,
 }
 
@@ -53,6 +55,15 @@ pub struct HandshakePermit {
 }
 
 impl Permits {
+    /// Permits for at most so many connections, whatever the limits say.
+    #[must_use]
+    pub fn new(most: usize) -> Permits {
+        Permits {
+            most,
+            state: Mutex::default(),
+        }
+    }
+
     /// Gives a permit for a new connection, by the limits of now.
     ///
     /// # Errors
@@ -64,7 +75,7 @@ impl Permits {
         limits: &ClientLimits,
     ) -> Result<ConnectionPermit, Full> {
         let mut state = self.state();
-        if state.connections >= limits.max_connections {
+        if state.connections >= limits.max_connections.min(self.most) {
             return Err(Full::Connections);
         }
         let of_peer = state.by_peer.entry(group).or_default();
@@ -79,9 +90,10 @@ impl Permits {
         })
     }
 
-    /// Gives a permit for a TLS handshake. If all are taken, one has to go that has had its time: of
-    /// the peer that has the most, the oldest. `None` if there is none, or if the newcomer's
-    /// peer has as many itself.
+    /// Gives a permit for a TLS handshake. If all are taken, one has to go: of the peer that
+    /// has the most, the oldest. It has had its time by then, unless that peer has more than a
+    /// fair share, which it could keep by beginning anew all the time. `None` if there is none,
+    /// or if the newcomer's peer has as many itself.
     #[must_use]
     pub fn handshake(
         self: &Arc<Permits>,
@@ -91,7 +103,7 @@ impl Permits {
         let now = Instant::now();
         let mut state = self.state();
         if state.handshakes.len() >= limits.max_handshakes {
-            let oldest = state.to_lose(group, now)?;
+            let oldest = state.to_lose(group, now, limits.max_handshakes)?;
             state.handshakes.remove(&oldest)?.lost.cancel();
         }
         let number = state.next;
@@ -117,19 +129,22 @@ impl Permits {
 
 impl State {
     /// The handshake that has to make room for one of this peer.
-    fn to_lose(&self, group: PeerGroup, now: Instant) -> Option<u64> {
+    fn to_lose(&self, group: PeerGroup, now: Instant, all: usize) -> Option<u64> {
         let mut by_peer: HashMap<PeerGroup, usize> = HashMap::new();
         for handshake in self.handshakes.values() {
             *by_peer.entry(handshake.group).or_default() += 1;
         }
         let own = by_peer.get(&group).copied().unwrap_or(0);
-        let had_its_time = self.handshakes.iter().filter(|(_, handshake)| {
+        let peers = by_peer.len() + usize::from(own == 0);
+        let fair_share = all.div_ceil(peers);
+        let may_go = self.handshakes.iter().filter(|(_, handshake)| {
+            let theirs = by_peer[&handshake.group];
             let is_own = handshake.group == group;
-            let has_more = is_own || by_peer[&handshake.group] > own;
-            has_more && now - handshake.since >= UNDISTURBED
+            let had_its_time = now - handshake.since >= UNDISTURBED;
+            (is_own || theirs > own) && (had_its_time || theirs > fair_share && !is_own)
         });
-        let first = had_its_time
-            .max_by_key(|(number, handshake)| (by_peer[&handshake.group], Reverse(**number)));
+        let first =
+            may_go.max_by_key(|(number, handshake)| (by_peer[&handshake.group], Reverse(**number)));
         first.map(|(number, _)| *number)
     }
 }
@@ -167,12 +182,12 @@ mod tests {
     #[test]
     fn permits_are_counted_in_all_and_for_each_peer() {
         let limits = ClientLimits {
-            max_connections: 3,
+            max_connections: 4,
             max_connections_per_peer: 2,
             max_handshakes: 1,
             ..ClientLimits::default()
         };
-        let permits = Arc::new(Permits::default());
+        let permits = Arc::new(Permits::new(3));
         let (one, two) = (PeerGroup::User(1), PeerGroup::User(2));
         let first = permits.take(one, &limits).unwrap();
         let _second = permits.take(one, &limits).unwrap();
@@ -200,18 +215,22 @@ mod tests {
             max_handshakes: 3,
             ..ClientLimits::default()
         };
-        let permits = Arc::new(Permits::default());
+        let permits = Arc::new(Permits::new(10));
         let (one, two) = (PeerGroup::User(1), PeerGroup::User(2));
         let silent: Vec<_> = (0..3)
             .map(|_| permits.handshake(one, &limits).unwrap())
             .collect();
-        assert!(permits.handshake(two, &limits).is_none(), "they are new");
-        tokio::time::advance(UNDISTURBED).await;
+        assert!(permits.handshake(one, &limits).is_none(), "they are new");
         let _first = permits.handshake(two, &limits).unwrap();
-        assert!(silent[0].lost.is_cancelled() && !silent[1].lost.is_cancelled());
+        assert!(silent[0].lost.is_cancelled(), "more than half is no share");
+        assert!(!silent[1].lost.is_cancelled());
+        let third = PeerGroup::User(3);
+        assert!(permits.handshake(two, &limits).is_none(), "within theirs");
+        tokio::time::advance(UNDISTURBED).await;
         let _own = permits.handshake(one, &limits).unwrap();
         assert!(silent[1].lost.is_cancelled() && !silent[2].lost.is_cancelled());
+        let _third = permits.handshake(third, &limits).unwrap();
         drop(silent);
-        assert_eq!(permits.state().handshakes.len(), 2);
+        assert_eq!(permits.state().handshakes.len(), 3);
     }
 }

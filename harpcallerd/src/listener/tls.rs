@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use harp_service::tls::{Protocols, ServerTls, TlsError, TlsFiles};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -27,17 +28,17 @@ impl Tls {
     }
 
     /// What the HTTP face has to know of a connection.
-    pub(super) fn secured(&self, stream: &TlsStream<TcpStream>) -> Secured {
+    pub(super) async fn secured(&self, stream: &TlsStream<TcpStream>) -> Secured {
         Secured {
-            names: self.names(),
+            names: self.names().await,
             is_http2: stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
 
-    /// The names that the certificate of the moment has for this server. Blocks for as long
-    /// as a `stat` of local files does.
-    fn names(&self) -> Vec<String> {
-        let certificate = self.0.certificate();
+    /// The names that the certificate of the moment has for this server. As long as the file
+    /// system takes: to be bounded in time.
+    async fn names(&self) -> Vec<String> {
+        let certificate = self.0.certificate().await;
         let Ok((_, certificate)) = X509Certificate::from_der(&certificate) else {
             return Vec::new();
         };
@@ -90,8 +91,8 @@ pub struct Shown {
 }
 
 impl Proof for Shown {
-    fn holds(&self) -> bool {
-        self.tls.0.is_good(&self.chain)
+    fn holds(&self) -> BoxFuture<'_, bool> {
+        Box::pin(self.tls.0.is_good(&self.chain))
     }
 }
 

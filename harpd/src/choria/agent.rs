@@ -98,12 +98,13 @@ struct ActivationReply {
 }
 
 impl Agent {
-    /// Looks whether the program could be started now.
-    fn check(&self) -> Result<(), CannotStart> {
+    /// Looks whether the program could be started now. Blocks.
+    fn check(&self) -> Result<PathBuf, CannotStart> {
         let settings = &self.settings;
         let account = settings.account.as_ref().map_err(Clone::clone)?;
         check_executable(&self.program)?;
-        Ok(settings.care.check(&self.program, account)?)
+        settings.care.check(&self.program, account)?;
+        Ok(self.program.clone())
     }
 
     /// Asks the agent whether it wants to be active: 2 s at most, then it is ended.
@@ -111,8 +112,15 @@ impl Agent {
     /// # Errors
     ///
     /// Why it could not be asked or gave no answer.
-    pub async fn activation(&self, reaper: &Reaper, kill_grace: Duration) -> Result<bool, String> {
-        self.check().map_err(|why| why.to_string())?;
+    pub async fn activation(
+        self: &Arc<Agent>,
+        reaper: &Reaper,
+        kill_grace: Duration,
+    ) -> Result<bool, String> {
+        let agent = Arc::clone(self);
+        let checking = tokio::task::spawn_blocking(move || agent.check());
+        let checked = checking.await.map_err(|error| error.to_string())?;
+        checked.map_err(|why| why.to_string())?;
         let request = serde_json::to_vec(&ActivationRequest {
             schema: ACTIVATION_SCHEMA,
             protocol: ACTIVATION,
@@ -214,12 +222,12 @@ impl Agent {
 }
 
 impl AgentRunner {
-    /// Looks whether the agent could be started now.
+    /// Looks whether the agent could be started now. Blocks.
     ///
     /// # Errors
     ///
     /// Why not.
-    pub fn check(&self) -> Result<(), CannotStart> {
+    pub fn check(&self) -> Result<PathBuf, CannotStart> {
         self.agent.check()
     }
 
@@ -245,7 +253,6 @@ impl AgentRunner {
         reaper: &Reaper,
     ) -> Result<Process, Failure> {
         let agent = &self.agent;
-        self.check().map_err(|why| loading_error(&why))?;
         let request = self.request(invocation, identity);
         let request = request.map_err(|error| {
             Failure::new(

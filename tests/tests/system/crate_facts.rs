@@ -31,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "harpcallerd",
         &[
             "harp-budget",
+            "harp-exec",
             "harp-files",
             "harp-host",
             "harp-jobs",

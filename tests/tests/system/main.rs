@@ -30,6 +30,7 @@ mod framing;
 mod hello;
 mod host_away;
 mod http;
+mod hung_files;
 mod import_circles;
 mod kept;
 mod keys;

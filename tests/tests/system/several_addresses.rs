@@ -9,7 +9,7 @@ use std::{env, fs};
 
 use harp_client::HarpCaller;
 use harp_tests::certificates::Authority;
-use harp_tests::{ACKNOWLEDGE, Cluster, FakeHost, Step, binary, unique_address};
+use harp_tests::{ACKNOWLEDGE, Cluster, FakeHost, Step, binary, unique_address, until};
 use serde_json::{Value, json};
 
 use Step::{AnyByte, Close, Handshake, Hang, Request, Reset};
@@ -90,12 +90,14 @@ fn ask_dispatcher() {
             name.second
         ))
         .start();
-    let listening = cluster.log().all("listening");
-    let port = listening.iter().find_map(|line| {
-        let address: SocketAddr = line["address"].as_str()?.parse().ok()?;
-        (address.ip() == name.second).then_some(address.port())
+    // The log is read beside the test.
+    let port = until("the listener is in the log", || {
+        let listening = cluster.log().all("listening");
+        listening.iter().find_map(|line| {
+            let address: SocketAddr = line["address"].as_str()?.parse().ok()?;
+            (address.ip() == name.second).then_some(address.port())
+        })
     });
-    let port = port.unwrap();
     // The system accepts, and nobody says anything.
     let silent = TcpListener::bind((name.first, port)).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()

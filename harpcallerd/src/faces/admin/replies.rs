@@ -213,6 +213,7 @@ pub(super) fn refused(refusal: Refusal) -> Vec<u8> {
         | Refusal::Stranger
         | Refusal::UnknownToken
         | Refusal::Lapsed
+        | Refusal::Unproved
         | Refusal::TooLarge { .. }
         | Refusal::Full(_)
         | Refusal::KeyTaken

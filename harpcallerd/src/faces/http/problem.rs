@@ -228,6 +228,10 @@ impl From<Refusal> for Problem {
             Refusal::Lapsed => Problem::unauthorized(
                 "what the client authenticated with is not valid any more; authenticate again",
             ),
+            Refusal::Unproved => Problem::unauthorized(
+                "what the client authenticated with cannot be looked at: its file system does \
+                 not answer; try again later",
+            ),
             Refusal::Forbidden => Problem::new(
                 StatusCode::FORBIDDEN,
                 error_type::FORBIDDEN,

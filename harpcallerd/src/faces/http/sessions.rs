@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use harp_service::private_file;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -135,7 +136,7 @@ impl Sessions {
 
     /// The session of a cookie and a page key, and who it is of; `None` if the two are not of
     /// one session, or it is over.
-    pub(super) fn of(
+    pub(super) async fn of(
         self: &Arc<Self>,
         cookie: &str,
         page_key: &str,
@@ -147,7 +148,7 @@ impl Sessions {
         let session = Session::read(said)?;
         let page_key: [u8; 32] = from_hex(page_key)?;
         hmac::verify(&self.key, &session.page(), &page_key).ok()?;
-        let (identity, token) = TokenProof::of_hash(session.token, tokens)?;
+        let (identity, token) = TokenProof::of_hash(session.token, tokens).await?;
         let proof = SessionProof {
             session,
             token,
@@ -245,8 +246,8 @@ impl SessionProof {
 }
 
 impl Proof for SessionProof {
-    fn holds(&self) -> bool {
-        !self.is_over() && self.token.holds()
+    fn holds(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async { !self.is_over() && self.token.holds().await })
     }
 }
 
@@ -291,24 +292,25 @@ mod tests {
         watch::channel(Some(Arc::new(file))).1
     }
 
-    #[test]
-    fn both_halves_are_needed_and_a_restart_ends_nothing() {
+    #[tokio::test]
+    async fn both_halves_are_needed_and_a_restart_ends_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let open = || Arc::new(Sessions::open(directory.path()).unwrap());
         let sessions = open();
         let new = NewToken::make("shop").unwrap();
         let tokens = tokens(&new.line);
-        let (_, token) = TokenProof::of(&new.token, &tokens).unwrap();
+        let (_, token) = TokenProof::of(&new.token, &tokens).await.unwrap();
         let session = sessions.begin(token.hash()).unwrap();
         let (cookie, page_key) = (sessions.cookie(&session), sessions.page_key(&session));
-        let (identity, proof) = sessions.of(&cookie, &page_key, &tokens).unwrap();
+        let (identity, proof) = sessions.of(&cookie, &page_key, &tokens).await.unwrap();
         assert_eq!(identity.as_str(), "token:shop");
-        assert!(proof.holds() && proof.renewed().is_none());
+        assert!(proof.holds().await && proof.renewed().is_none());
 
         let other = sessions.begin(token.hash()).unwrap();
         assert!(
             sessions
                 .of(&cookie, &sessions.page_key(&other), &tokens)
+                .await
                 .is_none()
         );
         let mut forged = cookie.clone();
@@ -319,19 +321,22 @@ mod tests {
             (&*cookie, ""),
             (&cookie[2..], &*page_key),
         ] {
-            assert!(sessions.of(cookie, page_key, &tokens).is_none(), "{cookie}");
+            assert!(
+                sessions.of(cookie, page_key, &tokens).await.is_none(),
+                "{cookie}"
+            );
         }
 
         let sessions = open();
-        assert!(sessions.of(&cookie, &page_key, &tokens).is_some());
+        assert!(sessions.of(&cookie, &page_key, &tokens).await.is_some());
         sessions.end(&session).unwrap();
-        assert!(sessions.of(&cookie, &page_key, &tokens).is_none());
-        assert!(open().of(&cookie, &page_key, &tokens).is_none());
+        assert!(sessions.of(&cookie, &page_key, &tokens).await.is_none());
+        assert!(open().of(&cookie, &page_key, &tokens).await.is_none());
         let late = Session {
             used: clock::now() - UNUSED,
             ..other
         };
         let (cookie, page_key) = (sessions.cookie(&late), sessions.page_key(&late));
-        assert!(sessions.of(&cookie, &page_key, &tokens).is_none());
+        assert!(sessions.of(&cookie, &page_key, &tokens).await.is_none());
     }
 }

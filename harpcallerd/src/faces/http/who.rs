@@ -89,7 +89,10 @@ pub(super) async fn identify(
         && let Some(page_key) = page_key
         && cross_site::is_own_origin(headers, site)
         && let Some(cookie) = cookie(headers, &site.cookie())
-        && let Some((identity, proof)) = shared.sessions.of(&cookie, page_key, &shared.desk.tokens)
+        && let Some((identity, proof)) = shared
+            .sessions
+            .of(&cookie, page_key, &shared.desk.tokens)
+            .await
     {
         let proof = Arc::new(proof);
         client.identity = Some(identity);

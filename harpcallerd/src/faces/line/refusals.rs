@@ -16,6 +16,10 @@ pub(super) fn fault(refusal: Refusal) -> Fault {
         Refusal::Lapsed => Fault::unauthorized(
             "what the client authenticated with is not valid any more; authenticate again",
         ),
+        Refusal::Unproved => Fault::unauthorized(
+            "the file that proves who the client is cannot be read at present: \
+             the dispatcher's file system does not answer; try again later",
+        ),
         Refusal::Forbidden => Fault::forbidden(),
         Refusal::NoSuchJob => Fault::invalid_job_id(),
         Refusal::TooLarge { limit } => Fault::request_too_large(limit),

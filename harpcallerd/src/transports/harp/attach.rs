@@ -109,7 +109,7 @@ async fn reach(shared: &Arc<Shared>, gate: &Gate, name: &str, is_at_start: bool)
         max_packet_size: rules.limits.max_packet_size,
     };
     let by = Instant::now() + rules.limits.connect_timeout;
-    let made_by = made_by(&rules, &host);
+    let made_by = made_by(&rules, &host).await;
     match kept::open(&host.endpoint, &rules.trust, limits, by).await {
         Ok(Opened::Kept(mut connection)) => {
             connection.set_share(rules.memory.share(&name));

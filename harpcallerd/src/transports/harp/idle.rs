@@ -78,11 +78,11 @@ impl Line {
 }
 
 /// What a connection to this host is made by now; `None` if none can be made.
-pub(super) fn made_by(rules: &Rules, host: &Host) -> Option<Arc<ClientConfig>> {
+pub(super) async fn made_by(rules: &Rules, host: &Host) -> Option<Arc<ClientConfig>> {
     let config = rules
         .trust
         .client_config_offering(&host.endpoint, Offer::Kept);
-    config.ok()
+    config.await.ok()
 }
 
 impl Idle {

@@ -37,7 +37,7 @@ impl Conversation {
         if let Some(answer) = self.house.calls.look(&asked, boot) {
             return self.answer(&asked, answer).await;
         }
-        let call = match accept(call, self.peer, &state) {
+        let call = match accept(call, self.peer, &state).await {
             Ok(call) => call,
             Err(failure) => return self.refuse(failure),
         };
@@ -84,14 +84,15 @@ impl Conversation {
         self.had_request = true;
         // Authorities may have changed since the connection was made.
         let shown = self.link.stream().get_ref().1.peer_certificates();
-        if state.config.client_ca_file.is_some() && !state.tls.is_good(shown.unwrap_or_default()) {
+        let shown = shown.unwrap_or_default().to_vec();
+        if state.config.client_ca_file.is_some() && !state.tls.is_good(&shown).await {
             warn!(peer = %self.peer, "authentication failed, the certificate is not good any more");
             return Err(self.close_for(Failure::new(
                 error_type::AUTH_ERROR,
                 "callers must show a certificate of an authority in client_ca_file",
             )));
         }
-        if !is_user(user, password, self.peer, &state.users.users()).await {
+        if !is_user(user, password, self.peer, &state.users.users().await).await {
             let failure = refused_since(began).await;
             return Err(self.close_for(failure));
         }

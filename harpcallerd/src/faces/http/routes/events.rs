@@ -60,7 +60,8 @@ pub(super) async fn show(
     query.done()?;
     shared
         .desk
-        .permit_without_job(&asked.client, Operation::Observe)?;
+        .permit_without_job(&asked.client, Operation::Observe)
+        .await?;
     let place = shared.stream(&asked)?;
     let changes = shared.desk.changes.clone();
     let newest = changes.newest();
@@ -127,7 +128,8 @@ impl Events {
             let permitted = self
                 .shared
                 .desk
-                .permit_without_job(&self.client, Operation::Observe);
+                .permit_without_job(&self.client, Operation::Observe)
+                .await;
             if permitted.is_err() {
                 event::write(&mut out, Some("forbidden"), None, &json!({}));
                 self.is_done = true;

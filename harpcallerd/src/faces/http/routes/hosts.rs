@@ -35,7 +35,8 @@ pub(super) async fn list(
     query.done()?;
     let hosts = shared
         .desk
-        .hosts(&asked.client, &part, after.as_deref(), limit)?;
+        .hosts(&asked.client, &part, after.as_deref(), limit)
+        .await?;
     let last = hosts.last().filter(|_| hosts.len() >= limit);
     let next = last.map(|last| question.cursor(last.name.as_bytes()));
     let hosts: Vec<Value> = hosts.iter().map(object).collect();
@@ -50,7 +51,7 @@ pub(super) async fn show(
     query: Query,
 ) -> Result<Answer, Problem> {
     query.done()?;
-    let host = shared.desk.host(&asked.client, &name)?;
+    let host = shared.desk.host(&asked.client, &name).await?;
     let host = host.ok_or_else(|| Problem::unknown_host(&name))?;
     Ok(reply::ok(&object(&host)))
 }

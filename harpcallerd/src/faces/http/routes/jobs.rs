@@ -79,7 +79,10 @@ pub(super) async fn check(
     query.done()?;
     let key = idempotency_key(sent.headers())?;
     let whole = sent.json(&shared, &asked).await?;
-    let checked = shared.desk.check(&asked.client, &call(&whole, key)?)?;
+    let checked = shared
+        .desk
+        .check(&asked.client, &call(&whole, key)?)
+        .await?;
     Ok(reply::ok(&json!({
         "ok": true,
         "host_known": checked.host_known,

@@ -43,7 +43,7 @@ pub(super) async fn begin(
     }
     let mut client: Client = asked.client.clone();
     who::greet(&shared, &mut client, Some(&token)).await?;
-    let Some(hash) = shared.desk.token_hash(&token) else {
+    let Some(hash) = shared.desk.token_hash(&token).await? else {
         return Err(Refusal::UnknownToken.into());
     };
     let session = shared.sessions.begin(hash);
