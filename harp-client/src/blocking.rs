@@ -39,7 +39,8 @@ use driver::Driver;
 pub use packets::Packets;
 
 use crate::{
-    Cancellation, Error, HarpCallerBuilder, HarpServerBuilder, JobId, JobStatus, Json, Outcome,
+    CallLimits, Cancellation, Error, HarpCallerBuilder, HarpServerBuilder, JobId, JobStatus, Json,
+    Outcome,
 };
 
 /// A dispatcher: [`crate::HarpCaller`]. Cheap to clone.
@@ -188,6 +189,12 @@ impl RemoteServer {
         self.with(|server| server.start_by(limit))
     }
 
+    /// [`crate::RemoteServer::tell_limits`].
+    #[must_use]
+    pub fn tell_limits(self) -> RemoteServer {
+        self.with(crate::RemoteServer::tell_limits)
+    }
+
     /// [`crate::RemoteServer::procedure`].
     pub fn procedure(&self, name: impl Into<Arc<str>>) -> RemoteProcedure {
         RemoteProcedure {
@@ -251,6 +258,12 @@ impl RemoteCall {
     #[must_use]
     pub fn existing(&self) -> bool {
         self.call.existing()
+    }
+
+    /// [`crate::RemoteCall::limits`].
+    #[must_use]
+    pub fn limits(&self) -> Option<CallLimits> {
+        self.call.limits()
     }
 
     /// [`crate::RemoteCall::result`].

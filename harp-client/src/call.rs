@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use harp_proto::client::Request;
-use harp_proto::client::reply::{CancelReply, ResultReply, StatusReply};
+use harp_proto::client::reply::{CallReply, CancelReply, ResultReply, StatusReply};
 use harp_proto::{JobId, Json, Outcome};
 use serde::de::DeserializeOwned;
 
@@ -20,6 +20,17 @@ pub struct RemoteCall {
     dispatcher: Arc<Dispatcher>,
     id: JobId,
     existing: bool,
+    limits: Option<CallLimits>,
+}
+
+/// Limits of a job's time (client protocol, section 8), in whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct CallLimits {
+    /// The longest silence of the host.
+    pub timeout: Duration,
+    /// The longest execution in all, whatever the host says.
+    pub max_exec_time: Duration,
 }
 
 /// Answer to a confirmed cancel (client protocol, section 8).
@@ -61,11 +72,19 @@ impl RemoteCall {
             dispatcher,
             id,
             existing: false,
+            limits: None,
         }
     }
 
-    pub(crate) fn submitted_before(self, existing: bool) -> RemoteCall {
-        RemoteCall { existing, ..self }
+    pub(crate) fn answered(self, reply: &CallReply) -> RemoteCall {
+        RemoteCall {
+            existing: reply.existing,
+            limits: reply.limits.map(|limits| CallLimits {
+                timeout: Duration::from_secs(limits.timeout),
+                max_exec_time: Duration::from_secs(limits.max_exec_time),
+            }),
+            ..self
+        }
     }
 
     /// The job's id, which finds it again at any later time.
@@ -79,6 +98,15 @@ impl RemoteCall {
     #[must_use]
     pub fn existing(&self) -> bool {
         self.existing
+    }
+
+    /// The limits that hold for the job, if its submission has
+    /// [asked](crate::RemoteServer::tell_limits) and the dispatcher has said; `None` too if
+    /// the job [existed](RemoteCall::existing) before. For a job that waits in a queue they
+    /// are those of its submission: an operator may change them before its start.
+    #[must_use]
+    pub fn limits(&self) -> Option<CallLimits> {
+        self.limits
     }
 
     /// How the job ended, `None` if it has not. Does not wait for it. Cancel safe.

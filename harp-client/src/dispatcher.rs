@@ -179,9 +179,8 @@ impl Dispatcher {
 
     async fn question<R: Reply>(&self, request: &Request, pace: Pace) -> Result<R, Error> {
         let question = is_question(request);
-        let mut line = BytesMut::new();
-        request.encode(&mut line);
         let mut connection = self.connection_for(request).await?;
+        let line = line_for(request, &connection);
         let answer = match self.exchange(&mut connection, &line, pace).await {
             // A caller that waits comes back by itself.
             Err(error)
@@ -193,6 +192,7 @@ impl Dispatcher {
                 // dispatcher.
                 self.pool.clear();
                 connection = self.connection_for(request).await?;
+                let line = line_for(request, &connection);
                 self.exchange(&mut connection, &line, pace).await
             }
             answer => answer,
@@ -316,6 +316,21 @@ impl Dispatcher {
     fn connect_deadline(&self) -> Instant {
         deadline::after(self.options.connect_timeout)
     }
+}
+
+/// The request's line. What only adds to the answer is left out where the dispatcher does
+/// not know it.
+fn line_for(request: &Request, connection: &Connection) -> BytesMut {
+    let mut line = BytesMut::new();
+    match request {
+        Request::Call(call) if call.limits && !connection.has(feature::LIMITS) => {
+            let mut call = call.clone();
+            call.limits = false;
+            Request::Call(call).encode(&mut line);
+        }
+        request => request.encode(&mut line),
+    }
+    line
 }
 
 /// True for requests that get the same answer when they are made twice. A cancel does

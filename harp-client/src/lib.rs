@@ -39,7 +39,7 @@
 //! | Python | here |
 //! | --- | --- |
 //! | `HarpCaller(host, port)` | [`HarpCaller::new`]`("host:port")` or `("unix:/path")`, [`HarpCaller::builder`] |
-//! | `rpc.web01`, `rpc.host("web01", ...)` | [`HarpCaller::host`], then [`queue`](RemoteServer::queue), [`concurrency`](RemoteServer::concurrency), [`timeout`](RemoteServer::timeout), [`max_exec_time`](RemoteServer::max_exec_time), [`info`](RemoteServer::info); beyond Python's, [`key`](RemoteServer::key), [`unless_since`](RemoteServer::unless_since), [`start_by`](RemoteServer::start_by) |
+//! | `rpc.web01`, `rpc.host("web01", ...)` | [`HarpCaller::host`], then [`queue`](RemoteServer::queue), [`concurrency`](RemoteServer::concurrency), [`timeout`](RemoteServer::timeout), [`max_exec_time`](RemoteServer::max_exec_time), [`info`](RemoteServer::info); beyond Python's, [`key`](RemoteServer::key), [`unless_since`](RemoteServer::unless_since), [`start_by`](RemoteServer::start_by), [`tell_limits`](RemoteServer::tell_limits) |
 //! | `rpc.request(req)`, `rpc.connect()` | [`HarpCaller::request`] |
 //! | `host.procedure(arg, ...)`, `(key=val)` | [`RemoteServer::call`]: a tuple, array or `Vec` is positional, a struct or map is named, `()` is none |
 //! | `RemoteProcedure.host()`, `.procedure()` | [`RemoteServer::procedure`], [`RemoteProcedure`] |
@@ -85,7 +85,7 @@ mod packets;
 mod server;
 pub mod tls;
 
-pub use call::{Cancellation, JobStatus, RemoteCall};
+pub use call::{CallLimits, Cancellation, JobStatus, RemoteCall};
 pub use caller::{HarpCaller, HarpCallerBuilder};
 pub use dispatcher::Tls;
 pub use error::{Error, ErrorKind};

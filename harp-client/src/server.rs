@@ -67,6 +67,7 @@ struct CallOptions {
     key: Option<String>,
     unless_since: Option<u64>,
     start_by: Option<u64>,
+    tell_limits: bool,
     /// Problem with the first option that cannot be used.
     invalid: Option<String>,
 }
@@ -175,6 +176,30 @@ impl RemoteServer {
         self.with(|options| options.start_by = options.seconds("start_by", limit))
     }
 
+    /// Asks the dispatcher which limits of time hold for the job:
+    /// [`RemoteCall::limits`]. It may be less than what was asked for. A dispatcher that does
+    /// not know the question is not asked.
+    ///
+    /// ```no_run
+    /// # async fn example(rpc: harp_client::HarpCaller) -> Result<(), harp_client::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let hour = Duration::from_secs(3600);
+    /// let web01 = rpc.host("web01").max_exec_time(hour).tell_limits();
+    /// let job = web01.call("backup", ()).await?;
+    /// if let Some(limits) = job.limits()
+    ///     && limits.max_exec_time < hour
+    /// {
+    ///     println!("it will be ended after {:?}", limits.max_exec_time);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn tell_limits(self) -> RemoteServer {
+        self.with(|options| options.tell_limits = true)
+    }
+
     /// A procedure of this host, called with these options.
     pub fn procedure(&self, name: impl Into<Arc<str>>) -> RemoteProcedure {
         RemoteProcedure {
@@ -231,7 +256,7 @@ impl RemoteServer {
         let request = Request::Call(Box::new(call));
         let reply: CallReply = self.dispatcher.submit(&request).await?;
         let job = RemoteCall::new(Arc::clone(&self.dispatcher), reply.job_id);
-        Ok(job.submitted_before(reply.existing))
+        Ok(job.answered(&reply))
     }
 
     fn with(mut self, change: impl FnOnce(&mut CallOptions)) -> RemoteServer {
@@ -297,6 +322,7 @@ impl CallOptions {
             key: self.key.clone(),
             unless_since: self.unless_since,
             start_by: self.start_by,
+            limits: self.tell_limits,
         })
     }
 

@@ -26,7 +26,7 @@ pub use self::event::{Event, Sign};
 pub use self::order::{Order, Orders};
 pub use self::retry::Retry;
 pub use self::standing::{Limit, Link, Reach, Record, Run, Standing, Wish};
-use crate::failures;
+use crate::failures::{self, SetBy};
 use crate::ledger::{Closed, Lost, Start, Then, Token};
 use crate::transport::Proof;
 use crate::world::Moment;
@@ -40,8 +40,12 @@ pub struct Terms {
     pub connect: Duration,
     /// Longest silence of the host.
     pub silence: Duration,
+    /// Whose limit that is.
+    pub silence_set_by: SetBy,
     /// Longest execution.
     pub longest: Duration,
+    /// Whose limit that is.
+    pub longest_set_by: SetBy,
     /// How long a call that was given up is listened to before its job ends.
     pub last_words: Duration,
     /// How long the job has run already when it is attached to.

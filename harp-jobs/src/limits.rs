@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::failures::SetBy;
 use crate::life::Terms;
 use crate::output::OutputLimits;
 use crate::record::CallRecord;
@@ -28,10 +29,20 @@ impl RunLimits {
     pub fn terms(&self, call: &CallRecord, already: Duration) -> Terms {
         let seconds = |number: Option<u64>| number.map(Duration::from_secs);
         let ceiling = self.max_exec_time;
+        let (silence, silence_set_by) = match seconds(call.timeout) {
+            Some(asked) => (asked, SetBy::Call),
+            None => (self.default_timeout, SetBy::Dispatcher("default_timeout")),
+        };
+        let (longest, longest_set_by) = match seconds(call.max_exec_time) {
+            Some(asked) if asked <= ceiling => (asked, SetBy::Call),
+            _ => (ceiling, SetBy::Dispatcher("max_exec_time")),
+        };
         Terms {
             connect: self.connect_timeout,
-            silence: seconds(call.timeout).unwrap_or(self.default_timeout),
-            longest: seconds(call.max_exec_time).map_or(ceiling, |asked| asked.min(ceiling)),
+            silence,
+            silence_set_by,
+            longest,
+            longest_set_by,
             last_words: self.last_words,
             already,
             retry: None,
@@ -54,13 +65,23 @@ mod tests {
             last_words: Duration::from_secs(5),
             output: OutputLimits::default(),
         };
+        let (default, ceiling) = (
+            SetBy::Dispatcher("default_timeout"),
+            SetBy::Dispatcher("max_exec_time"),
+        );
         for (timeout, max_exec_time, silence, longest) in [
-            (None, None, 20, 60),
-            (Some(5), None, 5, 60),
-            (Some(30), None, 30, 60),
-            (Some(100), Some(7), 100, 7),
-            (None, Some(1000), 20, 60),
-            (Some(u64::MAX), Some(u64::MAX), u64::MAX, 60),
+            (None, None, (20, default), (60, ceiling)),
+            (Some(5), None, (5, SetBy::Call), (60, ceiling)),
+            (Some(30), None, (30, SetBy::Call), (60, ceiling)),
+            (Some(100), Some(7), (100, SetBy::Call), (7, SetBy::Call)),
+            (None, Some(60), (20, default), (60, SetBy::Call)),
+            (None, Some(1000), (20, default), (60, ceiling)),
+            (
+                Some(u64::MAX),
+                Some(u64::MAX),
+                (u64::MAX, SetBy::Call),
+                (60, ceiling),
+            ),
         ] {
             let call = CallRecord {
                 timeout,
@@ -68,8 +89,9 @@ mod tests {
                 ..CallRecord::new("h", "p", Json::NULL, 0)
             };
             let terms = limits.terms(&call, Duration::ZERO);
-            let seconds = (terms.silence.as_secs(), terms.longest.as_secs());
-            assert_eq!(seconds, (silence, longest), "{call:?}");
+            let of_silence = (terms.silence.as_secs(), terms.silence_set_by);
+            let of_the_whole = (terms.longest.as_secs(), terms.longest_set_by);
+            assert_eq!((of_silence, of_the_whole), (silence, longest), "{call:?}");
         }
     }
 }

@@ -14,6 +14,6 @@ mod request;
 pub use packet_lines::PacketLines;
 pub use reply::{
     CallReply, CancelReply, HelloReply, JobTimes, Packet, Reply, ReplyError, ResultReply,
-    StatusReply, StreamReply,
+    StatusReply, StreamReply, TimeLimits,
 };
 pub use request::{Call, Hello, Queue, Request, StreamStart};

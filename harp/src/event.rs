@@ -1,7 +1,7 @@
 //! The lines of `--json` (harp(1), OUTPUT FOR PROGRAMS): names and fields here are a
 //! promise to scripts.
 
-use harp_client::{Failure, JobId, Json, Outcome};
+use harp_client::{CallLimits, Failure, JobId, Json, Outcome};
 use serde::Serialize;
 
 /// One line. Fields that do not apply are left out.
@@ -14,6 +14,9 @@ pub(crate) enum Event<'a> {
         subject: &'a Subject,
         /// True if the key had made the job before.
         existing: bool,
+        /// With `--timeout` or `--max-exec-time`: what holds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limits: Option<Limits>,
     },
     /// A packet.
     Packet {
@@ -99,6 +102,13 @@ pub(crate) struct Subject {
     pub(crate) job: Option<JobId>,
 }
 
+/// Limits of a job's time, in seconds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Limits {
+    timeout: u64,
+    max_exec_time: u64,
+}
+
 /// An exception or error as on the wire.
 #[derive(Debug, Serialize)]
 pub(crate) struct WireFailure<'a> {
@@ -149,6 +159,15 @@ impl Subject {
         Subject {
             host: None,
             job: Some(id),
+        }
+    }
+}
+
+impl From<CallLimits> for Limits {
+    fn from(limits: CallLimits) -> Limits {
+        Limits {
+            timeout: limits.timeout.as_secs(),
+            max_exec_time: limits.max_exec_time.as_secs(),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use console::Style;
-use harp_client::{JobId, Json, Outcome};
+use harp_client::{JobId, Json, Outcome, RemoteCall};
 use harp_service::terminal::{self, clean};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -73,11 +73,16 @@ impl Screen {
     pub(crate) fn submitted(
         &self,
         subject: &Subject,
-        existing: bool,
+        call: &RemoteCall,
         left: bool,
     ) -> Result<(), Problem> {
+        let existing = call.existing();
         if self.json {
-            return self.event(&Event::Submitted { subject, existing });
+            return self.event(&Event::Submitted {
+                subject,
+                existing,
+                limits: call.limits().map(Into::into),
+            });
         }
         let Some(job) = subject.job else {
             return Ok(());

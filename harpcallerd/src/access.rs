@@ -95,6 +95,7 @@ impl AccessRules {
         let words = [
             "access",
             "acl",
+            "authorization",
             "deny",
             "forbid",
             "permission",

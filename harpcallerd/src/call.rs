@@ -45,4 +45,16 @@ pub struct Accepted {
     pub job: JobId,
     /// Whether an earlier submission with the same key had made it.
     pub existing: bool,
+    /// What holds for a new job, as long as the configuration is not changed before its
+    /// start; `None` for one that an earlier submission had made.
+    pub limits: Option<TimeLimits>,
+}
+
+/// Limits of a job's time, in whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// Longest silence of the host.
+    pub timeout: u64,
+    /// Longest execution.
+    pub max_exec_time: u64,
 }

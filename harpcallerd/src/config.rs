@@ -124,6 +124,9 @@ impl Config {
         ]);
         table.guard_also("listener", &["listeners"]);
         table.guard_also("listen_http", &["http", "http_listener", "listener_http"]);
+        table.guard_also("tokens_file", &["auth", "authentication", "token"]);
+        let words = ["trust", "trusted_certs", "certificates", "fingerprints"];
+        table.guard_also("known_certs_file", &words);
         const MIB: usize = 1024 * 1024;
         let seconds = |key, default| seconds(table, key, Duration::from_secs(default));
 

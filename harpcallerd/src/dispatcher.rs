@@ -52,6 +52,7 @@ pub struct Dispatcher {
     rules: watch::Receiver<Arc<Rules>>,
     ledger: Local,
     jobs: Arc<Jobs>,
+    limits: watch::Receiver<Arc<RunLimits>>,
 }
 
 impl std::fmt::Debug for Dispatcher {
@@ -93,7 +94,7 @@ impl Dispatcher {
             any_world,
             Arc::new(ledger.clone()),
             Arc::new(transport),
-            limits,
+            limits.clone(),
             move |change| {
                 changes.note(change);
                 if let What::Ended(end) = &change.what {
@@ -114,7 +115,14 @@ impl Dispatcher {
             rules,
             ledger,
             jobs,
+            limits,
         }))
+    }
+
+    /// The limits that runs go by which have their turn now.
+    #[must_use]
+    pub fn limits(&self) -> Arc<RunLimits> {
+        Arc::clone(&self.limits.borrow())
     }
 
     /// What can be done with jobs.

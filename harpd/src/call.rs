@@ -197,7 +197,9 @@ impl Interruption {
                         limit.as_secs_f64()
                     ),
                 );
-                let data = serde_json::json!({ "limit": "timeout", "seconds": limit.as_secs() });
+                let data = serde_json::json!({
+                    "limit": "timeout", "seconds": limit.as_secs(), "set_by": "procedure",
+                });
                 Message::Error(said.within(failure.with_data(&data)))
             }
             Interruption::Stopping => Message::Error(said.within(Failure::new(

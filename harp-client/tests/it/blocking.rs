@@ -27,6 +27,7 @@ const EVERYTHING: Act = Act::Hello(&[
     "unless_since",
     "start_by",
     "confirm",
+    "limits",
 ]);
 
 #[test]
@@ -34,7 +35,7 @@ fn every_verb() {
     let call = request(json!({
         "harpcaller": 1, "host": "h", "procedure": "p", "arguments": [1],
         "queue": {"name": {"q": 1}, "concurrency": 2}, "timeout": 1, "max_exec_time": 2,
-        "info": "i", "key": "k", "unless_since": 3, "start_by": 4,
+        "info": "i", "key": "k", "unless_since": 3, "start_by": 4, "limits": true,
     }));
     let plain = request(json!({
         "harpcaller": 1, "host": "h", "procedure": "p", "arguments": [], "info": null,
@@ -53,7 +54,9 @@ fn every_verb() {
                 r#"{{"harpcaller":1,"job_id":"{JOB}","existing":true}}"#
             )),
             plain,
-            reply(format!(r#"{{"harpcaller":1,"job_id":"{JOB}"}}"#)),
+            reply(format!(
+                r#"{{"harpcaller":1,"job_id":"{JOB}","limits":{{"timeout":1,"max_exec_time":2}}}}"#
+            )),
             get_result(false),
             reply(r#"{"no_result":true}"#),
         ],
@@ -91,12 +94,17 @@ fn every_verb() {
         .info("i")
         .key("k")
         .unless_since(Duration::from_secs(3))
-        .start_by(Duration::from_secs(4));
+        .start_by(Duration::from_secs(4))
+        .tell_limits();
     assert_eq!(host.host(), "h");
     assert!(host.call("p", (1,)).unwrap().existing());
     let procedure = rpc.host("h").procedure("p");
     assert_eq!((procedure.host(), procedure.procedure()), ("h", "p"));
-    let id = procedure.call(()).unwrap().id();
+    let called = procedure.call(()).unwrap();
+    let limits = called.limits().unwrap();
+    assert_eq!(limits.timeout, Duration::from_secs(1));
+    assert_eq!(limits.max_exec_time, Duration::from_secs(2));
+    let id = called.id();
     let job = rpc.job(id);
     assert_eq!(job.result().unwrap(), None);
     assert_eq!(job.status().unwrap().procedure, "p");

@@ -63,6 +63,38 @@ async fn keys_and_times_reach_the_dispatcher_and_its_answer_the_caller() {
 }
 
 #[tokio::test]
+async fn the_limits_that_hold_are_told_where_the_dispatcher_knows_them() {
+    let with_limits = Act::Hello(&["keep_alive", "limits"]);
+    let asked = || call_with(json!({"timeout": 900, "limits": true}));
+    let dispatcher = ScriptedDispatcher::start([vec![
+        with_limits,
+        asked(),
+        called(r#","limits":{"timeout":900,"max_exec_time":600}"#),
+        asked(),
+        called(r#","existing":true"#),
+        call_with(json!({"timeout": 900})),
+        called(""),
+    ]])
+    .await;
+    let host = dispatcher.client().host("h");
+    let host = host.timeout(Duration::from_secs(900));
+    let asking = host.clone().tell_limits();
+    let limits = asking.call("p", ()).await.unwrap().limits().unwrap();
+    assert_eq!(limits.timeout, Duration::from_secs(900));
+    assert_eq!(limits.max_exec_time, Duration::from_secs(600));
+    assert_eq!(asking.call("p", ()).await.unwrap().limits(), None);
+    assert_eq!(host.call("p", ()).await.unwrap().limits(), None);
+    dispatcher.finish().await;
+
+    // One that does not know the question is not asked, and makes the call.
+    let dispatcher =
+        ScriptedDispatcher::start([vec![MODERN, call_with(json!({})), called("")]]).await;
+    let host = dispatcher.client().host("h").tell_limits();
+    assert_eq!(host.call("p", ()).await.unwrap().limits(), None);
+    dispatcher.finish().await;
+}
+
+#[tokio::test]
 async fn a_key_that_says_nothing_is_refused_before_anything_is_sent() {
     let host = || HarpCaller::new("127.0.0.1:1").unwrap().host("h");
     for (host, names) in [

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::Stream;
 use harp_client::{
-    Cancellation, DirectCall, Error, ErrorKind, Failure, HarpCaller, HarpCallerBuilder, HarpServer,
-    HarpServerBuilder, JobId, JobStatus, Json, Outcome, Packet, Packets, Password, RemoteCall,
-    RemoteProcedure, RemoteServer, Tls, blocking, tls::Fingerprint,
+    CallLimits, Cancellation, DirectCall, Error, ErrorKind, Failure, HarpCaller, HarpCallerBuilder,
+    HarpServer, HarpServerBuilder, JobId, JobStatus, Json, Outcome, Packet, Packets, Password,
+    RemoteCall, RemoteProcedure, RemoteServer, Tls, blocking, tls::Fingerprint,
 };
 
 /// A future with this output that may move between threads.
@@ -97,7 +97,8 @@ fn the_dispatchers_side() {
         .info(())
         .key("k")
         .unless_since(Duration::from_secs(1))
-        .start_by(Duration::from_secs(1));
+        .start_by(Duration::from_secs(1))
+        .tell_limits();
     let _: (&str, String) = (server.host(), server.to_string());
     gives::<RemoteCall>(server.call("p", ()));
     let procedure: RemoteProcedure = server.procedure("p");
@@ -106,6 +107,7 @@ fn the_dispatchers_side() {
     gives::<Json>(rpc.request(&()));
     let job: RemoteCall = rpc.job(JobId::NONE);
     let _: (JobId, bool) = (job.id(), job.existing());
+    let _: Option<CallLimits> = job.limits();
     gives::<Option<Outcome>>(job.result());
     gives::<Outcome>(job.wait());
     gives::<u8>(job.get());

@@ -25,8 +25,8 @@ impl Life {
 
     pub(super) fn outcome_of(&self, limit: Limit) -> Outcome {
         Outcome::Error(match limit {
-            Limit::Silence => failures::silence(self.terms.silence),
-            Limit::Execution => failures::too_long(self.terms.longest),
+            Limit::Silence => failures::silence(self.terms.silence, self.terms.silence_set_by),
+            Limit::Execution => failures::too_long(self.terms.longest, self.terms.longest_set_by),
         })
     }
 
@@ -155,6 +155,7 @@ mod tests {
     use harp_values::standstill::{LATE, PUT_OFF_TIMES};
 
     use super::*;
+    use crate::failures::SetBy;
     use crate::ledger::{Start, Token};
     use crate::life::{Order, Sign, Terms};
 
@@ -165,7 +166,9 @@ mod tests {
         let terms = Terms {
             connect: 10 * SECOND,
             silence: 20 * SECOND,
+            silence_set_by: SetBy::Call,
             longest: 60 * SECOND,
+            longest_set_by: SetBy::Call,
             last_words: 5 * SECOND,
             already: Duration::ZERO,
             retry: None,

@@ -27,7 +27,9 @@ fn terms(retry: bool) -> Terms {
     Terms {
         connect: Duration::from_secs(10),
         silence: Duration::from_secs(20),
+        silence_set_by: SetBy::Call,
         longest: Duration::from_secs(60),
+        longest_set_by: SetBy::Dispatcher("max_exec_time"),
         last_words: Duration::from_secs(5),
         already: Duration::ZERO,
         retry: retry.then_some(Retry {

@@ -15,12 +15,14 @@ pub const UNLESS_SINCE: &str = "unless_since";
 pub const START_BY: &str = "start_by";
 /// A cancel takes `confirm`.
 pub const CONFIRM: &str = "confirm";
+/// A call takes `limits`.
+pub const LIMITS: &str = "limits";
 /// `hello` takes a `token`: in force only where tokens are known.
 pub const TOKEN: &str = "token";
 
 /// The extensions that this release's dispatcher has in force whatever its configuration
 /// says, in the order in which it names them.
-pub const ALWAYS: [&str; 7] = [
+pub const ALWAYS: [&str; 8] = [
     KEEP_ALIVE,
     TIMESTAMPS,
     LIMIT,
@@ -28,4 +30,5 @@ pub const ALWAYS: [&str; 7] = [
     UNLESS_SINCE,
     START_BY,
     CONFIRM,
+    LIMITS,
 ];

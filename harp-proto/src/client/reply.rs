@@ -79,6 +79,17 @@ pub struct CallReply {
     pub job_id: JobId,
     /// True if an earlier call with the same idempotency key had made it (section 8).
     pub existing: bool,
+    /// With `limits`: what holds for the job; `None` for one that an earlier call had made.
+    pub limits: Option<TimeLimits>,
+}
+
+/// Limits of a job's time, in whole seconds, as its dispatcher sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// Longest silence of the host.
+    pub timeout: u64,
+    /// Longest execution in all.
+    pub max_exec_time: u64,
 }
 
 impl Reply for CallReply {
@@ -88,6 +99,13 @@ impl Reply for CallReply {
         write::string(out, &self.job_id.to_string());
         if self.existing {
             out.extend_from_slice(b",\"existing\":true");
+        }
+        if let Some(limits) = self.limits {
+            out.extend_from_slice(b",\"limits\":{\"timeout\":");
+            write::integer(out, limits.timeout);
+            write::key(out, "max_exec_time");
+            write::integer(out, limits.max_exec_time);
+            out.extend_from_slice(b"}");
         }
         out.extend_from_slice(b"}\n");
     }
@@ -99,8 +117,20 @@ impl Reply for CallReply {
         let job_id = id
             .parse()
             .map_err(|_| fields.error("job_id", "not a job id"))?;
-        let existing = fields.boolean("existing")?.unwrap_or(false);
-        Ok(Some(CallReply { job_id, existing }))
+        let limits = match fields.object("limits")? {
+            Some(mut limits) => limits
+                .integer("timeout", 0)?
+                .zip(limits.integer("max_exec_time", 0)?),
+            None => None,
+        };
+        Ok(Some(CallReply {
+            job_id,
+            existing: fields.boolean("existing")?.unwrap_or(false),
+            limits: limits.map(|(timeout, max_exec_time)| TimeLimits {
+                timeout,
+                max_exec_time,
+            }),
+        }))
     }
 }
 

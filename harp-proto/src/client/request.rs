@@ -77,6 +77,8 @@ pub struct Call {
     pub unless_since: Option<u64>,
     /// Seconds in which a queued job must have started.
     pub start_by: Option<u64>,
+    /// Say in the reply which limits hold.
+    pub limits: bool,
 }
 
 /// The queue that a call waits in.
@@ -282,6 +284,7 @@ impl Call {
             key: fields.string("key")?,
             unless_since: fields.integer("unless_since", 1)?,
             start_by: fields.integer("start_by", 1)?,
+            limits: fields.boolean("limits")?.unwrap_or(false),
         })
     }
 
@@ -316,6 +319,9 @@ impl Call {
         }
         write_integer(out, "unless_since", self.unless_since);
         write_integer(out, "start_by", self.start_by);
+        if self.limits {
+            out.extend_from_slice(b",\"limits\":true");
+        }
     }
 }
 

@@ -81,7 +81,11 @@ impl KnownKeys {
         for (key, entry) in keys {
             let full = dotted(name, key);
             if !known.keys.contains(key) {
-                let (message, refused) = known.judge(key, strict);
+                let (mut message, mut refused) = known.judge(key, strict);
+                if !refused && let Some(inner) = self.guarded_inside(&entry.value.value) {
+                    let why = "unknown table, with a key in it that restricts or trusts";
+                    (message, refused) = (format!("{why}: {inner}"), true);
+                }
                 found.push(Unknown {
                     line: entry.key_line,
                     key: full,
@@ -104,16 +108,39 @@ impl KnownKeys {
             }
         }
     }
+
+    /// The first key of a table that nobody knows, or of those inside it, which is much like
+    /// one of the file's own that restricts or trusts: its writer believes it to hold.
+    fn guarded_inside<'t>(&self, value: &'t Value) -> Option<&'t str> {
+        let own = self.tables.get("")?;
+        match value {
+            Value::Table(keys) => {
+                keys.iter().find_map(
+                    |(key, entry)| match own.guarded_like(&plain(key)).is_some() {
+                        true => Some(key.as_str()),
+                        false => self.guarded_inside(&entry.value.value),
+                    },
+                )
+            }
+            Value::Array(elements) => elements
+                .iter()
+                .find_map(|element| self.guarded_inside(&element.value)),
+            _ => None,
+        }
+    }
 }
 
 impl Known {
+    /// The guarded key that was probably meant by this.
+    fn guarded_like(&self, plain: &str) -> Option<&String> {
+        let meant = self.meant.get(plain);
+        meant.or_else(|| nearest(plain, &self.guarded))
+    }
+
     /// Warning about an unknown key, and whether it is refused.
     fn judge(&self, key: &str, strict: bool) -> (String, bool) {
         let plain = plain(key);
-        let guarded = self
-            .meant
-            .get(plain.as_str())
-            .or_else(|| nearest(&plain, &self.guarded));
+        let guarded = self.guarded_like(&plain);
         let near = guarded.or_else(|| nearest(&plain, &self.keys));
         let mean = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
         if strict {
@@ -139,9 +166,11 @@ fn nearest<'k>(key: &str, known: &'k BTreeSet<String>) -> Option<&'k String> {
 }
 
 /// From 0 to 1. What is a part of a name, at least half of it, is as good as one that is
-/// spelled wrong: `certs_file` for `known_certs_file`.
+/// spelled wrong: `certs_file` for `known_certs_file`, `tls_ca_file` for `ca_file`.
 fn likeness(key: &str, candidate: &str) -> f64 {
-    let is_part = key.len() * 2 >= candidate.len() && candidate.contains(key);
+    let is_part_of =
+        |part: &str, whole: &str| part.len() * 2 >= whole.len() && whole.contains(part);
+    let is_part = is_part_of(key, candidate) || is_part_of(candidate, key);
     let alike = strsim::jaro_winkler(key, candidate);
     if is_part { alike.max(0.9) } else { alike }
 }

@@ -1,6 +1,9 @@
 //! `harp call`
 
-use harp_client::RemoteServer;
+use std::cell::Cell;
+use std::time::Duration;
+
+use harp_client::{CallLimits, RemoteServer};
 
 use super::Target;
 use crate::command_line::Call;
@@ -35,6 +38,8 @@ pub(super) async fn run(
     };
     let parallel = call.hosts.parallel.or(settings.parallel);
     let screen = &screen;
+    // One for all hosts, whose dispatcher is one.
+    let limits_are_told = Cell::new(false);
     let start = async |name: &str| {
         let server = with_options(dispatcher.rpc.host(name), &call, several);
         let job = server
@@ -45,7 +50,13 @@ pub(super) async fn run(
             host: Some(name.to_owned()),
             job: Some(job.id()),
         };
-        let told = screen.submitted(&subject, job.existing(), call.detach);
+        if let Some(limits) = job.limits()
+            && let Some(lowered) = lowered(&call, limits)
+            && !limits_are_told.replace(true)
+        {
+            screen.warn(lowered);
+        }
+        let told = screen.submitted(&subject, &job, call.detach);
         if told.is_err() {
             screen.goes_on(name, job.id());
         }
@@ -74,6 +85,30 @@ pub(super) async fn run(
     .await
 }
 
+/// What to say of a limit that is less than was asked for, or that comes to nothing since the
+/// dispatcher ends the call before.
+fn lowered(call: &Call, holds: CallLimits) -> Option<String> {
+    let seconds = |limit: Duration| format!("{} s", limit.as_secs_f64());
+    let longest = seconds(holds.max_exec_time);
+    if let Some(asked) = call.max_exec_time
+        && asked > holds.max_exec_time
+    {
+        return Some(format!(
+            "max_exec_time lowered from {} to {longest} by the dispatcher (its max_exec_time)",
+            seconds(asked)
+        ));
+    }
+    let asked = call.timeout.filter(|asked| {
+        // Two options of one command line may well be as they are.
+        call.max_exec_time.is_none() && *asked > holds.max_exec_time
+    })?;
+    Some(format!(
+        "a timeout of {} is longer than any call may take: the dispatcher ends it after {longest} \
+         (its max_exec_time)",
+        seconds(asked)
+    ))
+}
+
 fn with_options(mut server: RemoteServer, call: &Call, several: bool) -> RemoteServer {
     if let Some(name) = &call.queue {
         server = server.queue(name);
@@ -86,6 +121,9 @@ fn with_options(mut server: RemoteServer, call: &Call, several: bool) -> RemoteS
     }
     if let Some(limit) = call.max_exec_time {
         server = server.max_exec_time(limit);
+    }
+    if call.timeout.is_some() || call.max_exec_time.is_some() {
+        server = server.tell_limits();
     }
     if let Some(limit) = call.start_by {
         server = server.start_by(limit);

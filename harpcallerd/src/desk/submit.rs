@@ -1,6 +1,7 @@
 //! Submitting a call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use harp_jobs::jobs::NewCall as NewJob;
 use harp_jobs::ledger::{self, NotAccepted, Room};
@@ -8,7 +9,7 @@ use harp_proto::Json;
 use tracing::info;
 
 use super::{Desk, permission};
-use crate::call::{Accepted, NewCall};
+use crate::call::{Accepted, NewCall, TimeLimits};
 use crate::client::Client;
 use crate::record::{CallRecord, QueueRecord};
 use crate::refusal::{Full, Refusal};
@@ -38,8 +39,13 @@ impl Desk {
         };
         let (jobs, audit) = (Arc::clone(self.dispatcher.jobs()), self.audit.clone());
         let call = new_call(by, call);
+        let terms = self.dispatcher.limits().terms(&call.call, Duration::ZERO);
+        let limits = TimeLimits {
+            timeout: terms.silence.as_secs(),
+            max_exec_time: terms.longest.as_secs(),
+        };
         let submission = self.dispatcher.submission(async move {
-            let submitted = answer(jobs.submit(call, room).await);
+            let submitted = answer(jobs.submit(call, room).await, limits);
             match &submitted {
                 Ok(accepted) => audit.accepted(asked, accepted.job),
                 Err(refusal) => audit.call_refused(asked, refusal.name()),
@@ -81,16 +87,21 @@ impl Desk {
 }
 
 /// What has come of a submission, in the desk's words.
-fn answer(submitted: Result<ledger::Accepted, NotAccepted>) -> Result<Accepted, Refusal> {
+fn answer(
+    submitted: Result<ledger::Accepted, NotAccepted>,
+    limits: TimeLimits,
+) -> Result<Accepted, Refusal> {
     match submitted {
-        Ok(ledger::Accepted::New(job)) => {
-            let existing = false;
-            Ok(Accepted { job, existing })
-        }
-        Ok(ledger::Accepted::Before(job)) => {
-            let existing = true;
-            Ok(Accepted { job, existing })
-        }
+        Ok(ledger::Accepted::New(job)) => Ok(Accepted {
+            job,
+            existing: false,
+            limits: Some(limits),
+        }),
+        Ok(ledger::Accepted::Before(job)) => Ok(Accepted {
+            job,
+            existing: true,
+            limits: None,
+        }),
         Err(NotAccepted::Storage { may_exist, why }) => {
             let why = why.as_ref().to_owned();
             Err(Refusal::CallNotRecorded { may_exist, why })

@@ -191,8 +191,10 @@ impl<S: Socket> Session<S> {
         }
         match request {
             Request::Call(call) => {
+                let tells_limits = call.limits;
                 let accepted = desk.submit(&self.client, requests::call(*call)).await?;
-                self.reply(&requests::accepted(accepted)).await
+                self.reply(&requests::accepted(accepted, tells_limits))
+                    .await
             }
             Request::Cancel { job, confirm } => {
                 let cancelled = tokio::select! {

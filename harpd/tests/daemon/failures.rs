@@ -104,7 +104,7 @@ async fn a_time_out_kills() {
     assert_eq!(end[0]["error"]["type"], "timeout");
     assert_eq!(
         end[0]["error"]["data"],
-        json!({"limit": "timeout", "seconds": 1})
+        json!({"limit": "timeout", "seconds": 1, "set_by": "procedure"})
     );
     assert!(crate::host::is_gone(pid));
 }

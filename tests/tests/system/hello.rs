@@ -42,6 +42,7 @@ fn hello_says_who_answers_and_what_is_in_force() {
             "unless_since",
             "start_by",
             "confirm",
+            "limits",
         ] {
             assert!(features.contains(&json!(feature)), "{feature}: {answer}");
         }

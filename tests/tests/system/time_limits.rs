@@ -105,6 +105,47 @@ fn a_busy_stream_ends_on_time() {
     }
 }
 
+/// What a limit of the dispatcher's own is told with.
+#[track_caller]
+fn assert_set_by_dispatcher(answer: &Value, name: &str, setting: &str) {
+    let data = json!({
+        "limit": name, "seconds": 1, "set_by": "dispatcher", "setting": setting,
+    });
+    assert_ended(answer, "timeout", &data);
+}
+
+fn call_with_limits(more: &str) -> String {
+    format!(
+        r#"{{"harpcaller":1,"host":"web01","procedure":"echo","arguments":[],"limits":true{more}}}"#
+    )
+}
+
+#[test]
+fn who_asks_is_told_which_limits_hold() {
+    let cluster = Cluster::builder()
+        .set("default_timeout", "30")
+        .set("max_exec_time", "60")
+        .start();
+    let caller = cluster.caller();
+    for (more, timeout, max_exec_time) in [
+        ("", 30, 60),
+        (r#","timeout":5"#, 5, 60),
+        (r#","timeout":900,"max_exec_time":900"#, 900, 60),
+        (r#","max_exec_time":7"#, 30, 7),
+    ] {
+        let answer = caller.ask(call_with_limits(more));
+        let limits = json!({"timeout": timeout, "max_exec_time": max_exec_time});
+        assert_eq!(answer["limits"], limits, "{more}");
+    }
+    let keyed = call_with_limits(r#","key":"k""#);
+    assert!(caller.ask(&keyed)["limits"].is_object());
+    let again = caller.ask(&keyed);
+    assert_eq!(
+        (&again["existing"], again.get("limits")),
+        (&json!(true), None)
+    );
+}
+
 #[test]
 fn max_exec_time_is_lowered_to_its_ceiling_without_a_word() {
     let cluster = Cluster::builder().set("max_exec_time", "1").start();
@@ -115,7 +156,8 @@ fn max_exec_time_is_lowered_to_its_ceiling_without_a_word() {
         r#""max_exec_time": 3600, "timeout": 3600"#,
     ] {
         let job = caller.call_with("web01", "busy", "[]", more);
-        assert_timed_out(&caller.result(&job), "max_exec_time", 1);
+        let answer = caller.result(&job);
+        assert_set_by_dispatcher(&answer, "max_exec_time", "max_exec_time");
     }
 }
 
@@ -127,7 +169,7 @@ fn the_configured_timeout_holds_unless_the_call_says_otherwise() {
         .start();
     let caller = cluster.caller();
     let job = caller.call("web01", "silent", "[]");
-    assert_timed_out(&caller.result(&job), "timeout", 1);
+    assert_set_by_dispatcher(&caller.result(&job), "timeout", "default_timeout");
     // Above the default, which the original did not allow.
     let job = caller.call_with("web01", "slow", "[]", r#""timeout": 30"#);
     assert_eq!(caller.result(&job), json!({"result": 1}));

@@ -155,8 +155,8 @@ fn internal() -> Outcome {
 fn meant(word: &str, life: &Life, event: &Event) -> Outcome {
     let limit = |limit: Limit| {
         Outcome::Error(match limit {
-            Limit::Silence => failures::silence(life.terms.silence),
-            Limit::Execution => failures::too_long(life.terms.longest),
+            Limit::Silence => failures::silence(life.terms.silence, life.terms.silence_set_by),
+            Limit::Execution => failures::too_long(life.terms.longest, life.terms.longest_set_by),
         })
     };
     let missing_result = Outcome::Error(failures::missing_result());

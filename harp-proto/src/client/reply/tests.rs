@@ -27,9 +27,24 @@ fn lines_have_the_form_of_the_protocol() {
     assert_eq!(
         line_of(&CallReply {
             job_id,
-            existing: false
+            existing: false,
+            limits: None,
         }),
         format!(r#"{{"harpcaller":1,"job_id":"{id}"}}"#)
+    );
+    let limits = TimeLimits {
+        timeout: 60,
+        max_exec_time: 3600,
+    };
+    assert_eq!(
+        line_of(&CallReply {
+            job_id,
+            existing: false,
+            limits: Some(limits),
+        }),
+        format!(
+            r#"{{"harpcaller":1,"job_id":"{id}","limits":{{"timeout":60,"max_exec_time":3600}}}}"#
+        )
     );
     assert_eq!(
         line_of(&CancelReply {
@@ -132,7 +147,10 @@ proptest! {
         id: [u8; 16],
         json in any_json(),
     ) {
-        comes_back(CallReply { job_id: JobId::from_bytes(id), existing });
+        comes_back(CallReply { job_id: JobId::from_bytes(id), existing, limits: None });
+        let limits = TimeLimits { timeout: submit, max_exec_time: number };
+        let (job_id, limits) = (JobId::from_bytes(id), Some(limits));
+        comes_back(CallReply { job_id, existing, limits });
         comes_back(CancelReply { cancelled, remote_confirmed });
         comes_back(ResultReply::Ended(outcome.clone()));
         comes_back(StreamReply::Ended(outcome));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use harp_jobs::transport::Proof;
 use harp_proto::Json;
 use harp_proto::client::{
-    Call, CallReply, CancelReply, JobTimes, ResultReply, StatusReply, StreamStart,
+    Call, CallReply, CancelReply, JobTimes, ResultReply, StatusReply, StreamStart, TimeLimits,
 };
 
 use crate::call::{Accepted, NewCall, QueueChoice};
@@ -46,10 +46,15 @@ pub(super) fn start(start: StreamStart) -> Start {
     }
 }
 
-pub(super) fn accepted(accepted: Accepted) -> CallReply {
+pub(super) fn accepted(accepted: Accepted, tells_limits: bool) -> CallReply {
+    let limits = accepted.limits.filter(|_| tells_limits);
     CallReply {
         job_id: accepted.job,
         existing: accepted.existing,
+        limits: limits.map(|limits| TimeLimits {
+            timeout: limits.timeout,
+            max_exec_time: limits.max_exec_time,
+        }),
     }
 }
 
