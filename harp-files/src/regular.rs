@@ -49,7 +49,12 @@ pub fn read_to_string(path: &Path) -> io::Result<String> {
     text::from_bytes(read(path)?)
 }
 
-fn check(found: &std::fs::Metadata) -> io::Result<()> {
+/// Says what is wrong with what is there if it is no regular file.
+///
+/// # Errors
+///
+/// Those of [`open`].
+pub fn check(found: &std::fs::Metadata) -> io::Result<()> {
     let kind = found.file_type();
     if kind.is_file() {
         return Ok(());

@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use harp_files::regular;
+
 /// A file that is written bit by bit, and takes its place when it is whole: see [`write`].
 /// Dropped before, it leaves nothing behind.
 #[derive(Debug)]
@@ -85,6 +87,7 @@ impl Replacement {
     }
 
     fn prepare(path: &Path) -> io::Result<Replacement> {
+        regular_if_any(path)?;
         // Made with mode 0600, and removed again should anything fail before it is renamed.
         let file = tempfile::NamedTempFile::new_in(directory_of(path))?;
         Ok(Replacement {
@@ -95,6 +98,7 @@ impl Replacement {
 
     fn put_in_place(self) -> io::Result<()> {
         self.file.as_file().sync_all()?;
+        regular_if_any(&self.path)?;
         self.file.persist(&self.path).map_err(|error| error.error)?;
         File::open(directory_of(&self.path))?.sync_all()
     }
@@ -107,6 +111,16 @@ impl Write for Replacement {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+/// Refuses to replace what is no regular file: `/dev/null`, where nothing is to be kept,
+/// belongs to the whole machine.
+fn regular_if_any(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) => regular::check(&found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -139,6 +153,8 @@ fn named(path: &Path, act: &str, error: &io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use rustix::fs::{CWD, Mode, mkfifoat};
 
     use super::*;
 
@@ -200,6 +216,35 @@ mod tests {
         assert_eq!(std::fs::read(&file).unwrap(), b"whole");
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
         assert_eq!(mode(&file), 0o600);
+    }
+
+    #[test]
+    fn nothing_else_than_a_regular_file_is_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        mkfifoat(CWD, path("pipe"), Mode::RUSR | Mode::WUSR).unwrap();
+        std::os::unix::fs::symlink("/dev/null", path("null")).unwrap();
+        std::os::unix::fs::symlink("pipe", path("link")).unwrap();
+        std::fs::create_dir(path("directory")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        let names = ["pipe", "null", "link", "directory", "socket"];
+        for name in names {
+            let before = std::fs::symlink_metadata(path(name)).unwrap();
+            for written in [write(&path(name), b"x"), rewrite(&path(name), b"x")] {
+                let error = written.unwrap_err().to_string();
+                assert!(error.contains(name), "{error}");
+            }
+            let after = std::fs::symlink_metadata(path(name)).unwrap();
+            assert_eq!((before.dev(), before.ino()), (after.dev(), after.ino()));
+        }
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), names.len());
+
+        // One that comes while the new file is written is left alone, too.
+        let mut new = Replacement::begin(&path("late")).unwrap();
+        new.write_all(b"x").unwrap();
+        mkfifoat(CWD, path("late"), Mode::RUSR | Mode::WUSR).unwrap();
+        assert!(new.finish().is_err());
+        assert!(!path("late").is_file());
     }
 
     #[test]

@@ -92,7 +92,18 @@ impl Config {
         ]);
         root.guard_also(
             "user",
-            &["users", "permission", "permissions", "allow", "deny"],
+            &[
+                "access",
+                "acl",
+                "allow",
+                "authorization",
+                "deny",
+                "permission",
+                "permissions",
+                "rule",
+                "rules",
+                "users",
+            ],
         );
         root.guard_also("procedure", &["procedures"]);
         let path = procedure::search_path(&root).unwrap_or_else(|| DEFAULT_PATH.to_owned());

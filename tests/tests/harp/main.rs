@@ -14,6 +14,7 @@ mod hosts;
 mod identity;
 mod interrupts;
 mod json;
+mod limits;
 mod manual;
 mod output;
 mod own_faults;
