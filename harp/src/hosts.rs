@@ -10,6 +10,9 @@ use crate::problem::Problem;
 /// So many hosts one range may have.
 const MOST: usize = 100_000;
 
+/// So many hosts one command may have; ranges multiply.
+const MOST_IN_ALL: usize = 1_000_000;
+
 /// The hosts of all these lists in their order, each once. A list is `a,b,c`, apart by
 /// commas or white space, or `@FILE` with such lists and comments behind `#`; `@-` is
 /// `input`. `web[01-03,07]` is web01, web02, web03 and web07.
@@ -93,6 +96,18 @@ fn expand(word: &str, hosts: &mut Vec<String>) -> Result<(), Problem> {
         }
         if word.starts_with('-') {
             return Err(wrong("a host's name does not begin with a dash"));
+        }
+        let behind_address = word
+            .split_once('[')
+            .and_then(|(_, rest)| rest.split_once(']'));
+        if behind_address
+            .map_or(word, |(_, rest)| rest)
+            .contains(['[', ']'])
+        {
+            return Err(wrong("a ] stands there that ends no range"));
+        }
+        if hosts.len() >= MOST_IN_ALL {
+            return Err(wrong(&format!("these are more than {MOST_IN_ALL} hosts")));
         }
         hosts.push(word.to_owned());
         return Ok(());
@@ -201,6 +216,12 @@ mod tests {
             "web*",
             "$(x)",
             "web[1-1000000]",
+            "web[1-99999][1-99999]",
+            "web]",
+            "web[1-2]]",
+            "a],b[1,2]",
+            "[::1]]:4306",
+            "[::1][1-2]",
             "-x",
             "a\u{1b}b",
             "web\"01\"",

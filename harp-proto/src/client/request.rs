@@ -238,7 +238,8 @@ impl Call {
         let procedure = fields.required_string("procedure")?;
         let host = fields.required_string("host")?;
         let arguments = host::arguments(line, fields)?;
-        let call = Call::take_rest(line, fields, host, procedure, arguments)?;
+        let mut call = Call::take_rest(line, fields, host, procedure, arguments)?;
+        call.limits = fields.boolean("limits")?.unwrap_or(false);
         call.check(fields)?;
         Ok(call)
     }
@@ -284,7 +285,7 @@ impl Call {
             key: fields.string("key")?,
             unless_since: fields.integer("unless_since", 1)?,
             start_by: fields.integer("start_by", 1)?,
-            limits: fields.boolean("limits")?.unwrap_or(false),
+            limits: false,
         })
     }
 
