@@ -56,7 +56,7 @@ impl<T: Clone + Send + 'static> Looks<T> {
             return found.clone();
         }
         let inner = Arc::clone(&self.0);
-        // The lock goes along: who gives up leaves it to the thread.
+        // The lock goes along: a caller that gives up leaves it to the thread.
         let looking = spawn_blocking(move || {
             let number = inner.begun.fetch_add(1, Ordering::SeqCst) + 1;
             let found = (inner.look)();

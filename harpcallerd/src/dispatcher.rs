@@ -37,7 +37,7 @@ pub struct Parts {
     pub limits: watch::Receiver<Arc<RunLimits>>,
     /// Where ends are written down.
     pub audit: Audit,
-    /// Who is told what becomes durable.
+    /// Those that are told what becomes durable.
     pub changes: Changes,
     /// Whether jobs that waited wait again; otherwise they end.
     pub resume_queued: bool,

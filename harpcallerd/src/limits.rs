@@ -33,7 +33,7 @@ pub struct ClientLimits {
     pub write_timeout: Duration,
     /// Greatest number of HTTP requests that wait or follow at once.
     pub max_streams: usize,
-    /// The same for one peer.
+    /// Such streams for one peer.
     pub max_streams_per_peer: usize,
     /// Changes of jobs that are kept for readers of all of them that come back.
     pub max_event_backlog: usize,

@@ -22,7 +22,7 @@ use crate::kept::standing::Stage;
 
 /// The socket's name in `state_directory`.
 const NAME: &str = "calls.socket";
-/// Who asks is waited for this long, and asks that long.
+/// A program that asks is waited for this long, and asks that long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One call, as it is listed.

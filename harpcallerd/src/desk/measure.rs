@@ -35,9 +35,9 @@ pub struct Measures {
     pub is_draining: bool,
     /// What has happened since the start.
     pub totals: Totals,
-    /// The same of the last hour.
+    /// Totals of the last hour.
     pub hour: Totals,
-    /// The same of the last day.
+    /// Totals of the last day.
     pub day: Totals,
 }
 

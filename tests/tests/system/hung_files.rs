@@ -1,4 +1,4 @@
-//! Files on a file system that does not answer: who asks for one waits, or is told so after a
+//! Files on a file system that does not answer: whatever asks for one waits, or is told so after a
 //! while; nobody else does, and a stop is heard.
 
 use std::fs;

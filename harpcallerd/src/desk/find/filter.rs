@@ -22,7 +22,7 @@ pub struct Filter {
     pub host: Name,
     /// Its procedure.
     pub procedure: Name,
-    /// Who submitted it.
+    /// The client that submitted it.
     pub client: Name,
     /// It is in one of these queues.
     pub queues: Vec<InQueue>,

@@ -11,7 +11,7 @@ use crate::client::Peer;
 /// What a trusted proxy says of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Forwarded {
-    /// Who has sent it, if that is said.
+    /// The client that has sent it, if that is said.
     pub(super) sender: Option<IpAddr>,
     /// True if it came to the proxy by TLS; `None` if that is not said.
     pub(super) is_tls: Option<bool>,

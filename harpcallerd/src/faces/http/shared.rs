@@ -41,7 +41,7 @@ pub(super) struct Shared {
 /// What is known of a request when it reaches its route.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
-    /// Who asks.
+    /// The client that asks.
     pub(super) client: Client,
     /// How that was proved.
     pub(super) how: How,

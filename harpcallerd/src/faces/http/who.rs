@@ -1,4 +1,4 @@
-//! Who asks: by a token, by a session, by the certificate or the user that the connection came
+//! The identity of a request: by a token, by a session, by the certificate or the user that the connection came
 //! with, or nobody.
 
 use std::net::SocketAddr;

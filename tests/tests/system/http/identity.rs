@@ -1,4 +1,4 @@
-//! Who is asking (section 2; acceptance 11 and 12).
+//! The identity of requests (section 2; acceptance 11 and 12).
 
 use std::fs;
 use std::time::{Duration, Instant};
