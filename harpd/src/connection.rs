@@ -94,21 +94,21 @@ pub async fn serve(
     workplace: Workplace,
     house: Option<House>,
 ) {
-    let mut place = reception.strangers.share(&group(peer.ip()));
-    tokio::select! {
-        _ = place.hold(STRANGER) => {}
-        () = permit.dropped() => {
-            return debug!(%peer, "dropped for a newer connection before it authenticated");
-        }
-        () = workplace.stopping.cancelled() => return,
-    }
-    let deadline = Limit::after(REQUEST_TIME);
     // The lease of a call begins no later than this.
     let taken = house.as_ref().map(|house| house.calls.now());
     let closing = match &house {
         Some(house) => house.closing.clone(),
         None => workplace.stopping.clone(),
     };
+    let mut place = reception.strangers.share(&group(peer.ip()));
+    tokio::select! {
+        _ = place.hold(STRANGER) => {}
+        () = permit.dropped() => {
+            return debug!(%peer, "dropped for a newer connection before it authenticated");
+        }
+        () = closing.cancelled() => return,
+    }
+    let deadline = Limit::after(REQUEST_TIME);
     let accepted = tokio::select! {
         accepted = encrypt(stream, deadline, &state) => accepted,
         () = place.gave_way() => return debug!(%peer, "too slow while others waited"),

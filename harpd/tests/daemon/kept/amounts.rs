@@ -10,7 +10,6 @@ const COUNT: &str = "i=0; while [ $i -lt 20000 ]; do echo $i xxxxxxxxxxxxxxxxxxx
     i=$((i+1)); [ $((i % 100)) = 0 ] && echo $i > progress; done";
 
 #[tokio::test]
-#[ignore = "one run of six hangs: the procedure is not read on though its spool has room"]
 async fn a_procedure_waits_when_its_spool_is_full_and_nothing_is_lost() {
     let host = Host::new()
         .set("keep_memory = \"16K\"")
