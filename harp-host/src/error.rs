@@ -201,7 +201,8 @@ impl HostError {
 
     /// The time was over before the trust files could be read: a file system of our own does
     /// not answer.
-    pub(crate) fn trust_unread(endpoint: &Endpoint) -> HostError {
+    #[must_use]
+    pub fn trust_unread(endpoint: &Endpoint) -> HostError {
         HostError::new(
             endpoint,
             Phase::Tls,

@@ -26,9 +26,9 @@ use tracing::{info, warn};
 /// memory of its own.
 const WORKERS: usize = 2;
 /// Threads for what blocks: passwords, files, looking for processes. They are made as they are
-/// needed. Each procedure, the users file and the certificate take one at most, so a few file
-/// systems that hang leave some for all others.
-const BLOCKING_THREADS: usize = 64;
+/// needed, and each has memory of its own. Each procedure, the users file and the certificate
+/// take one at most, so some on file systems that hang leave others for all the rest.
+const BLOCKING_THREADS: usize = 10;
 
 /// Runs procedures on this host for authenticated callers.
 #[derive(Debug, Parser)]

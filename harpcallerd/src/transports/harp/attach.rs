@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use harp_host::HostError;
 use harp_host::Limits;
 use harp_host::kept::{self, Opened};
 use harp_jobs::failures;
@@ -109,9 +110,13 @@ async fn reach(shared: &Arc<Shared>, gate: &Gate, name: &str, is_at_start: bool)
         max_packet_size: rules.limits.max_packet_size,
     };
     let by = Instant::now() + rules.limits.connect_timeout;
-    let made_by = made_by(&rules, &host).await;
-    match kept::open(&host.endpoint, &rules.trust, limits, by).await {
-        Ok(Opened::Kept(mut connection)) => {
+    let opened = async {
+        let made_by = made_by(&rules, &host, by).await?;
+        let opened = kept::open(&host.endpoint, &rules.trust, limits, by).await?;
+        Ok((opened, made_by))
+    };
+    match opened.await {
+        Ok((Opened::Kept(mut connection), made_by)) => {
             connection.set_share(rules.memory.share(&name));
             let leave = Leave {
                 _pass: pass,
@@ -124,11 +129,11 @@ async fn reach(shared: &Arc<Shared>, gate: &Gate, name: &str, is_at_start: bool)
                 leave,
             }))
         }
-        Ok(Opened::Plain(_)) => {
+        Ok((Opened::Plain(_), _)) => {
             gate.answered();
             Tried::Plain
         }
-        Err(error) => {
+        Err::<_, HostError>(error) => {
             debug!(host = name, %error, "the host cannot be attached to");
             gate.failed(shared.world.chance());
             Tried::Failed(error.to_failure())

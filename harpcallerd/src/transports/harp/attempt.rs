@@ -162,7 +162,7 @@ impl HarpAttempt {
             connection.set_share(share);
             return Ok(Made::Plain(Box::new(connection)));
         }
-        let made_by = made_by(rules, host).await;
+        let made_by = made_by(rules, host, until).await?;
         let note = self.note.as_ref();
         let keep = note.map_or(rules.limits.keep_for, |note| note.keep);
         if let Some(mut line) = self.shared.idle.take(name, made_by.as_ref(), keep) {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use harp_host::HostError;
 use harp_host::kept::{KeptConnection, News};
 use harp_host::tls::Offer;
 use harp_time::within;
@@ -78,11 +79,22 @@ impl Line {
 }
 
 /// What a connection to this host is made by now; `None` if none can be made.
-pub(super) async fn made_by(rules: &Rules, host: &Host) -> Option<Arc<ClientConfig>> {
+///
+/// # Errors
+///
+/// The trust files have not been read in time.
+pub(super) async fn made_by(
+    rules: &Rules,
+    host: &Host,
+    until: Instant,
+) -> Result<Option<Arc<ClientConfig>>, HostError> {
     let config = rules
         .trust
         .client_config_offering(&host.endpoint, Offer::Kept);
-    config.await.ok()
+    match within(until, config).await {
+        Some(config) => Ok(config.ok()),
+        None => Err(HostError::trust_unread(&host.endpoint)),
+    }
 }
 
 impl Idle {
