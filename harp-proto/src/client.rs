@@ -7,10 +7,12 @@
 
 pub mod body;
 pub mod feature;
+mod listed;
 mod packet_lines;
 pub mod reply;
 mod request;
 
+pub use listed::{List, Listed};
 pub use packet_lines::PacketLines;
 pub use reply::{
     CallReply, CancelReply, HelloReply, JobTimes, Packet, Reply, ReplyError, ResultReply,

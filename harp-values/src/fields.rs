@@ -217,6 +217,38 @@ impl<'a> Fields<'a> {
             .map_err(|error| self.error(key, error.to_string()))
     }
 
+    /// Takes out all keys with their values as texts: of a string what is in it, of an array
+    /// each of its values, of anything else its JSON text.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] with a key that is no Unicode text, or whose value is none.
+    pub fn texts(mut self) -> Result<Vec<(String, String)>, ShapeError> {
+        let mut texts = Vec::new();
+        let problem = "must be Unicode text";
+        for (key, value) in std::mem::take(&mut self.entries) {
+            let Ok(name) = std::str::from_utf8(&key) else {
+                return Err(self.error(&String::from_utf8_lossy(&key), problem));
+            };
+            let values: Vec<&RawValue> = match value.get().starts_with('[') {
+                true => serde_json::from_str(value.get())
+                    .map_err(|error| self.error(name, error.to_string()))?,
+                false => vec![value],
+            };
+            for value in values {
+                let text = match value.get().starts_with('"') {
+                    true => {
+                        serde_json::from_str(value.get()).map_err(|_| self.error(name, problem))?
+                    }
+                    false => value.get().to_owned(),
+                };
+                texts.push((name.to_owned(), text));
+            }
+        }
+        self.none_left()?;
+        Ok(texts)
+    }
+
     /// Refuses an object with a key that stands in it twice.
     ///
     /// # Errors

@@ -57,6 +57,13 @@ pub(crate) enum Command {
     Result(ResultOf),
     /// Print what the dispatcher has on record of a job.
     Status(Status),
+    /// List jobs, the newest first.
+    #[command(after_help = LIST_HELP)]
+    Jobs(List),
+    /// List the queues.
+    Queues(List),
+    /// List the hosts of the registry.
+    Hosts(List),
     /// Cancel a job.
     Cancel(Cancel),
     /// Call a procedure of a harpd directly, without a dispatcher; nothing is recorded.
@@ -269,6 +276,24 @@ pub(crate) struct ResultOf {
     pub(crate) interrupt: Interrupt,
     #[command(flatten)]
     pub(crate) which: WhichJob,
+}
+
+const LIST_HELP: &str = "\
+Filters are those of harpcaller-http(7): state, outcome, failed, host, procedure, client,
+queue, key, submitted_since, ended_since, q and others. Several of one name are
+alternatives:  harp jobs state=ended failed=true 'host=web*' submitted_since=-2h";
+
+/// What is listed, and from which dispatcher.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// What has to hold of them: NAME=VALUE.
+    #[arg(value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+    /// At most so many [default: 100 jobs, all queues and hosts].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) dispatcher: DispatcherOptions,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod cancel;
 mod completions;
 mod direct;
 mod follow;
+mod list;
 mod result;
 mod status;
 
@@ -35,6 +36,9 @@ pub(crate) async fn run(line: CommandLine, screen: Screen) -> Result<Exit, Probl
         Command::Stream(stream) => follow::run_stream(stream, &settings, &screen).await,
         Command::Result(result) => result::run(result, &settings, &screen).await,
         Command::Status(status) => status::run(status, &settings, &screen).await,
+        Command::Jobs(words) => list::run(list::What::Jobs, words, &settings, &screen).await,
+        Command::Queues(words) => list::run(list::What::Queues, words, &settings, &screen).await,
+        Command::Hosts(words) => list::run(list::What::Hosts, words, &settings, &screen).await,
         Command::Cancel(cancel) => cancel::run(cancel, &settings, &screen).await,
         Command::Direct(direct) => direct::run(direct, &settings, screen).await,
         Command::Completions { shell } => completions::run(shell),

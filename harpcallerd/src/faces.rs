@@ -5,3 +5,4 @@ pub mod admin;
 pub mod connection;
 pub mod http;
 pub mod line;
+pub mod listing;

@@ -17,12 +17,14 @@ pub const START_BY: &str = "start_by";
 pub const CONFIRM: &str = "confirm";
 /// A call takes `limits`.
 pub const LIMITS: &str = "limits";
+/// There are `list_jobs`, `list_queues` and `list_hosts`.
+pub const LIST: &str = "list";
 /// `hello` takes a `token`: in force only where tokens are known.
 pub const TOKEN: &str = "token";
 
 /// The extensions that this release's dispatcher has in force whatever its configuration
 /// says, in the order in which it names them.
-pub const ALWAYS: [&str; 8] = [
+pub const ALWAYS: [&str; 9] = [
     KEEP_ALIVE,
     TIMESTAMPS,
     LIMIT,
@@ -31,4 +33,5 @@ pub const ALWAYS: [&str; 8] = [
     START_BY,
     CONFIRM,
     LIMITS,
+    LIST,
 ];

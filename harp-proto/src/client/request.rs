@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use harp_values::fields::{Fields, ShapeError};
 use harp_values::write;
 
+use super::{List, Listed};
 use crate::{Fault, JobId, Json, Password, QueueName, host};
 
 /// One line from a client (client protocol, sections 2 to 6 and 8).
@@ -50,6 +51,8 @@ pub enum Request {
         /// End the page after this many packets.
         limit: Option<u64>,
     },
+    /// List what there is.
+    List(List),
     /// Keep the connection for further requests.
     Hello(Hello),
 }
@@ -110,13 +113,16 @@ pub struct Hello {
 }
 
 /// Every key that names an operation.
-const OPERATIONS: [&str; 7] = [
+const OPERATIONS: [&str; 10] = [
     "procedure",
     "cancel",
     "get_result",
     "get_status",
     "follow_stream",
     "read_stream",
+    "list_jobs",
+    "list_queues",
+    "list_hosts",
     "hello",
 ];
 
@@ -186,7 +192,10 @@ impl Request {
                 timestamps: fields.boolean("timestamps")?.unwrap_or(false),
                 limit: fields.integer("limit", 1)?,
             },
-            _ => Request::Hello(Hello::take(&mut fields)?),
+            _ => match Listed::ALL.into_iter().find(|what| what.key() == operation) {
+                Some(what) => Request::List(List::take(what, &mut fields)?),
+                None => Request::Hello(Hello::take(&mut fields)?),
+            },
         };
         fields.none_left()?;
         Ok(request)
@@ -227,6 +236,7 @@ impl Request {
                 write_start(out, *start, *timestamps);
                 write_integer(out, "limit", *limit);
             }
+            Request::List(list) => list.write(out),
             Request::Hello(hello) => hello.write(out),
         }
         out.extend_from_slice(b"}\n");

@@ -17,8 +17,6 @@ mod connection;
 #[cfg(feature = "http")]
 mod cross_site;
 #[cfg(feature = "http")]
-mod cursor;
-#[cfg(feature = "http")]
 mod event;
 #[cfg(feature = "http")]
 mod exposition;
@@ -30,10 +28,6 @@ mod guesses;
 mod host;
 #[cfg(feature = "http")]
 mod how;
-#[cfg(feature = "http")]
-mod job_object;
-#[cfg(feature = "http")]
-mod moment;
 #[cfg(feature = "http")]
 mod pace;
 #[cfg(feature = "http")]
@@ -60,8 +54,6 @@ mod streams;
 mod tally;
 #[cfg(feature = "http")]
 mod text;
-#[cfg(feature = "http")]
-mod values;
 #[cfg(feature = "http")]
 mod who;
 

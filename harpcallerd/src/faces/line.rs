@@ -2,6 +2,7 @@
 //! on (client protocol, sections 1 and 8).
 
 mod large;
+mod lists;
 pub mod packet_lines;
 mod refusals;
 mod requests;
@@ -273,6 +274,10 @@ impl<S: Socket> Session<S> {
                 };
                 let packets = desk.packets(&self.client, job, span).await?;
                 self.send(packets, timestamps).await
+            }
+            Request::List(list) => {
+                let line = lists::list(&desk, &self.client, list).await?;
+                Ok(self.write(&line).await?)
             }
             Request::Hello(hello) => {
                 let (token, name) = (hello.token.as_ref(), hello.client.as_deref());

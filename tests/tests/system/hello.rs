@@ -43,6 +43,7 @@ fn hello_says_who_answers_and_what_is_in_force() {
             "start_by",
             "confirm",
             "limits",
+            "list",
         ] {
             assert!(features.contains(&json!(feature)), "{feature}: {answer}");
         }

@@ -37,6 +37,7 @@ mod keys;
 mod last_words;
 mod leftovers;
 mod limits;
+mod lists;
 mod logs;
 mod manual;
 mod outages;

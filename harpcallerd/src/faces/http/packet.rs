@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use bytes::{BufMut, BytesMut};
 
 use super::text::without_escapes;
-use super::values::Values;
 use crate::desk::packets::{Batches, Piece};
+use crate::faces::listing::values::Values;
 use crate::segment::Segment;
 
 /// Calls `each` with number, time (milliseconds since 1970) and JSON text of the packets of a

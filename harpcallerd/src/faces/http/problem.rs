@@ -17,7 +17,7 @@ const RETRY: u32 = 1;
 /// An answer that is an error. In a box, since it is much larger than what is returned in its
 /// place.
 #[derive(Debug, Clone)]
-pub(super) struct Problem(Box<Told>);
+pub struct Problem(Box<Told>);
 
 #[derive(Debug, Clone)]
 struct Told {

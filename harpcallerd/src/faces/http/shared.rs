@@ -12,7 +12,7 @@ use super::guesses::Guesses;
 use super::host::Site;
 use super::how::How;
 use super::problem::Problem;
-use super::query::{PAGE_KEY, Query, may_have_page_key};
+use super::query::{self, PAGE_KEY, Query, may_have_page_key};
 use super::sessions::{SessionProof, Sessions};
 use super::streams::{StreamPermit, Streams};
 use super::tally::Tally;
@@ -77,7 +77,7 @@ impl<S: Sync> FromRequestParts<S> for Query {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query, Problem> {
-        let mut query = Query::of(parts)?;
+        let mut query = query::read(&parts.uri)?;
         let asked = parts.extensions.get::<Asked>();
         if asked.is_some() && may_have_page_key(parts.uri.path()) {
             query.text(PAGE_KEY)?;

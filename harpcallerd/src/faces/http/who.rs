@@ -15,7 +15,7 @@ use super::host::Site;
 use super::how::How;
 use super::problem::Problem;
 use super::proxy::Forwarded;
-use super::query::{PAGE_KEY, Query, may_have_page_key};
+use super::query::{self, PAGE_KEY, may_have_page_key};
 use super::sessions::SessionProof;
 use super::settings::Door;
 use super::shared::Shared;
@@ -66,7 +66,7 @@ pub(super) fn page_key(uri: &Uri, headers: &HeaderMap) -> Result<Option<String>,
         return Ok(Some(header.to_owned()));
     }
     match may_have_page_key(uri.path()) {
-        true => Query::read(uri)?.text(PAGE_KEY),
+        true => Ok(query::read(uri)?.text(PAGE_KEY)?),
         false => Ok(None),
     }
 }

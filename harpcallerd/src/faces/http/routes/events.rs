@@ -12,19 +12,19 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::list::filter;
 use crate::access::Operation;
 use crate::changes::{Change, Changes};
 use crate::client::Client;
 use crate::clock;
 use crate::desk::find::Filter;
 use crate::faces::http::event::{self, HEARTBEAT};
-use crate::faces::http::job_object::JobObject;
 use crate::faces::http::problem::Problem;
 use crate::faces::http::query::Query;
 use crate::faces::http::reply::Answer;
 use crate::faces::http::shared::{Asked, Shared};
 use crate::faces::http::streams::StreamPermit;
+use crate::faces::listing::job_object::JobObject;
+use crate::faces::listing::jobs::filter;
 use crate::refusal::Refusal;
 
 /// Changes that are looked at together.

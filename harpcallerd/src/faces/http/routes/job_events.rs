@@ -17,7 +17,6 @@ use crate::clock;
 use crate::desk::packets::{Next, Packets, Piece, Span, Start, Until};
 use crate::desk::view::{self, View};
 use crate::faces::http::event::{self, HEARTBEAT};
-use crate::faces::http::job_object::JobObject;
 use crate::faces::http::packet;
 use crate::faces::http::problem::Problem;
 use crate::faces::http::query::Query;
@@ -25,7 +24,8 @@ use crate::faces::http::reply;
 use crate::faces::http::reply::Answer;
 use crate::faces::http::shared::{Asked, JobPath, Shared};
 use crate::faces::http::streams::StreamPermit;
-use crate::faces::http::values::{Ended, Values};
+use crate::faces::listing::job_object::JobObject;
+use crate::faces::listing::values::{Ended, Values};
 use crate::record::EndRecord;
 use crate::refusal::Refusal;
 
@@ -64,7 +64,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Answer, Problem> {
     let start = start(&mut query)?.unwrap_or(Start::At(0));
-    let values = query.values()?;
+    let values = Values::take(&mut query)?;
     query.done()?;
     let start = match last_event(&headers)? {
         Some(LastEvent::End) => {

@@ -18,13 +18,13 @@ use crate::call::{NewCall, QueueChoice};
 use crate::desk::read::Wait;
 use crate::desk::view;
 use crate::faces::http::body::{Sent, Whole, is_too_deep};
-use crate::faces::http::job_object::JobObject;
 use crate::faces::http::problem::Problem;
 use crate::faces::http::query::Query;
 use crate::faces::http::reply;
 use crate::faces::http::reply::Answer;
 use crate::faces::http::shared::{Asked, JobPath, Shared};
-use crate::faces::http::values::Ended;
+use crate::faces::listing::job_object::JobObject;
+use crate::faces::listing::values::{Ended, Values};
 
 /// Longest `wait`, in seconds.
 const LONGEST_WAIT: u64 = 60;
@@ -37,7 +37,7 @@ pub(super) async fn submit(
     sent: Sent,
 ) -> Result<Answer, Problem> {
     let wait = wait(&mut query)?;
-    let values = query.values()?;
+    let values = Values::take(&mut query)?;
     query.done()?;
     let key = idempotency_key(sent.headers())?;
     let whole = sent.json(&shared, &asked).await?;
@@ -99,7 +99,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Answer, Problem> {
     let wait = wait(&mut query)?;
-    let values = query.values()?;
+    let values = Values::take(&mut query)?;
     query.done()?;
     let known = headers.get_all(IF_NONE_MATCH);
     let known: Vec<_> = known
@@ -144,7 +144,7 @@ pub(super) async fn result(
     mut query: Query,
 ) -> Result<Answer, Problem> {
     let wait = wait(&mut query)?;
-    let values = query.values()?;
+    let values = Values::take(&mut query)?;
     query.done()?;
     let desk = &shared.desk;
     let mut end = desk.end(&asked.client, job, Wait::Not).await?;

@@ -18,7 +18,7 @@ use crate::faces::http::problem::Problem;
 use crate::faces::http::query::Query;
 use crate::faces::http::reply::Answer;
 use crate::faces::http::shared::{Asked, JobPath, Shared};
-use crate::faces::http::values::{Ended, Values};
+use crate::faces::listing::values::{Ended, Values};
 use crate::record::EndRecord;
 
 /// Packets of a page.
@@ -51,7 +51,7 @@ pub(super) async fn show(
     let start = start(&mut query)?.unwrap_or(Start::At(0));
     let limit = query.number("limit", 1, GREATEST_LIMIT)?.unwrap_or(LIMIT);
     let wait = wait(&mut query)?;
-    let values = query.values()?;
+    let values = Values::take(&mut query)?;
     query.done()?;
     let mut page = page(&shared, &asked.client, job, start, limit, values).await?;
     if let Some(wait) = wait

@@ -12,20 +12,22 @@ const HEAD: usize = 120;
 
 /// A job, to be written.
 #[derive(Debug)]
-pub(super) struct JobObject<'a> {
-    pub(super) view: &'a View,
-    pub(super) form: Form,
+pub struct JobObject<'a> {
+    /// The job.
+    pub view: &'a View,
+    /// How much of its call is written.
+    pub form: Form,
     /// What has happened to it, in a stream of all jobs.
-    pub(super) change: Option<&'static str>,
+    pub change: Option<&'static str>,
     /// Its call was not made, since its key had a job.
-    pub(super) existing: bool,
+    pub existing: bool,
     /// Its end is part of the answer, whether it has come or not.
-    pub(super) with_end: bool,
+    pub with_end: bool,
 }
 
 /// How much of a job's call is written.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Form {
+pub enum Form {
     /// All of it.
     Whole(Values),
     /// The first characters of what can be long.
@@ -34,12 +36,14 @@ pub(super) enum Form {
 
 impl<'a> JobObject<'a> {
     /// A job by itself.
-    pub(super) fn whole(view: &'a View, values: Values) -> JobObject<'a> {
+    #[must_use]
+    pub fn whole(view: &'a View, values: Values) -> JobObject<'a> {
         JobObject::new(view, Form::Whole(values))
     }
 
     /// A job in a list.
-    pub(super) fn head(view: &'a View) -> JobObject<'a> {
+    #[must_use]
+    pub fn head(view: &'a View) -> JobObject<'a> {
         JobObject::new(view, Form::Head)
     }
 
@@ -126,7 +130,8 @@ impl Serialize for JobObject<'_> {
 }
 
 /// The word for the kind of an end.
-pub(super) fn outcome_name(outcome: &Outcome) -> &'static str {
+#[must_use]
+pub fn outcome_name(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Returned(_) => "returned",
         Outcome::Exception(_) => "exception",
@@ -136,7 +141,8 @@ pub(super) fn outcome_name(outcome: &Outcome) -> &'static str {
 }
 
 /// The type of an exception or error.
-pub(super) fn error_type(outcome: &Outcome) -> Option<&str> {
+#[must_use]
+pub fn error_type(outcome: &Outcome) -> Option<&str> {
     match outcome {
         Outcome::Exception(failure) | Outcome::Error(failure) => Some(&failure.error_type),
         Outcome::Returned(_) | Outcome::Cancelled => None,
@@ -153,7 +159,8 @@ fn head(json: &Json) -> &str {
 }
 
 /// A queue's name is JSON.
-pub(super) struct QueueText<'a>(pub(super) &'a str);
+#[derive(Debug)]
+pub struct QueueText<'a>(pub &'a str);
 
 impl Serialize for QueueText<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

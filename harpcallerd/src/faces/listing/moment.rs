@@ -6,7 +6,7 @@ use crate::clock;
 
 /// A time in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moment(pub(super) u64);
+pub struct Moment(pub u64);
 
 /// This is no time.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +14,7 @@ pub(super) struct Moment(pub(super) u64);
     "must be milliseconds since 1970, a time such as 2026-11-27T12:00:00Z, or one before now \
      such as -90s, -15m, -2h or -7d"
 )]
-pub(super) struct NotAMoment;
+pub struct NotAMoment;
 
 impl FromStr for Moment {
     type Err = NotAMoment;

@@ -4,26 +4,44 @@ use harp_proto::{Failure, Json, Outcome};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::names::{NameFault, Names};
+
 /// How a user's values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Values {
+pub enum Values {
     /// As the text that they were sent as.
     AsSent,
     /// As JSON strings that hold that text, for clients whose parser changes numbers.
     Text,
 }
 
+impl Values {
+    /// Takes out how a user's values are to be written.
+    ///
+    /// # Errors
+    ///
+    /// If it is a word that means nothing.
+    pub fn take(names: &mut Names) -> Result<Values, NameFault> {
+        Ok(match names.word("values", &["text"])? {
+            Some(_) => Values::Text,
+            None => Values::AsSent,
+        })
+    }
+}
+
 /// A user's value, to be written.
 #[derive(Debug, Clone)]
-pub(super) struct UserValue<'a>(pub(super) &'a Json, pub(super) Values);
+pub struct UserValue<'a>(pub &'a Json, pub Values);
 
 /// How a job ended, to be written as the wire's last line, with more keys behind.
 #[derive(Debug, Clone)]
-pub(super) struct Ended<'a> {
-    pub(super) outcome: &'a Outcome,
-    pub(super) values: Values,
+pub struct Ended<'a> {
+    /// How.
+    pub outcome: &'a Outcome,
+    /// How the user's values of it are written.
+    pub values: Values,
     /// When, in milliseconds since 1970, where that is part of it.
-    pub(super) at: Option<u64>,
+    pub at: Option<u64>,
 }
 
 impl Serialize for UserValue<'_> {

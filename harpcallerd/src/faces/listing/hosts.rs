@@ -1,0 +1,92 @@
+//! Hosts: what a list of them asks for, and its page.
+
+use serde::Serialize;
+
+use super::cursor::Question;
+use super::jobs::limit;
+use super::names::{NameFault, Names};
+use crate::desk::hosts::HostOverview;
+
+/// Which hosts are asked for.
+#[derive(Debug)]
+pub struct Asked {
+    /// This is part of their name or address.
+    pub part: String,
+    /// They stand behind this one.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+    question: Question,
+}
+
+/// A page of hosts.
+#[derive(Debug, Serialize)]
+pub struct Page<'a> {
+    hosts: Vec<Host<'a>>,
+    next: Option<String>,
+}
+
+/// A host, to be written.
+#[derive(Debug, Serialize)]
+pub struct Host<'a> {
+    name: &'a str,
+    address: &'a str,
+    port: u16,
+    running: Option<u64>,
+    queued: Option<u64>,
+    last_contact: Option<u64>,
+    last_failure: Option<()>,
+}
+
+impl<'a> From<&'a HostOverview> for Host<'a> {
+    fn from(host: &'a HostOverview) -> Host<'a> {
+        Host {
+            name: &host.name,
+            address: &host.address,
+            port: host.port,
+            running: None,
+            queued: None,
+            last_contact: None,
+            last_failure: None,
+        }
+    }
+}
+
+impl Asked {
+    /// Takes all names.
+    ///
+    /// # Errors
+    ///
+    /// With the name that is wrong or means nothing.
+    pub fn take(mut names: Names) -> Result<Asked, NameFault> {
+        let question = Question::of("hosts", &names);
+        let limit = limit(&mut names)?;
+        let part = names.text("q")?.unwrap_or_default();
+        let after = match names.text("cursor")? {
+            None => None,
+            Some(cursor) => {
+                let place = String::from_utf8(question.place(&cursor)?);
+                let wrong = |_| NameFault::new("cursor", "is not one of this list");
+                Some(place.map_err(wrong)?)
+            }
+        };
+        names.done()?;
+        Ok(Asked {
+            part,
+            after,
+            limit,
+            question,
+        })
+    }
+
+    /// What there is.
+    #[must_use]
+    pub fn page<'a>(&self, hosts: &'a [HostOverview]) -> Page<'a> {
+        let last = hosts.last().filter(|_| hosts.len() >= self.limit);
+        let next = last.map(|last| self.question.cursor(last.name.as_bytes()));
+        Page {
+            hosts: hosts.iter().map(Host::from).collect(),
+            next,
+        }
+    }
+}
