@@ -28,7 +28,9 @@ pub(super) async fn list(desk: &Arc<Desk>, by: &Client, list: List) -> Result<Ve
         }
         Listed::Hosts => {
             let asked = hosts::Asked::take(names).map_err(wrong)?;
-            let found = desk.hosts(by, &asked.part, asked.after.as_deref(), asked.limit).await;
+            let found = desk
+                .hosts(by, &asked.part, asked.after.as_deref(), asked.limit)
+                .await;
             serde_json::to_vec(&asked.page(&found.map_err(fault)?))
         }
     };

@@ -21,7 +21,9 @@ pub(super) async fn list(
 ) -> Result<Answer, Problem> {
     let asked = hosts::Asked::take(query)?;
     let desk = &shared.desk;
-    let found = desk.hosts(&by.client, &asked.part, asked.after.as_deref(), asked.limit).await?;
+    let found = desk
+        .hosts(&by.client, &asked.part, asked.after.as_deref(), asked.limit)
+        .await?;
     Ok(reply::ok(&asked.page(&found)))
 }
 
