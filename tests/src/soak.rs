@@ -319,7 +319,6 @@ fn start_cluster(directory: &Path) -> Cluster {
         .set("default_timeout", "600")
         .set("slot_grace", "5")
         .set("break_grace", "5")
-        .set("keep_for", "5")
         .set("stop_grace", "1")
         .set("host_db_refresh", "1")
         .set("host_db_script_timeout", "1")

@@ -53,7 +53,7 @@ impl Host {
     pub(crate) async fn serve(self: &Arc<Self>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let acceptor = acceptor::of_a_host();
+        let acceptor = acceptor::of_a_host(&[]);
         let host = Arc::clone(self);
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {

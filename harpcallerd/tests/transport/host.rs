@@ -47,9 +47,14 @@ struct State {
 
 impl ScriptedHost {
     pub(crate) async fn start(scripts: Vec<Vec<Act>>) -> ScriptedHost {
+        ScriptedHost::speaking(&[], scripts).await
+    }
+
+    /// One that agrees to these protocols.
+    pub(crate) async fn speaking(protocols: &[&[u8]], scripts: Vec<Vec<Act>>) -> ScriptedHost {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let acceptor = acceptor::of_a_host();
+        let acceptor = acceptor::of_a_host(protocols);
         let state = Arc::new(State {
             scripts: Mutex::new(scripts.into()),
             ..State::default()

@@ -14,8 +14,9 @@ use harp_host::tls::{Trust, TrustFiles};
 use harp_jobs::ledger::{Hold, Token};
 use harp_jobs::output::OutputLimits;
 use harp_jobs::record::{CallRecord, QueueRecord};
-use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Proof, Proved, Transport};
+use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Proof, Proved, Stored, Transport};
 use harp_jobs::world::{Moment, World};
+use harp_proto::host::kept::ALPN;
 use harp_proto::{JobId, Json, Outcome};
 use harpcallerd::hosts::{Host, Hosts, Registry};
 use harpcallerd::rules::{ExecutionLimits, Rules};
@@ -39,6 +40,11 @@ struct Calls {
 
 impl Calls {
     fn at(host: &ScriptedHost) -> Calls {
+        Calls::keeping(host, false)
+    }
+
+    /// Whether hosts are to keep calls is chosen.
+    fn keeping(host: &ScriptedHost, keep_calls: bool) -> Calls {
         let entry = Host {
             endpoint: Endpoint::new("127.0.0.1", host.port()),
             user: "u".to_owned(),
@@ -58,7 +64,7 @@ impl Calls {
                 max_packet_size: 1 << 20,
                 host_memory: 16 << 20,
                 output: OutputLimits::default(),
-                keep_calls: false,
+                keep_calls,
                 keep_for: Duration::from_secs(300),
                 max_idle_connections: 8,
             },
@@ -376,6 +382,34 @@ async fn the_last_words_of_a_call_that_was_given_up_are_heard() {
         assert_eq!(packets.last(), Some(&(1, "2".to_owned())));
         // Of one that has ended by itself in that moment the proof comes behind its end.
         assert_eq!(left, is_left);
+        assert_eq!(attempt.prove().await, Proved::free(Proof::Confirmed));
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_comes_in_the_moment_of_a_cancel_leaves_nothing_at_a_host_that_keeps_calls() {
+    let acknowledgement =
+        Act::Say(r#"{"harp":1,"stream_result":false,"keep":300,"boot":"b","up":1.0}"#);
+    let returned = vec![
+        Act::Read,
+        acknowledgement,
+        Act::Say(r#"{"result":1}"#),
+        Act::WaitForEnd,
+    ];
+    let refusal = Act::Say(r#"{"harp":1,"error":{"type":"no_such_procedure","message":"m"}}"#);
+    let refused = vec![Act::Read, refusal, Act::WaitForEnd];
+    for script in [returned, refused] {
+        let host = ScriptedHost::speaking(&[ALPN], vec![script]).await;
+        let calls = Calls::keeping(&host, true);
+        let mut attempt = calls.begin(How::New, "web01", Token::default());
+        attempt.ready(calls.soon()).await.unwrap();
+        assert_eq!(attempt.commit(calls.soon()).await, Commit::Done);
+        assert!(attempt.keeps());
+        let mut none = Batch::new(0);
+        // What it has come to is of no use any more: a cancel was first.
+        while !matches!(attempt.next(&mut none).await, Heard::End { .. }) {}
+        attempt.tell().await;
+        attempt.stored(Stored::End);
         assert_eq!(attempt.prove().await, Proved::free(Proof::Confirmed));
     }
 }

@@ -23,6 +23,18 @@ pub(super) enum Said {
     NeverRan(Note, Box<Joined>),
 }
 
+impl Said {
+    /// Whether nothing of the call is left at the host.
+    pub(super) fn leaves_nothing(&self) -> bool {
+        match self {
+            Said::Again | Said::NeverRan(..) => true,
+            Said::Heard(heard) => {
+                matches!(heard, Heard::NeverRan(_) | Heard::End { left: false, .. })
+            }
+        }
+    }
+}
+
 /// A connection over which a call is had.
 pub(super) struct Joined {
     pub(super) line: Line,

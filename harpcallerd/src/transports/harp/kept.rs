@@ -59,6 +59,8 @@ pub(super) struct KeptCall {
     is_told: bool,
     /// What is owed when it is.
     owes: Owes,
+    /// The host has said that nothing of the call is left, or has never had it.
+    is_done: bool,
     /// Whoever runs the job has been told that the host cannot be reached.
     is_apart: bool,
     /// That the host is at work is to be told next.
@@ -108,6 +110,7 @@ impl KeptCall {
             is_acknowledged: false,
             is_told: false,
             owes: Owes::Cancel,
+            is_done: false,
             is_apart: false,
             signs: false,
             streams: false,
@@ -156,6 +159,7 @@ impl KeptCall {
                 Side::Over(failure) => Some(ended(failure.clone(), true)),
             };
             if let Some(said) = said {
+                self.is_done |= said.leaves_nothing();
                 return said;
             }
         }

@@ -36,20 +36,17 @@ impl KeptCall {
             joined.cancel();
         }
         self.acknowledging.wants_nothing();
-        loop {
+        // It may have said so in the moment when it was given up.
+        while !self.is_done {
             let mut unwanted = Batch::new(self.received);
-            match self.next(waits, &mut unwanted).await {
-                Said::Again | Said::NeverRan(..) | Said::Heard(Heard::NeverRan(_)) => {
-                    return Proved::free(Proof::Confirmed);
-                }
-                Said::Heard(Heard::End { left: false, .. }) => {
-                    self.end_is_stored();
-                    return Proved::free(Proof::Confirmed);
-                }
-                Said::Heard(Heard::End { left: true, .. }) => return self.kept_place(),
-                Said::Heard(_) => {}
+            if let Said::Heard(Heard::End { left: true, .. }) =
+                self.next(waits, &mut unwanted).await
+            {
+                return self.kept_place();
             }
         }
+        self.end_is_stored();
+        Proved::free(Proof::Confirmed)
     }
 
     /// The place is kept until the host can have nothing left.
