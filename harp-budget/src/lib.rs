@@ -6,7 +6,7 @@
 //! meanwhile:
 //!
 //! - The next to get bytes is a line of the peer that holds the fewest; of one peer, the line
-//!   that asks for the fewest, or the first of those that have waited for [`UNHURRIED`].
+//!   that asks for the fewest, or the first of those that have waited for [`OVERTAKEN`].
 //! - Nobody waits for ever: one line at a time may go beyond the budget until it is whole. So
 //!   all together hold at most the budget and one longest line.
 //! - A line gives way, which ends it, if another waits and it has stalled: fewer than
@@ -32,9 +32,11 @@ pub const UNDISTURBED: Duration = Duration::from_secs(1);
 /// A line that moves fewer bytes than this in [`UNDISTURBED`] has stalled.
 pub const PROGRESS: usize = 64 * 1024;
 
-/// How long a line that does not stall holds what it has, whatever its peer holds beside it;
-/// and how long smaller lines of its peer may overtake one that waits.
+/// How long a line that does not stall holds what it has, whatever its peer holds beside it.
 pub const UNHURRIED: Duration = Duration::from_secs(5);
+
+/// How long smaller lines of its peer may overtake one that waits.
+pub const OVERTAKEN: Duration = Duration::from_secs(2);
 
 /// Bytes that many share. Clones are the same budget.
 #[derive(Debug, Clone)]

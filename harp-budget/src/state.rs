@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-use crate::{PROGRESS, UNDISTURBED, UNHURRIED};
+use crate::{OVERTAKEN, PROGRESS, UNDISTURBED, UNHURRIED};
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -219,11 +219,11 @@ impl State {
     }
 
     /// The next line: of the peer that holds the fewest bytes, the one that asks for the
-    /// fewest, or the first of those that have waited for [`UNHURRIED`].
+    /// fewest, or the first of those that have waited for [`OVERTAKEN`].
     fn head(&self, now: Instant) -> Option<u64> {
         let of_peer = |waiting: &Waiting| self.peers[&self.lines[&waiting.line].peer].bytes;
         let first = self.waiting.iter().min_by_key(|(place, waiting)| {
-            let is_late = now - waiting.since >= UNHURRIED;
+            let is_late = now - waiting.since >= OVERTAKEN;
             let size = if is_late { 0 } else { waiting.total };
             (of_peer(waiting), size, **place)
         });
