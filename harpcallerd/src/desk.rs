@@ -15,7 +15,7 @@ pub mod measure;
 mod observe;
 pub mod overview;
 pub mod packets;
-mod permission;
+pub(crate) mod permission;
 pub mod queues;
 pub mod read;
 pub mod readiness;

@@ -6,3 +6,4 @@ pub mod connection;
 pub mod http;
 pub mod line;
 pub mod listing;
+mod wire_call;

@@ -347,6 +347,20 @@ impl Cluster {
         Daemon::start(command, &self.dispatcher_log)
     }
 
+    /// Where the dispatcher that runs now listens for HTTP: its newest listener.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run, or does not listen.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        let dispatcher = self.dispatcher.as_ref().expect("a running dispatcher");
+        crate::wait::until("the dispatcher listens for HTTP", || {
+            let entry = dispatcher.newest("listening for HTTP")?;
+            entry["address"].as_str()?.parse().ok()
+        })
+    }
+
     /// The process id of the dispatcher.
     ///
     /// # Panics

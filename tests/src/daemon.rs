@@ -77,6 +77,13 @@ impl Daemon {
         })
     }
 
+    /// The newest of what this process has logged with a message, if there is any.
+    #[must_use]
+    pub fn newest(&self, message: &str) -> Option<Value> {
+        let entries = self.log.entries_from(self.older);
+        entries.filter(|entry| entry["message"] == message).last()
+    }
+
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {

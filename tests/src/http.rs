@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
-use crate::wait::PATIENCE;
+use crate::raw_client::connected;
 
 /// A request, to be sent.
 #[derive(Debug, Clone)]
@@ -168,14 +168,8 @@ impl HttpClient {
     /// If that fails.
     #[must_use]
     pub fn connect(address: SocketAddr) -> HttpClient {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)
-            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
-        stream.set_nodelay(true).expect("an option of every socket");
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a time above zero");
         HttpClient {
-            stream: BufReader::new(stream),
+            stream: BufReader::new(connected(address)),
         }
     }
 
@@ -276,7 +270,7 @@ impl HttpClient {
     ///
     /// # Panics
     ///
-    /// If neither happens within [`PATIENCE`].
+    /// If neither happens within [`PATIENCE`](crate::PATIENCE).
     pub fn at_end(&mut self) -> bool {
         match self.stream.fill_buf() {
             Ok(bytes) => bytes.is_empty(),

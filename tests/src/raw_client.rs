@@ -28,6 +28,24 @@ pub fn ask(address: SocketAddr, line: impl Display) -> Value {
     answer
 }
 
+/// A connection over which nothing is waited for longer than a test has patience.
+///
+/// # Panics
+///
+/// If that fails.
+pub(crate) fn connected(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)
+        .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+    stream.set_nodelay(true).expect("an option of every socket");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time above zero");
+    stream
+        .set_write_timeout(Some(PATIENCE))
+        .expect("a time above zero");
+    stream
+}
+
 impl RawClient {
     /// Connects.
     ///
@@ -36,15 +54,7 @@ impl RawClient {
     /// If that fails.
     #[must_use]
     pub fn connect(address: SocketAddr) -> RawClient {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)
-            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
-        stream.set_nodelay(true).expect("an option of every socket");
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a time above zero");
-        stream
-            .set_write_timeout(Some(PATIENCE))
-            .expect("a time above zero");
+        let stream = connected(address);
         RawClient {
             stream: BufReader::new(stream),
         }

@@ -49,11 +49,20 @@ pub(super) async fn identified(by: &Client) -> Result<(), Refusal> {
     if by.proof.is_none() {
         return Ok(());
     }
-    match within(Instant::now() + LOOK_TIME, by.has_lapsed()).await {
-        Some(false) => Ok(()),
-        Some(true) => Err(Refusal::Lapsed),
-        None => Err(Refusal::Unproved),
+    match in_time(by.has_lapsed()).await? {
+        false => Ok(()),
+        true => Err(Refusal::Lapsed),
     }
+}
+
+/// Looks at what an identity rests on, for at most [`LOOK_TIME`]. Cancel safe if `look` is.
+///
+/// # Errors
+///
+/// [`Refusal::Unproved`] where that takes longer.
+pub(crate) async fn in_time<T>(look: impl Future<Output = T>) -> Result<T, Refusal> {
+    let found = within(Instant::now() + LOOK_TIME, look).await;
+    found.ok_or(Refusal::Unproved)
 }
 
 /// Whose token this is, if anybody's, and the proof of it. Cancel safe.
@@ -65,9 +74,7 @@ pub(super) async fn proof_of(
     token: &Password,
     tokens: &watch::Receiver<Option<Arc<TokensFile>>>,
 ) -> Result<Option<(Identity, TokenProof)>, Refusal> {
-    let by = Instant::now() + LOOK_TIME;
-    let proof = within(by, TokenProof::of(token, tokens)).await;
-    proof.ok_or(Refusal::Unproved)
+    in_time(TokenProof::of(token, tokens)).await
 }
 
 impl Desk {

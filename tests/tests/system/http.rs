@@ -15,7 +15,7 @@ mod sessions;
 
 use std::net::SocketAddr;
 
-use harp_tests::{Cluster, ClusterBuilder, HttpAnswer, HttpRequest, until};
+use harp_tests::{Cluster, ClusterBuilder, HttpAnswer, HttpRequest};
 use serde_json::{Value, json};
 
 /// A listener for everybody on loopback.
@@ -26,13 +26,8 @@ fn open() -> ClusterBuilder {
     Cluster::builder().tables(OPEN)
 }
 
-/// Where the dispatcher listens for HTTP: its newest listener.
 fn address(cluster: &Cluster) -> SocketAddr {
-    until("the dispatcher listens for HTTP", || {
-        let entries = cluster.log().all("listening for HTTP");
-        let address = entries.last()?["address"].as_str()?;
-        address.parse().ok()
-    })
+    cluster.http_address()
 }
 
 /// An address below the API.

@@ -20,6 +20,7 @@ use super::sessions::SessionProof;
 use super::settings::Door;
 use super::shared::Shared;
 use crate::client::{Client, Peer, Proof};
+use crate::desk::permission::in_time;
 
 /// The client of a request, before anything is known but its connection and what a trusted
 /// proxy says.
@@ -89,10 +90,8 @@ pub(super) async fn identify(
         && let Some(page_key) = page_key
         && cross_site::is_own_origin(headers, site)
         && let Some(cookie) = cookie(headers, &site.cookie())
-        && let Some((identity, proof)) = shared
-            .sessions
-            .of(&cookie, page_key, &shared.desk.tokens)
-            .await
+        && let session = shared.sessions.of(&cookie, page_key, &shared.desk.tokens)
+        && let Some((identity, proof)) = in_time(session).await?
     {
         let proof = Arc::new(proof);
         client.identity = Some(identity);

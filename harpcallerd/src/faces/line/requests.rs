@@ -1,42 +1,23 @@
 //! Requests of the client protocol in words of the desk, and what it answers in replies.
 
-use bytes::Bytes;
 use harp_jobs::transport::Proof;
 use harp_proto::Json;
 use harp_proto::client::{
     Call, CallReply, CancelReply, JobTimes, ResultReply, StatusReply, StreamStart, TimeLimits,
 };
 
-use crate::call::{Accepted, NewCall, QueueChoice};
+use crate::call::{Accepted, NewCall};
 use crate::desk::cancel::Cancelled;
 use crate::desk::packets::Start;
 use crate::desk::read::Report;
+use crate::faces::wire_call::new_call;
 use crate::record::EndRecord;
 
-/// A call. Its arguments are kept while the job runs; they must not hold on to a line that
-/// is much longer.
+/// A call, whose info may be most of its line.
 pub(super) fn call(call: Call) -> NewCall {
-    let is_mostly_info =
+    let is_small_part =
         call.info != Json::NULL && call.info.as_bytes().len() > call.arguments.as_bytes().len();
-    let arguments = match is_mostly_info {
-        true => Json::from_trusted(Bytes::copy_from_slice(call.arguments.as_bytes())),
-        false => call.arguments,
-    };
-    NewCall {
-        host: call.host,
-        procedure: call.procedure,
-        arguments,
-        timeout: call.timeout,
-        max_exec_time: call.max_exec_time,
-        queue: call.queue.map(|queue| QueueChoice {
-            name: queue.name,
-            concurrency: queue.concurrency,
-        }),
-        info: call.info,
-        key: call.key,
-        unless_since: call.unless_since,
-        start_by: call.start_by,
-    }
+    new_call(call, is_small_part)
 }
 
 pub(super) fn start(start: StreamStart) -> Start {

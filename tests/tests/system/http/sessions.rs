@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use harp_tests::hung::Hung;
 use harp_tests::{HttpAnswer, HttpRequest};
 use serde_json::json;
 
@@ -140,4 +141,22 @@ fn a_restart_logs_nobody_out_and_a_logout_does() {
         401,
         "unauthorized",
     );
+}
+
+#[test]
+fn a_session_whose_token_cannot_be_looked_at_is_told_so() {
+    let files = Files::new();
+    let token = files.new_token("shop");
+    let cluster = with_tokens(&files).tables(WITH_TOKENS).start();
+    let path = api("/session");
+    let login = HttpRequest::post(&path, json!({"token": token}));
+    let session = Session::of(&login.ask(address(&cluster)));
+    let Some(hung) = Hung::mount(&cluster.path("hung")) else {
+        return;
+    };
+    hung.swallow(&files.path("tokens"));
+    let answer = session.both(HttpRequest::get(&path)).ask(address(&cluster));
+    assert_problem(&answer, 401, "unauthorized");
+    let detail = answer.json()["detail"].to_string();
+    assert!(detail.contains("does not answer"), "{detail}");
 }

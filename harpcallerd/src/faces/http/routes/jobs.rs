@@ -6,15 +6,13 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION};
-use bytes::Bytes;
 use harp_jobs::transport::Proof;
-use harp_proto::Json;
 use harp_proto::client::body;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use crate::call::{NewCall, QueueChoice};
+use crate::call::NewCall;
 use crate::desk::read::Wait;
 use crate::desk::view;
 use crate::faces::http::body::{Sent, Whole, is_too_deep};
@@ -25,6 +23,7 @@ use crate::faces::http::reply::Answer;
 use crate::faces::http::shared::{Asked, JobPath, Shared};
 use crate::faces::listing::job_object::JobObject;
 use crate::faces::listing::values::{Ended, Values};
+use crate::faces::wire_call::new_call;
 
 /// Longest `wait`, in seconds.
 const LONGEST_WAIT: u64 = 60;
@@ -212,25 +211,8 @@ pub(super) fn problem(whole: &Whole) -> impl Fn(harp_proto::Fault) -> Problem {
 /// The call of a body. Its key may stand in the head of the request instead.
 fn call(whole: &Whole, key: Option<String>) -> Result<NewCall, Problem> {
     let call = body::call(&whole.text, key).map_err(problem(whole))?;
-    Ok(NewCall {
-        host: call.host,
-        procedure: call.procedure,
-        // They are kept while the job runs, and hold on to all of the body.
-        arguments: match 2 * call.arguments.as_bytes().len() < whole.text.len() {
-            true => Json::from_trusted(Bytes::copy_from_slice(call.arguments.as_bytes())),
-            false => call.arguments,
-        },
-        timeout: call.timeout,
-        max_exec_time: call.max_exec_time,
-        queue: call.queue.map(|queue| QueueChoice {
-            name: queue.name,
-            concurrency: queue.concurrency,
-        }),
-        info: call.info,
-        key: call.key,
-        unless_since: call.unless_since,
-        start_by: call.start_by,
-    })
+    let is_small_part = 2 * call.arguments.as_bytes().len() < whole.text.len();
+    Ok(new_call(call, is_small_part))
 }
 
 /// The key of `Idempotency-Key`, quoted or bare.
