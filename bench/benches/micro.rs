@@ -62,8 +62,8 @@ mod codec {
 /// Joining and leaving queues.
 mod queue {
     use divan::Bencher;
+    use harp_jobs::lineup::queue::Queues;
     use harp_proto::{JobId, QueueName};
-    use harpcallerd::queue::Queues;
 
     /// One job comes and one goes, with this many waiting.
     #[divan::bench(args = [1, 1000, 100_000])]
@@ -94,7 +94,7 @@ mod queue {
 mod segments {
     use bytes::Bytes;
     use divan::Bencher;
-    use harpcallerd::segment::{Segment, SegmentBuilder};
+    use harp_jobs::segment::{Segment, SegmentBuilder};
 
     const PACKETS: u64 = 100;
 
@@ -133,10 +133,10 @@ mod segments {
 /// The store itself, with its syncs.
 mod store {
     use divan::Bencher;
+    use harp_jobs::record::{CallRecord, LiveRecord};
+    use harp_jobs::segment::SegmentBuilder;
+    use harp_ledger::store::{Store, StoreOptions};
     use harp_proto::JobId;
-    use harpcallerd::record::{CallRecord, LiveRecord};
-    use harpcallerd::segment::SegmentBuilder;
-    use harpcallerd::store::{Store, StoreOptions};
     use tokio::runtime::Runtime;
 
     fn submit(store: &Store, runtime: &Runtime) -> JobId {

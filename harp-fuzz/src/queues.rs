@@ -1,7 +1,7 @@
 //! The queues, held against a plain model of them.
 
+use harp_jobs::lineup::queue::Queues;
 use harp_proto::{JobId, QueueName};
-use harpcallerd::queue::Queues;
 
 use crate::input::Input;
 

@@ -1,7 +1,7 @@
 //! Segments of packets.
 
 use bytes::Bytes;
-use harpcallerd::segment::{Segment, SegmentBuilder, end_of};
+use harp_jobs::segment::{Segment, SegmentBuilder, end_of};
 
 use crate::input::Input;
 

@@ -1,7 +1,7 @@
 //! The lines of an export.
 
-use harpcallerd::transfer::TransferError;
-use harpcallerd::transfer::format::{Record, Records, crc, write};
+use harp_ledger::transfer::TransferError;
+use harp_ledger::transfer::format::{Record, Records, crc, write};
 
 /// Lines as they may be in a file; and, since no input hits upon a checksum, the same
 /// lines as records with the right one.

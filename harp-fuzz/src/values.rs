@@ -1,7 +1,7 @@
 //! Values and keys of the job store, as a damaged disk may hold them.
 
 use bytes::Bytes;
-use harpcallerd::store::{Contents, codec, frame, layout, varint};
+use harp_ledger::store::{Contents, codec, frame, layout, varint};
 
 use crate::input::Input;
 

@@ -1,6 +1,8 @@
 //! How long others are waited for: limits of time that wait for what came while this process
-//! stood still ([`Limit`]), and how soon a peer that is gone is noticed ([`keepalive`]).
+//! stood still ([`Limit`]), and how soon a peer that is gone is noticed ([`keepalive`]); and
+//! what the machine's clocks show ([`clock`]).
 
+pub mod clock;
 pub mod keepalive;
 mod limit;
 

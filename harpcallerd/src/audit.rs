@@ -14,17 +14,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use harp_ledger::store::Store;
 use harp_proto::{JobId, QueueName};
 use harp_service::Table;
 use harp_service::tasks::Tasks;
+use harp_time::clock;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use crate::call::NewCall;
 use crate::client::Client;
-use crate::clock;
 use crate::refusal::Refusal;
-use crate::store::Store;
 use file::AuditFile;
 use line::{Line, name};
 use writing::write_down;

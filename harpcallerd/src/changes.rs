@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use harp_jobs::ledger;
 use harp_proto::{JobId, Outcome};
+use harp_time::clock;
 use tokio::sync::watch;
 
-use crate::clock;
 use crate::limits::ClientLimits;
 
 /// A minute in milliseconds, and a day in minutes.

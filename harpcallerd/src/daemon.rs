@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use harp_exec::Limit;
+use harp_ledger::store::{Store, StoreOptions};
 use harp_service::logging::Log;
 use harp_service::pidfile::Pidfile;
 use harp_service::systemd::Notifier;
@@ -33,7 +34,6 @@ use crate::listener::{Admission, Listeners, Opened, Permits};
 use crate::refusal::NotReloaded;
 use crate::reload::InForce;
 use crate::retention::Pruner;
-use crate::store::{Store, StoreOptions};
 use events::{Event, Events};
 
 /// How long, at a stop, clients may take to read their last lines, and the store to

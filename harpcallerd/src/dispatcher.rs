@@ -10,6 +10,8 @@ use harp_jobs::ledger::{Drain, Ledger, What};
 use harp_jobs::limits::RunLimits;
 use harp_jobs::runner::Stop;
 use harp_jobs::world::{Phase, World};
+use harp_ledger::Local;
+use harp_ledger::store::{Store, StoreError};
 use harp_proto::JobId;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -18,9 +20,7 @@ use tracing::{Instrument, warn};
 use crate::audit::Audit;
 use crate::changes::Changes;
 use crate::hosts::Hosts;
-use crate::ledger::Local;
 use crate::rules::Rules;
-use crate::store::{Store, StoreError};
 use crate::transports::harp::Harp;
 use crate::world::Runtime;
 

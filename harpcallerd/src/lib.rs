@@ -9,7 +9,6 @@ pub mod boot;
 pub mod call;
 pub mod changes;
 pub mod client;
-pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod desk;
@@ -18,18 +17,14 @@ pub mod faces;
 pub mod host_attempts;
 pub mod hosts;
 pub mod identity;
-pub mod ledger;
 pub mod limits;
 pub mod listener;
 pub mod refusal;
 pub mod reload;
 pub mod retention;
 pub mod rules;
-pub mod store;
-pub mod transfer;
 pub mod transports;
 pub mod world;
 
-// The forms of what is kept, and the queues, are the core's.
-pub use harp_jobs::lineup::queue;
+// The forms of what is kept are the core's.
 pub use harp_jobs::{record, segment};

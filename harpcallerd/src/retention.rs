@@ -10,14 +10,14 @@ mod steps;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use harp_ledger::store::{Ahead, Keep, Pruned, Store, StoreError};
 use harp_service::settings::Table;
+use harp_time::clock;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use self::steps::{Pause, Steps};
-use crate::clock;
-use crate::store::{Ahead, Keep, Pruned, Store, StoreError};
 
 /// Between two looks at what is too old or too much.
 const EVERY: Duration = Duration::from_secs(60);

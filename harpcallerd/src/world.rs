@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, error};
 
-use crate::clock;
+use harp_time::clock;
 
 /// The source of time, chance and tasks of a process. It owns its tasks: those of one phase
 /// are waited for by [`Runtime::over`].

@@ -1,11 +1,11 @@
 //! Filling a store with jobs that have ended.
 
 use futures_util::future::try_join_all;
+use harp_jobs::record::EndRecord;
+use harp_jobs::segment::SegmentBuilder;
+use harp_ledger::store::{Place, Store};
 use harp_proto::Outcome;
-use harpcallerd::clock;
-use harpcallerd::record::EndRecord;
-use harpcallerd::segment::SegmentBuilder;
-use harpcallerd::store::{Place, Store};
+use harp_time::clock;
 
 use super::sample::job;
 

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::ensure;
+use harp_ledger::store::{Store, StoreOptions};
 use harp_tests::binary;
-use harpcallerd::store::{Store, StoreOptions};
 
 use super::Plan;
 use super::ended::fill;

@@ -1,8 +1,8 @@
 //! The job that all rows use, as the store keeps it.
 
+use harp_jobs::record::{CallRecord, LiveRecord, QueueRecord};
 use harp_proto::JobId;
-use harpcallerd::clock;
-use harpcallerd::record::{CallRecord, LiveRecord, QueueRecord};
+use harp_time::clock;
 
 /// What [`CALL`](super::submits::CALL) comes to in the store, in its queue if `waits`,
 /// else started.

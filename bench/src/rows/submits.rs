@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use harpcallerd::store::{Store, StoreOptions};
+use harp_ledger::store::{Store, StoreOptions};
 
 use super::Plan;
 use super::sample::job;

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use harpcallerd::store::{Store, StoreOptions};
+use harp_ledger::store::{Store, StoreOptions};
 
 use super::Plan;
 use super::ended::fill;

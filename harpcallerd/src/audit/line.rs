@@ -1,10 +1,10 @@
 //! One line of the audit log.
 
 use harp_proto::Json;
+use harp_time::clock;
 use serde::Serialize;
 
 use crate::client::{Client, Identity, Via};
-use crate::clock;
 use crate::record::CallRecord;
 
 /// Bytes of a name that are written down: a name can be as long as a request.

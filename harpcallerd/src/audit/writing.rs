@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use harp_ledger::store::Store;
+use harp_time::clock;
 use tokio::sync::mpsc;
 use tracing::error;
 
 use super::file::AuditFile;
 use super::line::Line;
 use super::{Event, Waiting};
-use crate::clock;
-use crate::store::Store;
 
 /// Lines that are written at once.
 const BATCH: usize = 64 * 1024;

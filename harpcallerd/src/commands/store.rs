@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use harp_ledger::store::{Checked, Problem, Store, StoreOptions};
+use harp_ledger::transfer::{self, Moved, TransferError};
 use harp_service::private_file::Replacement;
 use harpcallerd::config::{Config, DEFAULT_PATH};
-use harpcallerd::store::{Checked, Problem, Store, StoreOptions};
-use harpcallerd::transfer::{self, Moved, TransferError};
 use nix::unistd::{Uid, User};
 use rustix::process::geteuid;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use harp_host::Endpoint;
 use harp_jobs::ledger::Ledger;
+use harp_ledger::store::{Pruned, StoreError};
 use harp_proto::JobId;
 use harp_service::logging::Log;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,7 +18,6 @@ use crate::client::Client;
 use crate::hosts::{Hosts, Outcome, Refreshed, Refresher, Refreshing};
 use crate::refusal::{NotReloaded, Refusal};
 use crate::retention::Pruner;
-use crate::store::{Pruned, StoreError};
 
 /// How long an administrator who reloads waits for the registry's script.
 const REGISTRY_AFTER_RELOAD: Duration = Duration::from_secs(5);

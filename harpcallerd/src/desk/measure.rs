@@ -2,12 +2,12 @@
 
 use harp_jobs::ledger::{Ledger as _, Whereabouts};
 use harp_proto::JobId;
+use harp_time::clock;
 
 use super::Desk;
 use crate::access::Operation;
 use crate::changes::Totals;
 use crate::client::Client;
-use crate::clock;
 use crate::refusal::Refusal;
 
 /// How the dispatcher stands.

@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use harp_jobs::record::EndRecord;
 use harp_proto::{JobId, Outcome};
-use harpcallerd::record::EndRecord;
 
 /// All calls; the number of one is its place.
 #[derive(Debug, Default)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use harp_host::tls::{Trust, TrustFiles};
 use harp_jobs::output::OutputLimits;
+use harp_ledger::store::{Store, StoreOptions};
 use harp_proto::{Json, Outcome, Password};
 use harp_service::tasks::Tasks;
 use harpcallerd::access::AccessRules;
@@ -26,7 +27,6 @@ use harpcallerd::identity::tokens::{NewToken, TokensFile};
 use harpcallerd::limits::ClientLimits;
 use harpcallerd::refusal::Refusal;
 use harpcallerd::rules::{ExecutionLimits, Rules};
-use harpcallerd::store::{Store, StoreOptions};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, split};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

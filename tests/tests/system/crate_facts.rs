@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("harp-time", &["harp-values"]),
     ("harp-proto", &["harp-values"]),
     ("harp-jobs", &["harp-values"]),
+    ("harp-ledger", &["harp-jobs", "harp-time", "harp-values"]),
     (
         "harp-host",
         &["harp-budget", "harp-files", "harp-proto", "harp-time"],
@@ -35,6 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "harp-files",
             "harp-host",
             "harp-jobs",
+            "harp-ledger",
             "harp-proto",
             "harp-service",
             "harp-time",
@@ -164,5 +166,5 @@ fn one_member_alone_knows_the_engine_of_the_store() {
         .filter(|(name, _)| members[*name].contains_key("sled"))
         .map(|(name, _)| *name)
         .collect();
-    assert_eq!(users, ["harpcallerd"]);
+    assert_eq!(users, ["harp-ledger"]);
 }

@@ -1,6 +1,6 @@
 //! A store as an earlier release has left it, served by the dispatcher of this one. The
-//! fixtures are those of `harpcallerd/tests/released_layouts.rs`, made and described by
-//! `harpcallerd/examples/store_fixture.rs`.
+//! fixtures are those of `harp-ledger/tests/released_layouts.rs`, made and described by
+//! `harp-ledger/examples/store_fixture.rs`.
 
 use std::fs::{self, File};
 use std::io;
@@ -23,7 +23,7 @@ fn long(letter: &str) -> String {
 
 /// A cluster whose dispatcher has been started with this fixture as its store.
 fn start(layout: &str, builder: ClusterBuilder) -> Cluster {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../harpcallerd/tests/fixtures");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../harp-ledger/tests/fixtures");
     let mut cluster = builder.set("slot_grace", "1").start();
     cluster.stop_dispatcher();
     let store = cluster.path("jobs");

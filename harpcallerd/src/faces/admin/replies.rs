@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 
+use harp_ledger::store::Pruned;
 use harp_proto::{Json, QueueName};
 use serde::{Serialize, Serializer};
 use serde_json::json;
@@ -12,7 +13,6 @@ use crate::desk::read::Report;
 use crate::hosts::{Outcome, Refreshed};
 use crate::record::queue_name;
 use crate::refusal::{NotReloaded, Refusal};
-use crate::store::Pruned;
 
 /// A job as it is listed. Times are seconds since 1970.
 #[derive(Debug, Serialize)]

@@ -52,7 +52,7 @@ impl Face {
             streams: Default::default(),
             guesses: Default::default(),
             tally: Default::default(),
-            boot: crate::clock::now(),
+            boot: harp_time::clock::now(),
         });
         Ok(Face {
             routes: routes::all(Arc::clone(&shared)),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use harp_service::private_file;
+use harp_time::clock;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,6 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::client::{Identity, Proof};
-use crate::clock;
 use crate::identity::tokens::{TokenHash, TokenProof, TokensFile};
 
 /// How long a session lasts behind its last use, in milliseconds.

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::clock;
+use harp_time::clock;
 
 /// A time in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use harp_jobs::transport::{Batch, Heard, Stored};
 use harp_jobs::world::World;
 use harp_proto::host::kept::{Attach, CallId};
 use harp_proto::{Failure, Outcome};
+use harp_time::clock;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
@@ -25,7 +26,6 @@ use super::lives::Speaks;
 use super::refusals;
 use super::token::{Note, Owes, Stamp};
 use super::{Shared, told_of};
-use crate::clock;
 use crate::host_attempts::Attempts;
 use crate::rules::Rules;
 

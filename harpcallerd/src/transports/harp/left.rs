@@ -5,10 +5,10 @@ use std::time::Duration;
 use harp_host::{HostCall, HostError, Parting};
 use harp_jobs::ledger::Token;
 use harp_jobs::transport::{Proof, Proved};
+use harp_time::clock;
 use harp_time::within;
 use tokio::time::Instant;
 
-use crate::clock;
 use crate::rules::ExecutionLimits;
 
 /// The debt of a call whose host may not know that the connection is gone; eight bytes

@@ -8,13 +8,13 @@ use harp_jobs::failures;
 use harp_jobs::ledger::Token;
 use harp_jobs::transport::{Batch, Heard, Proved};
 use harp_proto::{Outcome, host};
+use harp_time::clock;
 use harp_time::within;
 use tokio::time::Instant;
 
 use super::joined::Said;
 use super::left::Left;
 use super::told_of;
-use crate::clock;
 use crate::host_attempts::{Attempts, Turn};
 use crate::rules::Rules;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use harp_jobs::ledger::Token;
 
-use crate::clock;
+use harp_time::clock;
 
 /// A start, or an attempt under way.
 const START: u8 = b'K';

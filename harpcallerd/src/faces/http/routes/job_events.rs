@@ -8,12 +8,12 @@ use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use harp_proto::JobId;
+use harp_time::clock;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::packets::start;
 use crate::client::Client;
-use crate::clock;
 use crate::desk::packets::{Next, Packets, Piece, Span, Start, Until};
 use crate::desk::view::{self, View};
 use crate::faces::http::event::{self, HEARTBEAT};

@@ -1,0 +1,33 @@
+//! Lists for administrators.
+
+use harp_jobs::ledger::{Answer, Unreadable};
+use harp_jobs::record::JobRecord;
+use harp_values::JobId;
+
+use super::Local;
+
+impl Local {
+    /// All jobs that have not ended, in the order of their submission.
+    #[must_use]
+    pub fn live_jobs(&self) -> Vec<JobId> {
+        let state = self.state();
+        let mut jobs = state.lineup.live_jobs();
+        jobs.extend(state.held.iter());
+        // Their numbers are given back; ids are in the order of submissions, too.
+        let mut leaving: Vec<JobId> = state.leaving.iter().copied().collect();
+        drop(state);
+        leaving.sort_unstable();
+        jobs.sort_unstable_by_key(|(_, sequence)| *sequence);
+        let jobs = jobs.into_iter().map(|(job, _)| job);
+        leaving.into_iter().chain(jobs).collect()
+    }
+
+    /// Ended jobs by their ids, behind this one, at most so many.
+    pub fn ended_page(
+        &self,
+        after: Option<JobId>,
+        most: usize,
+    ) -> Answer<Vec<JobRecord>, Unreadable> {
+        self.read(move |store| async move { store.ended_page(after, most).await })
+    }
+}
