@@ -21,6 +21,7 @@ use crate::audit::Audit;
 use crate::changes::Changes;
 use crate::hosts::Hosts;
 use crate::rules::Rules;
+use crate::transports::by_kind::ByKind;
 use crate::transports::harp::Harp;
 use crate::world::Runtime;
 
@@ -82,14 +83,20 @@ impl Dispatcher {
         let live = store.live().await?;
         // Those that their hosts keep are attached to while everything else begins.
         let end = live.into_iter().filter(|(_, job)| {
-            let may_go_on = job.started.is_some() && Harp::may_go_on(&job.token);
+            let may_go_on = job.started.is_some() && ByKind::may_go_on(&job.token);
             !may_go_on && !job.waits_again(resume_queued)
         });
         let end: Vec<JobId> = end.map(|(job, _)| job).collect();
         let world = Arc::new(Runtime::start());
         let any_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
         let ledger = Local::open(store, Arc::clone(&any_world), resume_queued).await?;
-        let transport = Harp::new(Arc::clone(&world), hosts, rules.clone(), unaware_until);
+        let harp = Harp::new(
+            Arc::clone(&world),
+            Arc::clone(&hosts),
+            rules.clone(),
+            unaware_until,
+        );
+        let transport = ByKind::new(hosts, harp);
         let jobs = Jobs::open(
             any_world,
             Arc::new(ledger.clone()),

@@ -4,6 +4,7 @@
 //! An administrator's script prints it, one JSON object a line; `hosts/refresh.rs` has it
 //! run and keeps the cache file. Here is what the rest of the daemon asks.
 
+mod entry;
 mod refresh;
 mod script;
 mod script_output;
@@ -12,13 +13,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use harp_files::text;
-use harp_host::Endpoint;
-use harp_host::tls::Fingerprint;
-use harp_proto::Password;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
+pub use entry::{Harpd, Host};
 pub use refresh::{
     Outcome, RefreshError, Refreshed, Refresher, Refreshing, RegistryConfig, ask_script, start,
 };
@@ -31,27 +27,21 @@ pub struct Hosts {
 }
 
 /// Hosts by name.
-pub type Registry = HashMap<String, Arc<Host>>;
-
-/// A host that can be called.
-#[derive(Debug)]
-pub struct Host {
-    /// Where it is and how its certificate is judged.
-    pub endpoint: Endpoint,
-    /// The user to authenticate as.
-    pub user: String,
-    /// The user's password.
-    pub password: Password,
-    /// Whether it may keep calls that outlive their connections.
-    pub keep: bool,
-}
+pub type Registry = HashMap<String, Host>;
 
 impl Hosts {
     /// The host of this name, if the registry has it.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<Arc<Host>> {
+    pub fn get(&self, name: &str) -> Option<Host> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries.get(name).cloned()
+    }
+
+    /// The host of this name, if the registry has it and it runs a harpd.
+    #[must_use]
+    pub fn harpd(&self, name: &str) -> Option<Arc<Harpd>> {
+        let Host::Harpd(harpd) = self.get(name)?;
+        Some(harpd)
     }
 
     /// All hosts at this moment.
@@ -98,28 +88,6 @@ pub struct Parsed {
     lines: usize,
 }
 
-/// A line of the registry. Keys that are not named here are passed over.
-#[derive(Deserialize)]
-struct Line<'a> {
-    hostname: String,
-    address: String,
-    port: u16,
-    #[serde(borrow)]
-    credentials: &'a RawValue,
-    #[serde(default)]
-    tls_name: Option<String>,
-    #[serde(default)]
-    fingerprint: Option<Fingerprint>,
-    #[serde(default)]
-    keep: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Credentials {
-    user: String,
-    password: Password,
-}
-
 /// Reads registry lines; the last counts even without its newline.
 #[must_use]
 pub fn parse(text: &[u8]) -> Parsed {
@@ -138,26 +106,15 @@ impl Parsed {
             self.lines += 1;
             return false;
         }
-        let (line, credentials) = match entry(line) {
+        let (name, host) = match entry::read(line) {
             Ok(entry) => entry,
-            Err(error) => {
-                self.ignore(fault(&error));
+            Err(fault) => {
+                self.ignore(fault);
                 return false;
             }
         };
         self.lines += 1;
-        let host = Host {
-            endpoint: Endpoint {
-                address: line.address,
-                port: line.port,
-                tls_name: line.tls_name,
-                fingerprint: line.fingerprint,
-            },
-            user: credentials.user,
-            password: credentials.password,
-            keep: line.keep.unwrap_or(true),
-        };
-        let earlier = self.registry.insert(line.hostname, Arc::new(host));
+        let earlier = self.registry.insert(name, host);
         self.repeated += usize::from(earlier.is_some());
         true
     }
@@ -168,32 +125,6 @@ impl Parsed {
         self.ignored += 1;
         self.first_ignored.get_or_insert((self.lines, fault));
     }
-}
-
-fn entry(line: &[u8]) -> serde_json::Result<(Line<'_>, Credentials)> {
-    let line: Line<'_> = object(line)?;
-    let credentials = object(line.credentials.get().as_bytes())?;
-    Ok((line, credentials))
-}
-
-/// Reads an object; a derived reader would take an array of the values as well.
-fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> serde_json::Result<T> {
-    if !text.trim_ascii_start().starts_with(b"{") {
-        // Tells "no JSON" from "no object".
-        serde_json::from_slice::<IgnoredAny>(text)?;
-        return Err(serde::de::Error::custom("not an object"));
-    }
-    serde_json::from_slice(text)
-}
-
-/// What is wrong with a line. The error's own message would show values, and a value
-/// can be a password.
-fn fault(error: &serde_json::Error) -> String {
-    let what = match error.classify() {
-        serde_json::error::Category::Data => "a key is missing, or its value is of a wrong kind",
-        _ => "not JSON",
-    };
-    format!("{what} (column {})", error.column())
 }
 
 #[cfg(test)]
@@ -207,6 +138,7 @@ mod tests {
             r#"{"hostname": "h", "address": "a", "port": 1, "credentials": {"user": "u", "password": ["SECRET"]}}"#,
             r#"{"hostname": "h", "address": "a", "port": "SECRET"}"#,
             r#"{"hostname": "h", "address": "a", "port": 1, "credentials": {"user": "u", "password": "x"}, "fingerprint": "SECRET"}"#,
+            r#"{"hostname": "h", "kind": "SECRET"}"#,
             "SECRET",
         ] {
             let (_, fault) = parse(line.as_bytes()).first_ignored.unwrap();
@@ -222,13 +154,14 @@ mod tests {
 {"hostname": "web02"}
 {"hostname": "web03", "address": "a", "port": 70000, "credentials": {"user": "u", "password": "p"}}
 {"hostname": "web04", "address": "a", "port": 1, "credentials": {"user": "u", "password": "p"}, "fingerprint": "zz"}
+{"hostname": "web05", "kind": "toaster", "address": "a", "port": 1, "credentials": {"user": "u", "password": "p"}}
 
-{"hostname": "web01", "address": "10.8.14.3", "port": 4307, "credentials": {"user": "rpc", "password": "other"}, "tls_name": "web01.example", "rack": 7}"#,
+{"hostname": "web01", "address": "10.8.14.3", "port": 4307, "credentials": {"user": "rpc", "password": "other"}, "kind": "harpd", "tls_name": "web01.example", "rack": 7}"#,
         );
-        assert_eq!((parsed.ignored, parsed.repeated), (4, 1));
+        assert_eq!((parsed.ignored, parsed.repeated), (5, 1));
         assert_eq!(parsed.first_ignored.unwrap().0, 2);
         assert_eq!(parsed.registry.len(), 1);
-        let host = &parsed.registry["web01"];
+        let Host::Harpd(host) = &parsed.registry["web01"];
         assert_eq!(
             (host.endpoint.address.as_str(), host.endpoint.port),
             ("10.8.14.3", 4307)

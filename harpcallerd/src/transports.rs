@@ -1,3 +1,5 @@
-//! The ways of calling hosts: one file each, behind `harp_jobs::transport`.
+//! The ways of calling hosts, behind `harp_jobs::transport`: a folder each, and what chooses
+//! among them.
 
+pub mod by_kind;
 pub mod harp;

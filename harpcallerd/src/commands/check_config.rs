@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -80,9 +79,10 @@ async fn check_hosts(config: &Config) -> Done {
     })
 }
 
-async fn check(name: String, host: Arc<Host>, trust: &Trust, time: Duration) -> Result<(), String> {
+async fn check(name: String, host: Host, trust: &Trust, time: Duration) -> Result<(), String> {
     let by = Instant::now() + time;
-    match Connection::open(&host.endpoint, trust, Limits::default(), by).await {
+    let Host::Harpd(harpd) = host;
+    match Connection::open(&harpd.endpoint, trust, Limits::default(), by).await {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("{name}: {error}")),
     }

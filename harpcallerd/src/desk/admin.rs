@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use harp_host::Endpoint;
 use harp_jobs::ledger::Ledger;
 use harp_ledger::store::{Pruned, StoreError};
 use harp_proto::JobId;
@@ -15,7 +14,7 @@ use tracing::info;
 use super::Desk;
 use crate::audit::Act;
 use crate::client::Client;
-use crate::hosts::{Hosts, Outcome, Refreshed, Refresher, Refreshing};
+use crate::hosts::{Host, Hosts, Outcome, Refreshed, Refresher, Refreshing};
 use crate::refusal::{NotReloaded, Refusal};
 use crate::retention::Pruner;
 
@@ -180,12 +179,12 @@ impl Started {
     /// # Errors
     ///
     /// [`Refusal::Forbidden`] for anybody but administrators.
-    pub fn hosts(&self, by: &Client) -> Result<Vec<(String, Endpoint)>, Refusal> {
+    pub fn hosts(&self, by: &Client) -> Result<Vec<(String, Host)>, Refusal> {
         self.desk.administrators_only(by, "hosts-list")?;
         let registry = self.hosts.all();
         let hosts = registry.iter();
         let mut hosts: Vec<_> = hosts
-            .map(|(name, host)| (name.clone(), host.endpoint.clone()))
+            .map(|(name, host)| (name.clone(), host.clone()))
             .collect();
         hosts.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Ok(hosts)

@@ -8,6 +8,7 @@ use super::Desk;
 use crate::access::Operation;
 use crate::audit::Act;
 use crate::client::Client;
+use crate::hosts::Host;
 use crate::refusal::Refusal;
 
 /// A host of the registry, without what opens it.
@@ -28,6 +29,16 @@ pub struct HostsRefreshed {
     pub failure: Option<String>,
     /// How many hosts it has.
     pub hosts: usize,
+}
+
+impl HostOverview {
+    fn of(name: &str, host: &Host) -> HostOverview {
+        HostOverview {
+            name: name.to_owned(),
+            address: host.address().to_owned(),
+            port: host.port(),
+        }
+    }
 }
 
 impl Desk {
@@ -51,14 +62,10 @@ impl Desk {
             .iter()
             .filter(|(name, _)| after.is_none_or(|after| name.as_str() > after))
             .filter(|(name, host)| {
-                let address = &host.endpoint.address;
-                name.to_lowercase().contains(&part) || address.to_lowercase().contains(&part)
+                let address = host.address().to_lowercase();
+                name.to_lowercase().contains(&part) || address.contains(&part)
             })
-            .map(|(name, host)| HostOverview {
-                name: name.clone(),
-                address: host.endpoint.address.clone(),
-                port: host.endpoint.port,
-            })
+            .map(|(name, host)| HostOverview::of(name, host))
             .collect();
         hosts.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         hosts.truncate(limit);
@@ -72,11 +79,8 @@ impl Desk {
     /// As for [`Desk::hosts`].
     pub async fn host(&self, by: &Client, name: &str) -> Result<Option<HostOverview>, Refusal> {
         self.permit_without_job(by, Operation::Observe).await?;
-        Ok(self.hosts.get(name).map(|host| HostOverview {
-            name: name.to_owned(),
-            address: host.endpoint.address.clone(),
-            port: host.endpoint.port,
-        }))
+        let host = self.hosts.get(name);
+        Ok(host.map(|host| HostOverview::of(name, &host)))
     }
 
     /// Runs the registry's script and waits for it. Cancel safe: it goes on without the

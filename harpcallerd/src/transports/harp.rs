@@ -104,7 +104,7 @@ impl Transport for Harp {
         let shared = &self.0;
         let rules = shared.rules.borrow();
         let may_keep =
-            rules.limits.keep_calls && shared.hosts.get(&call.host).is_some_and(|host| host.keep);
+            rules.limits.keep_calls && shared.hosts.harpd(&call.host).is_some_and(|host| host.keep);
         let boot = match shared.lives.get(&call.host) {
             _ if !may_keep => return Minted::default(),
             Some(Speaks::Plain) => return Minted::default(),

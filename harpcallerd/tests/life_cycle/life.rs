@@ -22,7 +22,7 @@ use harpcallerd::changes::Changes;
 use harpcallerd::client::{Client, Peer, Via};
 use harpcallerd::desk::Desk;
 use harpcallerd::dispatcher::{Dispatcher, Parts};
-use harpcallerd::hosts::{Host as Entrance, Hosts, Refresher, Registry};
+use harpcallerd::hosts::{Harpd, Host as Registered, Hosts, Refresher, Registry};
 use harpcallerd::limits::ClientLimits;
 use harpcallerd::rules::{ExecutionLimits, Rules};
 use tokio::sync::watch;
@@ -82,13 +82,14 @@ impl Life {
         let store = open(directory);
         let unfinished = store.live().await.unwrap();
         let address = host.serve().await;
-        let entrance = Entrance {
+        let entrance = Harpd {
             endpoint: Endpoint::new(address.ip().to_string(), address.port()),
             user: "u".to_owned(),
             password: Password::new("p".to_owned()),
             keep: true,
         };
-        let registry: Registry = [("host".to_owned(), Arc::new(entrance))].into();
+        let registry: Registry =
+            [("host".to_owned(), Registered::Harpd(Arc::new(entrance)))].into();
         let rules = Arc::new(Rules {
             limits: limits(),
             trust: Trust::new(TrustFiles::default()).unwrap(),

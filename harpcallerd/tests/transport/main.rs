@@ -18,7 +18,7 @@ use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Proof, Proved, St
 use harp_jobs::world::{Moment, World};
 use harp_proto::host::kept::ALPN;
 use harp_proto::{JobId, Json, Outcome};
-use harpcallerd::hosts::{Host, Hosts, Registry};
+use harpcallerd::hosts::{Harpd, Host, Hosts, Registry};
 use harpcallerd::rules::{ExecutionLimits, Rules};
 use harpcallerd::transports::harp::Harp;
 use harpcallerd::world::Runtime;
@@ -45,13 +45,13 @@ impl Calls {
 
     /// Whether hosts are to keep calls is chosen.
     fn keeping(host: &ScriptedHost, keep_calls: bool) -> Calls {
-        let entry = Host {
+        let entry = Harpd {
             endpoint: Endpoint::new("127.0.0.1", host.port()),
             user: "u".to_owned(),
             password: "p".into(),
             keep: true,
         };
-        let registry: Registry = [("web01".to_owned(), Arc::new(entry))].into();
+        let registry: Registry = [("web01".to_owned(), Host::Harpd(Arc::new(entry)))].into();
         let rules = Rules {
             limits: ExecutionLimits {
                 default_timeout: Duration::from_secs(60),

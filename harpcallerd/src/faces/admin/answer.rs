@@ -140,8 +140,8 @@ async fn cancel(desk: &Desk, by: &Client, job: JobId) -> Result<Vec<u8>, Refusal
 fn hosts(started: &Started, by: &Client) -> Result<Vec<u8>, Refusal> {
     let hosts = started.hosts(by)?.into_iter();
     let hosts: Vec<Value> = hosts
-        .map(|(name, endpoint)| {
-            json!({"hostname": name, "address": endpoint.address, "port": endpoint.port})
+        .map(|(name, host)| {
+            json!({"hostname": name, "address": host.address(), "port": host.port()})
         })
         .collect();
     Ok(replies::line(&json!({"result": "ok", "hosts": hosts})))

@@ -16,7 +16,7 @@ use tracing::debug;
 use super::Shared;
 use super::gate::{Gate, Pass};
 use super::idle::{Line, made_by};
-use crate::hosts::Host;
+use crate::hosts::Harpd;
 
 /// A call whose host is not connected.
 pub(super) struct Apart {
@@ -41,7 +41,7 @@ pub(super) enum Tried {
 /// A host that is there.
 pub(super) struct There {
     pub(super) line: Line,
-    pub(super) host: Arc<Host>,
+    pub(super) host: Arc<Harpd>,
     /// Until when it has to answer.
     pub(super) by: Instant,
     pub(super) leave: Leave,
@@ -102,7 +102,7 @@ async fn reach(shared: &Arc<Shared>, gate: &Gate, name: &str, is_at_start: bool)
         false => None,
     };
     let rules = Arc::clone(&shared.rules.borrow());
-    let Some(host) = shared.hosts.get(name) else {
+    let Some(host) = shared.hosts.harpd(name) else {
         gate.failed(shared.world.chance());
         return Tried::Failed(failures::unknown_host(name));
     };

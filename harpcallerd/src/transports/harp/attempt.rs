@@ -26,7 +26,7 @@ use super::plain::PlainCall;
 use super::token::Note;
 use super::{Shared, told_of};
 use crate::host_attempts::{Attempts, Turn};
-use crate::hosts::Host;
+use crate::hosts::Harpd;
 use crate::rules::Rules;
 
 /// Bits of an epoch that count; the number of the dispatcher's start stands above them.
@@ -63,7 +63,7 @@ enum Link {
 /// A host that can be sent the request.
 struct Reached {
     made: Made,
-    host: Arc<Host>,
+    host: Arc<Harpd>,
     turn: Turn,
     /// When the acknowledgement must have come.
     by: Instant,
@@ -124,7 +124,7 @@ impl HarpAttempt {
         loop {
             let turn = self.waits.turn().await?;
             // It is looked up anew for each try.
-            let Some(host) = self.shared.hosts.get(&self.call.host) else {
+            let Some(host) = self.shared.hosts.harpd(&self.call.host) else {
                 return Err(failures::unknown_host(&self.call.host));
             };
             let longest = Instant::now() + self.rules.limits.connect_timeout;
@@ -150,7 +150,7 @@ impl HarpAttempt {
     }
 
     /// A connection that was kept, or a new one.
-    async fn open(&mut self, host: &Host, until: Instant) -> Result<Made, HostError> {
+    async fn open(&mut self, host: &Harpd, until: Instant) -> Result<Made, HostError> {
         let (name, rules) = (&self.call.host, &self.rules);
         let limits = Limits {
             max_packet_size: rules.limits.max_packet_size,

@@ -14,7 +14,7 @@ use harp_time::within;
 use rustls::ClientConfig;
 use tokio::time::{Instant, sleep};
 
-use crate::hosts::Host;
+use crate::hosts::Harpd;
 use crate::rules::Rules;
 
 /// How long a connection is kept.
@@ -85,7 +85,7 @@ impl Line {
 /// The trust files have not been read in time.
 pub(super) async fn made_by(
     rules: &Rules,
-    host: &Host,
+    host: &Harpd,
     until: Instant,
 ) -> Result<Option<Arc<ClientConfig>>, HostError> {
     let config = rules

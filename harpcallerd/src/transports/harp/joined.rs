@@ -10,7 +10,7 @@ use super::attach::Leave;
 use super::idle::Line;
 use super::token::Note;
 use crate::host_attempts::Turn;
-use crate::hosts::Host;
+use crate::hosts::Harpd;
 
 /// What a call has come to.
 pub(super) enum Said {
@@ -38,7 +38,7 @@ impl Said {
 /// A connection over which a call is had.
 pub(super) struct Joined {
     pub(super) line: Line,
-    host: Arc<Host>,
+    host: Arc<Harpd>,
     pub(super) asked: Asked,
     /// Until when the host has to answer.
     by: Instant,
@@ -60,7 +60,7 @@ pub(super) enum Asked {
 
 impl Joined {
     /// A connection on which this was asked, to be answered by then.
-    pub(super) fn new(line: Line, host: Arc<Host>, asked: Asked, by: Instant) -> Joined {
+    pub(super) fn new(line: Line, host: Arc<Harpd>, asked: Asked, by: Instant) -> Joined {
         Joined {
             line,
             host,
@@ -79,7 +79,7 @@ impl Joined {
     }
 
     /// The connection, which has no call, and its host.
-    pub(super) fn into_line(self) -> (Line, Arc<Host>) {
+    pub(super) fn into_line(self) -> (Line, Arc<Harpd>) {
         (self.line, self.host)
     }
 

@@ -16,7 +16,7 @@ use super::super::token::Note;
 use super::super::told_of;
 use super::{HarpAttempt, Link, Made, Reached};
 use crate::host_attempts::Turn;
-use crate::hosts::Host;
+use crate::hosts::Harpd;
 
 impl HarpAttempt {
     /// Sends the request, unless something has to be on record before.
@@ -45,7 +45,7 @@ impl HarpAttempt {
         }
     }
 
-    fn request(&self, host: &Host) -> host::Request {
+    fn request(&self, host: &Harpd) -> host::Request {
         host::Request {
             procedure: self.call.procedure.clone(),
             arguments: self.call.arguments.clone(),

@@ -1,0 +1,135 @@
+//! An entry of the registry, by its kind. Each kind has keys of its own; a line without
+//! `kind` is one of a harpd.
+
+use std::sync::Arc;
+
+use harp_host::Endpoint;
+use harp_host::tls::Fingerprint;
+use harp_proto::Password;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+/// A host that can be called, by its kind: what runs there.
+#[derive(Debug, Clone)]
+pub enum Host {
+    /// A harpd.
+    Harpd(Arc<Harpd>),
+}
+
+/// A host that runs a harpd.
+#[derive(Debug)]
+pub struct Harpd {
+    /// Where it is and how its certificate is judged.
+    pub endpoint: Endpoint,
+    /// The user to authenticate as.
+    pub user: String,
+    /// The user's password.
+    pub password: Password,
+    /// Whether it may keep calls that outlive their connections.
+    pub keep: bool,
+}
+
+impl Host {
+    /// The kind, as the registry names it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Host::Harpd(_) => "harpd",
+        }
+    }
+
+    /// Where it is, as the registry says.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        match self {
+            Host::Harpd(harpd) => &harpd.endpoint.address,
+        }
+    }
+
+    /// The port at which it takes calls.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match self {
+            Host::Harpd(harpd) => harpd.endpoint.port,
+        }
+    }
+}
+
+/// The keys of every line.
+#[derive(Deserialize)]
+struct Any {
+    hostname: String,
+    #[serde(default)]
+    kind: Option<String>,
+}
+
+/// The keys of a harpd. Keys that are not named here are passed over.
+#[derive(Deserialize)]
+struct HarpdLine<'a> {
+    address: String,
+    port: u16,
+    #[serde(borrow)]
+    credentials: &'a RawValue,
+    #[serde(default)]
+    tls_name: Option<String>,
+    #[serde(default)]
+    fingerprint: Option<Fingerprint>,
+    #[serde(default)]
+    keep: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    user: String,
+    password: Password,
+}
+
+/// Reads a line: the host and its name.
+///
+/// # Errors
+///
+/// What is wrong with it, without any value of it: a value can be a password.
+pub(super) fn read(line: &[u8]) -> Result<(String, Host), String> {
+    let any: Any = object(line).map_err(fault)?;
+    let host = match any.kind.as_deref() {
+        None | Some("harpd") => harpd(line).map_err(fault)?,
+        Some(_) => return Err("its kind is none that this dispatcher knows".to_owned()),
+    };
+    Ok((any.hostname, host))
+}
+
+fn harpd(line: &[u8]) -> serde_json::Result<Host> {
+    let line: HarpdLine<'_> = object(line)?;
+    let credentials: Credentials = object(line.credentials.get().as_bytes())?;
+    Ok(Host::Harpd(Arc::new(Harpd {
+        endpoint: Endpoint {
+            address: line.address,
+            port: line.port,
+            tls_name: line.tls_name,
+            fingerprint: line.fingerprint,
+        },
+        user: credentials.user,
+        password: credentials.password,
+        keep: line.keep.unwrap_or(true),
+    })))
+}
+
+/// Reads an object; a derived reader would take an array of the values as well.
+fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> serde_json::Result<T> {
+    if !text.trim_ascii_start().starts_with(b"{") {
+        // Tells "no JSON" from "no object".
+        serde_json::from_slice::<IgnoredAny>(text)?;
+        return Err(serde::de::Error::custom("not an object"));
+    }
+    serde_json::from_slice(text)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the form of map_err")]
+fn fault(error: serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "a key is missing, or its value is of a wrong kind",
+        _ => "not JSON",
+    };
+    format!("{what} (column {})", error.column())
+}
