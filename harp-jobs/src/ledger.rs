@@ -17,6 +17,7 @@
 
 mod answer;
 mod news;
+mod paper;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use self::answer::{Answer, Appending, Gone};
 pub use self::news::{Change, News, Start, Turn, What};
+pub use self::paper::{Edited, Paper, PaperEdit, PaperId, PaperKind};
 pub use crate::hold::{Hold, Token};
 use crate::lineup::pool::{Pick, PoolId};
 use crate::lineup::queue::Members;
@@ -75,6 +77,10 @@ pub trait Ledger: Send + Sync {
     /// holds it.
     fn wish(&self, job: JobId) -> Answer<bool, Lost>;
 
+    /// Writes, replaces or removes a paper, if the one that is there is the one that is
+    /// meant.
+    fn paper(&self, edit: PaperEdit) -> Answer<Edited, Lost>;
+
     /// Removes ended jobs, the oldest first, a bounded piece at a time.
     fn prune(&self, keep: Keep) -> Answer<Pruned, Lost>;
 
@@ -108,6 +114,13 @@ pub trait Ledger: Send + Sync {
 
     /// The jobs of a pool in their order, at most so many.
     fn pool(&self, pool: &PoolId, most: usize) -> Answer<Vec<JobId>, Unreadable>;
+
+    /// How often jobs have come into pools: whoever waits for one looks again when that has
+    /// changed.
+    fn offers(&self) -> watch::Receiver<u64>;
+
+    /// All papers of a kind, by their names. Those that cannot be read are left out.
+    fn papers(&self, kind: PaperKind) -> Answer<Vec<Paper>, Unreadable>;
 
     /// What has become durable, turns and wishes: for one job in the order of the writes.
     /// Taken once, by the loop that hands them on; `None` from then on.

@@ -467,6 +467,12 @@ impl Lineup {
         self.queues.members(name)
     }
 
+    /// How often a job has come into a pool.
+    #[must_use]
+    pub fn offers(&self) -> u64 {
+        self.pools.entered()
+    }
+
     /// The jobs of a pool in their order, at most so many.
     #[must_use]
     pub fn pool_members(&self, pool: &PoolId, most: usize) -> Vec<JobId> {

@@ -16,6 +16,7 @@ mod due;
 mod held;
 mod lists;
 mod open;
+mod papers;
 mod read;
 mod removal;
 mod resume;
@@ -24,7 +25,7 @@ mod room;
 mod tests;
 mod withdraw;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use harp_jobs::ledger::*;
@@ -55,6 +56,8 @@ struct Shared {
     /// Told when a job may be due before all others, and at the end.
     timer: Notify,
     memory: Arc<Memory>,
+    /// How often jobs have come into pools.
+    offers: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -66,6 +69,8 @@ struct State {
     again: HashMap<JobId, Again>,
     /// Jobs that have been withdrawn and whose ends are not on disk.
     leaving: HashSet<JobId>,
+    /// The papers that are on disk.
+    papers: BTreeMap<PaperId, Paper>,
     /// Until somebody listens.
     news: Option<mpsc::UnboundedReceiver<News>>,
     /// `None` once the ledger is closed.
@@ -104,8 +109,11 @@ impl Local {
         })
     }
 
-    /// Tells of the jobs that have their turn now.
+    /// Tells of the jobs that have their turn now, and of those that workers can fetch.
     fn give(&self, state: &State, turns: Vec<JobId>) {
+        let offers = state.lineup.offers();
+        let told = &self.0.offers;
+        told.send_if_modified(|told| std::mem::replace(told, offers) != offers);
         for job in turns {
             self.tell_turn(state, job, Start::ToRecord, self.call_of(job));
         }
@@ -220,6 +228,10 @@ impl Ledger for Local {
         Answer::now(Ok(is_held))
     }
 
+    fn paper(&self, edit: PaperEdit) -> Answer<Edited, Lost> {
+        self.edit_paper(edit)
+    }
+
     fn prune(&self, keep: Keep) -> Answer<Pruned, Lost> {
         self.remove(keep)
     }
@@ -279,6 +291,14 @@ impl Ledger for Local {
 
     fn pool(&self, pool: &PoolId, most: usize) -> Answer<Vec<JobId>, Unreadable> {
         self.look(|state| state.lineup.pool_members(pool, most))
+    }
+
+    fn offers(&self) -> watch::Receiver<u64> {
+        self.0.offers.subscribe()
+    }
+
+    fn papers(&self, kind: PaperKind) -> Answer<Vec<Paper>, Unreadable> {
+        self.read_papers(kind)
     }
 
     fn news(&self) -> Option<mpsc::UnboundedReceiver<News>> {

@@ -36,6 +36,7 @@ mod live_sum;
 mod open;
 mod opened;
 mod outage;
+mod papers;
 mod passed_over;
 mod presence;
 mod read;

@@ -3,6 +3,7 @@
 
 mod decisions;
 mod keeping;
+mod papers;
 mod starts;
 
 use std::collections::VecDeque;
@@ -63,6 +64,8 @@ pub const CONTRACT: &[Clause] = clauses![
     keeping::news_tell_each_change_once_and_in_order,
     keeping::lists_are_read_in_pages,
     keeping::the_oldest_ended_jobs_are_pruned,
+    papers::a_paper_is_replaced_by_who_knows_it,
+    papers::who_waits_for_a_job_of_a_pool_is_told,
     starts::an_outage_is_waited_for,
     starts::a_stop_waits_for_nothing_in_an_outage,
     starts::after_a_start_everything_is_where_it_was,

@@ -2,6 +2,7 @@
 //! what is on its way are kept apart, so that rounds can come late, fail, or be done with
 //! their answers lost, and a crash loses what was not durable.
 
+mod due;
 mod open;
 mod rows;
 mod write;
@@ -10,7 +11,6 @@ mod writer;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use harp_jobs::failures;
 use harp_jobs::ledger::*;
 use harp_jobs::lineup::pool::{Pick, PoolId};
 use harp_jobs::lineup::queue::Members;
@@ -42,6 +42,7 @@ struct Shared {
     work: Notify,
     timer: Notify,
     outage: watch::Sender<Option<Arc<str>>>,
+    offers: watch::Sender<u64>,
 }
 
 struct State {
@@ -301,6 +302,10 @@ impl Ledger for Memory {
         Answer::now(Ok(is_held))
     }
 
+    fn paper(&self, edit: PaperEdit) -> Answer<Edited, Lost> {
+        self.write(|answer| Write::Paper { edit, answer })
+    }
+
     fn prune(&self, keep: Keep) -> Answer<Pruned, Lost> {
         self.write(|answer| Write::Prune { keep, answer })
     }
@@ -361,6 +366,14 @@ impl Ledger for Memory {
         self.read(move |memory| memory.state().lineup.pool_members(&pool, most))
     }
 
+    fn offers(&self) -> watch::Receiver<u64> {
+        self.0.offers.subscribe()
+    }
+
+    fn papers(&self, kind: PaperKind) -> Answer<Vec<Paper>, Unreadable> {
+        self.read(move |memory| memory.0.disk.rows().papers(kind))
+    }
+
     fn news(&self) -> Option<mpsc::UnboundedReceiver<News>> {
         self.state().news.take()
     }
@@ -401,50 +414,12 @@ impl Ledger for Memory {
 }
 
 impl Memory {
-    /// Ends those that did not start in time, and lets those go on that waited for theirs.
-    async fn serve_the_due(self) {
-        loop {
-            let first = {
-                let state = self.state();
-                if state.is_closed {
-                    return;
-                }
-                state.lineup.first_due()
-            };
-            let world = &self.0.world;
-            tokio::select! {
-                biased;
-                () = self.0.timer.notified() => continue,
-                () = world.sleep(first.unwrap_or(harp_jobs::world::Moment::NEVER)) => {}
-            }
-            let mut state = self.state();
-            let (overdue, turns) = state.lineup.take_due(world.now());
-            for job in overdue {
-                let seconds = self
-                    .0
-                    .disk
-                    .rows()
-                    .jobs
-                    .get(&job)
-                    .and_then(|row| row.start_by);
-                let outcome = Outcome::Error(failures::not_started(seconds.unwrap_or_default()));
-                let at = world.wall();
-                if !state.is_closed {
-                    state.pending.push(Write::End {
-                        jobs: vec![job],
-                        outcome,
-                        at,
-                        answer: None,
-                    });
-                }
-            }
-            self.0.work.notify_one();
-            self.give_turns(&mut state, turns);
-        }
-    }
-
     fn give_turns(&self, state: &mut State, turns: Vec<JobId>) {
         self.0.timer.notify_one();
+        let offers = state.lineup.offers();
+        self.0
+            .offers
+            .send_if_modified(|told| std::mem::replace(told, offers) != offers);
         for job in turns {
             if let Some(hold) = self.hold_of(job) {
                 self.tell_turn(state, hold, Start::ToRecord);

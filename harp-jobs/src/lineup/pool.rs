@@ -38,6 +38,8 @@ pub enum Pick {
 #[derive(Debug, Default)]
 pub struct Pools {
     pools: HashMap<PoolId, BTreeMap<u64, JobId>>,
+    /// How often a job has been entered.
+    entered: u64,
 }
 
 impl Pools {
@@ -45,6 +47,13 @@ impl Pools {
     pub fn add(&mut self, pool: &PoolId, sequence: u64, id: JobId) {
         let jobs = self.pools.entry(pool.clone()).or_default();
         jobs.insert(sequence, id);
+        self.entered += 1;
+    }
+
+    /// How often a job has been entered.
+    #[must_use]
+    pub fn entered(&self) -> u64 {
+        self.entered
     }
 
     /// Takes a job out. False if it is not there.
@@ -89,6 +98,7 @@ mod tests {
             pools.add(&pool, number, id(number));
         }
         assert_eq!(pools.members(&pool, 2), [id(1), id(2)]);
+        assert_eq!(pools.entered(), 3);
         assert_eq!(pools.first(&pool), Some(id(1)));
         assert!(pools.remove(&pool, 1) && !pools.remove(&pool, 1));
         assert_eq!(pools.first(&pool), Some(id(2)));

@@ -10,7 +10,7 @@ use harp_jobs::ledger::*;
 use harp_jobs::record::{EndRecord, LiveRecord};
 use harp_jobs::world::{Phase, World};
 use harp_values::{JobId, Outcome};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::{error, info, warn};
 
 use super::held::Held;
@@ -36,6 +36,7 @@ impl Local {
             end_damaged(&store, &*world, job).await?;
         }
         let found = Found::read(&store).await?;
+        let papers = store.papers(PaperKind::Service).await?;
         let (tells, news) = mpsc::unbounded_channel();
         let ledger = Local(Arc::new(Shared {
             store,
@@ -44,10 +45,12 @@ impl Local {
             state: Mutex::new(State {
                 news: Some(news),
                 tells: Some(tells),
+                papers: papers.into_iter().map(|paper| (paper.id, paper)).collect(),
                 ..State::default()
             }),
             timer: Notify::new(),
             memory: Arc::new(Memory::default()),
+            offers: watch::Sender::new(0),
         }));
         ledger.take_up(found, resume_queued);
         let due = Box::pin(ledger.clone().serve_the_due());

@@ -16,6 +16,7 @@
 //! | `m` | the mark, in decimal (see [`directory`](super::directory)) |
 //! | `o` number id | when that job ended, the ones after the others (see [`ends`](super::ends)) |
 //! | `b` number | a life of the machine: what it is called, and when it began |
+//! | `a` kind name n | a part of a paper ([`papers`](super::papers)), the first one with its revision; from layout 3 on |
 //! | `w` id | nothing: a job that waits is held, since it came here with a copy |
 //! | `h` | nothing: the note beside the store says where it is (see [`home`](super::home)) |
 //! | `s` | how often a dispatcher has been started on it, in decimal; from layout 3 on |
@@ -43,7 +44,7 @@ use super::varint;
 pub const VERSION: u32 = 2;
 
 /// Version of a store that holds something which a release that knows layout 2 would pass
-/// over: a transport's token, another attempt, a pool, a debt without a place. It becomes
+/// over: a transport's token, another attempt, a pool, a debt without a place, a paper. It becomes
 /// such a store with the first record of that kind, in one step; until then an older
 /// release can go on with it. From then on it says that it does not know the layout.
 pub const NEWEST: u32 = 3;

@@ -1,5 +1,6 @@
 //! Reading of jobs: what is durable, and through outages that are short.
 
+use harp_jobs::ledger::{Paper, PaperKind};
 use harp_jobs::record::{EndRecord, JobRecord, LiveRecord, Stage};
 use harp_jobs::segment::Segment;
 use harp_values::JobId;
@@ -8,6 +9,7 @@ use tokio::time::timeout;
 use super::Store;
 use super::error::StoreError;
 use super::layout::Table;
+use super::papers;
 use super::read::{self, Long};
 use super::round::Change;
 use super::shared::READERS_WAIT;
@@ -181,6 +183,16 @@ impl Store {
     /// As for [`Store::job`].
     pub async fn held(&self) -> Result<Vec<JobId>, StoreError> {
         self.blocking(|engine| read::held(engine)).await
+    }
+
+    /// All papers of a kind, by their names; those that are being written may be among them.
+    /// One that is damaged is logged and left out.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::job`].
+    pub async fn papers(&self, kind: PaperKind) -> Result<Vec<Paper>, StoreError> {
+        self.blocking(move |engine| papers::all(engine, kind)).await
     }
 
     /// How many packets of the job can be read, from the first on: all of them, unless

@@ -3,6 +3,7 @@
 mod adopt;
 mod deeds;
 mod keys;
+mod papers;
 mod prune;
 
 use std::collections::{HashMap, HashSet};

@@ -46,6 +46,7 @@ impl Memory {
             work: Notify::new(),
             timer: Notify::new(),
             outage: watch::Sender::new(None),
+            offers: watch::Sender::new(0),
         }));
         memory.recover();
         let writer = Box::pin(memory.clone().write_rounds());

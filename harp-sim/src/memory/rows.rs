@@ -20,6 +20,8 @@ pub struct Rows {
     pub jobs: BTreeMap<JobId, Row>,
     /// The job that was submitted last under a key of a client.
     keys: BTreeMap<(Option<String>, String), JobId>,
+    /// What is kept beside jobs.
+    papers: BTreeMap<PaperId, Paper>,
     /// The number of the newest owner.
     pub owner: u32,
 }
@@ -185,6 +187,23 @@ impl Rows {
         let row = self.jobs.get_mut(&hold.job);
         // It was withdrawn from whoever had its turn, and pruned.
         row.ok_or(Lost::Fenced)
+    }
+
+    pub(super) fn papers(&self, kind: PaperKind) -> Vec<Paper> {
+        let papers = self.papers.values();
+        papers
+            .filter(|paper| paper.id.kind == kind)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn edit(&mut self, edit: &PaperEdit) -> Edited {
+        match edit.over(self.papers.get(&edit.id)) {
+            Err(edited) => return edited,
+            Ok(Some(paper)) => self.papers.insert(edit.id, paper),
+            Ok(None) => self.papers.remove(&edit.id),
+        };
+        Edited::Done
     }
 
     /// Removes the oldest ended jobs that owe nothing; those removed, and whether there may

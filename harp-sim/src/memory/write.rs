@@ -77,6 +77,10 @@ pub(super) enum Write {
         at: u64,
         answer: Option<Receipt<Vec<JobId>>>,
     },
+    Paper {
+        edit: PaperEdit,
+        answer: Receipt<Edited>,
+    },
     Prune {
         keep: Keep,
         answer: Receipt<Pruned>,
@@ -90,6 +94,7 @@ pub(super) enum Done {
     Written(Result<(), Lost>),
     Closed(Result<Closed, Lost>),
     Ended(Vec<(JobId, Arc<EndRecord>)>),
+    Edited(Edited),
     Pruned(Vec<JobId>, bool),
 }
 
@@ -129,6 +134,7 @@ impl Write {
                     .filter_map(|job| withdraw(rows, *job, outcome, *at))
                     .collect(),
             ),
+            Write::Paper { edit, .. } => Done::Edited(rows.edit(edit)),
             Write::Prune { keep, .. } => {
                 let (gone, more) = rows.prune(*keep);
                 Done::Pruned(gone, more)

@@ -261,6 +261,7 @@ impl Memory {
                 }
                 send(answer, Ok(jobs));
             }
+            (Write::Paper { answer, .. }, Done::Edited(edited)) => send(Some(answer), Ok(edited)),
             (Write::Prune { answer, .. }, Done::Pruned(gone, more)) => {
                 let jobs = gone.len();
                 for job in gone {

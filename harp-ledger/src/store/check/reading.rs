@@ -14,6 +14,7 @@ use super::super::ends::Moment;
 use super::super::entries::Entries;
 use super::super::error::StoreError;
 use super::super::layout::{self, Table};
+use super::super::papers;
 use super::super::read::{self, Long};
 use super::super::sled::{EngineError, Value};
 use super::{Checked, Problem};
@@ -130,6 +131,7 @@ impl<'a> Check<'a> {
             (b'o', _) => self.order(key, value),
             (b'b', _) => self.boot(key, value),
             (b'w', Some(id)) => self.held(id, key, value),
+            (b'a', _) if papers::is_key(key) => self.paper(key),
             _ => {
                 let what = format!("an entry that no release has written: {key:02x?}");
                 self.problem(None, what, None);
@@ -281,6 +283,14 @@ impl<'a> Check<'a> {
             self.remove(key);
         } else {
             self.ordered.extend(id);
+        }
+        Ok(())
+    }
+
+    fn paper(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        if let Some(what) = papers::problem(self.entries, key)? {
+            self.problem(None, what, Some("it is removed"));
+            self.remove(key);
         }
         Ok(())
     }

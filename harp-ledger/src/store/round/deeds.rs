@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use harp_jobs::failures;
 use harp_jobs::hold::{Hold, Token};
-use harp_jobs::ledger::{Closed, Lost};
+use harp_jobs::ledger::{Closed, Edited, Lost, PaperEdit};
 use harp_jobs::record::{EndRecord, LiveRecord};
 use harp_jobs::segment::Segment;
 use harp_values::{JobId, Json, Outcome};
@@ -45,6 +45,8 @@ pub(crate) enum Deed {
     },
     /// What an attempt owed is paid.
     Settle { hold: Hold },
+    /// A paper is written, replaced or removed.
+    Paper(PaperEdit),
     /// Jobs end that have not started.
     Withdraw { jobs: Vec<JobId>, how: How, at: u64 },
 }
@@ -82,6 +84,8 @@ pub(crate) enum Made {
     Closed(Result<Closed, Lost>),
     /// Whether anything was owed.
     Settled(Result<bool, Lost>),
+    /// What a change of a paper has come to.
+    Edited(Edited),
     /// The ends.
     Withdrawn(Vec<(JobId, Arc<EndRecord>)>),
 }
@@ -131,6 +135,7 @@ impl Round<'_> {
                 Made::Closed(self.close(*hold, end, fields, *again, debt.as_ref())?)
             }
             Deed::Settle { hold } => Made::Settled(self.settle(*hold)?),
+            Deed::Paper(edit) => Made::Edited(self.edit_paper(edit)?),
             Deed::Withdraw { jobs, how, at } => Made::Withdrawn(self.withdraw(jobs, how, *at)?),
         })
     }
@@ -406,7 +411,14 @@ impl Round<'_> {
     /// Makes the store one that an older release refuses, in the batch that needs it.
     fn needs_newest(&mut self, live: &LiveRecord) {
         let is_plain = live.attempt == 1 && live.pool.is_none() && live.token.0.is_empty();
-        if is_plain || self.shared.layout() >= layout::NEWEST {
+        if !is_plain {
+            self.becomes_newest();
+        }
+    }
+
+    /// Makes the store one of the newest layout, in the batch that needs it.
+    pub(super) fn becomes_newest(&mut self) {
+        if self.shared.layout() >= layout::NEWEST {
             return;
         }
         let (version, owner) = (layout::NEWEST.to_string(), self.shared.owner().to_string());
