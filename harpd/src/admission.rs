@@ -113,6 +113,7 @@ pub async fn accept(request: Request, peer: SocketAddr, state: &State) -> Result
         procedure: Arc::clone(procedure),
         user: request.user,
         peer,
+        has_slots: Arc::default(),
     })
 }
 

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use harp_proto::host::Message;
@@ -42,6 +43,8 @@ pub struct Call {
     pub user: String,
     /// From where.
     pub peer: SocketAddr,
+    /// Set once it has its slots.
+    pub has_slots: Arc<AtomicBool>,
 }
 
 /// What the log tells of a call.
@@ -126,6 +129,7 @@ impl Call {
             interruption = interrupted(caller, workplace) => return interruption.unstarted(),
             slots = slots => slots,
         };
+        self.has_slots.store(true, Ordering::Relaxed);
         let identity = Identity {
             procedure: &self.procedure.name,
             user: &self.user,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -36,7 +36,7 @@ pub struct ListedCall {
     pub peer: String,
     /// Seconds since 1970 when it was accepted.
     pub since: u64,
-    /// How far it is: `runs`, `ends`, or `ended` while its end waits to be fetched.
+    /// How far it is: `waits` for a slot, `runs`, `ends`, or `ended` while its end waits to be fetched.
     pub standing: String,
     /// Seconds since 1970 since when nobody is connected to it; `None`: somebody is.
     pub alone_since: Option<u64>,
@@ -48,7 +48,14 @@ pub struct ListedCall {
 #[derive(Debug, Default)]
 pub struct PlainCalls {
     next: AtomicU64,
-    calls: Mutex<BTreeMap<u64, ListedCall>>,
+    calls: Mutex<BTreeMap<u64, PlainCall>>,
+}
+
+/// One of them, and whether it has its slots.
+#[derive(Debug)]
+struct PlainCall {
+    listed: ListedCall,
+    has_slots: Arc<AtomicBool>,
 }
 
 /// A call is on the list as long as this is held.
@@ -75,12 +82,13 @@ impl PlainCalls {
             user: call.user.clone(),
             peer: call.peer.to_string(),
             since: seconds(SystemTime::now()),
-            standing: "runs".to_owned(),
+            standing: String::new(),
             alone_since: None,
             call: None,
         };
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.insert(number, listed);
+        let has_slots = Arc::clone(&call.has_slots);
+        calls.insert(number, PlainCall { listed, has_slots });
         OnList {
             list: Arc::clone(self),
             number,
@@ -89,7 +97,11 @@ impl PlainCalls {
 
     fn list(&self) -> Vec<ListedCall> {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.values().cloned().collect()
+        let listed = calls.values().map(|call| ListedCall {
+            standing: standing(Stage::Running, &call.has_slots).to_owned(),
+            ..call.listed.clone()
+        });
+        listed.collect()
     }
 }
 
@@ -127,21 +139,14 @@ impl CallSocket {
         loop {
             let mut asker = self.acceptor.accept().await;
             let mut list = plain.list();
-            list.extend(kept.list().into_iter().map(|(call, stage)| {
-                ListedCall {
-                    procedure: call.procedure.clone(),
-                    user: call.user.to_string(),
-                    peer: call.peer.to_string(),
-                    since: seconds(call.since),
-                    standing: match stage {
-                        Stage::Running => "runs",
-                        Stage::Ending(_) => "ends",
-                        Stage::Ended => "ended",
-                    }
-                    .to_owned(),
-                    alone_since: call.alone_since().map(seconds),
-                    call: Some(call.id.to_string()),
-                }
+            list.extend(kept.list().into_iter().map(|(call, stage)| ListedCall {
+                procedure: call.procedure.clone(),
+                user: call.user.to_string(),
+                peer: call.peer.to_string(),
+                since: seconds(call.since),
+                standing: standing(stage, &call.has_slots).to_owned(),
+                alone_since: call.alone_since().map(seconds),
+                call: Some(call.id.to_string()),
             }));
             list.sort_by_key(|call| call.since);
             let text = serde_json::to_vec(&list).unwrap_or_default();
@@ -165,6 +170,15 @@ pub fn ask(state_directory: &Path) -> io::Result<Vec<ListedCall>> {
     let mut text = Vec::new();
     stream.read_to_end(&mut text)?;
     serde_json::from_slice(&text).map_err(io::Error::other)
+}
+
+fn standing(stage: Stage, has_slots: &AtomicBool) -> &'static str {
+    match stage {
+        Stage::Running if !has_slots.load(Ordering::Relaxed) => "waits",
+        Stage::Running => "runs",
+        Stage::Ending(_) => "ends",
+        Stage::Ended => "ended",
+    }
 }
 
 fn path(state_directory: &Path) -> PathBuf {

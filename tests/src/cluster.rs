@@ -2,6 +2,7 @@
 
 mod builder;
 mod hosts;
+mod other;
 mod procedures;
 
 use std::fmt::Write as _;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use builder::{ClusterBuilder, PASSWORD, USER};
+pub use other::OtherDispatcher;
 
 use crate::binaries::binary;
 use crate::caller::Caller;

@@ -40,7 +40,7 @@ mod wait;
 
 pub use binaries::binary;
 pub use caller::{Caller, Page, packet};
-pub use cluster::{Cluster, ClusterBuilder, PASSWORD, USER};
+pub use cluster::{Cluster, ClusterBuilder, OtherDispatcher, PASSWORD, USER};
 pub use daemon::{Daemon, Log};
 pub use fake_host::{ACKNOWLEDGE, ACKNOWLEDGE_STREAM, Closing, FakeHost, Step, Visit};
 pub use feed::Feed;

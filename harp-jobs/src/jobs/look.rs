@@ -76,6 +76,16 @@ impl Jobs {
         }
     }
 
+    /// Since when the host of a job that runs here cannot be reached, in milliseconds since
+    /// 1970; `None` if it can, or nobody knows.
+    #[must_use]
+    pub fn unreachable_since(&self, job: JobId) -> Option<u64> {
+        let progress = self.run_of(job)?.watch().borrow().clone();
+        progress
+            .unreachable_since
+            .filter(|_| progress.end.is_none())
+    }
+
     /// A view of a job that is run here, up to the moment when its end is shown and beyond.
     fn run_of(&self, job: JobId) -> Option<JobView> {
         self.handles.known(job).filter(JobView::is_run)

@@ -313,6 +313,7 @@ impl<'r> Run<'r> {
                 Event::Back
             }
             Heard::NeverRan(token) => {
+                self.owner.unreachable(None);
                 self.work = Work::Idle(self.work.take());
                 Event::NeverRan(token)
             }

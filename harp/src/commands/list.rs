@@ -117,6 +117,9 @@ fn filters(words: &[String]) -> Result<serde_json::Map<String, Value>, Problem> 
 
 fn row(entry: &Value, columns: Columns) -> Vec<String> {
     let text = |key: &str| match &entry[key] {
+        Value::String(state) if key == "state" && !entry["host_state"].is_null() => {
+            format!("{}, unreachable", terminal::json(state))
+        }
         Value::Null => "-".to_owned(),
         Value::String(text) => terminal::json(text).into_owned(),
         other => terminal::json(&other.to_string()).into_owned(),
@@ -159,6 +162,14 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "QUEUE    CONCURRENCY  RUNNING  QUEUED  KEPT");
         assert_eq!(lines[1], "{\"q\":1}  2            0        12      -");
+    }
+
+    #[test]
+    fn a_job_whose_host_is_away_is_shown_so() {
+        let entry = json!({"id": "x", "state": "running", "host_state": null});
+        assert_eq!(row(&entry, JOBS)[1], "running");
+        let entry = json!({"state": "running", "host_state": {"unreachable_since": 1}});
+        assert_eq!(row(&entry, JOBS)[1], "running, unreachable");
     }
 
     #[test]

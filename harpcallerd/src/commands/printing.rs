@@ -27,6 +27,8 @@ pub(super) struct Job {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     held: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    unreachable_since: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     client: Option<Box<RawValue>>,
 }
 

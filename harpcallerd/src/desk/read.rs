@@ -25,6 +25,8 @@ pub struct Report {
     pub ended: Option<u64>,
     /// Whether it waits for a word of the operator.
     pub held: bool,
+    /// Since when its host cannot be reached, if it runs and its host keeps the call.
+    pub unreachable_since: Option<u64>,
 }
 
 /// Whether somebody who asks for an end waits for it.
@@ -50,6 +52,7 @@ impl Report {
             started,
             ended,
             held: false,
+            unreachable_since: None,
         }
     }
 }
@@ -122,6 +125,7 @@ impl Desk {
         Ok(report.map(|report| Report {
             held: report.started.or(report.ended).is_none()
                 && self.dispatcher.ledger().is_held(job),
+            unreachable_since: self.dispatcher.jobs().unreachable_since(job),
             ..report
         }))
     }

@@ -164,6 +164,12 @@ impl<T: Clone> Book<T> {
 
     /// Judges an attach.
     pub fn attach(&mut self, now: Uptime, asked: &Asked) -> Answer<T> {
+        // Whoever sends attaches raises the epoch each time: an equal one is a copy's.
+        let held = self.calls.get(&asked.call);
+        if held.is_some_and(|held| held.user == asked.user && held.standing.epoch() == asked.epoch)
+        {
+            return Answer::Refused(Refusal::StaleEpoch);
+        }
         if let Some(answer) = self.known(now, asked) {
             return answer;
         }

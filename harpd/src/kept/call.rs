@@ -1,7 +1,7 @@
 //! One kept call: what its task puts in and connections take out.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -42,6 +42,8 @@ pub struct KeptCall {
     pub streams: bool,
     /// How long it goes on alone.
     pub keep: Duration,
+    /// Set once it has its slots.
+    pub has_slots: Arc<AtomicBool>,
     /// Number of the connection that has it; 0 for none.
     holder: AtomicU64,
     inner: Mutex<Inner>,
@@ -81,6 +83,7 @@ impl KeptCall {
             since: SystemTime::now(),
             streams: call.procedure.output.streams(),
             keep,
+            has_slots: Arc::clone(&call.has_slots),
             holder: AtomicU64::new(holder),
             inner: Mutex::new(Inner {
                 backlog,

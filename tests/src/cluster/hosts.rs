@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Cluster, Host, send};
 use crate::binaries::binary;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Log};
 
 impl Cluster {
     /// The process id of a host's daemon.
@@ -24,6 +24,18 @@ impl Cluster {
             .find(|entry| entry.entry["hostname"] == host);
         let daemon = host.and_then(|host| host.daemon.as_ref());
         daemon.expect("a running host of this cluster").id()
+    }
+
+    /// What a host's daemons have logged.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such host.
+    #[must_use]
+    pub fn host_log(&self, host: &str) -> &Log {
+        let mut hosts = self.hosts.iter();
+        let host = hosts.find(|entry| entry.entry["hostname"] == host);
+        &host.expect("a host of this cluster").log
     }
 
     /// Stops the process of a host's daemon where it is, by SIGSTOP.

@@ -4,10 +4,12 @@
 mod breaks;
 mod cancels;
 mod connections;
+mod copies;
 mod ends;
 mod hosts_gone;
 mod never_twice;
 mod restarts;
+mod shown;
 
 use std::net::SocketAddr;
 use std::path::Path;

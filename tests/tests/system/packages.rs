@@ -198,10 +198,18 @@ fn packages_install_upgrade_and_remove_cleanly() {
     );
     assert!(job.exists());
 
+    // As the unit's StateDirectory, and what a harpd has left there.
+    fs::create_dir_all(root.path("var/lib/harpd")).expect("a writable directory");
+    let life = root.path("var/lib/harpd/life");
+    fs::write(&life, "a life").expect("a writable directory");
+
     let names = ["harpcallerd", "harpd", "harp"];
     root.dpkg(&[&["--remove"], &names[..]].concat(), &[]);
     assert!(!root.path("usr/sbin/harpcallerd").exists());
-    assert!(config.exists() && job.exists(), "only a purge takes these");
+    assert!(
+        config.exists() && job.exists() && life.exists(),
+        "only a purge takes these"
+    );
     root.dpkg(&[&["--purge"], &names[..]].concat(), &[]);
     assert_eq!(root.left(), [""; 0]);
 }

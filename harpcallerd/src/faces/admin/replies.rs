@@ -28,6 +28,9 @@ pub(super) struct JobLine {
     /// It waits for a word of the operator; left out where it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<bool>,
+    /// Its host cannot be reached; left out where it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreachable_since: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,6 +77,7 @@ impl JobLine {
             client: call.client,
             running,
             held: report.held.then_some(true),
+            unreachable_since: report.unreachable_since.map(|time| time / 1000),
         }
     }
 }

@@ -105,7 +105,9 @@ impl Serialize for JobObject<'_> {
         map.serialize_entry("packets", &self.view.packets)?;
         map.serialize_entry("result_violations", &0)?;
         map.serialize_entry("place_kept", &self.view.place_kept)?;
-        map.serialize_entry("host_state", &())?;
+        let unreachable_since = report.unreachable_since;
+        let host_state = unreachable_since.map(|unreachable_since| HostState { unreachable_since });
+        map.serialize_entry("host_state", &host_state)?;
         map.serialize_entry("trace", &())?;
         if self.existing {
             map.serialize_entry("existing", &true)?;
@@ -167,6 +169,11 @@ impl Serialize for QueueText<'_> {
         let name = bytes::Bytes::copy_from_slice(self.0.as_bytes());
         Json::from_trusted(name).serialize(serializer)
     }
+}
+
+#[derive(Serialize)]
+struct HostState {
+    unreachable_since: u64,
 }
 
 struct Queue<'a> {

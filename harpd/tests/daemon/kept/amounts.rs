@@ -99,7 +99,7 @@ async fn a_large_result_waits_on_the_disk() {
 #[tokio::test]
 async fn the_operator_sees_which_calls_there_are() {
     let host = Host::new().script("hang", "output = \"lines\"", "echo 0; exec sleep 1000");
-    let harpd = host.start();
+    let harpd = host.set("max_calls = 2").start();
     let (mut kept, boot) = connected(&harpd).await;
     kept.asks(&Kept::request(&boot, &call_id(1), 1, "hang"))
         .await;
@@ -136,6 +136,23 @@ async fn the_operator_sees_which_calls_there_are() {
         listed.lines().count() == 1 && listed.contains("alone since ")
     })
     .await;
+    // One that waits for a slot, kept or not, says so.
+    let mut kept = Kept::connect(&harpd).await;
+    kept.asks(&Kept::request(&boot, &call_id(2), 1, "hang"))
+        .await;
+    kept.packet().await;
+    let mut kept = Kept::connect(&harpd).await;
+    kept.asks(&Kept::request(&boot, &call_id(3), 1, "hang"))
+        .await;
+    let mut plain = harpd.call("hang", json!([])).await;
+    plain.acknowledged(true).await;
+    let listed = list();
+    let mut standings: Vec<&str> = listed
+        .lines()
+        .filter_map(|line| line.split('\t').nth(4))
+        .collect();
+    standings.sort_unstable();
+    assert_eq!(standings, ["runs", "runs", "waits", "waits"], "{listed}");
     let mode = std::fs::metadata(harpd.host.path("state/calls.socket")).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::mode(&mode.permissions());
     assert_eq!(mode & 0o777, 0o600);

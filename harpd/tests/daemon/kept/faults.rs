@@ -214,7 +214,10 @@ async fn nobody_else_gets_at_a_call() {
     let mut older = Kept::connect(&harpd).await;
     let stale = older.refused(&Kept::attach(&call_id(1), 4, 0)).await;
     assert_eq!(stale["type"], "stale_epoch");
-    let beyond = older.refused(&Kept::attach(&call_id(1), 5, 7)).await;
+    // Nor does one with the epoch of the request: it would be a copy of who has it.
+    let copy = older.refused(&Kept::attach(&call_id(1), 5, 0)).await;
+    assert_eq!(copy["type"], "stale_epoch");
+    let beyond = older.refused(&Kept::attach(&call_id(1), 6, 7)).await;
     assert_eq!(beyond["data"]["field"], "since");
 
     let mut newest = Kept::connect(&harpd).await;

@@ -65,6 +65,49 @@ fn a_request_that_is_overtaken_by_an_attach_never_runs() {
 }
 
 #[test]
+fn a_request_that_is_older_than_its_lease_never_runs() {
+    let builder = Cluster::builder().set("keep_for", "2");
+    let (cluster, proxy) = behind_a_proxy(builder);
+    let caller = cluster.caller();
+    // It goes out on the connection that is kept from this.
+    warm_up(&cluster);
+    let taken = proxy.taken();
+    proxy.set(Way::HoldingCaller);
+    let job = caller.call("far", "trace", &trace(&cluster, "late"));
+    let data = error_data(&caller.result(&job), "network_error");
+    assert_eq!(data["kept_for"], 2);
+    proxy.set(Way::Open);
+    until("the request has arrived, and is refused", || {
+        let refused = cluster.host_log("web01").all("request refused");
+        let mut types = refused.iter().map(|entry| entry["type"].clone());
+        types.any(|it| it == "keep_over").then_some(())
+    });
+    assert!(proxy.taken() > taken, "the host was asked for it meanwhile");
+    warm_up(&cluster);
+    assert_eq!(runs(&cluster, "late"), 0);
+}
+
+#[test]
+fn a_host_that_keeps_no_calls_any_more_has_lost_what_it_ran() {
+    let mut cluster = Cluster::start();
+    let caller = cluster.caller();
+    let mut feed = cluster.feed("feed");
+    let job = caller.call("web01", "feed", &feed.arguments());
+    feed.send("1");
+    let mut following = caller.follow(&job, r#""since": 0"#);
+    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    cluster.kill_host("web01");
+    let config = cluster.path("web01.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("keep_calls = false\n{text}")).unwrap();
+    cluster.start_host("web01");
+    let _ = error_data(&caller.result(&job), "missing_result");
+    assert_eq!(caller.read(&job, "").packets, ["1"]);
+    // Others run there, each over a connection of its own.
+    warm_up_at(&cluster, "web01");
+}
+
+#[test]
 fn a_name_with_two_hosts_behind_it_runs_a_call_at_one_of_them() {
     let (cluster, proxy) = behind_a_proxy(Cluster::builder().hosts(2));
     let caller = cluster.caller();
