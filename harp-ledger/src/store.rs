@@ -27,6 +27,7 @@ mod ends;
 mod engine_log;
 mod entries;
 mod error;
+mod foreign;
 pub mod frame;
 mod home;
 mod image;

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use harp_files::certificate::{self, Outdated};
 use harp_files::pem::{self, NotPem};
 use harp_files::{Content, Contents};
 use rustls::RootCertStore;
@@ -62,6 +63,19 @@ pub enum TlsError {
     /// The file holds no certificate.
     #[error("there is no certificate in {}: a section BEGIN CERTIFICATE is expected", .0.display())]
     NoCertificate(PathBuf),
+    /// TLS takes no such certificate any more.
+    #[error(
+        "the certificate in {} {why}; make a new one: openssl req -x509 -newkey rsa:3072 -nodes \
+         -sha256 -days 3650 -subj /CN=HOST -addext subjectAltName=DNS:HOST -keyout KEY-FILE \
+         -out CERTIFICATE-FILE",
+        certificate.display()
+    )]
+    Outdated {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// What is wrong with it.
+        why: Outdated,
+    },
     /// They are not made for each other.
     #[error(
         "the key in {} does not belong to the first certificate in {}; \
@@ -116,6 +130,14 @@ impl TlsFiles {
             .first()
             .cloned()
             .ok_or_else(|| TlsError::NoCertificate(self.certificate.clone()))?;
+        match certificate::check(&leaf) {
+            // What only this reader cannot read is for TLS to judge.
+            Ok(()) | Err(Outdated::Unreadable { .. }) => {}
+            Err(why) => {
+                let certificate = self.certificate.clone();
+                return Err(TlsError::Outdated { certificate, why });
+            }
+        }
         let secret = read_key(files.take())?;
         let client_verifier = match &self.client_ca_file {
             Some(_) => Some(client_verifier(files.take())?),

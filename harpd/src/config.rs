@@ -12,6 +12,7 @@ use crate::care::Care;
 use crate::choria::ChoriaSettings;
 use crate::command::DEFAULT_PATH;
 use crate::kept::settings::KeepSettings;
+use crate::original::{self, ConfigError};
 use crate::permissions::Permissions;
 use crate::procedure::{self, Procedures};
 use crate::procedures_dir::PassedOver;
@@ -60,8 +61,10 @@ impl Config {
     /// # Errors
     ///
     /// Everything that is wrong with the file.
-    pub fn read(path: &Path) -> Result<(Config, Vec<Warning>), SettingsError> {
-        Config::take(&Settings::read(path)?)
+    pub fn read(path: &Path) -> Result<(Config, Vec<Warning>), ConfigError> {
+        let settings = Settings::read(path);
+        let read = settings.and_then(|settings| Config::take(&settings));
+        read.map_err(|error| original::explained(path, error))
     }
 
     /// Every key that a file may have, those of a table only if `sample` has the table:

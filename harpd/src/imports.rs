@@ -30,7 +30,10 @@ pub async fn import(config: &mut Config, reaper: &Reaper) -> Imports {
     let mut imports = Imports::default();
     if let Some(settings) = &config.python {
         match python::procedures(settings, reaper).await {
-            Ok(procedures) => imports.add(config, procedures, "the Python module"),
+            Ok(imported) => {
+                imports.warnings.extend(imported.warnings);
+                imports.add(config, imported.procedures, "the Python module");
+            }
             Err(error) => {
                 imports.problems.push(error.to_string());
                 imports.module_failure = Some(error);

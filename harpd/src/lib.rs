@@ -44,6 +44,7 @@ pub mod kept;
 pub mod large_requests;
 pub mod launch;
 pub mod line_log;
+pub mod original;
 pub mod output;
 pub mod permissions;
 pub mod procedure;

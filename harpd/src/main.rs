@@ -16,6 +16,7 @@ use harp_service::{Pidfile, descriptors, logging, terminal};
 use harpd::call_list;
 use harpd::config::Config;
 use harpd::imports;
+use harpd::original;
 use harpd::reaper::Reaper;
 use harpd::service::Service;
 use harpd::state::State;
@@ -52,8 +53,77 @@ struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     pidfile: Option<PathBuf>,
 
+    #[command(flatten)]
+    original: OfTheOriginal,
+
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+/// Options that the original harpd had and this one has not.
+#[derive(Debug, clap::Args)]
+struct OfTheOriginal {
+    #[arg(short = 'r', long, hide = true)]
+    procedures: Option<PathBuf>,
+    #[arg(short, long, hide = true)]
+    logging: Option<PathBuf>,
+    #[arg(short = 'u', long, hide = true)]
+    default_user: Option<String>,
+    #[arg(short = 'g', long, hide = true)]
+    default_group: Option<String>,
+    #[arg(long, hide = true)]
+    syslog: bool,
+    #[arg(short, long, hide = true)]
+    daemon: bool,
+}
+
+impl OfTheOriginal {
+    /// What is to be done instead, for those that were given.
+    fn refuse(&self) -> Result<()> {
+        let instead = [
+            (
+                self.procedures.is_some(),
+                "--procedures",
+                "the key `module` of [python]",
+            ),
+            (
+                self.logging.is_some(),
+                "--logging",
+                "the keys `log_handlers`, `log_level` and `log_file`",
+            ),
+            (
+                self.default_user.is_some(),
+                "--default-user",
+                "the key `user` of [python]",
+            ),
+            (
+                self.default_group.is_some(),
+                "--default-group",
+                "the key `group` of [python]",
+            ),
+            (self.syslog, "--syslog", "`log_handlers = [\"syslog\"]`"),
+            (
+                self.daemon,
+                "--daemon",
+                "the unit of systemd, or another supervisor: this harpd stays in the foreground",
+            ),
+        ];
+        let told: Vec<_> = instead
+            .iter()
+            .filter(|(given, ..)| *given)
+            .map(|(_, option, instead)| {
+                format!("{option} is an option of the original harpd; its place takes {instead}")
+            })
+            .collect();
+        if told.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "{}\n`harpd convert FILE` prints a configuration from one of the original's, see \
+             harpcaller-migration(7)",
+            told.join("\n")
+        );
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -71,6 +141,21 @@ enum Command {
         /// The user.
         name: String,
     },
+    /// Print a configuration for this harpd, made of one of the original harpd's (YAML). What
+    /// has no counterpart stands in it as comments.
+    Convert {
+        /// The original's configuration.
+        file: PathBuf,
+        /// The module of procedures that the original was started with.
+        #[arg(long, value_name = "FILE", default_value = "/etc/harpd/harpd.py")]
+        procedures: PathBuf,
+        /// Whom it ran procedures as.
+        #[arg(long, value_name = "USER")]
+        default_user: Option<String>,
+        /// The group that it ran them with.
+        #[arg(long, value_name = "GROUP")]
+        default_group: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -78,13 +163,29 @@ fn main() -> ExitCode {
     harp_exec::give_back_large_blocks();
     let limits = vec![Limit::core_dumps_as_here(), Limit::open_files_as_here()];
     refuse_core_dumps();
-    let done = match arguments.command {
-        Some(Command::List { calls: true }) => list_calls(&arguments.config),
-        Some(Command::List { calls: false }) => list(&arguments.config, limits),
-        Some(Command::AddUser { name }) => add_user(&arguments.config, &name),
-        None if arguments.test => test(&arguments.config, limits),
-        None => start(arguments.config, arguments.pidfile.as_deref(), limits),
-    };
+    let done = arguments
+        .original
+        .refuse()
+        .and_then(|()| match arguments.command {
+            Some(Command::List { calls: true }) => list_calls(&arguments.config),
+            Some(Command::List { calls: false }) => list(&arguments.config, limits),
+            Some(Command::AddUser { name }) => add_user(&arguments.config, &name),
+            None if arguments.test => test(&arguments.config, limits),
+            Some(Command::Convert {
+                file,
+                procedures,
+                default_user,
+                default_group,
+            }) => {
+                let given = original::Given {
+                    procedures,
+                    user: default_user,
+                    group: default_group,
+                };
+                convert(&file, &given)
+            }
+            None => start(arguments.config, arguments.pidfile.as_deref(), limits),
+        });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -156,6 +257,11 @@ fn list_calls(config_file: &Path) -> Result<()> {
             .collect();
         println!("{}", fields.join("\t"));
     }
+    Ok(())
+}
+
+fn convert(file: &Path, given: &original::Given) -> Result<()> {
+    print!("{}", original::convert(file, given)?);
     Ok(())
 }
 

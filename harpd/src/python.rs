@@ -91,6 +91,15 @@ impl PythonSettings {
     }
 }
 
+/// What a module gives.
+#[derive(Debug)]
+pub struct Imported {
+    /// Its procedures.
+    pub procedures: Vec<Procedure>,
+    /// What in it will not work when it is called; one thing a line, with the module's name.
+    pub warnings: Vec<String>,
+}
+
 /// Starts an interpreter, has it import the module, and returns the procedures. The
 /// interpreter stays as long as one of them.
 ///
@@ -100,10 +109,10 @@ impl PythonSettings {
 pub async fn procedures(
     settings: &PythonSettings,
     reaper: &Reaper,
-) -> Result<Vec<Procedure>, ImportError> {
-    let (server, listed) = Server::start(settings, reaper).await?;
+) -> Result<Imported, ImportError> {
+    let (server, imported) = Server::start(settings, reaper).await?;
     let server = Arc::new(ForkServer::new(settings.clone(), server, reaper.clone()));
-    let procedures = listed.into_iter().map(|listed| Procedure {
+    let procedures = imported.procedures.into_iter().map(|listed| Procedure {
         name: listed.name,
         runner: Runner::Python(PythonRunner::new(
             Arc::clone(&server),
@@ -118,5 +127,12 @@ pub async fn procedures(
         max_calls: None,
         slots: None,
     });
-    Ok(procedures.collect())
+    let module = settings.module.display();
+    let warnings = imported.warnings.iter();
+    Ok(Imported {
+        procedures: procedures.collect(),
+        warnings: warnings
+            .map(|warning| format!("Python module {module}: {warning}"))
+            .collect(),
+    })
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use harp_proto::host::kept;
-use harp_service::SettingsError;
 use harp_service::descriptors;
 use harp_service::exposure::Exposed;
 use harp_service::tls::{Protocols, ServerTls, TlsError, TlsFiles};
@@ -13,6 +12,7 @@ use crate::config::Config;
 use crate::descriptors::too_many_calls;
 use crate::exposed;
 use crate::imports::{self, Imports};
+use crate::original::ConfigError;
 use crate::reaper::Reaper;
 use crate::users::{UsersError, UsersFile};
 
@@ -44,7 +44,7 @@ pub struct LoadError(pub Vec<Problem>);
 pub enum Problem {
     /// The configuration file.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Config(#[from] ConfigError),
     /// The certificate or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -3,6 +3,7 @@
 use std::process;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Runtime};
@@ -18,6 +19,10 @@ static WAITING: OnceLock<Runtime> = OnceLock::new();
 /// Runs on one thread of its own: for asyncio, whose loop must not stand still.
 static BACKGROUND: OnceLock<Runtime> = OnceLock::new();
 
+/// How long a thread that has looked at files or a name for others stays idle. Next to nothing,
+/// so that none is left when nobody waits any more.
+const IDLE: Duration = Duration::from_millis(1);
+
 /// The runtime for a thread that waits.
 ///
 /// # Errors
@@ -26,7 +31,10 @@ static BACKGROUND: OnceLock<Runtime> = OnceLock::new();
 pub(crate) fn waiting(py: Python<'_>) -> PyResult<&'static Runtime> {
     claim(py)?;
     Ok(started(&WAITING, || {
-        Builder::new_current_thread().enable_all().build()
+        Builder::new_current_thread()
+            .thread_keep_alive(IDLE)
+            .enable_all()
+            .build()
     })?)
 }
 
@@ -41,6 +49,7 @@ pub(crate) fn background(py: Python<'_>) -> PyResult<&'static Runtime> {
         Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("harp")
+            .thread_keep_alive(IDLE)
             .enable_all()
             .build()
     })?)

@@ -18,8 +18,10 @@ from daemons import PASSWORD, USER, Cluster, until
 
 #: What a child runs: waits, and tells how it went on.
 WAITS = """
-import os, socket, sys, threading, time, asyncio, harp
+import os, signal, socket, sys, threading, time, asyncio, harp
 from harp import aio
+# A shell may have started all this in the background, where interrupts are ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 port, host_port, what = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 rpc = harp.HarpCaller("127.0.0.1", port)
 job = rpc.web01.silent_stream()
@@ -37,8 +39,8 @@ try:
     globals()[what]()
 except KeyboardInterrupt:
     print("heard", time.time(), flush=True)
-    # A thread that has looked at files for others goes once it has been idle for 10 s.
-    by = time.time() + 20
+    # A thread that has looked at files for others ends a moment after it.
+    by = time.time() + 5
     def tasks(): return os.listdir("/proc/self/task") if what != "asynchronous" else [0]
     while len(tasks()) > 1 and time.time() < by: time.sleep(0.05)
     names = tasks()

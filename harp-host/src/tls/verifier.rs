@@ -15,8 +15,9 @@ use rustls::{
 };
 
 use super::Fingerprint;
-use super::certificate::{Refused, is_authority, refuse_weak};
+use super::certificate::{Refused, is_authority};
 use super::files::TrustAnchors;
+use harp_files::certificate::{self, Outdated};
 
 /// Judges the certificates of one host.
 #[derive(Debug)]
@@ -46,11 +47,11 @@ impl HostVerifier {
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
-        match refuse_weak(certificate) {
+        match certificate::check(certificate) {
             // Where it is compared byte for byte or any will do, only the handshake's
             // signature counts, and that is checked by another reader.
-            Err(Refused::Unreadable { .. }) if !self.reads_certificate(certificate) => {}
-            weak => weak?,
+            Err(Outdated::Unreadable { .. }) if !self.reads_certificate(certificate) => {}
+            checked => checked.map_err(Refused::Outdated)?,
         }
         let found = Fingerprint::of(certificate);
         if let Some(wanted) = self.pinned {

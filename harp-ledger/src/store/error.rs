@@ -48,6 +48,16 @@ pub enum OpenError {
         /// The damage that was found.
         why: String,
     },
+    /// The directory belongs to somebody else.
+    #[error(
+        "{path} holds no job store but other files ({what}): set stream_directory to a directory that is new or empty; the jobs of the original harpcallerd cannot be read, see harpcaller-migration(7)"
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// The first of the files, and how many more there are.
+        what: String,
+    },
     /// There is something where a new store is to be made.
     #[error("{path} is not empty: a new store is made in a directory that is new, or empty")]
     NotEmpty {

@@ -11,6 +11,7 @@ use super::derived::Derived;
 use super::directory::Directory;
 use super::ends::Ends;
 use super::error::OpenError;
+use super::foreign;
 use super::opened::{self, Opened};
 use super::presence::Presence;
 use super::read;
@@ -21,6 +22,7 @@ use super::writer::Writer;
 use super::{Store, StoreOptions, WRITE_BUDGET};
 
 pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenError> {
+    foreign::refuse(path)?;
     let directory = Directory::prepare(path)?;
     let expected = directory.inspect()?;
     // Nothing is written before it is known that what is there is good.

@@ -18,6 +18,9 @@ use super::script::{self, ScriptError};
 use super::script_output::ScriptOutput;
 use super::{Hosts, Registry, parse};
 
+/// Files of somebody else's that are kept beside the cache.
+const MAX_KEPT: usize = 10;
+
 /// Sources of the registry (daemon specification, keys `host_db*`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryConfig {
@@ -234,6 +237,9 @@ async fn load_cache(hosts: &Hosts, cache: &Path) -> Option<Duration> {
     let parsed = parse(&text);
     let is_damaged = parsed.ignored > 0;
     if parsed.registry.is_empty() {
+        if is_damaged {
+            keep_foreign(cache).await;
+        }
         return None;
     }
     info!(hosts = parsed.registry.len(), file = %cache.display(), "hosts registry loaded from its cache");
@@ -244,6 +250,41 @@ async fn load_cache(hosts: &Hosts, cache: &Path) -> Option<Duration> {
     }
     // A time in the future says nothing about the age.
     SystemTime::now().duration_since(written).ok()
+}
+
+/// Gives a file without any entry another name, before it is written over: it may be
+/// somebody else's, such as the registry of the original harpcallerd.
+async fn keep_foreign(cache: &Path) {
+    let path = cache.to_owned();
+    let keeping = tokio::task::spawn_blocking(move || kept_foreign(&path));
+    match keeping.await.map_err(io::Error::other).flatten() {
+        Ok(kept) => warn!(
+            file = %cache.display(), kept = %kept.display(),
+            "host_db was no cache of the hosts registry and has another name now; the script is run"
+        ),
+        Err(error) => warn!(
+            file = %cache.display(), %error,
+            "host_db is no cache of the hosts registry and is written over: it cannot be kept"
+        ),
+    }
+}
+
+/// Renames it to the first name that is free.
+fn kept_foreign(path: &Path) -> io::Result<PathBuf> {
+    for number in 0..MAX_KEPT {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".orig");
+        if number > 0 {
+            name.push(format!(".{number}"));
+        }
+        // A link never takes the place of a file.
+        match std::fs::hard_link(path, &name) {
+            Ok(()) => return std::fs::remove_file(path).map(|()| name.into()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Runs the script and returns what it says, with the registry and its cache left as they

@@ -32,7 +32,7 @@ use crate::program::{CannotStart, find_program};
 use crate::reaper::Reaper;
 use crate::session::Session;
 
-const SHIM: &str = include_str!("shim.py");
+const SHIM: &str = concat!(include_str!("python2.py"), include_str!("shim.py"));
 /// How long the start of an interpreter with the import of the module may take.
 const IMPORT_TIME: Duration = Duration::from_secs(10);
 /// Greatest length of a line from the interpreter, in bytes.
@@ -58,12 +58,26 @@ pub(super) struct Listed {
     pub(super) timeout: Option<Duration>,
 }
 
+/// A module as it was imported.
+#[derive(Debug)]
+pub(super) struct Imported {
+    pub(super) procedures: Vec<Listed>,
+    /// What will not work when it is called.
+    pub(super) warnings: Vec<String>,
+}
+
 /// The first line.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Hello {
-    Procedures(Vec<RawListed>),
+    Imported(RawImported),
     Error(String),
+}
+
+#[derive(Deserialize)]
+struct RawImported {
+    procedures: Vec<RawListed>,
+    warnings: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -86,7 +100,7 @@ impl Server {
     pub(super) async fn start(
         settings: &PythonSettings,
         reaper: &Reaper,
-    ) -> Result<(Server, Vec<Listed>), ImportError> {
+    ) -> Result<(Server, Imported), ImportError> {
         let failed = |why: String| ImportError {
             module: settings.module.clone(),
             why,
@@ -96,12 +110,19 @@ impl Server {
             .map_err(|error| failed(format!("cannot start Python: {error:#}")))?;
         let hello = Limit::after(IMPORT_TIME).keep(server.read::<Hello>()).await;
         let why = match hello {
-            Some(Ok(Some(Hello::Procedures(listed)))) => {
-                let listed = listed.into_iter().map(Listed::from).collect();
-                return Ok((server, listed));
+            Some(Ok(Some(Hello::Imported(imported)))) => {
+                let procedures = imported.procedures.into_iter().map(Listed::from);
+                let imported = Imported {
+                    procedures: procedures.collect(),
+                    warnings: imported.warnings,
+                };
+                return Ok((server, imported));
             }
             Some(Ok(Some(Hello::Error(why)))) => format!("cannot be imported: {why}"),
-            Some(Ok(None)) => "the interpreter ended while it imported it".to_owned(),
+            Some(Ok(None)) => format!(
+                "the interpreter {} ended before it had imported it; is it Python 3.8 or later?",
+                settings.interpreter
+            ),
             Some(Err(error)) => format!("cannot talk to the interpreter: {error}"),
             None => format!("its import took longer than {} s", IMPORT_TIME.as_secs()),
         };

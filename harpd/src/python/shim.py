@@ -1,8 +1,8 @@
-# Runs the procedures of a Python module for harpd. harpd gives this text to the
-# interpreter on standard input, with the module's path as the only argument.
+# Runs the procedures of a Python module for harpd. harpd gives this text, behind that of
+# python2.py, to the interpreter on standard input, with the module's path as the only argument.
 #
 # Standard output is a Unix socket to harpd. When the module has been imported, one line
-# of JSON goes out on it: the procedures, or why there are none. Then each byte that comes
+# of JSON goes out on it: the procedures and what looks wrong, or why there are none. Then each byte that comes
 # asks for one call: with it come the call's standard input, the pipe for its answer, the
 # pipe for what it prints and that for the reports of its keeper. The answer is the number
 # of the keeper, on a line of its own. The end of the socket is the end of this server.
@@ -220,12 +220,25 @@ def described(error):
     one."""
     text = traceback.format_exception_only(type(error), error)[-1].strip()
     if isinstance(error, SyntaxError):
-        return "%s (%s, line %s)" % (text, error.filename, error.lineno)
+        place = " (%s, line %s)" % (error.filename, error.lineno)
+        return text + place + OF_PYTHON_2
+    if isinstance(error, (NameError, ImportError)):
+        text += OF_PYTHON_2
     places = traceback.extract_tb(error.__traceback__)
     places = [place for place in places if os.path.isabs(place.filename)]
     if not places:
         return text
     return "%s (%s, line %s)" % (text, places[-1].filename, places[-1].lineno)
+
+
+def suspicious(path):
+    """What is there but will not work when it is called."""
+    try:
+        with open(path, "rb") as file:
+            return python_2_in(file.read(), vars(sys.modules[MODULE_NAME]))
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        # It has just been imported; whatever this is, it is no reason to do without it.
+        return []
 
 
 def serve(control, procedures):
@@ -583,7 +596,7 @@ def main():
             {"name": name, "stream": streams(value), "timeout": value.timeout}
             for name, value in procedures.items()
         ]
-        hello = {"procedures": listed}
+        hello = {"imported": {"procedures": listed, "warnings": suspicious(path)}}
     except BaseException as error:
         traceback.print_exc()
         hello = {"error": described(error)}

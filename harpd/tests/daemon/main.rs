@@ -12,6 +12,7 @@ mod kept;
 mod last_words;
 mod memory;
 mod operation;
+mod original;
 mod output;
 mod progress;
 mod python;

@@ -162,7 +162,10 @@ async fn a_module_that_cannot_be_imported_is_told_and_mended_by_a_reload() {
             "NameError: name 'nonsense' is not defined",
         ),
         ("def broken(:\n", "SyntaxError"),
-        ("import os\nos._exit(7)\n", "ended while it imported it"),
+        (
+            "import os\nos._exit(7)\n",
+            "ended before it had imported it",
+        ),
         (
             "from harpd.proc import procedure\n@procedure(timeout='x')\ndef p(): pass\n",
             "procedure p: timeout must be a number",

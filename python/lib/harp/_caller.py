@@ -7,11 +7,12 @@ from types import TracebackType
 from typing import Any, Dict, Iterator, List, Optional, Type, Union
 
 from . import _options
+from ._closing import Closing
 from ._connection import JSONConnection, JSONSSLConnection, greeted, of_tls
 from ._errors import CommunicationError, RemoteError
-from ._harp import Job, Packets
+from ._harp import Packets
 from ._outcomes import result_of, returned_by
-from ._targets import BaseCaller, BaseProcedure, BaseServer
+from ._targets import BaseCaller, BaseProcedure, BaseRemoteCall, BaseServer
 from ._values import decode, encode
 
 _LOGGER = logging.getLogger("harp")
@@ -79,7 +80,7 @@ class RemoteProcedure(BaseProcedure):
         return job
 
 
-class StreamIterator(Iterator[Any]):
+class StreamIterator(Closing, Iterator[Any]):
     """Iterator over a call's packets.
 
     In a `with` statement, or by `close()`, its connection is closed at the end; else when it
@@ -140,17 +141,6 @@ class StreamIterator(Iterator[Any]):
             self._lines.close()
         self._packets = self._lines = None
 
-    def __enter__(self) -> StreamIterator:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.close()
-
     def _taken(self, packet: Any) -> Any:
         if packet is None:
             raise StopIteration
@@ -164,33 +154,11 @@ class StreamIterator(Iterator[Any]):
 _Packets = StreamIterator
 
 
-class RemoteCall:
+class RemoteCall(BaseRemoteCall):
     """RPC call job representation: asks for the job's status and results, both packets and
     end, and cancels it."""
 
     StreamIterator = StreamIterator
-
-    def __init__(self, dispatcher: BaseCaller[Any, Any], job_id: str) -> None:
-        if not isinstance(dispatcher, BaseCaller):
-            raise TypeError(f"dispatcher: expected HarpCaller, got {type(dispatcher).__name__}")
-        self._dispatcher = dispatcher
-        self._native: Job = dispatcher._native.job(_options.text("job_id", job_id))
-
-    @classmethod
-    def _of(cls, dispatcher: BaseCaller[Any, Any], native: Job) -> RemoteCall:
-        call = cls.__new__(cls)
-        call._dispatcher = dispatcher
-        call._native = native
-        return call
-
-    def id(self) -> str:
-        """The job's id, which finds it again at any later time."""
-        return self._native.id()
-
-    def existing(self) -> bool:
-        """True if this is the answer to a call whose `key` had been used before, so that no
-        new job was made."""
-        return self._native.existing()
 
     def args(self) -> Any:
         """The arguments: a list, or a dict if they were named."""
@@ -272,9 +240,6 @@ class RemoteCall:
     def submit_time(self) -> int:
         """When the job was submitted, in seconds since 1970."""
         return int(self._status()[4])
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id()}>"
 
     def _status(self) -> Any:
         return self._native.status().wait()

@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 import socket
 import ssl
-from types import TracebackType
-from typing import Any, BinaryIO, Dict, Optional, Type, TypeVar
+from typing import Any, BinaryIO, Dict, Optional
 
 from . import _options
+from ._closing import Closing
 from ._errors import CommunicationError, RefusedError
 from ._values import decode, encode
-
-Connection = TypeVar("Connection", bound="JSONConnection")
 
 #: How long connecting may take, in seconds.
 CONNECT_TIMEOUT = 10
 
 
-class JSONConnection:
+class JSONConnection(Closing):
     """TCP connection, reading and writing JSON lines; to `unix:/PATH` over a Unix socket.
 
     Connected once it is made. Can be used in a `with` statement, which closes it. Raises
@@ -68,17 +66,6 @@ class JSONConnection:
         except OSError as error:
             raise CommunicationError(f"{self._name()}: cannot receive: {error}") from error
         return of_line(self._name(), line)
-
-    def __enter__(self: Connection) -> Connection:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.close()
 
     def _connected(self) -> socket.socket:
         if self._host.startswith("unix:/"):

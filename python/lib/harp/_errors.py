@@ -27,39 +27,30 @@ class CancelledException(HarpException):
     """The job has no result, since it was cancelled."""
 
 
-class RemoteException(HarpException):
+class _Typed(HarpException):
+    """What the protocol gives a type, a message and data."""
+
+    type: str
+    message: str
+    data: Any
+
+    def __init__(self, type: str, message: str, data: Any = None) -> None:
+        super().__init__(type, message, data)
+        self.type = type
+        self.message = message
+        self.data = data
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
+
+
+class RemoteException(_Typed):
     """The procedure raised an exception."""
 
-    type: str
-    message: str
-    data: Any
 
-    def __init__(self, type: str, message: str, data: Any = None) -> None:
-        super().__init__(type, message, data)
-        self.type = type
-        self.message = message
-        self.data = data
-
-    def __str__(self) -> str:
-        return f"{self.type}: {self.message}"
-
-
-class RemoteError(HarpException):
+class RemoteError(_Typed):
     """The call could not be made, or did not come to its end: the host is not known or away,
     a time limit has passed, the host refused it."""
-
-    type: str
-    message: str
-    data: Any
-
-    def __init__(self, type: str, message: str, data: Any = None) -> None:
-        super().__init__(type, message, data)
-        self.type = type
-        self.message = message
-        self.data = data
-
-    def __str__(self) -> str:
-        return f"{self.type}: {self.message}"
 
 
 class RefusedError(RemoteError, CommunicationError):

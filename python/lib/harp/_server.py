@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Iterable, Iterator, Optional, Type
+from typing import Any, Iterable, Iterator, Optional
 
 from . import _options
+from ._closing import Closing
 from ._harp import DirectCall, Host
 from ._outcomes import Result, returned_by
 from ._values import decode
@@ -103,7 +103,7 @@ class HarpProcedure:
         return f"<{type(self).__name__} {self._name} of {self._server!r}>"
 
 
-class HarpStreamIterator(Iterator[Any]):
+class HarpStreamIterator(Closing, Iterator[Any]):
     """Iterator over what a procedure streams; a `Result` is the last.
 
     In a `with` statement, or by `close()`, the call is cancelled if it has not ended; else
@@ -124,17 +124,6 @@ class HarpStreamIterator(Iterator[Any]):
         close = getattr(self._iterator, "close", None)
         if close is not None:
             close()
-
-    def __enter__(self) -> HarpStreamIterator:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.close()
 
 
 def _packets(call: DirectCall, decimal: bool) -> Iterator[Any]:

@@ -1,16 +1,18 @@
-"""Dispatchers, hosts and procedures as far as they are the same for both ways of waiting."""
+"""Dispatchers, hosts, procedures and jobs as far as they are the same for both ways of waiting."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Generic, Optional, TypeVar
+from typing import Any, Dict, Generic, Optional, Type, TypeVar
 
 from . import _options
 from ._harp import Dispatcher, Operation
+from ._harp import Job as NativeJob
 from ._options import CallOptions, Path, Seconds
 
 Server = TypeVar("Server")
 Procedure = TypeVar("Procedure")
 Job = TypeVar("Job")
+Call = TypeVar("Call", bound="BaseRemoteCall")
 Self = TypeVar("Self", bound="BaseServer[Any]")
 
 
@@ -94,25 +96,6 @@ class BaseCaller(Generic[Server, Job]):
     # An object with items would be taken for a sequence.
     __iter__ = None
 
-    def __call__(
-        self,
-        host: str,
-        *,
-        queue: Optional[Dict[str, Any]] = None,
-        concurrency: Optional[int] = None,
-        timeout: Optional[Seconds] = None,
-        max_exec_time: Optional[Seconds] = None,
-        info: Any = None,
-        key: Optional[str] = None,
-        unless_since: Optional[Seconds] = None,
-        start_by: Optional[Seconds] = None,
-    ) -> Server:
-        """Like `host`."""
-        options = _options.call_options(
-            queue, concurrency, timeout, max_exec_time, info, key, unless_since, start_by
-        )
-        return self._server(_options.name("host", host), options)
-
     def host(
         self,
         host: str,
@@ -140,6 +123,9 @@ class BaseCaller(Generic[Server, Job]):
         )
         return self._server(_options.name("host", host), options)
 
+    #: `rpc("web01")` is `rpc.host("web01")`.
+    __call__ = host
+
     def job(self, job_id: str) -> Job:
         """A job by its id, whichever client has submitted it. `ValueError` if it is no id."""
         return self._job(_options.text("job_id", job_id))
@@ -152,6 +138,35 @@ class BaseCaller(Generic[Server, Job]):
 
     def _job(self, job_id: str) -> Job:
         raise NotImplementedError
+
+
+class BaseRemoteCall:
+    """What a job is, before anything is asked of it."""
+
+    def __init__(self, dispatcher: BaseCaller[Any, Any], job_id: str) -> None:
+        if not isinstance(dispatcher, BaseCaller):
+            raise TypeError(f"dispatcher: expected HarpCaller, got {type(dispatcher).__name__}")
+        self._dispatcher = dispatcher
+        self._native: NativeJob = dispatcher._native.job(_options.text("job_id", job_id))
+
+    @classmethod
+    def _of(cls: Type[Call], dispatcher: BaseCaller[Any, Any], native: NativeJob) -> Call:
+        call = cls.__new__(cls)
+        call._dispatcher = dispatcher
+        call._native = native
+        return call
+
+    def id(self) -> str:
+        """The job's id, which finds it again at any later time."""
+        return self._native.id()
+
+    def existing(self) -> bool:
+        """True if this is the answer to a call whose `key` had been used before, so that no
+        new job was made."""
+        return self._native.existing()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id()}>"
 
 
 class BaseServer(Generic[Procedure]):

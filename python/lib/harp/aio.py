@@ -31,11 +31,11 @@ from ._errors import (
     RemoteException,
     UnsupportedError,
 )
-from ._harp import DirectCall, Job, Packets
+from ._harp import DirectCall, Packets
 from ._loop import outcome
 from ._outcomes import CALL_CANCELLED, CALL_NOT_FINISHED, Result, result_of, returned_by
 from ._server import BaseHarpServer
-from ._targets import BaseCaller, BaseProcedure, BaseServer
+from ._targets import BaseCaller, BaseProcedure, BaseRemoteCall, BaseServer
 from ._values import decode, encode
 
 __all__ = [
@@ -213,33 +213,11 @@ class StreamIterator(AsyncIterator[Any]):
 _Packets = StreamIterator
 
 
-class RemoteCall:
+class RemoteCall(BaseRemoteCall):
     """RPC call job representation: asks for the job's status and results, both packets and
     end, and cancels it."""
 
     StreamIterator = StreamIterator
-
-    def __init__(self, dispatcher: BaseCaller[Any, Any], job_id: str) -> None:
-        if not isinstance(dispatcher, BaseCaller):
-            raise TypeError(f"dispatcher: expected HarpCaller, got {type(dispatcher).__name__}")
-        self._dispatcher = dispatcher
-        self._native: Job = dispatcher._native.job(_options.text("job_id", job_id))
-
-    @classmethod
-    def _of(cls, dispatcher: BaseCaller[Any, Any], native: Job) -> RemoteCall:
-        call = cls.__new__(cls)
-        call._dispatcher = dispatcher
-        call._native = native
-        return call
-
-    def id(self) -> str:
-        """The job's id, which finds it again at any later time."""
-        return self._native.id()
-
-    def existing(self) -> bool:
-        """True if this is the answer to a call whose `key` had been used before, so that no
-        new job was made."""
-        return self._native.existing()
 
     async def args(self) -> Any:
         """The arguments: a list, or a dict if they were named."""
@@ -321,9 +299,6 @@ class RemoteCall:
     async def submit_time(self) -> int:
         """When the job was submitted, in seconds since 1970."""
         return int((await self._status())[4])
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id()}>"
 
     async def _status(self) -> Any:
         return await outcome(self._native.status())

@@ -211,3 +211,22 @@ fn keys_of_the_configuration_are_those_of_the_host_daemon() {
     let sample = "[procedure.sample_procedure]\n[python]\n[choria]\n[user.sample_user]\n";
     assert_keys("harpd.toml.5", harpd::config::Config::keys(sample));
 }
+
+#[test]
+fn every_page_is_well_formed() {
+    if Command::new("mandoc").arg("-h").output().is_err() {
+        println!("skipped: mandoc is not installed");
+        return;
+    }
+    let pages = fs::read_dir(repository().join("man")).expect("the folder of the pages");
+    let pages: Vec<_> = pages.map(|entry| entry.expect("an entry").path()).collect();
+    assert!(pages.len() >= 8, "{pages:?}");
+    let checked = Command::new("mandoc")
+        .args(["-T", "lint", "-W", "warning"])
+        .args(&pages)
+        .output()
+        .expect("mandoc runs");
+    let told = String::from_utf8_lossy(&checked.stdout);
+    let told = format!("{told}{}", String::from_utf8_lossy(&checked.stderr));
+    assert_eq!(told, "");
+}

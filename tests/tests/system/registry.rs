@@ -205,6 +205,19 @@ fn a_broken_cache_and_a_failing_script_leave_a_dispatcher_that_runs() {
     cluster.set_registry_script(r#"exec cat "$(dirname "$0")/hosts.jsonl""#);
     cluster.wait_for_refresh();
     assert_known(&cluster, "web01");
+    // Whatever it was, it may be somebody's, and is not written over.
+    let kept = |name: &str| fs::read(cluster.path(name)).unwrap();
+    assert_eq!(kept("hosts.cache.orig"), b"\xff\xfe nonsense");
+    let told = cluster.log().text();
+    assert!(told.contains("has another name now"), "{told}");
+
+    // Nor is what was kept first.
+    cluster.stop_dispatcher();
+    fs::write(cluster.path("hosts.cache"), "more").unwrap();
+    cluster.start_dispatcher();
+    let kept = |name: &str| fs::read(cluster.path(name)).unwrap();
+    assert_eq!(kept("hosts.cache.orig"), b"\xff\xfe nonsense");
+    assert_eq!(kept("hosts.cache.orig.1"), b"more");
 }
 
 #[test]

@@ -264,3 +264,22 @@ async fn an_interrupted_first_opening_is_no_hindrance() {
     assert_eq!(store.live().await.unwrap().len(), 20);
     store.close().await;
 }
+
+#[test]
+fn a_directory_of_somebody_else_is_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["3f22e0d4.stream", "a", "lost+found"] {
+        fs::write(directory.path().join(name), "kept").unwrap();
+    }
+    match refused(directory.path()) {
+        OpenError::Foreign { what, .. } => assert_eq!(what, "3f22e0d4.stream and 1 more"),
+        other => panic!("{other}"),
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+
+    // What may be there before a store is.
+    for name in ["3f22e0d4.stream", "a"] {
+        fs::remove_file(directory.path().join(name)).unwrap();
+    }
+    open(directory.path());
+}
