@@ -136,9 +136,10 @@ impl<S: Source> LineReader<S> {
     /// is waited for but memory.
     #[must_use]
     pub fn heard(&self) -> Instant {
-        match self.share.as_ref().is_some_and(Share::is_waiting) {
-            true => Instant::now(),
-            false => self.heard,
+        if self.share.as_ref().is_some_and(Share::is_waiting) {
+            Instant::now()
+        } else {
+            self.heard
         }
     }
 

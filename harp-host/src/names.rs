@@ -191,12 +191,13 @@ fn lookup(name: &str) -> io::Result<Vec<SocketAddr>> {
     };
     let addresses = found.map(|found| Ok(found?.sockaddr));
     let addresses: Vec<SocketAddr> = addresses.collect::<io::Result<_>>()?;
-    match addresses.is_empty() {
-        true => Err(io::Error::other(Unresolved {
+    if addresses.is_empty() {
+        Err(io::Error::other(Unresolved {
             code: IoCode::NoAddress,
             message: "the name has no address".to_owned(),
-        })),
-        false => Ok(addresses),
+        }))
+    } else {
+        Ok(addresses)
     }
 }
 

@@ -103,9 +103,10 @@ impl Local {
     /// What the lineup says: all that it shows is on disk.
     fn look<T>(&self, look: impl FnOnce(&State) -> T) -> Answer<T, Unreadable> {
         let state = self.state();
-        Answer::now(match state.is_closed {
-            true => Err(Unreadable::Closed),
-            false => Ok(look(&state)),
+        Answer::now(if state.is_closed {
+            Err(Unreadable::Closed)
+        } else {
+            Ok(look(&state))
         })
     }
 

@@ -230,17 +230,17 @@ impl<'a> Fields<'a> {
             let Ok(name) = std::str::from_utf8(&key) else {
                 return Err(self.error(&String::from_utf8_lossy(&key), problem));
             };
-            let values: Vec<&RawValue> = match value.get().starts_with('[') {
-                true => serde_json::from_str(value.get())
-                    .map_err(|error| self.error(name, error.to_string()))?,
-                false => vec![value],
+            let values: Vec<&RawValue> = if value.get().starts_with('[') {
+                serde_json::from_str(value.get())
+                    .map_err(|error| self.error(name, error.to_string()))?
+            } else {
+                vec![value]
             };
             for value in values {
-                let text = match value.get().starts_with('"') {
-                    true => {
-                        serde_json::from_str(value.get()).map_err(|_| self.error(name, problem))?
-                    }
-                    false => value.get().to_owned(),
+                let text = if value.get().starts_with('"') {
+                    serde_json::from_str(value.get()).map_err(|_| self.error(name, problem))?
+                } else {
+                    value.get().to_owned()
                 };
                 texts.push((name.to_owned(), text));
             }

@@ -148,9 +148,10 @@ impl Desk {
     /// Says why a request is refused that is longer than it may be, whatever it is.
     #[must_use]
     pub fn refuse_longer(&self, by: &Client, limit: usize) -> Refusal {
-        let refusal = match by.is_stranger() {
-            true => Refusal::Stranger,
-            false => Refusal::TooLarge { limit },
+        let refusal = if by.is_stranger() {
+            Refusal::Stranger
+        } else {
+            Refusal::TooLarge { limit }
         };
         info!(
             peer = %by.peer, client = by.name(), refusal = refusal.name(),

@@ -103,9 +103,10 @@ impl ClientMemory {
     /// A share for the requests of a client.
     #[must_use]
     pub fn share(&self, client: &Client) -> Share {
-        let budget = match client.is_stranger() {
-            true => &self.strangers,
-            false => &self.known,
+        let budget = if client.is_stranger() {
+            &self.strangers
+        } else {
+            &self.known
         };
         budget.share(&client.peer.group())
     }

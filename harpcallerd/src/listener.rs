@@ -262,9 +262,10 @@ impl Admission {
                             client.proof = Some(Arc::new(shown));
                         }
                         let is_http = matches!(entry, Entry::Http(_));
-                        let secured = match is_http {
-                            true => within(by, tls.secured(&stream)).await,
-                            false => None,
+                        let secured = if is_http {
+                            within(by, tls.secured(&stream)).await
+                        } else {
+                            None
                         };
                         if is_http && secured.is_none() {
                             return debug!(peer = %client.peer, "its certificate cannot be read");

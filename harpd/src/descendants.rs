@@ -99,11 +99,12 @@ fn signal(all: &HashMap<i32, Found>, targets: &[i32], signals: &[Signal]) -> Rou
         let is_in_group = found.group > 1 && found.group != own_group;
         // A group counts as signalled if one of its members could be, so each is asked. None
         // gets a signal twice: what it does about SIGTERM would be done twice.
-        let told = match is_in_group {
-            true => process::test_kill_process(pid),
-            false => signals
+        let told = if is_in_group {
+            process::test_kill_process(pid)
+        } else {
+            signals
                 .iter()
-                .try_for_each(|signal| process::kill_process(pid, *signal)),
+                .try_for_each(|signal| process::kill_process(pid, *signal))
         };
         if told == Err(Errno::PERM) {
             round.forbidden += 1;

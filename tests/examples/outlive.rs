@@ -27,9 +27,10 @@ fn main() -> ExitCode {
     for broken in &report.broken {
         println!("broken: {broken}");
     }
-    match report.broken.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    if report.broken.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

@@ -53,9 +53,10 @@ impl Jobs {
         let view = self.handles.view(job);
         let mut progress = view.watch();
         // Known before anybody acts on the wish. One whose end is shown has ended.
-        let is_live = match view.is_run() {
-            true => Ok(progress.borrow().end.is_none()),
-            false => self.is_live(job).await,
+        let is_live = if view.is_run() {
+            Ok(progress.borrow().end.is_none())
+        } else {
+            self.is_live(job).await
         };
         if is_live == Ok(false) {
             return Ok(None);

@@ -63,9 +63,10 @@ impl Life {
             return Ok(Orders::none());
         }
         self.beyond += bytes;
-        match self.beyond > MOST {
-            true => self.judge(now),
-            false => Ok(Orders::none()),
+        if self.beyond > MOST {
+            self.judge(now)
+        } else {
+            Ok(Orders::none())
         }
     }
 

@@ -47,10 +47,13 @@ impl Life {
                 }
                 None
             }
-            Event::Due => match self.is_over(now)? {
-                true => None,
-                false => return Ok(Orders::none()),
-            },
+            Event::Due => {
+                if self.is_over(now)? {
+                    None
+                } else {
+                    return Ok(Orders::none());
+                }
+            }
             Event::Note(token) => return Ok([Order::Note(token)].into()),
             // It was given up already.
             Event::Reading(_) | Event::Back | Event::Cancel | Event::Leave => {

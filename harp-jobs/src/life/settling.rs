@@ -13,10 +13,13 @@ impl Life {
         let (is_proved, is_kept) = (host.is_some(), until.is_some());
         let orders = match event {
             Event::Proved(proved) if !is_proved => self.on_proved(proved, now),
-            Event::Due => match self.is_over(now)? {
-                true => self.settle(),
-                false => Orders::none(),
-            },
+            Event::Due => {
+                if self.is_over(now)? {
+                    self.settle()
+                } else {
+                    Orders::none()
+                }
+            }
             Event::Settled if is_proved && !is_kept => self.done([]),
             // What is owed is on record, for the next start.
             Event::Leave | Event::Interrupt if is_kept => self.done([]),

@@ -104,9 +104,10 @@ impl TailBatch {
     /// asks first; others have it made for each of their clients.
     pub fn in_form(&self, face: &'static str, make: impl Fn(&TailBatch) -> Bytes) -> Bytes {
         let (kept_for, form) = self.form.get_or_init(|| (face, make(self)));
-        match *kept_for == face {
-            true => form.clone(),
-            false => make(self),
+        if *kept_for == face {
+            form.clone()
+        } else {
+            make(self)
         }
     }
 

@@ -73,12 +73,11 @@ impl Local {
         }
         // All places are kept before anybody gets a turn.
         for (job, debt) in &debts {
-            match lives.contains(job) {
-                true => state.lineup.keep_for_debt(*job, debt.queue.as_ref()),
-                false => {
-                    let queue = debt.queue.clone();
-                    state.lineup.keep(*job, queue, debt.sequence, true);
-                }
+            if lives.contains(job) {
+                state.lineup.keep_for_debt(*job, debt.queue.as_ref());
+            } else {
+                let queue = debt.queue.clone();
+                state.lineup.keep(*job, queue, debt.sequence, true);
             }
         }
         let (run, wait): (Vec<_>, Vec<_>) =

@@ -79,9 +79,10 @@ fn write(
     let engine = Engine::open(to, options.cache_size)?;
     let mut batch = Batch::new(mark);
     // The version itself may be damaged; the number of starts is there from then on.
-    let version = match image.contains(layout::STARTS_KEY)? {
-        true => layout::NEWEST,
-        false => layout::VERSION,
+    let version = if image.contains(layout::STARTS_KEY)? {
+        layout::NEWEST
+    } else {
+        layout::VERSION
     };
     batch.insert(layout::VERSION_KEY, version.to_string().as_bytes());
     for entry in image.all() {

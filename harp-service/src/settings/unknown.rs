@@ -114,14 +114,13 @@ impl KnownKeys {
     fn guarded_inside<'t>(&self, value: &'t Value) -> Option<&'t str> {
         let own = self.tables.get("")?;
         match value {
-            Value::Table(keys) => {
-                keys.iter().find_map(
-                    |(key, entry)| match own.guarded_like(&plain(key)).is_some() {
-                        true => Some(key.as_str()),
-                        false => self.guarded_inside(&entry.value.value),
-                    },
-                )
-            }
+            Value::Table(keys) => keys.iter().find_map(|(key, entry)| {
+                if own.guarded_like(&plain(key)).is_some() {
+                    Some(key.as_str())
+                } else {
+                    self.guarded_inside(&entry.value.value)
+                }
+            }),
             Value::Array(elements) => elements
                 .iter()
                 .find_map(|element| self.guarded_inside(&element.value)),

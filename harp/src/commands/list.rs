@@ -83,9 +83,10 @@ pub(super) async fn run(
         let page = answer[key].as_array().cloned().unwrap_or_default();
         left = left.saturating_sub(page.len() as u64);
         for entry in &page {
-            match screen.is_json() {
-                true => screen.value(&subject, &entry.to_string())?,
-                false => rows.push(row(entry, columns)),
+            if screen.is_json() {
+                screen.value(&subject, &entry.to_string())?
+            } else {
+                rows.push(row(entry, columns));
             }
         }
         cursor = answer["next"].as_str().map(str::to_owned);

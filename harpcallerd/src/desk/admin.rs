@@ -96,10 +96,11 @@ impl Administration {
     /// Cancel safe.
     pub async fn status(&self, wait: bool) -> bool {
         let mut started = self.started.clone();
-        match wait {
+        if wait {
             // An error says that the daemon ends before its start was complete.
-            true => started.wait_for(Option::is_some).await.is_ok(),
-            false => started.borrow().is_some(),
+            started.wait_for(Option::is_some).await.is_ok()
+        } else {
+            started.borrow().is_some()
         }
     }
 
@@ -278,9 +279,10 @@ impl Started {
                 );
                 let told = [of_log, of_audit].into_iter().filter_map(Result::err);
                 let told: Vec<_> = told.map(|error| error.to_string()).collect();
-                let reopened = match told.is_empty() {
-                    true => Ok(()),
-                    false => Err(failed(told.join("; "))),
+                let reopened = if told.is_empty() {
+                    Ok(())
+                } else {
+                    Err(failed(told.join("; ")))
                 };
                 audit.administered(&by, Act::ReopenLogs, reopened.as_ref().err());
                 reopened

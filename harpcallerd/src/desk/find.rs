@@ -98,9 +98,10 @@ impl Desk {
             return Ok(found);
         }
         let by_time = Instant::now() + TIME;
-        let towards = match find.newest_first {
-            true => Direction::Older,
-            false => Direction::Newer,
+        let towards = if find.newest_first {
+            Direction::Older
+        } else {
+            Direction::Newer
         };
         let mut after = find.filter.start(find.newest_first, find.after);
         let mut at_once = FIRST;

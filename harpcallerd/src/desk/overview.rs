@@ -171,9 +171,10 @@ impl Desk {
             let Some(report) = report.filter(|report| report.ended.is_none()) else {
                 continue;
             };
-            match by.is_administrator() || rules.allow_job(by, Operation::Cancel, &report.call) {
-                true => allowed.push(job),
-                false => done.forbidden += 1,
+            if by.is_administrator() || rules.allow_job(by, Operation::Cancel, &report.call) {
+                allowed.push(job);
+            } else {
+                done.forbidden += 1
             }
         }
         // Asked for one after the other, waited for together: each is withdrawn before the

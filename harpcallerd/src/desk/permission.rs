@@ -49,9 +49,10 @@ pub(super) async fn identified(by: &Client) -> Result<(), Refusal> {
     if by.proof.is_none() {
         return Ok(());
     }
-    match in_time(by.has_lapsed()).await? {
-        false => Ok(()),
-        true => Err(Refusal::Lapsed),
+    if in_time(by.has_lapsed()).await? {
+        Err(Refusal::Lapsed)
+    } else {
+        Ok(())
     }
 }
 

@@ -73,15 +73,17 @@ impl Desk {
             );
             return Err(refusal);
         }
-        let info = match call.info == Json::NULL {
-            true => 0,
-            false => call.info.as_bytes().len(),
+        let info = if call.info == Json::NULL {
+            0
+        } else {
+            call.info.as_bytes().len()
         };
         let names = call.host.len() + call.procedure.len();
         let limit = self.limits.borrow().max_request_size;
-        match call.arguments.as_bytes().len() + info + names > limit {
-            true => Err(Refusal::TooLarge { limit }),
-            false => Ok(()),
+        if call.arguments.as_bytes().len() + info + names > limit {
+            Err(Refusal::TooLarge { limit })
+        } else {
+            Ok(())
         }
     }
 }

@@ -140,17 +140,19 @@ impl<S: Socket> Session<S> {
     async fn request(&mut self) -> Result<Request, End> {
         let limits = self.limits;
         let patience = Patience {
-            begin: match self.persistent {
-                true => limits.idle_timeout,
-                false => limits.request_timeout,
+            begin: if self.persistent {
+                limits.idle_timeout
+            } else {
+                limits.request_timeout
             },
             end: limits.request_timeout,
         };
         self.connection
-            .set_longest_line(match self.client.is_stranger() {
+            .set_longest_line(if self.client.is_stranger() {
                 // A `hello` is short, and anonymous clients may send it.
-                true => LINE_ALLOWANCE,
-                false => limits.max_request_size.saturating_add(LINE_ALLOWANCE),
+                LINE_ALLOWANCE
+            } else {
+                limits.max_request_size.saturating_add(LINE_ALLOWANCE)
             });
         let read = tokio::select! {
             biased;

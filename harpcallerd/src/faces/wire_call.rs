@@ -12,9 +12,10 @@ pub(super) fn new_call(call: Call, is_small_part: bool) -> NewCall {
     NewCall {
         host: call.host,
         procedure: call.procedure,
-        arguments: match is_small_part {
-            true => Json::from_trusted(Bytes::copy_from_slice(call.arguments.as_bytes())),
-            false => call.arguments,
+        arguments: if is_small_part {
+            Json::from_trusted(Bytes::copy_from_slice(call.arguments.as_bytes()))
+        } else {
+            call.arguments
         },
         timeout: call.timeout,
         max_exec_time: call.max_exec_time,

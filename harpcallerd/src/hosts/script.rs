@@ -121,9 +121,10 @@ pub(super) async fn run(
         return Err(ScriptError::Failed {
             script,
             status,
-            complaint: match complaint.is_empty() {
-                true => complaint,
-                false => format!(": {complaint}"),
+            complaint: if complaint.is_empty() {
+                complaint
+            } else {
+                format!(": {complaint}")
             },
         });
     }

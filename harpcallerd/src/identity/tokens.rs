@@ -98,9 +98,10 @@ fn look(path: &Path, kept: &Mutex<Kept<Arc<Tokens>>>) -> Arc<Tokens> {
     let look = kept.look(|mut file| {
         let content = file.take();
         is_gone = content.is_absent();
-        let tokens = match is_gone {
-            true => Ok(Tokens::default()),
-            false => Tokens::of_file(content),
+        let tokens = if is_gone {
+            Ok(Tokens::default())
+        } else {
+            Tokens::of_file(content)
         };
         tokens.map(Arc::new)
     });

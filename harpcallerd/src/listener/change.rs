@@ -237,9 +237,10 @@ impl Listeners {
                          tokens and everything else"
                     );
                 }
-                match listener.speaks_http() {
-                    true => info!(address = listener.name(), "listening for HTTP"),
-                    false => info!(address = listener.name(), "listening"),
+                if listener.speaks_http() {
+                    info!(address = listener.name(), "listening for HTTP")
+                } else {
+                    info!(address = listener.name(), "listening")
                 }
                 accepting.spawn(listener.accept(Arc::clone(&self.admission), closing.clone()));
             }

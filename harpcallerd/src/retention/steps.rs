@@ -38,9 +38,10 @@ impl Steps {
     /// when the store was last open; `is_certain` if that cannot be because the machine was
     /// off.
     pub(super) fn begin(began: i64, since_boot: u64, ahead: Duration, is_certain: bool) -> Steps {
-        let most = match is_certain {
-            true => Duration::from_millis(STEP.unsigned_abs()),
-            false => OFF,
+        let most = if is_certain {
+            Duration::from_millis(STEP.unsigned_abs())
+        } else {
+            OFF
         };
         let mut steps = Steps {
             began,

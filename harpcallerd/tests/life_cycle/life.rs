@@ -269,9 +269,10 @@ impl Life {
             }
         };
         let request = tokio::spawn(request);
-        match confirm {
-            true => self.confirms.push(request),
-            false => self.requests.push(request),
+        if confirm {
+            self.confirms.push(request);
+        } else {
+            self.requests.push(request);
         }
     }
 

@@ -362,9 +362,10 @@ impl Backlog {
         // In a buffer of its own size, so that what is counted is what is held.
         let bytes = if self.open.capacity() > 2 * SEGMENT {
             let large = std::mem::take(&mut self.open);
-            match large.len() > large.capacity() / 2 {
-                true => large.freeze(),
-                false => Bytes::copy_from_slice(&large),
+            if large.len() > large.capacity() / 2 {
+                large.freeze()
+            } else {
+                Bytes::copy_from_slice(&large)
             }
         } else {
             let bytes = Bytes::copy_from_slice(&self.open);

@@ -75,9 +75,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// For how long what waits to be sent has not moved; zero if nothing waits.
     pub fn stuck_for(&self) -> Duration {
-        match self.unflushed {
-            true => self.moved_at.elapsed(),
-            false => Duration::ZERO,
+        if self.unflushed {
+            self.moved_at.elapsed()
+        } else {
+            Duration::ZERO
         }
     }
 
@@ -145,9 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 Poll::Pending => {}
             }
         }
-        match has_sent {
-            true => Poll::Ready(LinkEvent::Sent),
-            false => Poll::Pending,
+        if has_sent {
+            Poll::Ready(LinkEvent::Sent)
+        } else {
+            Poll::Pending
         }
     }
 

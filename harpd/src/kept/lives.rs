@@ -187,9 +187,10 @@ async fn end_leftovers(noted: Noted, grace: Duration) -> bool {
         if left.is_empty() {
             return is_certain;
         }
-        signals = match began.elapsed() >= grace {
-            true => &[Signal::KILL],
-            false => &[],
+        signals = if began.elapsed() >= grace {
+            &[Signal::KILL]
+        } else {
+            &[]
         };
     }
     warn!(

@@ -177,9 +177,10 @@ impl Round<'_> {
             // No two have the same number: this one was written by the same deed before.
             let live = self.live(id).ok().flatten();
             let is_it = live.is_some_and(|live| live.sequence == job.live.sequence);
-            return Ok(Terms::Already(match is_it && !job.is_known {
-                true => Verdict::New,
-                false => Verdict::Known,
+            return Ok(Terms::Already(if is_it && !job.is_known {
+                Verdict::New
+            } else {
+                Verdict::Known
             }));
         }
         if job.is_known {

@@ -135,9 +135,10 @@ pub(crate) fn candidates(
             (too_old, goes_on) = (false, pass_withheld);
         }
         if !too_old && !too_much {
-            return match goes_on {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
+            return if goes_on {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
             };
         }
         match engine.contains(&Table::Places.key(id)) {

@@ -122,9 +122,10 @@ impl Filter {
 
     /// Where a walk begins that would begin behind `after`.
     pub(super) fn start(&self, newest_first: bool, after: Option<JobId>) -> Option<JobId> {
-        let end = match newest_first {
-            true => self.submitted_until.map(first_id_of),
-            false => self.submitted_since.map(first_id_of),
+        let end = if newest_first {
+            self.submitted_until.map(first_id_of)
+        } else {
+            self.submitted_since.map(first_id_of)
         };
         match (after, end) {
             (after, None) | (after @ Some(_), _) => after,
@@ -134,9 +135,10 @@ impl Filter {
 
     /// True if no job behind one that was submitted then can match.
     pub(super) fn is_beyond(&self, newest_first: bool, submitted: u64) -> bool {
-        match newest_first {
-            true => self.submitted_since.is_some_and(|since| submitted < since),
-            false => self.submitted_until.is_some_and(|until| submitted >= until),
+        if newest_first {
+            self.submitted_since.is_some_and(|since| submitted < since)
+        } else {
+            self.submitted_until.is_some_and(|until| submitted >= until)
         }
     }
 

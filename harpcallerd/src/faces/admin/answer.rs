@@ -32,9 +32,10 @@ pub(super) async fn answer(
         }
         // Answered first: the daemon may have ended a moment after it has the order.
         AdminRequest::Stop { end_calls } => {
-            let calls = match end_calls {
-                true => KeptCalls::End,
-                false => KeptCalls::Leave,
+            let calls = if end_calls {
+                KeptCalls::End
+            } else {
+                KeptCalls::Leave
             };
             let answered = administrator.write(&ending()).await;
             let by = administrator.client().await;
@@ -68,10 +69,7 @@ async fn of_started(
     let by = administrator.client().await;
     let answered = match request {
         AdminRequest::ListJobs { list_all, stream } => {
-            let which = match list_all {
-                true => Which::All,
-                false => Which::Live,
-            };
+            let which = if list_all { Which::All } else { Which::Live };
             match desk.jobs(&by, which) {
                 Ok(jobs) if stream => return lists::stream(jobs, administrator).await,
                 Ok(jobs) => return lists::list(jobs, administrator).await,

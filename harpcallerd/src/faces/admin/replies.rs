@@ -120,9 +120,10 @@ pub(super) fn queues(names: Vec<QueueName>) -> Vec<u8> {
 /// The reply to an order to delete jobs that have ended.
 pub(super) fn pruned(pruned: Pruned) -> Vec<u8> {
     let Pruned { jobs, withheld, .. } = pruned;
-    match withheld {
-        true => line(&json!({"result": "ok", "jobs_pruned": jobs, "withheld": true})),
-        false => line(&json!({"result": "ok", "jobs_pruned": jobs})),
+    if withheld {
+        line(&json!({"result": "ok", "jobs_pruned": jobs, "withheld": true}))
+    } else {
+        line(&json!({"result": "ok", "jobs_pruned": jobs}))
     }
 }
 

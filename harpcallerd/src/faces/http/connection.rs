@@ -67,37 +67,34 @@ pub async fn serve<S: Socket + 'static>(
             }))
         }
     });
-    let ended = match is_http2 {
-        false => {
-            let mut builder = http1::Builder::new();
-            // Heads and waits have limits of their own here.
-            builder.max_buf_size(HEAD).header_read_timeout(None);
-            let mut connection = pin!(builder.serve_connection(socket, service));
-            drive(
-                connection.as_mut(),
-                |connection| connection.graceful_shutdown(),
-                &pace,
-                &limits,
-                closing,
-            )
-            .await
-        }
-        true => {
-            let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder
-                .timer(TokioTimer::new())
-                .max_header_list_size(HEAD as u32)
-                .max_concurrent_streams(REQUESTS);
-            let mut connection = pin!(builder.serve_connection(socket, service));
-            drive(
-                connection.as_mut(),
-                |connection| connection.graceful_shutdown(),
-                &pace,
-                &limits,
-                closing,
-            )
-            .await
-        }
+    let ended = if is_http2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_header_list_size(HEAD as u32)
+            .max_concurrent_streams(REQUESTS);
+        let mut connection = pin!(builder.serve_connection(socket, service));
+        drive(
+            connection.as_mut(),
+            |connection| connection.graceful_shutdown(),
+            &pace,
+            &limits,
+            closing,
+        )
+        .await
+    } else {
+        let mut builder = http1::Builder::new();
+        // Heads and waits have limits of their own here.
+        builder.max_buf_size(HEAD).header_read_timeout(None);
+        let mut connection = pin!(builder.serve_connection(socket, service));
+        drive(
+            connection.as_mut(),
+            |connection| connection.graceful_shutdown(),
+            &pace,
+            &limits,
+            closing,
+        )
+        .await
     };
     if let Err(error) = ended {
         debug!(%peer, %error, "connection broke");

@@ -39,9 +39,10 @@ pub(super) fn judge(
         Some(said) => said == "same-origin" || said == "none",
         None => is_own_origin(headers, site),
     };
-    match is_own {
-        true => Ok(()),
-        false => Err(Problem::cross_origin()),
+    if is_own {
+        Ok(())
+    } else {
+        Err(Problem::cross_origin())
     }
 }
 

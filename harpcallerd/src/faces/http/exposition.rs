@@ -34,9 +34,10 @@ pub(super) struct Exposition {
 impl Form {
     /// The form that a request takes.
     pub(super) fn taken(accept: Option<&str>) -> Form {
-        match accept.is_some_and(|accept| accept.contains("application/openmetrics-text")) {
-            true => Form::OpenMetrics,
-            false => Form::Prometheus,
+        if accept.is_some_and(|accept| accept.contains("application/openmetrics-text")) {
+            Form::OpenMetrics
+        } else {
+            Form::Prometheus
         }
     }
 

@@ -139,14 +139,13 @@ impl Face {
         cross_site::judge(request.method(), headers, &site, settings)?;
         let sender = who::sender(&connected.client, door, forwarded.as_ref());
         let is_login = request.method() == Method::POST && request.uri().path() == LOGIN;
-        let known = match is_login {
+        let known = if is_login {
             // Whoever wants to say who it is may.
-            true => who::nobody(sender),
-            false => {
-                let page_key = who::page_key(request.uri(), headers)?;
-                let shared = &self.shared;
-                who::identify(shared, sender, headers, &site, page_key.as_deref()).await?
-            }
+            who::nobody(sender)
+        } else {
+            let page_key = who::page_key(request.uri(), headers)?;
+            let shared = &self.shared;
+            who::identify(shared, sender, headers, &site, page_key.as_deref()).await?
         };
         if !is_served(door, request.uri().path()) {
             return Err(Problem::not_found());

@@ -45,9 +45,10 @@ impl Site {
         };
         let site = Site::parse(&said, is_tls)
             .ok_or_else(|| Problem::field("host", "must be HOST or HOST:PORT"))?;
-        match site.is_ours(settings, secured) {
-            true => Ok(site),
-            false => Err(Problem::misdirected()),
+        if site.is_ours(settings, secured) {
+            Ok(site)
+        } else {
+            Err(Problem::misdirected())
         }
     }
 
@@ -82,9 +83,10 @@ impl Site {
 
     /// The name of the cookie that a session of this site has.
     pub(super) fn cookie(&self) -> String {
-        match self.is_tls {
-            true => "__Host-harp".to_owned(),
-            false => format!("harp_{}", self.port),
+        if self.is_tls {
+            "__Host-harp".to_owned()
+        } else {
+            format!("harp_{}", self.port)
         }
     }
 

@@ -96,9 +96,10 @@ pub(super) fn write_text(out: &mut BytesMut, time: u64, data: &[u8], shown: Show
         out.extend_from_slice(b" ");
     }
     let text = as_text(data);
-    let text = match shown.without_escapes {
-        true => without_escapes(&text),
-        false => Cow::Borrowed(&*text),
+    let text = if shown.without_escapes {
+        without_escapes(&text)
+    } else {
+        Cow::Borrowed(&*text)
     };
     out.extend_from_slice(text.as_bytes());
     if !text.ends_with('\n') {

@@ -49,9 +49,10 @@ pub(super) fn may_have_page_key(path: &str) -> bool {
 
 /// A part of an address with its escapes undone; in a query, `+` is a space.
 fn decoded(text: &str) -> Result<String, Problem> {
-    let text = match text.contains('+') {
-        true => Cow::Owned(text.replace('+', " ")),
-        false => Cow::Borrowed(text),
+    let text = if text.contains('+') {
+        Cow::Owned(text.replace('+', " "))
+    } else {
+        Cow::Borrowed(text)
     };
     percent_decoded(&text).ok_or_else(|| Problem::invalid("the query is not UTF-8"))
 }

@@ -66,9 +66,10 @@ pub(super) fn page_key(uri: &Uri, headers: &HeaderMap) -> Result<Option<String>,
     if let Some(header) = header.and_then(|header| header.to_str().ok()) {
         return Ok(Some(header.to_owned()));
     }
-    match may_have_page_key(uri.path()) {
-        true => Ok(query::read(uri)?.text(PAGE_KEY)?),
-        false => Ok(None),
+    if may_have_page_key(uri.path()) {
+        Ok(query::read(uri)?.text(PAGE_KEY)?)
+    } else {
+        Ok(None)
     }
 }
 

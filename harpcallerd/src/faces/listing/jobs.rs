@@ -142,13 +142,12 @@ pub fn filter(names: &mut Names) -> Result<Filter, NameFault> {
     }
     if names.boolean("failed")? {
         let failed = [Kind::Exception, Kind::Error];
-        match filter.kinds.is_empty() {
-            true => filter.kinds.extend(failed),
+        if filter.kinds.is_empty() {
+            filter.kinds.extend(failed);
+        } else {
             // Both have to hold.
-            false => {
-                filter.kinds.retain(|kind| failed.contains(kind));
-                filter.is_impossible |= filter.kinds.is_empty();
-            }
+            filter.kinds.retain(|kind| failed.contains(kind));
+            filter.is_impossible |= filter.kinds.is_empty();
         }
     }
     for queue in names.all("queue") {

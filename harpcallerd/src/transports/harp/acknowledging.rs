@@ -69,9 +69,10 @@ impl Acknowledging {
     /// What the host may forget.
     fn may_forget(&self) -> u64 {
         // Behind the last one that is kept none will be.
-        match self.is_unwanted || self.durable >= self.kept {
-            true => self.received,
-            false => self.durable,
+        if self.is_unwanted || self.durable >= self.kept {
+            self.received
+        } else {
+            self.durable
         }
     }
 

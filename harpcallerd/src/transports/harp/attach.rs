@@ -96,10 +96,11 @@ impl Apart {
 
 async fn reach(shared: &Arc<Shared>, gate: &Gate, name: &str, is_at_start: bool) -> Tried {
     let pass = gate.pass().await;
-    let place = match is_at_start {
+    let place = if is_at_start {
         // Never closed.
-        true => Arc::clone(&shared.attaching).acquire_owned().await.ok(),
-        false => None,
+        Arc::clone(&shared.attaching).acquire_owned().await.ok()
+    } else {
+        None
     };
     let rules = Arc::clone(&shared.rules.borrow());
     let Some(host) = shared.hosts.harpd(name) else {

@@ -290,9 +290,10 @@ impl KeptCall {
                 into.push(now, data);
                 count += 1;
                 bytes += data.len();
-                match into.is_full() {
-                    true => Wanted::Enough,
-                    false => Wanted::More,
+                if into.is_full() {
+                    Wanted::Enough
+                } else {
+                    Wanted::More
                 }
             });
         }
@@ -350,9 +351,10 @@ impl KeptCall {
         let is_short = joined
             .answered
             .is_some_and(|answered| now.saturating_duration_since(answered) < SHORT);
-        self.pause = match is_short && joined.asked == Asked::Attach {
-            true => (2 * self.pause).clamp(PAUSES.0, PAUSES.1),
-            false => Duration::ZERO,
+        self.pause = if is_short && joined.asked == Asked::Attach {
+            (2 * self.pause).clamp(PAUSES.0, PAUSES.1)
+        } else {
+            Duration::ZERO
         };
         self.last = Some(error.to_failure());
         self.side = Side::Apart(Apart::since_break(now + self.pause));

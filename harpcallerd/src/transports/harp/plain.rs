@@ -139,9 +139,10 @@ impl PlainCall {
             if !into.is_full() {
                 call.take_packets(|data| {
                     into.push(now, data);
-                    match into.is_full() {
-                        true => Wanted::Enough,
-                        false => Wanted::More,
+                    if into.is_full() {
+                        Wanted::Enough
+                    } else {
+                        Wanted::More
                     }
                 });
             }

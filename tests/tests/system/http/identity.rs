@@ -225,9 +225,10 @@ fn base64(text: &str) -> String {
             .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
             << (8 * (3 - three.len()));
         for digit in 0..4 {
-            out.push(match digit <= three.len() {
-                true => char::from(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize]),
-                false => '=',
+            out.push(if digit <= three.len() {
+                char::from(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize])
+            } else {
+                '='
             });
         }
     }

@@ -52,9 +52,10 @@ pub(super) async fn submit(
         let _ = timeout_at(until, end).await;
     }
     let view = shared.desk.view_of_own(accepted).await?;
-    let status = match accepted.existing {
-        true => StatusCode::OK,
-        false => StatusCode::CREATED,
+    let status = if accepted.existing {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
     };
     let mut object = JobObject::whole(&view, values);
     object.existing = accepted.existing;
@@ -124,9 +125,10 @@ pub(super) async fn show(
             view = changed.await?;
         }
     }
-    let mut answer = match is_known(view.state()) {
-        true => reply::empty(StatusCode::NOT_MODIFIED),
-        false => reply::ok(&JobObject::whole(&view, values)),
+    let mut answer = if is_known(view.state()) {
+        reply::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        reply::ok(&JobObject::whole(&view, values))
     };
     let tag = format!("W/\"{}\"", view.state().name());
     if let Ok(tag) = HeaderValue::from_str(&tag) {
@@ -202,9 +204,12 @@ pub(super) fn wait(query: &mut Query) -> Result<Option<Duration>, Problem> {
 
 /// What a body that is no request comes to.
 pub(super) fn problem(whole: &Whole) -> impl Fn(harp_proto::Fault) -> Problem {
-    |fault| match is_too_deep(&whole.text) {
-        true => Problem::not_json("arrays and objects nest too deep"),
-        false => fault.into(),
+    |fault| {
+        if is_too_deep(&whole.text) {
+            Problem::not_json("arrays and objects nest too deep")
+        } else {
+            fault.into()
+        }
     }
 }
 
@@ -245,9 +250,10 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
             key
         }
     };
-    match key.is_empty() {
-        true => Err(wrong()),
-        false => Ok(Some(key)),
+    if key.is_empty() {
+        Err(wrong())
+    } else {
+        Ok(Some(key))
     }
 }
 

@@ -64,16 +64,18 @@ pub(super) async fn show(
         "text" => (Format::Text(shown), "text/plain; charset=utf-8", "txt"),
         _ => (Format::Lines, "application/x-ndjson", "ndjson"),
     };
-    let place = match follow {
-        true => Some(shared.stream(&asked)?),
-        false => None,
+    let place = if follow {
+        Some(shared.stream(&asked)?)
+    } else {
+        None
     };
     let limit = until.map(|until| until.saturating_sub(since));
     let span = Span {
         start: Start::At(since),
-        until: match follow {
-            true => Until::End,
-            false => Until::Now { limit },
+        until: if follow {
+            Until::End
+        } else {
+            Until::Now { limit }
         },
     };
     let packets = shared.desk.packets(&asked.client, job, span).await?;

@@ -115,9 +115,10 @@ fn expression(question: &str, with_case: bool, is_expression: bool) -> Result<Re
     if question.len() > QUESTION {
         return Err(Problem::field("q", format!("longer than {QUESTION} bytes")));
     }
-    let text = match is_expression {
-        true => question.to_owned(),
-        false => regex::escape(question),
+    let text = if is_expression {
+        question.to_owned()
+    } else {
+        regex::escape(question)
     };
     let expression = RegexBuilder::new(&text)
         .case_insensitive(!with_case)
