@@ -32,9 +32,10 @@ fn shown(cluster: &Cluster, job: &str) -> [Value; 5] {
         state(&list["jobs"][0]),
         state(&of_line["jobs"][0]),
         listed["unreachable_since"].clone(),
-        match row.contains("running, unreachable") {
-            true => json!(true),
-            false => Value::Null,
+        if row.contains("running, unreachable") {
+            json!(true)
+        } else {
+            Value::Null
         },
     ]
 }
