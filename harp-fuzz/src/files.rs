@@ -1,7 +1,7 @@
 //! Files of administrators: the registry, tokens, users, descriptions of agents.
 
 use harpcallerd::hosts::{self, Host};
-use harpcallerd::identity::tokens::{Tokens, TokensError};
+use harpcallerd::identity::tokens::Tokens;
 use harpd::choria::ddl::{Ddl, InputKind, Reading};
 use harpd::users::{Users, UsersError};
 
@@ -45,11 +45,9 @@ fn tokens(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else {
         return;
     };
-    match Tokens::parse(text, "file") {
-        Ok(tokens) => assert!(tokens.owner(&"no token".into()).is_none()),
-        Err(TokensError::Wrong(lines)) => told(&lines, text),
-        Err(error) => panic!("{error}"),
-    }
+    let (tokens, problems) = Tokens::parse(text, "file");
+    assert!(tokens.owner(&"no token".into()).is_none());
+    told(&problems, text);
 }
 
 fn users(text: &[u8]) {

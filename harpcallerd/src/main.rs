@@ -185,6 +185,13 @@ enum Command {
     NewToken {
         /// The client's name: letters, digits and the characters . _ - @
         name: String,
+        /// Until when it is known, in UTC: 2030-12-31, or 2030-12-31T23:59:59Z.
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+        /// Add the line to this tokens file, made with mode 0600 if it is missing, and print
+        /// the token alone.
+        #[arg(long, value_name = "FILE")]
+        append: Option<PathBuf>,
     },
     /// Print the completions of this command line for a shell.
     Completions {
@@ -239,7 +246,11 @@ fn main() -> ExitCode {
             file,
             resume,
         } => commands::store::import(which, &file, resume),
-        Command::NewToken { name } => commands::token::run(&name),
+        Command::NewToken {
+            name,
+            expires,
+            append,
+        } => commands::token::run(&name, expires.as_deref(), append.as_deref()),
         Command::Completions { shell } => commands::completions::run::<Arguments>(shell),
     };
     match done {

@@ -226,7 +226,7 @@ impl Pipe {
 #[tokio::test]
 async fn a_face_of_its_own_has_all_verbs_limits_rules_and_the_audit() {
     let directory = tempfile::tempdir().unwrap();
-    let shop = NewToken::make("shop").unwrap();
+    let shop = NewToken::make("shop", None).unwrap();
     let tokens = directory.path().join("tokens");
     std::fs::write(&tokens, &shop.line).unwrap();
     let house = House::new(directory.path()).await;

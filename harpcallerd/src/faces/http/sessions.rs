@@ -297,7 +297,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let open = || Arc::new(Sessions::open(directory.path()).unwrap());
         let sessions = open();
-        let new = NewToken::make("shop").unwrap();
+        let new = NewToken::make("shop", None).unwrap();
         let tokens = tokens(&new.line);
         let (_, token) = TokenProof::of(&new.token, &tokens).await.unwrap();
         let session = sessions.begin(token.hash()).unwrap();

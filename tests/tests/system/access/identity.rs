@@ -157,6 +157,52 @@ fn a_token_opens_a_listener_that_wants_one() {
     assert!(ask_once(address, &another));
 }
 
+/// Runs `new-token`, which adds the line itself.
+fn appended_token(files: &Files, options: &[&str]) -> String {
+    let output = Command::new(binary("harpcallerd"))
+        .args(["new-token", "shop", "--append"])
+        .arg(files.path("tokens"))
+        .args(options)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_client_has_several_tokens_and_a_start_goes_on_past_wrong_lines() {
+    let files = Files::new();
+    let first = appended_token(&files, &[]);
+    let mode = fs::metadata(files.path("tokens")).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    let second = appended_token(&files, &["--expires", "2999-12-31"]);
+    let past = appended_token(&files, &["--expires", "2020-01-01T00:00:00Z"]);
+    // An editor that leaves no newline at the end costs no line.
+    let text = fs::read_to_string(files.path("tokens")).unwrap();
+    files.write("tokens", &format!("{text}operator:not-a-hash"));
+    let third = appended_token(&files, &[]);
+    let mut cluster = with_tokens(&files)
+        .tables("[[listener]]\naddress = '127.0.0.1:0'")
+        .start();
+    let address = listeners(&cluster)[0];
+    for token in [&first, &second, &third] {
+        assert!(ask_once(address, token));
+    }
+    assert!(!ask_once(address, &past));
+    let told = cluster.log().text();
+    assert!(told.contains("tokens:4: must be NAME:HASH"), "{told}");
+    assert!(told.contains("\"level\":\"ERROR\""), "{told}");
+    cluster.stop_dispatcher();
+
+    let wrong = Command::new(binary("harpcallerd"))
+        .args(["new-token", "shop", "--expires", "soon", "--append"])
+        .arg(files.path("other"))
+        .output()
+        .unwrap();
+    assert!(!wrong.status.success());
+    assert!(!files.path("other").exists());
+}
+
 fn ask_once(address: SocketAddr, token: &str) -> bool {
     let mut client = harp_tests::RawClient::connect(address);
     client.send(hello(token));
