@@ -19,6 +19,7 @@
 mod binaries;
 mod caller;
 pub mod certificates;
+mod chromium;
 mod cluster;
 pub mod crash;
 mod daemon;
@@ -40,6 +41,7 @@ mod wait;
 
 pub use binaries::binary;
 pub use caller::{Caller, Page, packet};
+pub use chromium::{Chromium, Tab};
 pub use cluster::{Cluster, ClusterBuilder, OtherDispatcher, PASSWORD, USER};
 pub use daemon::{Daemon, Log};
 pub use fake_host::{ACKNOWLEDGE, ACKNOWLEDGE_STREAM, Closing, FakeHost, Step, Visit};

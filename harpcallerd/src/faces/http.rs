@@ -33,6 +33,8 @@ mod pace;
 #[cfg(feature = "http")]
 mod packet;
 #[cfg(feature = "http")]
+mod page;
+#[cfg(feature = "http")]
 mod problem;
 #[cfg(feature = "http")]
 mod proxy;

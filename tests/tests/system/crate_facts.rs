@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("harp-client", &["harp-host", "harp-proto", "harp-time"]),
     ("harp-service", &["harp-files", "harp-time"]),
     ("harp-exec", &[]),
+    ("harp-page", &[]),
     (
         "harp",
         &["harp-client", "harp-files", "harp-proto", "harp-service"],
@@ -37,6 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "harp-host",
             "harp-jobs",
             "harp-ledger",
+            "harp-page",
             "harp-proto",
             "harp-service",
             "harp-time",

@@ -11,6 +11,7 @@ mod lists;
 mod metrics;
 mod openapi;
 mod output;
+mod page;
 mod sessions;
 
 use std::net::SocketAddr;

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use harp_page::Page;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
@@ -22,7 +23,7 @@ use super::reply::Answer;
 use super::sessions::Sessions;
 use super::settings::Door;
 use super::shared::{Asked, Shared};
-use super::{compress, cross_site, reply, routes, tally, who};
+use super::{compress, cross_site, page, reply, routes, tally, who};
 use crate::desk::Desk;
 use crate::limits::{ClientLimits, ClientMemory};
 
@@ -34,6 +35,8 @@ const LOGIN: &str = "/api/v1/session";
 pub struct Face {
     shared: Arc<Shared>,
     routes: Router,
+    /// What browsers show.
+    page: Page,
     requests: AtomicU64,
 }
 
@@ -57,6 +60,7 @@ impl Face {
         Ok(Face {
             routes: routes::all(Arc::clone(&shared)),
             shared,
+            page: Page::new(),
             requests: AtomicU64::new(0),
         })
     }
@@ -137,6 +141,11 @@ impl Face {
             return Ok(answer);
         }
         cross_site::judge(request.method(), headers, &site, settings)?;
+        if settings.serve.page
+            && let Some(answer) = page::answer(&self.page, &request)
+        {
+            return answer;
+        }
         let sender = who::sender(&connected.client, door, forwarded.as_ref());
         let is_login = request.method() == Method::POST && request.uri().path() == LOGIN;
         let known = if is_login {

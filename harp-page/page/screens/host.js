@@ -1,0 +1,53 @@
+// One host: how it is, what it can do, its jobs.
+
+import { fill, h, name } from "../dom.js";
+import { JobList } from "../job_list.js";
+import { address } from "../router.js";
+import { rowKeys } from "../rows.js";
+import { failed, loading } from "../states.js";
+import { contact, load } from "./hosts.js";
+
+/** @param {any} app @param {import("../router.js").Route} route */
+export function host(app, route) {
+  const id = route.id ?? "";
+  const facts = h("div", { class: "sentence" });
+  const procedures = h("div", { class: "procedures" });
+  const list = new JobList(app, [["host", id]]);
+  if (app.may("observe")) readFacts(app, id, facts);
+  readProcedures(app, id, procedures);
+  return {
+    title: id,
+    element: h("div", { class: "screen" },
+      h("div", { class: "top" }, h("h1", null, h("span", { class: "quiet" }, "Host "), name(id, "mono")),
+        app.may("call") && h("a", { class: "button", href: address(["call"], [["host", id]]) }, "Call")),
+      facts, procedures, h("h2", null, "Jobs"), list.element),
+    keys: rowKeys(list.rows),
+    close: () => list.close(),
+  };
+}
+
+/** @param {any} app @param {string} id @param {Element} place */
+async function readFacts(app, id, place) {
+  fill(place, loading("the host"));
+  try {
+    const host = await app.api.get(`/hosts/${encodeURIComponent(id)}`);
+    const parts = [h("span", { class: "mono" }, name(`${host.address}:${host.port}`)), contact(host), load(host)];
+    fill(place, parts.flatMap((part) => (part === "" || (part instanceof Element && part.textContent === "") ? [] : [part, ". "])));
+  } catch (error) {
+    fill(place, failed(error, () => readFacts(app, id, place)));
+  }
+}
+
+/** Its procedures, where the dispatcher knows any. @param {any} app @param {string} id @param {Element} place */
+async function readProcedures(app, id, place) {
+  try {
+    const known = await app.api.get(`/hosts/${encodeURIComponent(id)}/procedures`);
+    if (known.procedures.length === 0) return;
+    fill(place, h("h2", null, "Procedures"), h("ul", { class: "table", role: "list" },
+      known.procedures.map((/** @type {any} */ procedure) => h("li", null,
+        h("a", { class: "mono", href: address(["call"], [["host", id], ["procedure", procedure.name]]) }, name(procedure.name)),
+        h("span", { class: "long quiet" }, procedure.description && name(procedure.description))))));
+  } catch {
+    // A dispatcher that knows no procedures of hosts says so of its jobs.
+  }
+}

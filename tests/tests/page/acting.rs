@@ -1,0 +1,90 @@
+//! Calls, cancels and calls again (27, without schemas and batches).
+
+use harp_tests::{Chromium, HttpRequest};
+use serde_json::json;
+
+use super::{assert_well_behaved, click_words, fill, jobs, open, submit_call, url, wait_for_words};
+
+#[test]
+fn a_call_is_made_once_cancelled_with_a_question_and_made_again() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let cluster = open().start();
+    browser.open(&url(&cluster, "#/call"));
+    fill(&mut browser, "#arguments", "[1,]");
+    fill(&mut browser, "#procedure", "silent_stream");
+    wait_for_words(&mut browser, "line 1, column 4");
+    browser.evaluate("document.querySelector('form.call').requestSubmit()");
+    wait_for_words(&mut browser, "is needed");
+    assert_eq!(jobs(&cluster), 0);
+    fill(&mut browser, "#arguments", "[]");
+    fill(&mut browser, "#host", "nobody");
+    wait_for_words(&mut browser, "does not know this host");
+    fill(&mut browser, "#host", "web01");
+    wait_for_words(&mut browser, "This would be accepted.");
+    browser.evaluate(
+        "(form => { form.requestSubmit(); form.requestSubmit(); })(document.querySelector('form.call'))",
+    );
+    browser.wait_for("document.body.dataset.screen === 'job'");
+    wait_for_words(&mut browser, "running");
+    assert_eq!(jobs(&cluster), 1);
+
+    // The question names what is meant, and can be answered with no.
+    browser.press("x");
+    browser.wait_for("document.querySelector('dialog[open]') !== null");
+    let question = browser.evaluate("document.querySelector('dialog').innerText");
+    let question = question.as_str().unwrap();
+    assert!(
+        question.contains("silent_stream") && question.contains("web01"),
+        "{question}"
+    );
+    browser.press("Escape");
+    browser.wait_for("document.querySelector('dialog') === null");
+    click_words(&mut browser, "Cancel");
+    click_words(&mut browser, "Cancel the job");
+    wait_for_words(&mut browser, "Cancelled, confirmed");
+    wait_for_words(&mut browser, "It was cancelled.");
+
+    click_words(&mut browser, "Call again");
+    browser.wait_for("document.body.dataset.screen === 'call' && document.querySelector('#procedure').value === 'silent_stream'");
+    browser.wait_for("document.activeElement.textContent === 'Call again'");
+    browser.press("Enter");
+    browser.wait_for("document.body.dataset.screen === 'job'");
+    wait_for_words(&mut browser, "running");
+    assert_eq!(jobs(&cluster), 2);
+    assert_well_behaved(&mut browser, &url(&cluster, ""));
+}
+
+#[test]
+fn a_job_says_why_it_waits_and_a_queue_is_cancelled_at_once() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let cluster = open().start();
+    let call = json!({
+        "host": "web01", "procedure": "silent_stream",
+        "queue": {"name": {"deploy": "a/b \u{e4}"}, "concurrency": 1},
+    });
+    let ids: Vec<String> = (0..3).map(|_| submit_call(&cluster, &call)).collect();
+    browser.open(&url(&cluster, &format!("#/jobs/{}", ids[2])));
+    wait_for_words(
+        &mut browser,
+        "2 jobs of its queue must end first; the queue has 1 place.",
+    );
+    // Its place is kept up with.
+    let path = format!("/api/v1/jobs/{}/cancel", ids[1]);
+    let answer = HttpRequest::post(&path, "{}").ask(cluster.http_address());
+    assert_eq!(answer.status(), 200);
+    wait_for_words(&mut browser, "1 job of its queue must end first");
+    browser.evaluate("document.querySelector('.sentence a').click()");
+    browser.wait_for("document.body.dataset.screen === 'queue'");
+    browser.wait_for("document.querySelectorAll('[data-job]').length === 2");
+    let order =
+        browser.evaluate("[...document.querySelectorAll('[data-job]')].map(it => it.dataset.job)");
+    assert_eq!(order, json!([ids[0], ids[2]]));
+    click_words(&mut browser, "Cancel all");
+    click_words(&mut browser, "Cancel all");
+    wait_for_words(&mut browser, "2 jobs cancelled.");
+    wait_for_words(&mut browser, "No job is in this queue.");
+}

@@ -1,0 +1,63 @@
+//! Logging in and out (21).
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use harp_tests::{Chromium, Cluster, binary};
+use serde_json::json;
+
+use super::{assert_well_behaved, click_words, fill, url, wait_for_words};
+
+#[test]
+fn a_token_is_asked_for_once_and_kept_nowhere() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let made = Command::new(binary("harpcallerd")).args(["new-token", "ann"]);
+    let made = { made }.output().unwrap();
+    let text = String::from_utf8(made.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let directory = tempfile::tempdir().unwrap();
+    let tokens = directory.path().join("tokens");
+    fs::write(&tokens, format!("{}\n", lines[3])).unwrap();
+    fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
+    let token = lines[1];
+
+    let cluster = Cluster::builder()
+        .set("tokens_file", &json!(tokens).to_string())
+        .tables("[[listen_http]]\naddress = '127.0.0.1:0'\n")
+        .start();
+    browser.open(&url(&cluster, "#/queues"));
+    browser.wait_for("document.body.dataset.screen === 'login'");
+    assert_eq!(browser.evaluate("document.activeElement.type"), "password");
+    fill(&mut browser, "#token", "wrong");
+    browser.press("Enter");
+    wait_for_words(&mut browser, "This token is not known here.");
+    fill(&mut browser, "#token", token);
+    browser.press("Enter");
+    // Where it was meant to go before.
+    browser.wait_for("document.body.dataset.screen === 'queues'");
+    wait_for_words(&mut browser, "token:ann");
+    browser.evaluate("location.reload()");
+    browser.wait_for(
+        "document.readyState === 'complete' && document.body.dataset.screen === 'queues'",
+    );
+
+    let kept = browser.evaluate(
+        "JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie + location",
+    );
+    assert!(!kept.as_str().unwrap().contains(token), "{kept}");
+    for request in browser.told("Network.requestWillBeSent") {
+        let url = request["params"]["request"]["url"].as_str().unwrap();
+        assert!(!url.contains(token), "{url}");
+    }
+    assert!(!cluster.log().text().contains(token));
+
+    click_words(&mut browser, "Log out");
+    browser.wait_for("document.body.dataset.screen === 'login'");
+    browser.evaluate("location.reload()");
+    browser
+        .wait_for("document.readyState === 'complete' && document.body.dataset.screen === 'login'");
+    assert_well_behaved(&mut browser, &url(&cluster, ""));
+}

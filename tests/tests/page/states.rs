@@ -1,0 +1,107 @@
+//! Loading, empty, failed, forbidden, gone: each has a face of its own (26).
+
+use harp_tests::{Chromium, Cluster, Proxy, Way};
+use serde_json::json;
+
+use super::{OPEN, click_words, finished, open, submit, url, wait_for_words};
+
+fn is_there(state: &str) -> String {
+    format!("document.querySelector('main [data-{state}]')?.checkVisibility() === true")
+}
+
+fn is_not_there(state: &str) -> String {
+    format!("document.querySelector('main [data-{state}]') === null")
+}
+
+#[test]
+fn loading_and_empty_are_told_apart() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let cluster = open().start();
+    let proxy = Proxy::to(cluster.http_address());
+    browser.open(&format!("http://{}/#/nothing", proxy.address()));
+    wait_for_words(&mut browser, "There is no such screen");
+    for screen in ["jobs", "queues"] {
+        proxy.set(Way::Swallowing);
+        browser.evaluate(&format!("location.hash = '#/{screen}'"));
+        browser.wait_for(&is_there("loading"));
+        assert_eq!(browser.evaluate(&is_not_there("empty")), true, "{screen}");
+        proxy.set(Way::Open);
+        browser.wait_for(&is_there("empty"));
+        assert_eq!(browser.evaluate(&is_not_there("loading")), true, "{screen}");
+        browser.evaluate("location.hash = '#/nothing'");
+        wait_for_words(&mut browser, "There is no such screen");
+    }
+    browser.evaluate("location.hash = '#/jobs?host=nobody'");
+    wait_for_words(&mut browser, "No job fits.");
+}
+
+#[test]
+fn what_failed_says_so_and_may_be_tried_again() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let mut cluster = open().start();
+    let job = finished(&cluster, "say", json!(["a line"]));
+    browser.open(&url(&cluster, "#/nothing"));
+    // An answer that the dispatcher gives when its disk fails.
+    browser.evaluate(
+        "window.real = window.fetch; window.fetch = async (url, request) => \
+         String(url).includes('/jobs') ? new Response(JSON.stringify({ \
+         type: 'urn:harpcaller:problem:os_error', title: 'Internal error', status: 500, \
+         detail: 'the disk is on fire', request_id: '4-2' }), { status: 500, \
+         headers: { 'Content-Type': 'application/problem+json' } }) : real(url, request); \
+         location.hash = '#/jobs'",
+    );
+    browser.wait_for(&is_there("error=failed"));
+    wait_for_words(&mut browser, "the disk is on fire");
+    wait_for_words(&mut browser, "4-2");
+    assert_eq!(browser.evaluate(&is_not_there("empty")), true);
+    browser.evaluate("window.fetch = window.real");
+    click_words(&mut browser, "Try again");
+    browser.wait_for(&format!(
+        "document.querySelector('[data-job=\"{job}\"]') !== null"
+    ));
+
+    let other = format!("{}0000", &job[..job.len() - 4]);
+    browser.evaluate(&format!("location.hash = '#/jobs/{other}'"));
+    browser.wait_for(&is_there("error=missing"));
+    wait_for_words(&mut browser, "No such job");
+
+    // The server is gone while a job is asked for that was not seen yet.
+    cluster.kill_dispatcher();
+    browser.evaluate(&format!("location.hash = '#/jobs/{job}'"));
+    browser.wait_for(&is_there("error=unreachable"));
+    cluster.start_dispatcher();
+}
+
+#[test]
+fn what_the_rules_forbid_is_told_and_not_offered() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let rules = "[[allow]]\nclients = ['*']\noperations = ['observe']\n\
+                 [[allow]]\nclients = ['*']\nprocedure = 'say'\noperations = ['call', 'read']\n";
+    let cluster = open().tables(rules).start();
+    let seen = submit(&cluster, "say", json!(["a line"]));
+    browser.open(&url(&cluster, &format!("#/jobs/{seen}")));
+    wait_for_words(&mut browser, "Call again");
+    assert_eq!(
+        browser.evaluate("document.querySelector('.title .danger') === null"),
+        true
+    );
+    drop(cluster);
+
+    let rules = "[[allow]]\nclients = ['*']\noperations = ['call']\n";
+    let cluster = Cluster::builder().tables(OPEN).tables(rules).start();
+    let hidden = submit(&cluster, "say", json!(["a line"]));
+    browser.go(&url(&cluster, &format!("#/jobs/{hidden}")));
+    browser.wait_for(&is_there("error=forbidden"));
+    assert_eq!(browser.evaluate(&is_not_there("empty")), true);
+    // No queues and hosts for somebody who may not observe.
+    assert_eq!(
+        browser.evaluate("[...document.querySelectorAll('.ways a')].map(it => it.textContent)"),
+        json!(["Jobs", "Call"])
+    );
+}
