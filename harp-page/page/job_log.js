@@ -57,6 +57,8 @@ export class JobLog {
     if (job.state !== "ended") this.#stream();
     if (packet !== null) this.view.show(packet);
     else if (job.state !== "ended") this.view.toEnd(true);
+    // What went wrong is told last.
+    else if (job.outcome !== "returned") this.view.toEnd(false);
     else this.view.toBegin();
   }
 
@@ -89,7 +91,11 @@ export class JobLog {
     this.#isRunning = job.state !== "ended";
     this.packets.total = Math.max(this.packets.total, job.packets);
     this.followButton.hidden = !this.#isRunning;
-    if (!this.#isRunning) this.view.follows = false;
+    if (!this.#isRunning && this.view.follows) {
+      // The last lines are seen, whatever was drawn last.
+      this.view.follows = false;
+      this.view.toEnd(false);
+    }
     const text = { queued: "It has not started.", running: "No output yet.", ended: "No output." }[job.state];
     fill(this.none, this.packets.total === 0 && empty(text));
     this.#tell();

@@ -39,6 +39,8 @@ const SCREENS = { jobs, job, queues, queue, hosts, host, call, missing };
 class App {
   /** @type {Screen | null} */ #screen = null;
   /** @type {import("./router.js").Route | null} */ #route = null;
+  /** How many screens of the page there are to go back to. */
+  #depth = 0;
 
   constructor() {
     this.connection = new Connection();
@@ -59,7 +61,7 @@ class App {
       "g j": () => this.go("#/jobs"),
       "g q": () => this.go("#/queues"),
       "g h": () => this.go("#/hosts"),
-      Escape: () => this.#route?.screen !== "jobs" && history.back(),
+      Escape: () => this.#back(),
     };
     window.addEventListener("hashchange", () => this.#goOn());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", applyTheme);
@@ -74,6 +76,14 @@ class App {
   go(hash) {
     if (location.hash === hash) this.#show(parse(hash));
     else location.hash = hash;
+  }
+
+  /** To the screen before, never out of the page. */
+  #back() {
+    if (this.#depth > 0) {
+      this.#depth -= 2;
+      history.back();
+    } else if (this.#route?.screen !== "jobs") this.go("#/jobs");
   }
 
   refreshKeys() {
@@ -108,6 +118,7 @@ class App {
   }
 
   #goOn() {
+    this.#depth += 1;
     const route = parse(location.hash);
     const isSame = route.screen === this.#route?.screen && route.id === this.#route.id;
     if (isSame && this.#screen?.update) {

@@ -156,9 +156,9 @@ export function howItEnded(job) {
 export function whatCameOfCancel(answer) {
   if (!answer.cancelled) return "It had ended already; nothing was cancelled.";
   switch (answer.remote) {
-    case "confirmed": return "Cancelled, confirmed: the host says that nothing of the call is left.";
+    case "confirmed": return "Cancelled, confirmed: nothing of the call is left at its host.";
     case "unconfirmed":
-      return "Cancelled, unconfirmed: the host has not said yet whether anything of the call is left.";
-    default: return "Cancelled before it started.";
+      return "Cancelled, unconfirmed: its host has not said yet whether anything of the call is left there.";
+    default: return "Cancelled.";
   }
 }

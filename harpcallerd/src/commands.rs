@@ -19,6 +19,7 @@ pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod store;
 pub(crate) mod token;
+pub(crate) mod trial;
 
 use std::process::ExitCode;
 

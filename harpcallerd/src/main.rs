@@ -20,7 +20,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// Dispatches procedure calls to hosts and keeps their results.
 ///
 /// `harpcallerd start` runs the daemon. All other commands but check-config,
-/// check-store, export, import, new-token and completions speak to the running daemon through its administrative socket, which its
+/// check-store, export, import, new-token, try and completions speak to the running daemon through its administrative socket, which its
 /// own user and root may use.
 #[derive(Debug, Parser)]
 #[command(
@@ -193,6 +193,15 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         append: Option<PathBuf>,
     },
+    /// Run a dispatcher and a host on this machine, to see them work.
+    ///
+    /// Makes certificates, a token, procedures and configurations, unless they are there; says
+    /// what to open and to type; goes on until SIGINT or SIGTERM, which end both.
+    Try {
+        /// Where all of it is kept.
+        #[arg(value_name = "DIRECTORY", default_value = commands::trial::DEFAULT_DIRECTORY)]
+        directory: PathBuf,
+    },
     /// Print the completions of this command line for a shell.
     Completions {
         /// The shell.
@@ -251,6 +260,7 @@ fn main() -> ExitCode {
             expires,
             append,
         } => commands::token::run(&name, expires.as_deref(), append.as_deref()),
+        Command::Try { directory } => commands::trial::run(&directory),
         Command::Completions { shell } => commands::completions::run::<Arguments>(shell),
     };
     match done {

@@ -47,7 +47,7 @@ fn three_clicks_are_enough() {
     // Cancelled: 3, with the question.
     click(&mut browser, ".title .danger");
     click(&mut browser, "dialog .danger");
-    wait_for_words(&mut browser, "Cancelled before it started.");
+    wait_for_words(&mut browser, "Cancelled, confirmed");
     // The same call again: 3.
     home(&mut browser, &home_address);
     let before = jobs(&cluster);

@@ -14,8 +14,10 @@ fn a_token_is_asked_for_once_and_kept_nowhere() {
     let Some(mut browser) = Chromium::start() else {
         return;
     };
-    let made = Command::new(binary("harpcallerd")).args(["new-token", "ann"]);
-    let made = { made }.output().unwrap();
+    let made = Command::new(binary("harpcallerd"))
+        .args(["new-token", "ann"])
+        .output()
+        .unwrap();
     let text = String::from_utf8(made.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let directory = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use harp_tests::Chromium;
 use serde_json::json;
 
-use super::{fill, finished, jobs, open, url, wait_for_words};
+use super::{click_words, fill, finished, jobs, open, url, wait_for_words};
 
 const NUMBER: &str = "12345678901234567890";
 
@@ -28,6 +28,7 @@ fn numbers_stay_what_they_were() {
     // There and back: typed into the form, shown as arguments and as the result.
     browser.go(&url(&cluster, "#/call?host=web01&procedure=echo"));
     fill(&mut browser, "#arguments", &format!("[{NUMBER}]"));
+    click_words(&mut browser, "Queue, limits, info");
     fill(&mut browser, "#info", NUMBER);
     browser.press("Enter");
     browser.wait_for("document.body.dataset.screen === 'job'");

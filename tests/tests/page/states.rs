@@ -81,8 +81,8 @@ fn what_the_rules_forbid_is_told_and_not_offered() {
     let Some(mut browser) = Chromium::start() else {
         return;
     };
-    let rules = "[[allow]]\nclients = ['*']\noperations = ['observe']\n\
-                 [[allow]]\nclients = ['*']\nprocedure = 'say'\noperations = ['call', 'read']\n";
+    let rules = "[[allow]]\nclient = '*'\noperations = ['observe']\n\
+                 [[allow]]\nclient = '*'\nprocedure = 'say'\noperations = ['call', 'read']\n";
     let cluster = open().tables(rules).start();
     let seen = submit(&cluster, "say", json!(["a line"]));
     browser.open(&url(&cluster, &format!("#/jobs/{seen}")));
@@ -93,7 +93,7 @@ fn what_the_rules_forbid_is_told_and_not_offered() {
     );
     drop(cluster);
 
-    let rules = "[[allow]]\nclients = ['*']\noperations = ['call']\n";
+    let rules = "[[allow]]\nclient = '*'\noperations = ['call']\n";
     let cluster = Cluster::builder().tables(OPEN).tables(rules).start();
     let hidden = submit(&cluster, "say", json!(["a line"]));
     browser.go(&url(&cluster, &format!("#/jobs/{hidden}")));

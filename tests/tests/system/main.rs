@@ -71,4 +71,5 @@ mod stream;
 mod terminal_text;
 mod time_limits;
 mod tls;
+mod trial;
 mod unaware_hosts;

@@ -1,0 +1,171 @@
+//! `harpcallerd try`: a newcomer's first minute.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use harp_tests::{HttpRequest, LineClient, binary, until};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+/// What runs, and what it has said.
+struct Trial {
+    child: Child,
+    said: Vec<String>,
+}
+
+impl Trial {
+    /// Runs it until it has said all that there is to say.
+    fn start(directory: &Path) -> Trial {
+        let mut child = Command::new(binary("harpcallerd"))
+            .arg("try")
+            .arg(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let mut said = Vec::new();
+        for line in BufReader::new(stdout).lines() {
+            said.push(line.unwrap());
+            if said.last().is_some_and(|line| line.starts_with("Ctrl-C")) {
+                return Trial { child, said };
+            }
+        }
+        panic!("it has ended: {said:#?}");
+    }
+
+    /// The address of the page.
+    fn page(&self) -> &str {
+        let mut lines = self.said.iter().map(|line| line.trim());
+        lines.find(|line| line.starts_with("http://")).unwrap()
+    }
+
+    fn http(&self) -> SocketAddr {
+        let address = self.page().trim_start_matches("http://");
+        address.split('/').next().unwrap().parse().unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        kill_process(id, signal).unwrap();
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.signal(Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+fn get(trial: &Trial, token: &str, path: &str) -> harp_tests::HttpAnswer {
+    HttpRequest::get(path).token(token).ask(trial.http())
+}
+
+#[test]
+fn one_command_shows_live_output_and_goes_on_with_what_it_has_kept() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("first");
+    let mut trial = Trial::start(&directory);
+    let token = fs::read_to_string(directory.join("token")).unwrap();
+    let token = token.trim();
+    assert!(trial.said.iter().any(|line| line.trim() == token));
+    for command in ["harp call demo deploy", "harp jobs", "curl -sN"] {
+        let is_said = trial.said.iter().any(|line| line.contains(command));
+        assert!(is_said, "{command}: {:#?}", trial.said);
+    }
+
+    // The page, and the job that it is to show, which runs.
+    let index = HttpRequest::get("/").ask(trial.http());
+    assert_eq!(index.status(), 200);
+    let job = trial.page().rsplit('/').next().unwrap().to_owned();
+    let stranger = HttpRequest::get(&format!("/api/v1/jobs/{job}")).ask(trial.http());
+    assert_eq!(stranger.status(), 401);
+    let packets = format!("/api/v1/jobs/{job}/packets?wait=30");
+    let shown = get(&trial, token, &packets);
+    assert_eq!(
+        shown.json()["packets"][0]["data"],
+        "\u{1b}[1mdeploying release-7\u{1b}[0m"
+    );
+
+    // The socket of this user takes calls, and the other procedures do what they are for.
+    let result = |procedure: &str, arguments: serde_json::Value| {
+        let call = json!({"host": "demo", "procedure": procedure, "arguments": arguments});
+        let made = HttpRequest::post("/api/v1/jobs?wait=30", call).token(token);
+        made.ask(trial.http()).json()["end"].clone()
+    };
+    assert_eq!(
+        result("migrate", json!([]))["exception"]["type"],
+        "exit_status"
+    );
+    assert_eq!(
+        result("backup", json!({"what": "orders"})),
+        json!({"result": {"would_back_up": {"what": "orders"}}})
+    );
+    let mut client = LineClient::local(&directory.join("socket")).unwrap();
+    let hello = client
+        .ask(json!({"harpcaller": 1, "get_status": job}))
+        .unwrap();
+    assert_eq!(hello["call"]["host"], "demo");
+
+    // A second one would have the same store.
+    let again = Command::new(binary("harpcallerd"))
+        .arg("try")
+        .arg(&directory)
+        .output()
+        .unwrap();
+    let why = String::from_utf8_lossy(&again.stderr);
+    assert!(
+        !again.status.success() && why.contains("runs already"),
+        "{why}"
+    );
+
+    trial.signal(Signal::INT);
+    let status = trial.child.wait().unwrap();
+    assert!(status.success(), "{status}");
+    assert!(
+        TcpStream::connect(trial.http()).is_err(),
+        "it still listens"
+    );
+    std::mem::forget(trial);
+
+    // What was kept is there.
+    let trial = Trial::start(&directory);
+    let ended = get(&trial, token, &format!("/api/v1/jobs/{job}"));
+    assert_eq!(ended.json()["state"], "ended");
+    // Nothing is called by itself any more.
+    let listed = get(&trial, token, "/api/v1/jobs");
+    assert_eq!(listed.json()["jobs"].as_array().unwrap().len(), 3);
+
+    // A host that is gone is no reason to go on.
+    let harpd = until("harpd is there", || {
+        let children = format!("/proc/{0}/task/{0}/children", trial.child.id());
+        let children = fs::read_to_string(children).ok()?;
+        children.split(' ').find_map(|id| {
+            let name = fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
+            (name.trim() == "harpd").then(|| id.parse().ok())?
+        })
+    });
+    kill_process(Pid::from_raw(harpd).unwrap(), Signal::KILL).unwrap();
+    let mut trial = trial;
+    assert_eq!(trial.child.wait().unwrap().code(), Some(1));
+    std::mem::forget(trial);
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("thesis"), "years").unwrap();
+    let refused = Command::new(binary("harpcallerd"))
+        .arg("try")
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{why}");
+    assert!(why.contains("has other files in it"), "{why}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
