@@ -30,6 +30,8 @@ pub(crate) enum Exit {
     Output = 9,
     /// This machine could not do its part: no descriptor, memory or local address was left.
     OwnFault = 10,
+    /// The dispatcher may have accepted a call, or not.
+    Unknown = 11,
     /// Given up before the dispatcher had answered.
     Interrupted = 130,
 }
@@ -49,6 +51,7 @@ impl Exit {
             Exit::NothingToCancel => "nothing_to_cancel",
             Exit::Output => "output",
             Exit::OwnFault => "own_fault",
+            Exit::Unknown => "unknown",
             Exit::Interrupted => "interrupted",
         }
     }

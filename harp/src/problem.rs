@@ -9,6 +9,21 @@ use crate::exit::Exit;
 const OWN_FAULT: &str = "That is a fault of this machine, and of nobody else: lower --parallel, \
                          raise `ulimit -n`, or see what uses up its descriptors, memory and ports.";
 
+/// What to do about a call of which nobody here knows whether it was accepted.
+const UNKNOWN: &str = "It is not known whether there is a job now. `harp jobs --host HOST` shows \
+                       the newest of the host, and the dispatcher's audit log has each call. With \
+                       --key the same call can be made again safely.";
+
+/// True if the dispatcher may have accepted a call, or not.
+fn is_unknown(error: &Error) -> bool {
+    let lost = error.phase() == Some("reply") && !error.is_retryable();
+    let half_recorded = error.data().is_some_and(|data| {
+        let data = serde_json::from_str::<serde_json::Value>(data.as_str());
+        data.is_ok_and(|data| data["outcome"] == "unknown")
+    });
+    lost || half_recorded
+}
+
 /// A problem to be told to the operator.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -66,6 +81,13 @@ impl Problem {
         if error.is_own_fault() {
             return Problem::from(error).with_advice(OWN_FAULT);
         }
+        if is_unknown(error) {
+            let problem = Problem {
+                exit: Exit::Unknown,
+                ..Problem::from(error)
+            };
+            return problem.with_advice(UNKNOWN);
+        }
         let advice = match (error.phase(), error.wire_type()) {
             (Some("resolve"), _) => Some(format!(
                 "The name came {origin}. Is it right, and does `getent hosts` know it?"
@@ -82,11 +104,6 @@ impl Problem {
                 "The address came {origin}. Something answers there that is no dispatcher, or \
                  one that expects TLS (--ca-file FILE). Is it the right port (3502 by default)?"
             )),
-            (Some("reply"), _) if !error.is_retryable() => Some(
-                "The dispatcher may have accepted the call. Look in its log before calling \
-                 again; with --key the call could be repeated safely."
-                    .to_owned(),
-            ),
             (_, Some("invalid_jobid")) => Some(format!(
                 "Is the id complete, and is it of this dispatcher (its address came {origin})? \
                  Old jobs may have been pruned."

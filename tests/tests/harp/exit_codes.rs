@@ -2,8 +2,11 @@
 //! dispatcher too.
 
 use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::thread;
 
-use harp_tests::Cluster;
+use harp_tests::{Cluster, unique_address};
 
 use crate::command::{Harp, detached, path};
 
@@ -81,4 +84,43 @@ fn output_that_cannot_be_written_is_told_by_the_exit_code() {
     running.stop_reading();
     let done = running.finish().expect(9);
     assert_eq!(done.err.lines().count(), 1, "only the job's id: {done:#?}");
+}
+
+/// A dispatcher that answers `hello`, and then this to the call; with nothing it goes away.
+fn answering(answer: &'static str) -> String {
+    let listener = TcpListener::bind((unique_address(), 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(client.try_clone().unwrap()).lines();
+        lines.next().unwrap().unwrap();
+        let hello = "{\"harpcaller\":1,\"server\":\"x 1\",\"extensions\":[\"key\"]}\n";
+        client.write_all(hello.as_bytes()).unwrap();
+        lines.next().unwrap().unwrap();
+        client.write_all(answer.as_bytes()).unwrap();
+    });
+    address
+}
+
+#[test]
+fn a_call_of_which_nobody_knows_is_told_by_the_exit_code() {
+    let error = |outcome: &str| {
+        format!(
+            "{{\"error\":{{\"type\":\"storage_error\",\"message\":\"full\",\
+             \"data\":{{\"outcome\":\"{outcome}\"}}}}}}\n"
+        )
+    };
+    let (unknown, none): (&str, &str) = (error("unknown").leak(), error("none").leak());
+    for (answer, code) in [("", 11), (unknown, 11), (none, 7)] {
+        let address = answering(answer);
+        let line = ["call", "--dispatcher", &address, "web01", "echo"];
+        let done = Harp::new(&line).run().expect(code);
+        if code == 11 {
+            done.says(&["not known whether there is a job", "harp jobs", "--key"]);
+        }
+    }
+    let address = answering("");
+    let line = ["call", "--json", "--dispatcher", &address, "web01", "echo"];
+    let done = Harp::new(&line).run().expect(11);
+    assert!(done.out.contains("\"unknown\""), "{done:#?}");
 }
