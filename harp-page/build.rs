@@ -28,9 +28,10 @@ fn main() -> io::Result<()> {
 fn find(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        match path.is_dir() {
-            true => find(&path, files)?,
-            false => files.push(path),
+        if path.is_dir() {
+            find(&path, files)?;
+        } else {
+            files.push(path);
         }
     }
     Ok(())
