@@ -66,9 +66,10 @@ async fn stopped(signals: &mut Signals) {
 /// an error.
 async fn serve(directory: &Directory, harpd: &Path, daemons: &mut Daemons) -> anyhow::Result<()> {
     daemons.start(directory, harpd).await?;
-    let job = match directory.is_new() {
-        true => Some(first_call::make(&directory.socket()).await?),
-        false => None,
+    let job = if directory.is_new() {
+        Some(first_call::make(&directory.socket()).await?)
+    } else {
+        None
     };
     tell(directory, job.as_deref())?;
     daemons.ended().await
@@ -86,7 +87,7 @@ fn tell(directory: &Directory, job: Option<&str>) -> anyhow::Result<()> {
         || "jobs'".to_owned(),
         |job| format!("jobs/{job}/output?follow=true'"),
     );
-    say(&format!(
+    say(format!(
         "A dispatcher and a host named demo run. All that is theirs is in {at}\n\
          \n\
          Open this in a browser, and log in with the token:\n\

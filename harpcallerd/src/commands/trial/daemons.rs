@@ -85,10 +85,11 @@ impl Daemons {
     /// Ends both, the dispatcher first: calls that run go on at the host for as long as that
     /// is there, and end with it.
     pub(super) async fn stop(mut self) {
-        for daemon in [self.dispatcher.take(), self.harpd.take()] {
-            if let Some(daemon) = daemon {
-                daemon.stop().await;
-            }
+        for daemon in [self.dispatcher.take(), self.harpd.take()]
+            .into_iter()
+            .flatten()
+        {
+            daemon.stop().await;
         }
     }
 }

@@ -22,9 +22,10 @@ pub(super) fn answer(page: &Page, request: &Request<Body>) -> Option<Result<Answ
     }
     let known = request.headers().get(header::IF_NONE_MATCH);
     let is_known = known.is_some_and(|known| is_among(known, file.etag));
-    let mut answer = match is_known {
-        true => reply::empty(StatusCode::NOT_MODIFIED),
-        false => Response::new(Body::from(file.bytes.to_vec())),
+    let mut answer = if is_known {
+        reply::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        Response::new(Body::from(file.bytes.to_vec()))
     };
     add_headers(&mut answer, &file);
     Some(Ok(answer))
@@ -40,9 +41,10 @@ fn is_among(known: &HeaderValue, etag: &str) -> bool {
 }
 
 fn add_headers(answer: &mut Answer, file: &File<'_>) {
-    let kept = match file.is_immutable {
-        true => "public, max-age=31536000, immutable",
-        false => "no-cache",
+    let kept = if file.is_immutable {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
     };
     let headers = answer.headers_mut();
     for (name, value) in [
