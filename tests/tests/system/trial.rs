@@ -27,14 +27,19 @@ impl Trial {
             .spawn()
             .unwrap();
         let stdout = child.stdout.take().unwrap();
-        let mut said = Vec::new();
+        let mut trial = Trial {
+            child,
+            said: Vec::new(),
+        };
         for line in BufReader::new(stdout).lines() {
-            said.push(line.unwrap());
-            if said.last().is_some_and(|line| line.starts_with("Ctrl-C")) {
-                return Trial { child, said };
+            let line = line.unwrap();
+            let is_last = line.starts_with("Ctrl-C");
+            trial.said.push(line);
+            if is_last {
+                return trial;
             }
         }
-        panic!("it has ended: {said:#?}");
+        panic!("it has ended: {:#?}", trial.said);
     }
 
     /// The address of the page.
