@@ -69,7 +69,8 @@ impl Default for LogSettings {
 
 impl LogSettings {
     /// Takes the log's keys out of a table; what is absent or wrong stays the default.
-    /// With neither a handler nor a file the log goes to standard error.
+    /// With neither a handler nor a file the log goes to standard error, or, where that is
+    /// the journal's, to the journal with fields and priorities.
     #[must_use]
     pub fn take(table: &Table<'_>) -> LogSettings {
         let default = LogSettings::default();
@@ -89,7 +90,7 @@ impl LogSettings {
         let level = table.one_of("log_level", &["error", "warn", "info", "debug", "trace"]);
         LogSettings {
             handlers: if handlers.is_empty() && file.is_none() {
-                default.handlers
+                vec![by_itself()]
             } else {
                 handlers
             },
@@ -103,6 +104,24 @@ impl LogSettings {
                 .unwrap_or(default.level),
         }
     }
+}
+
+/// Where the log goes if nobody has said it.
+fn by_itself() -> LogHandler {
+    if is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref()) {
+        LogHandler::Journald(JOURNALD_SOCKET.into())
+    } else {
+        LogHandler::Stderr
+    }
+}
+
+/// Whether standard error is the stream of the journal's that systemd names by device and
+/// inode (systemd.exec(5)): a program that was started with others has the variable, too.
+fn is_journal(stream: Option<&str>) -> bool {
+    let named = stream.and_then(|stream| stream.split_once(':'));
+    let named = named.and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
+    let is = rustix::fs::fstat(std::io::stderr());
+    named.is_some_and(|named: (u64, u64)| is.is_ok_and(|is| (is.st_dev, is.st_ino) == named))
 }
 
 impl FromStr for LogHandler {
@@ -152,6 +171,16 @@ mod tests {
         let taken = LogSettings::take(&settings.table());
         let verdict = settings.finish();
         (taken, verdict.map(drop).map_err(|error| error.to_string()))
+    }
+
+    #[test]
+    fn the_journal_is_known_by_its_stream() {
+        let is = rustix::fs::fstat(std::io::stderr()).unwrap();
+        assert!(is_journal(Some(&format!("{}:{}", is.st_dev, is.st_ino))));
+        let other = format!("{}:{}", is.st_dev, is.st_ino + 1);
+        for wrong in [None, Some(""), Some("1"), Some("a:b"), Some(other.as_str())] {
+            assert!(!is_journal(wrong), "{wrong:?}");
+        }
     }
 
     #[test]

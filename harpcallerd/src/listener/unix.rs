@@ -56,10 +56,32 @@ impl UnixPlace {
             let kind = match error {
                 BindError::InUse => io::ErrorKind::AddrInUse,
                 BindError::NotASocket => io::ErrorKind::AlreadyExists,
+                BindError::Io(error)
+                    if error.kind() == io::ErrorKind::PermissionDenied && self.gives_away() =>
+                {
+                    return io::Error::new(error.kind(), self.cannot_give(&error));
+                }
                 BindError::Io(error) => return error,
             };
             io::Error::new(kind, error.to_string())
         })
+    }
+
+    fn gives_away(&self) -> bool {
+        self.owner.is_some() || self.group.is_some()
+    }
+
+    /// The system lets only root give a file to another user, and others only to a group that
+    /// they are in.
+    fn cannot_give(&self, error: &io::Error) -> String {
+        let Some(group) = self.group.as_ref().filter(|_| self.owner.is_none()) else {
+            return format!("{error}: only a dispatcher that runs as root can set `owner`");
+        };
+        format!(
+            "{error}: the dispatcher's user has to be in the group {group} to give it the socket; \
+             under systemd: systemctl edit harpcallerd, with the lines [Service] and \
+             SupplementaryGroups={group}"
+        )
     }
 }
 
@@ -137,5 +159,21 @@ mod tests {
         let error = place.bind().await.unwrap_err();
         assert!(error.to_string().contains("no-such-user"), "{error}");
         assert!(!place.path.exists());
+    }
+    #[test]
+    fn who_may_not_give_it_away_is_told_what_lacks() {
+        let refused = io::Error::from_raw_os_error(1);
+        let of = |owner: Option<&str>, group: Option<&str>| {
+            let place = UnixPlace {
+                owner: owner.map(str::to_owned),
+                group: group.map(str::to_owned),
+                ..place(Path::new("/run/s"))
+            };
+            place.cannot_give(&refused)
+        };
+        let told = of(None, Some("www-data"));
+        assert!(told.contains("SupplementaryGroups=www-data"), "{told}");
+        let told = of(Some("shop"), Some("www-data"));
+        assert!(told.contains("root can set `owner`"), "{told}");
     }
 }

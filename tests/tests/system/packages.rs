@@ -151,7 +151,28 @@ fn packages_install_upgrade_and_remove_cleanly() {
     let binaries = binary.parent().expect("the binaries' directory");
     let output = tempfile::tempdir().expect("a temporary directory");
     let first = build(binaries, "0.0.1", output.path());
+    let (symbols, first): (Vec<_>, Vec<_>) = first
+        .into_iter()
+        .partition(|path| path.to_string_lossy().contains("-dbgsym_"));
     assert_eq!(first.len(), 3, "{first:?}");
+    // Binaries without symbols, which are in packages of their own.
+    assert_eq!(symbols.len(), if have("objcopy") { 3 } else { 0 });
+    if have("lintian") {
+        let told = Command::new("lintian")
+            .args([
+                "--allow-root",
+                "--fail-on",
+                "error,warning",
+                "--suppress-tags",
+            ])
+            // They are uncompressed for this test alone.
+            .arg("uses-no-compression-for-data-tarball,uses-no-compression-for-control-tarball")
+            .args(&first)
+            .output()
+            .expect("lintian runs");
+        let text = String::from_utf8_lossy(&told.stdout);
+        assert!(told.status.success(), "{text}");
+    }
     let root = Root::new();
     root.dpkg(&["--install"], &first);
 
@@ -191,7 +212,12 @@ fn packages_install_upgrade_and_remove_cleanly() {
     fs::write(&config, &text).expect("a writable file");
     let job = root.path("var/lib/harpcaller/jobs/job");
     fs::write(&job, "kept").expect("a writable directory");
-    root.dpkg(&["--install"], &build(binaries, "0.0.2", output.path()));
+    let second = build(binaries, "0.0.2", output.path());
+    let second: Vec<_> = second
+        .into_iter()
+        .filter(|path| !path.to_string_lossy().contains("-dbgsym_"))
+        .collect();
+    root.dpkg(&["--install"], &second);
     assert_eq!(
         fs::read_to_string(&config).expect("the configuration"),
         text
@@ -210,6 +236,120 @@ fn packages_install_upgrade_and_remove_cleanly() {
         config.exists() && job.exists() && life.exists(),
         "only a purge takes these"
     );
+    // A store that is not ours, and logs of somebody else's, are not taken along.
+    let logs = root.path("var/log/harpcaller");
+    fs::create_dir_all(&logs).expect("a writable directory");
+    for log in ["erlang.log", "audit.jsonl", "audit.jsonl.1.gz"] {
+        fs::write(logs.join(log), "").expect("a writable directory");
+    }
     root.dpkg(&[&["--purge"], &names[..]].concat(), &[]);
+    assert!(job.exists() && logs.join("erlang.log").exists());
+    assert!(!logs.join("audit.jsonl").exists() && !logs.join("audit.jsonl.1.gz").exists());
+    for directory in ["var/lib/harpcaller", "var/log/harpcaller"] {
+        fs::remove_dir_all(root.path(directory)).expect("what stays");
+    }
     assert_eq!(root.left(), [""; 0]);
+}
+
+/// A machine with systemd, as far as the packages' scripts ask it: programs that tell what
+/// they were asked, and answer what they were told to.
+struct Machine(Root);
+
+impl Machine {
+    fn new() -> Machine {
+        let machine = Machine(Root::new());
+        fs::create_dir_all(machine.0.path("run/systemd/system")).expect("a writable directory");
+        fs::create_dir_all(machine.0.path("bin")).expect("a writable directory");
+        for program in [
+            "systemctl",
+            "systemd-sysusers",
+            "systemd-tmpfiles",
+            "harpcallerd",
+            "harpd",
+        ] {
+            machine.answers(program, "");
+        }
+        machine
+    }
+
+    fn answers(&self, program: &str, script: &str) {
+        let file = self.0.path("bin").join(program);
+        let text = format!(
+            "#!/bin/sh\necho \"{program} $*\" >> {}\n{script}\n",
+            self.0.path("asked").display()
+        );
+        fs::write(&file, text).expect("a writable directory");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("our file");
+    }
+
+    /// Runs a script, and returns what it has asked and said. It always succeeds.
+    fn run(&self, script: &str, arguments: &[&str]) -> (String, String) {
+        let _ = fs::remove_file(self.0.path("asked"));
+        let path = std::env::var("PATH").unwrap_or_default();
+        let done = run(Command::new("sh")
+            .arg(repository().join("dist/debian").join(script))
+            .args(arguments)
+            .env("DPKG_ROOT", self.0.0.path())
+            .env("PATH", format!("{}:{path}", self.0.path("bin").display())));
+        let asked = fs::read_to_string(self.0.path("asked")).unwrap_or_default();
+        (asked, String::from_utf8_lossy(&done.stderr).into_owned())
+    }
+}
+
+#[test]
+fn an_upgrade_restarts_what_can_be_restarted_and_never_fails() {
+    let machine = Machine::new();
+    let restart = |package: &str| format!("systemctl restart {package}.service");
+    for package in ["harpcallerd", "harpd"] {
+        let script = format!("{package}.postinst");
+        let upgrade = || machine.run(&script, &["configure", "0.0.1"]);
+        // For the first time nothing is started.
+        machine.answers("systemctl", "");
+        let (asked, said) = machine.run(&script, &["configure", ""]);
+        assert!(!asked.contains(&restart(package)), "{asked}");
+        assert!(said.contains("systemctl enable --now"), "{said}");
+
+        let (asked, said) = upgrade();
+        assert!(asked.contains(&restart(package)), "{asked}");
+        assert_eq!(said, "");
+        // It does not start: told, and dpkg goes on.
+        machine.answers("systemctl", "[ \"$1\" != restart ]");
+        let (_, said) = upgrade();
+        assert!(said.contains("does not start"), "{said}");
+        // It does not run, or there is nobody to ask.
+        machine.answers("systemctl", "exit 1");
+        let (asked, said) = upgrade();
+        assert!(!asked.contains(&restart(package)), "{asked}");
+        assert!(said.contains("daemon-reload"), "{said}");
+        let (_, said) = machine.run(&format!("{package}.prerm"), &["remove"]);
+        assert!(said.contains("could not be stopped"), "{said}");
+        machine.run(&format!("{package}.postrm"), &["remove"]);
+
+        // A configuration that the new version does not take stays with the old one.
+        machine.answers("systemctl", "");
+        machine.answers(
+            package,
+            "case \"$*\" in *list*) exit 0;; esac; echo line 7; exit 1",
+        );
+        let (asked, said) = upgrade();
+        assert!(!asked.contains(&restart(package)), "{asked}");
+        assert!(
+            said.contains("line 7") && said.contains("runs on"),
+            "{said}"
+        );
+        machine.answers(package, "");
+    }
+    // Calls of a host would end.
+    machine.answers("harpd", "case \"$*\" in *list*) echo backup rpc;; esac");
+    let (asked, said) = machine.run("harpd.postinst", &["configure", "0.0.1"]);
+    assert!(!asked.contains(&restart("harpd")), "{asked}");
+    assert!(said.contains("backup rpc"), "{said}");
+    // No users, no /proc for who makes them.
+    machine.answers("systemd-sysusers", "exit 1");
+    machine.answers("systemd-tmpfiles", "exit 1");
+    let (_, said) = machine.run("harpcallerd.postinst", &["configure", "0.0.1"]);
+    assert!(
+        said.contains("systemd-sysusers") && said.contains("systemd-tmpfiles"),
+        "{said}"
+    );
 }
