@@ -44,11 +44,11 @@ fn three_clicks_are_enough() {
     home(&mut browser, &home_address);
     click(&mut browser, &row(&waiting));
     wait_for_words(&mut browser, "must end first");
-    // Cancelled: 3, with the question.
+    // A cancel takes 3, with its question.
     click(&mut browser, ".title .danger");
     click(&mut browser, "dialog .danger");
     wait_for_words(&mut browser, "Cancelled, confirmed");
-    // The same call again: 3.
+    // What has failed is called again, by 3 clicks.
     home(&mut browser, &home_address);
     let before = jobs(&cluster);
     click(&mut browser, &row(&failed));
