@@ -3,11 +3,12 @@
 import { fill, h, name } from "./dom.js";
 import { help } from "./help.js";
 
-/** @type {[string, string, string[], string][]} Label, address, screens that it stands for, operation. */
+/** Label, address, screens that it stands for, operation, feature. @type {[string, string, string[], string, string?][]} */
 const WAYS = [
   ["Jobs", "#/jobs", ["jobs", "job"], ""],
   ["Queues", "#/queues", ["queues", "queue"], "observe"],
   ["Hosts", "#/hosts", ["hosts", "host"], "observe"],
+  ["Services", "#/services", ["services", "service"], "", "services"],
   ["Call", "#/call", ["call"], "call"],
 ];
 
@@ -28,7 +29,8 @@ export class Frame {
   /** @param {string} [screen] */
   show(screen) {
     const { who } = this.app.session;
-    const ways = WAYS.filter(([, , , operation]) => who && (operation === "" || this.app.may(operation)));
+    const ways = WAYS.filter(([, , , operation, feature]) =>
+      who && (operation === "" || this.app.may(operation)) && (!feature || this.app.session.has(feature)));
     fill(this.ways, ways.map(([label, href, screens]) =>
       h("a", { href, "aria-current": screen !== undefined && screens.includes(screen) && "page" }, label)));
     fill(this.who, who && (who.identity ? name(who.identity) : "anonymous"));

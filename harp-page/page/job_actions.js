@@ -43,7 +43,6 @@ export async function cancel(app, job) {
  */
 export function actions(app, job) {
   const file = (/** @type {string} */ format) => app.api.download(`/jobs/${job.id}/output`, [["download", "true"], ["format", format]]);
-  const link = new URL(address(["jobs", job.id]), location.href).href;
   return h("div", { class: "actions" },
     job.state !== "ended" && app.may("cancel")
       && h("button", { type: "button", class: "danger", "data-acts": true, onclick: () => cancel(app, job) }, "Cancel"),
@@ -52,7 +51,10 @@ export function actions(app, job) {
       h("a", { href: file("text"), download: `${job.id}.txt` }, "As text"),
       h("a", { href: file("ndjson"), download: `${job.id}.ndjson` }, "As ndjson, with times")),
     menu("Copy",
-      copier("Id", job.id), copier("Link", link), copier("Command: harp follow", `harp follow ${job.id}`)));
+      copier("Id", () => job.id),
+      // With the line that is marked, if one is.
+      copier("Link", () => location.href),
+      copier("Command: harp follow", () => `harp follow ${job.id}`)));
 }
 
 /** @param {string} label @param {...Node} items */
@@ -74,9 +76,9 @@ function menu(label, ...items) {
   return element;
 }
 
-/** @param {string} label @param {string} text */
+/** @param {string} label @param {() => string} text */
 function copier(label, text) {
-  return h("button", { type: "button", onclick: () => copy(text, label) }, label);
+  return h("button", { type: "button", onclick: () => copy(text(), label) }, label);
 }
 
 /** @param {string} text @param {string} label */

@@ -20,6 +20,7 @@ export class JobList {
   /** @type {Map<string, Job>} Jobs that wait to be taken in, oldest first. */ #fresh = new Map();
   /** @type {string | null} */ #next = null;
   #isLoaded = false;
+  /** @type {ReturnType<typeof setInterval> | undefined} */ #poller;
 
   /**
    * @param {any} app
@@ -34,7 +35,7 @@ export class JobList {
     this.fresh = h("button", { type: "button", class: "fresh", hidden: true, onclick: () => this.#takeIn() });
     this.foot = h("div", { class: "foot" });
     this.place = h("div", null);
-    this.element = h("div", { class: "job-list" }, this.fresh, this.place, this.rows, this.foot);
+    this.element = h("div", { class: "job-list" }, h("div", { class: "above" }, this.fresh), this.place, this.rows, this.foot);
     this.timer = setInterval(() => this.#tick(), 1000);
     this.back = () => this.#reread();
     app.connection.onBack.add(this.back);
@@ -51,12 +52,12 @@ export class JobList {
 
   close() {
     clearInterval(this.timer);
-    clearInterval(this.poller);
+    clearInterval(this.#poller);
     this.app.connection.onBack.delete(this.back);
   }
 
   #poll() {
-    this.poller = setInterval(() => document.visibilityState === "visible" && this.#reread(), EVERY);
+    this.#poller ??= setInterval(() => document.visibilityState === "visible" && this.#reread(), EVERY);
   }
 
   async #load() {
@@ -130,6 +131,8 @@ export class JobList {
       this.#see(data);
       this.onEvent?.(data, data.change);
     } else if (name === "reset") this.#reread();
+    // What may still be read is asked for, which says what has changed.
+    else if (name === "forbidden") this.#poll();
   }
 
   /** @param {Job} job */

@@ -37,7 +37,7 @@ export class JobLog {
       { onFollow: (follows) => this.#followed(follows) });
     this.search = new LogSearch(
       (query, signal) => app.api.get(`/jobs/${job.id}/search`, query, { signal }),
-      { onQuestion: (expression) => this.view.restyle(expression), onGo: (row) => this.view.show(row) },
+      { onQuestion: (search) => this.view.restyle(search), onGo: (row) => this.#go(row) },
     );
     this.none = h("div", { class: "none" });
     this.trouble = h("p", { class: "trouble bad", role: "alert", hidden: true });
@@ -80,6 +80,12 @@ export class JobLog {
       Home: () => this.view.toBegin(),
       End: () => this.toEnd(),
     };
+  }
+
+  /** Goes to a packet, which the address then names. @param {number} row */
+  #go(row) {
+    this.view.show(row);
+    history.replaceState(null, "", address(["jobs", this.job], [["packet", String(row)]]));
   }
 
   toEnd() {

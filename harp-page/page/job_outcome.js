@@ -7,6 +7,9 @@ import { asText, layOut, parse, stringify } from "./exact_json.js";
 /** Characters of a value that are shown before it is opened. */
 const SHORT = 3000;
 
+/** Characters of a value that is laid out; a longer one stays on its line. */
+const LAID_OUT = 300_000;
+
 /**
  * @param {any} outcome the last line of the client protocol, values as text
  * @param {boolean} isAll false: a short result is left to the output
@@ -65,7 +68,7 @@ function parts(json, message) {
  */
 export function value(json, isShort = false) {
   const { text, isString } = asText(json);
-  const whole = isString || isShort ? text : layOut(text);
+  const whole = isString || isShort || text.length > LAID_OUT ? text : layOut(text);
   const place = h("pre", { class: isString ? "value" : "value json", tabindex: 0, "aria-label": "Value" });
   const show = (/** @type {number} */ length) => {
     const rest = whole.length - length;

@@ -48,14 +48,14 @@ export function update(row, job) {
   row.dataset.outcome = job.outcome ?? "";
   const focused = row.contains(document.activeElement)
     ? [...row.querySelectorAll("a")].indexOf(/** @type {any} */ (document.activeElement)) : -1;
-  const head = job.arguments_head ?? "";
+  const head = cutHead(job.arguments_head ?? "");
   const info = job.info_head ?? "null";
   row.replaceChildren(
     badge(job),
     h("a", { class: "main", href: address(["jobs", job.id]), "data-main": true }, name(job.procedure)),
     h("span", { class: "host" }, hostLink(job.host)),
     h("span", { class: "heads" },
-      h("span", { class: "mono" }, name(cutHead(head))),
+      head && h("span", { class: "mono" }, name(head)),
       info !== "null" && h("span", { class: "mono quiet" }, " ", name(cutHead(info)))),
     h("span", { class: "where" },
       job.error_type && h("span", { class: "why" }, name(job.error_type)),

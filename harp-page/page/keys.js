@@ -12,6 +12,7 @@ export const HELP = [
   ["g j", "jobs"],
   ["g q", "queues"],
   ["g h", "hosts"],
+  ["g s", "services"],
   ["c", "new call"],
   ["x", "cancel the job"],
   ["f", "follow the output"],

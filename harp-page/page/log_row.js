@@ -12,6 +12,12 @@ const FOLD = 20;
 const SHORT = 4_000;
 const MORE = 100_000;
 
+/**
+ * Where a text is to be marked: of the packet of this number, by the text that is shown.
+ *
+ * @typedef {(number: number, text: string) => [number, number][]} Marker
+ */
+
 /** How a packet is shown. @typedef {{shown: number, isLaidOut: boolean}} Opened */
 
 /** @returns {Opened} */
@@ -27,13 +33,13 @@ export function closed() {
  * @param {string} how.link where the row is to be found
  * @param {Opened} how.opened
  * @param {(opened: Opened) => void} how.onOpen
- * @param {RegExp | null} how.search what is to be marked
+ * @param {Marker | null} how.search what is to be marked
  */
 export function row(packet, { link, opened, onOpen, search }) {
   const { text, isString } = asText(packet.data);
   const whole = opened.isLaidOut ? layOut(text) : text.endsWith("\n") ? text.slice(0, -1) : text;
   const { part, hidden } = cut(whole, opened.shown);
-  const content = h("span", { class: isString ? "text" : "text json" }, marked(part, search));
+  const content = h("span", { class: isString ? "text" : "text json" }, marked(part, search && ((plain) => search(packet.packet, plain))));
   const buttons = [];
   if (hidden > 0) {
     const lines = whole.slice(part.length).split("\n").length - 1;
@@ -97,12 +103,12 @@ export function cut(text, shown) {
  * A text's runs as elements, with what is looked for marked.
  *
  * @param {string} text
- * @param {RegExp | null} search
+ * @param {((plain: string) => [number, number][]) | null} search
  */
 export function marked(text, search) {
   const all = runs(text);
   const plain = all.map((run) => run.text).join("");
-  const ranges = search ? found(plain, search) : [];
+  const ranges = search ? search(plain) : [];
   const nodes = [];
   let start = 0;
   for (const run of all) {
@@ -124,22 +130,4 @@ export function marked(text, search) {
 /** @param {string} text @param {string} classes */
 function piece(text, classes) {
   return classes ? h("span", { class: classes }, text) : text;
-}
-
-/**
- * Where an expression fits, the first thousand places.
- *
- * @param {string} text
- * @param {RegExp} search
- * @returns {[number, number][]}
- */
-function found(text, search) {
-  /** @type {[number, number][]} */
-  const ranges = [];
-  search.lastIndex = 0;
-  for (const match of text.matchAll(search)) {
-    if (match[0] !== "") ranges.push([match.index, match.index + match[0].length]);
-    if (ranges.length >= 1000) break;
-  }
-  return ranges;
 }

@@ -2,6 +2,7 @@
 // jumps and marks.
 
 import { fill, h } from "./dom.js";
+import { ofMatch, ofWords } from "./marks.js";
 import { counted, number } from "./words.js";
 
 /** Matches that are kept; there may be more. */
@@ -9,6 +10,7 @@ const MOST = 20_000;
 
 export class LogSearch {
   /** @type {number[]} Numbers of packets, in order. */ #matches = [];
+  /** @type {Map<number, import("./marks.js").Match>} */ #found = new Map();
   #at = -1;
   #question = "";
   /** @type {{next: number | null, through: number, total: number}} */
@@ -18,7 +20,7 @@ export class LogSearch {
   /**
    * @param {(query: [string, string][], signal: AbortSignal) => Promise<any>} ask
    * @param {object} listener
-   * @param {(expression: RegExp | null) => void} listener.onQuestion what is to be marked
+   * @param {(search: import("./log_row.js").Marker | null) => void} listener.onQuestion what is to be marked
    * @param {(packet: number) => void} listener.onGo
    */
   constructor(ask, listener) {
@@ -60,9 +62,10 @@ export class LogSearch {
     this.#asking = asking;
     this.#question = this.field.value;
     this.#matches = [];
+    this.#found.clear();
     this.#at = -1;
     this.more.hidden = this.#question === "";
-    this.listener.onQuestion(this.#expression());
+    this.listener.onQuestion(this.#marker());
     if (this.#question === "") return;
     this.#progress = { next: 0, through: 0, total: 0 };
     await this.#look(asking.signal);
@@ -79,8 +82,13 @@ export class LogSearch {
         if (this.exactCase.checked) query.push(["case", "true"]);
         const found = await this.ask(query, signal);
         if (signal.aborted) return;
-        this.#matches.push(...found.matches.map((/** @type {any} */ match) => match.packet));
+        for (const match of found.matches) {
+          this.#matches.push(match.packet);
+          if (this.regex.checked) this.#found.set(match.packet, match);
+        }
         this.#progress = found;
+        // Rows that are seen already are marked, too.
+        if (this.regex.checked && found.matches.length > 0) this.listener.onQuestion(this.#marker());
         if (this.#at < 0 && this.#matches.length > 0) this.go(1);
       }
       this.#tell();
@@ -117,14 +125,13 @@ export class LogSearch {
     fill(this.count, all + looking + more);
   }
 
-  /** The expression as browsers know it; null if it cannot be marked. */
-  #expression() {
-    if (this.#question === "") return null;
-    const text = this.regex.checked ? this.#question : this.#question.replace(/[.*+?^${}()|[\]\\\/]/g, "\\$&");
-    try {
-      return new RegExp(text, this.exactCase.checked ? "gu" : "giu");
-    } catch {
-      return null;
-    }
+  /** What is to be marked. @returns {import("./log_row.js").Marker | null} */
+  #marker() {
+    const question = this.#question;
+    const isExact = this.exactCase.checked;
+    if (question === "") return null;
+    return this.regex.checked
+      ? (packet, text) => ofMatch(text, this.#found.get(packet))
+      : (_packet, text) => ofWords(text, question, isExact);
   }
 }

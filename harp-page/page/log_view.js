@@ -23,7 +23,7 @@ export class LogView {
   #isDragging = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #resting;
   #frame = 0;
-  /** @type {RegExp | null} */ #search = null;
+  /** @type {import("./log_row.js").Marker | null} */ #search = null;
   /** @type {number | null} A row that is marked. */ #marked = null;
 
   /**
@@ -77,7 +77,7 @@ export class LogView {
     if (this.#frame === 0) this.#frame = requestAnimationFrame(() => this.#draw());
   }
 
-  /** Draws all rows anew, since they look otherwise. @param {RegExp | null} [search] */
+  /** Draws all rows anew, since they look otherwise. @param {import("./log_row.js").Marker | null} [search] */
   restyle(search = this.#search) {
     this.#search = search;
     this.sheet.replaceChildren();
@@ -94,9 +94,20 @@ export class LogView {
     this.follows = false;
     this.#marked = number;
     for (const there of this.sheet.querySelectorAll(".aim")) there.classList.remove("aim");
+    if (this.#isSeen(number)) {
+      this.#rows.get(number)?.classList.add("aim");
+      return;
+    }
     const third = this.element.clientHeight / 3;
     this.#top = { row: Math.min(number, Math.max(0, this.packets.total - 1)), above: -third };
     this.refresh();
+  }
+
+  /** True if a row is within what is seen. @param {number} number */
+  #isSeen(number) {
+    const row = this.#rows.get(number)?.getBoundingClientRect();
+    const log = this.element.getBoundingClientRect();
+    return row !== undefined && row.top >= log.top && row.bottom <= log.bottom;
   }
 
   toBegin() {

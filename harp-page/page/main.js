@@ -19,13 +19,15 @@ import { login } from "./screens/login.js";
 import { missing } from "./screens/missing.js";
 import { queue } from "./screens/queue.js";
 import { queues } from "./screens/queues.js";
+import { service } from "./screens/service.js";
+import { services } from "./screens/services.js";
 import { Session } from "./session.js";
 import { applyTheme, choices } from "./settings.js";
 import { failed, loading } from "./states.js";
 import { clock } from "./time.js";
 
 /** @type {Record<string, (app: any, route: import("./router.js").Route) => Screen>} */
-const SCREENS = { jobs, job, queues, queue, hosts, host, call, missing };
+const SCREENS = { jobs, job, queues, queue, hosts, host, services, service, call, missing };
 
 /**
  * @typedef {object} Screen
@@ -61,6 +63,7 @@ class App {
       "g j": () => this.go("#/jobs"),
       "g q": () => this.go("#/queues"),
       "g h": () => this.go("#/hosts"),
+      "g s": () => this.session.has("services") && this.go("#/services"),
       Escape: () => this.#back(),
     };
     window.addEventListener("hashchange", () => this.#goOn());

@@ -9,10 +9,10 @@
  */
 
 /** Screens whose address has a name behind it, with the screen that this is. */
-const WITH_NAME = { jobs: "job", queues: "queue", hosts: "host" };
+const WITH_NAME = { jobs: "job", queues: "queue", hosts: "host", services: "service" };
 
 /** Screens without one. */
-const PLAIN = ["jobs", "queues", "hosts", "call"];
+const PLAIN = ["jobs", "queues", "hosts", "services", "call"];
 
 /**
  * Reads the part of an address behind `#`.

@@ -203,7 +203,7 @@ function listPart(field, initial, onChange) {
   const rows = h("div", { class: "rows" });
   const more = h("button", { type: "button", onclick: () => { add(undefined); onChange(); rows.querySelector("div:last-child input, div:last-child select, div:last-child textarea")?.dispatchEvent(new Event("focus")); } }, "Add");
   const add = (/** @type {any} */ value) => {
-    const one = part({ ...item, label: item.label || field.label || "Entry", required: true }, value, onChange);
+    const one = part({ ...item, label: item.label || "Entry", required: true }, value, onChange);
     const row = h("div", { class: "entry" }, one.element,
       h("button", {
         type: "button", class: "plain", "aria-label": "Remove this entry",

@@ -6,6 +6,8 @@ import { load, save } from "./settings.js";
 export class Session {
   /** @type {{identity: string | null, method: string, operations: string[]} | null} */
   who = null;
+  /** What this dispatcher has beside what every one has. @type {string[]} */
+  features = [];
 
   /** @param {import("./api.js").Api} api */
   constructor(api) {
@@ -16,7 +18,9 @@ export class Session {
   /** Finds out who asks; an error says that nobody is known. */
   async find() {
     this.who = null;
-    this.who = await this.api.get("/session");
+    const [who, about] = await Promise.all([this.api.get("/session"), this.api.get("")]);
+    this.features = about.features;
+    this.who = who;
   }
 
   /** @param {string} token */
@@ -38,6 +42,11 @@ export class Session {
     this.api.pageKey = null;
     save("page_key", null);
     this.who = null;
+  }
+
+  /** @param {string} feature */
+  has(feature) {
+    return this.features.includes(feature);
   }
 
   /** @param {string} operation */

@@ -154,7 +154,8 @@ class JobScreen {
   #drawHead() {
     const job = /** @type {Job} */ (this.#job);
     document.title = `${standing(job)}: ${job.procedure} on ${job.host} \u2013 HarpCaller`;
-    const { ahead: _ahead, packets: _packets, ...rest } = job;
+    // What never changes, and may be long, and what the sentence alone says.
+    const { arguments: _arguments, info: _info, ahead: _ahead, packets: _packets, ...rest } = job;
     const drawn = JSON.stringify(rest);
     if (drawn !== this.#drawn) {
       this.#drawn = drawn;

@@ -88,3 +88,77 @@ fn a_job_says_why_it_waits_and_a_queue_is_cancelled_at_once() {
     wait_for_words(&mut browser, "2 jobs cancelled.");
     wait_for_words(&mut browser, "No job is in this queue.");
 }
+
+/// What a dispatcher answers that knows what arguments must be.
+const KNOWS_A_SCHEMA: &str = r#"
+const real = window.fetch;
+const json = (status, type, body) => new Response(JSON.stringify(body), { status, headers: { 'Content-Type': type } });
+window.fetch = async (url, request) => {
+  if (String(url).includes('/hosts/web01/procedures')) {
+    return json(200, 'application/json', { next: null, procedures: [{
+      host: 'web01', name: 'echo', description: 'Says it back', result_schema: null, source: 'dispatcher', learned: null,
+      arguments_schema: {
+        type: 'object', required: ['release'],
+        properties: {
+          release: { type: 'integer', description: 'Which one' },
+          force: { type: 'boolean' },
+          where: { enum: ['here', 'there'] },
+          tags: { type: 'array', items: { type: 'string' } },
+        },
+      },
+    }] });
+  }
+  const body = request && request.body ? String(request.body) : '';
+  if (body.includes('"release":0')) {
+    return json(422, 'application/problem+json', {
+      type: 'urn:harpcaller:problem:invalid_arguments', title: 'Invalid arguments', status: 422, detail: 'no',
+      errors: [{ path: '/release', message: 'must be greater', keyword: 'minimum' }],
+    });
+  }
+  return real(url, request);
+};
+"#;
+
+#[test]
+fn a_schema_makes_fields_and_what_is_wrong_stands_at_them() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let cluster = open().start();
+    browser.open(&url(&cluster, "#/nothing"));
+    browser.evaluate(KNOWS_A_SCHEMA);
+    browser.evaluate("location.hash = '#/call?host=web01&procedure=echo'");
+    wait_for_words(&mut browser, "Says it back");
+    wait_for_words(&mut browser, "Which one");
+    // What is needed is told where it is missing.
+    browser.evaluate("document.querySelector('form.call').requestSubmit()");
+    let at_release = "document.querySelector('[inputmode=numeric]').closest('.field').innerText";
+    browser.wait_for(&format!("{at_release}.includes('is needed')"));
+    fill(&mut browser, "[inputmode=numeric]", "0");
+    browser.wait_for(&format!("{at_release}.includes('must be greater')"));
+    assert_eq!(
+        browser
+            .evaluate("document.querySelector('[inputmode=numeric]').getAttribute('aria-invalid')"),
+        "true"
+    );
+    fill(&mut browser, "[inputmode=numeric]", "12345678901234567890");
+    click_words(&mut browser, "Add");
+    fill(&mut browser, ".entry input", "nightly");
+    browser.evaluate(
+        "(choice => { choice.value = '\"there\"'; choice.dispatchEvent(new Event('input')); })\
+         (document.querySelector('.arguments select'))",
+    );
+    wait_for_words(&mut browser, "This would be accepted.");
+    click_words(&mut browser, "Write them as JSON");
+    let written = browser.evaluate("document.querySelector('#arguments').value");
+    assert_eq!(
+        written,
+        "{\n  \"release\": 12345678901234567890,\n  \"where\": \"there\",\n  \"tags\": [\n    \"nightly\"\n  ]\n}"
+    );
+    click_words(&mut browser, "Fill in fields");
+    click_words(&mut browser, "Call");
+    browser.wait_for("document.body.dataset.screen === 'job'");
+    browser.wait_for(
+        "document.querySelector('.outcome .value')?.textContent.includes('12345678901234567890')",
+    );
+}

@@ -71,4 +71,12 @@ fn a_million_packets_are_seen_by_bar_by_key_and_by_link() {
     browser.wait_for(&is_there(999_999));
     let marked = browser.evaluate("[...document.querySelectorAll('mark')].at(-1).textContent");
     assert_eq!(marked, "99999");
+    // As an expression, by the dispatcher's own machine.
+    browser.evaluate(
+        "(() => { const boxes = document.querySelectorAll('.finder [type=checkbox]'); \
+         const field = document.querySelector('.finder .search'); \
+         field.value = '^9{6}$'; boxes[1].click(); })()",
+    );
+    wait_for_words(&mut browser, "1 of 1 packet");
+    browser.wait_for("document.querySelector('mark')?.textContent === '999999'");
 }
