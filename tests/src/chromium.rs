@@ -159,11 +159,10 @@ impl Chromium {
         answer["result"]["value"].take()
     }
 
-    /// Waits until a condition holds on the page.
+    /// Waits until a condition holds on the page; one that throws does not.
     pub fn wait_for(&mut self, condition: &str) {
-        until(condition, || {
-            (self.evaluate(condition) == true).then_some(())
-        });
+        let tried = format!("(() => {{ try {{ return {condition}; }} catch {{ return false; }} }})()");
+        until(condition, || (self.evaluate(&tried) == true).then_some(()));
     }
 
     /// Presses a key, by the name that the page sees; one character is typed, too.

@@ -139,8 +139,11 @@ fn one_command_shows_live_output_and_goes_on_with_what_it_has_kept() {
 
     // What was kept is there.
     let trial = Trial::start(&directory);
-    let ended = get(&trial, token, &format!("/api/v1/jobs/{job}"));
-    assert_eq!(ended.json()["state"], "ended");
+    let shown = get(&trial, token, &format!("/api/v1/jobs/{job}/packets"));
+    assert_eq!(shown.json()["packets"][0]["packet"], 0);
+    // Its host has ended it with itself.
+    let ended = get(&trial, token, &format!("/api/v1/jobs/{job}/result?wait=30"));
+    assert_eq!(ended.status(), 200, "{}", ended.text());
     // Nothing is called by itself any more.
     let listed = get(&trial, token, "/api/v1/jobs");
     assert_eq!(listed.json()["jobs"].as_array().unwrap().len(), 3);

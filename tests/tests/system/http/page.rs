@@ -3,6 +3,8 @@
 
 use harp_tests::{Cluster, HttpRequest};
 
+use crate::access::identity::{Files, with_tokens};
+
 use super::{OPEN, address, assert_problem, open};
 
 /// A listener that wants a token.
@@ -10,7 +12,9 @@ const CLOSED: &str = "[[listen_http]]\naddress = '127.0.0.1:0'\n";
 
 #[test]
 fn the_page_is_served_to_strangers_with_a_strict_policy() {
-    let cluster = Cluster::builder().hosts(0).tables(CLOSED).start();
+    let files = Files::new();
+    files.new_token("ann");
+    let cluster = with_tokens(&files).tables(CLOSED).start();
     let index = HttpRequest::get("/").ask(address(&cluster));
     assert_eq!(index.status(), 200, "{}", index.text());
     assert_eq!(index.header("content-type"), "text/html; charset=utf-8");
