@@ -161,7 +161,8 @@ impl Chromium {
 
     /// Waits until a condition holds on the page; one that throws does not.
     pub fn wait_for(&mut self, condition: &str) {
-        let tried = format!("(() => {{ try {{ return {condition}; }} catch {{ return false; }} }})()");
+        let tried =
+            format!("(() => {{ try {{ return {condition}; }} catch {{ return false; }} }})()");
         until(condition, || (self.evaluate(&tried) == true).then_some(()));
     }
 

@@ -19,6 +19,7 @@ use super::permission::identified;
 use super::read::Report;
 use super::view::View;
 use crate::access::{Operation, Verdict};
+use crate::changes::What;
 use crate::client::Client;
 use crate::record::JobRecord;
 use crate::refusal::Refusal;
@@ -152,8 +153,15 @@ impl Desk {
         &self,
         by: &Client,
         job: JobId,
+        what: What,
         filter: &Filter,
     ) -> Result<Option<View>, Refusal> {
+        if what == What::Ended {
+            // It is told when it is on disk. Whoever runs the job takes note of it a moment
+            // later, and until then the job is shown as one that runs. What keeps it from
+            // that is found below, too.
+            drop(self.dispatcher.jobs().wait(job).await);
+        }
         let Some(report) = passing_damaged(self.report(job).await)? else {
             return Ok(None);
         };

@@ -186,6 +186,10 @@ fn all_jobs_are_told_and_a_reader_goes_on_where_it_was() {
         );
         assert!(event.data.get("arguments").is_none());
         let change = event.data["change"].as_str().unwrap().to_owned();
+        if change == "ended" {
+            assert_eq!(event.data["state"], "ended", "{event:?}");
+            assert_eq!(event.data["outcome"], "returned", "{event:?}");
+        }
         assert!(told.insert(change), "told twice: {event:?}");
     }
     let last = events.last.clone().unwrap();

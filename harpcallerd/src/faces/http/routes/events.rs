@@ -177,7 +177,7 @@ impl Events {
         let shown = self
             .shared
             .desk
-            .changed_job(&self.client, change.job, &self.filter)
+            .changed_job(&self.client, change.job, change.what, &self.filter)
             .await;
         let view = match shown {
             Ok(Some(view)) => view,
