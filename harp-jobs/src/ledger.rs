@@ -20,6 +20,7 @@ mod news;
 mod paper;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use harp_values::{JobId, Outcome, QueueName};
 use tokio::sync::{mpsc, watch};
@@ -81,7 +82,9 @@ pub trait Ledger: Send + Sync {
     /// meant.
     fn paper(&self, edit: PaperEdit) -> Answer<Edited, Lost>;
 
-    /// Removes ended jobs, the oldest first, a bounded piece at a time.
+    /// Removes ended jobs that are not to be kept, with all that belongs to them, a bounded
+    /// piece at a time, so that other writes go on in between: to be asked again as long as
+    /// there is more. Each job that is gone is told as news.
     fn prune(&self, keep: Keep) -> Answer<Pruned, Lost>;
 
     /// Where jobs stand, in the order of the question.
@@ -257,7 +260,7 @@ pub enum Then {
         /// How this attempt ended.
         outcome: Outcome,
         /// How long it waits at least.
-        after: std::time::Duration,
+        after: Duration,
     },
 }
 
@@ -298,23 +301,31 @@ pub enum Whereabouts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u32);
 
-/// Which ended jobs stay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which ended jobs are kept. Those that ended first go first, as long as any limit is
+/// exceeded. Live jobs, and those that owe something, stay whatever the limits say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Keep {
-    /// So many at most.
-    pub most: u64,
-    /// Those that ended at this time or later, in milliseconds since 1970.
-    pub since: u64,
-    /// So many bytes at most.
-    pub most_bytes: u64,
+    /// Those that ended less long ago than this; older ones go.
+    pub max_age: Option<Duration>,
+    /// How many may go by age whose age only the wall clock says, since the machine has been
+    /// started after their ends.
+    pub by_wall_clock: u64,
+    /// At most so many ended jobs.
+    pub jobs: Option<u64>,
+    /// As many as fit: so much may be kept in all ([`Contents::bytes`]).
+    pub bytes: Option<u64>,
 }
 
-/// What a step of pruning has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Result of one piece of pruning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pruned {
-    /// Jobs that are gone.
-    pub jobs: usize,
-    /// Whether there may be more to remove.
+    /// So many jobs are gone.
+    pub jobs: u64,
+    /// So many of them by an age that only the wall clock says.
+    pub by_wall_clock: u64,
+    /// Others are too old by that clock, and stay because of [`Keep::by_wall_clock`].
+    pub withheld: bool,
+    /// There may be more to do: ask again.
     pub more: bool,
 }
 

@@ -68,11 +68,12 @@ pub use self::ends::Ahead;
 pub use self::error::{OpenError, StoreError};
 pub use self::live_sum::LiveSum;
 pub(crate) use self::reply::Reply;
-pub use self::round::{Adopted, Keep, Place, Pruned};
+pub use self::round::{Adopted, Place};
 pub(crate) use self::round::{Candidates, Change, Claim, Deed, Done, Entry, How, Made, Verdict};
 use self::shared::Shared;
 pub use self::walk::Towards;
 use self::writer::WriterRequest;
+pub use harp_jobs::ledger::{Keep, Pruned};
 pub use harp_jobs::varint;
 
 /// How many bytes of writes wait in memory at most. A writer beyond that waits before

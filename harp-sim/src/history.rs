@@ -239,9 +239,8 @@ impl History {
         self.book.prunes();
         let ledger = self.memory.clone();
         let keep = Keep {
-            most: self.world.draw(6) as u64,
-            since: 0,
-            most_bytes: u64::MAX,
+            jobs: Some(self.world.draw(6) as u64),
+            ..Keep::default()
         };
         let pruning =
             async move { while ledger.prune(keep).await.is_ok_and(|pruned| pruned.more) {} };

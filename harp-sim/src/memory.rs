@@ -307,7 +307,8 @@ impl Ledger for Memory {
     }
 
     fn prune(&self, keep: Keep) -> Answer<Pruned, Lost> {
-        self.write(|answer| Write::Prune { keep, answer })
+        let at = self.0.world.wall();
+        self.write(|answer| Write::Prune { keep, at, answer })
     }
 
     fn whereabouts(&self, jobs: &[JobId]) -> Answer<Vec<Whereabouts>, Unreadable> {

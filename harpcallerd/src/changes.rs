@@ -77,6 +77,8 @@ pub enum What {
     Ended,
     /// Its place in its queue is free.
     Released,
+    /// It is gone.
+    Pruned,
 }
 
 /// Changes are not kept any more that a reader has not seen.
@@ -105,7 +107,8 @@ impl Changes {
                     Outcome::Error(_) => |totals| totals.error += 1,
                 },
             ),
-            ledger::What::BackToWait | ledger::What::Pruned => return,
+            ledger::What::Pruned => (What::Pruned, |_| {}),
+            ledger::What::BackToWait => return,
         };
         self.keep(change.job, what, change.at, count);
     }
@@ -210,6 +213,7 @@ impl What {
             What::Started => "started",
             What::Ended => "ended",
             What::Released => "released",
+            What::Pruned => "pruned",
         }
     }
 }
@@ -238,7 +242,7 @@ mod tests {
         };
         note(ledger::What::Submitted);
         note(ledger::What::Started);
-        note(ledger::What::Pruned);
+        note(ledger::What::BackToWait);
         let failure = Failure::new("network_error", "x");
         let null = Json::NULL;
         for outcome in [

@@ -184,6 +184,7 @@ impl Daemon {
         .await?;
         let changes = Changes::default();
         changes.go_by(in_force.clients.subscribe());
+        let ahead = store.clock_ahead();
         let parts = Parts {
             store: store.clone(),
             hosts: Arc::clone(&hosts),
@@ -196,7 +197,8 @@ impl Daemon {
         };
         let dispatcher = Dispatcher::open(parts).await?;
         let limits = in_force.retention.subscribe();
-        let pruner = Pruner::new(store.clone());
+        let ledger = Arc::new(dispatcher.ledger().clone());
+        let pruner = Pruner::new(ledger, ahead);
         background.spawn("retention", Arc::clone(&pruner).keep(limits));
 
         let closing = CancellationToken::new();

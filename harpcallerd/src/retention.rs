@@ -1,5 +1,5 @@
 //! How long ended jobs are kept (daemon specification, keys `max_age`, `max_jobs`,
-//! `max_store_size`). The store is asked to prune a bounded piece at a time, so that
+//! `max_store_size`). The ledger is asked to prune a bounded piece at a time, so that
 //! calls go on in between.
 //!
 //! Jobs go in the order in which they ended, and are as old as their ends, so a wall clock
@@ -10,7 +10,8 @@ mod steps;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use harp_ledger::store::{Ahead, Keep, Pruned, Store, StoreError};
+use harp_jobs::ledger::{Keep, Ledger, Lost, Pruned};
+use harp_ledger::store::Ahead;
 use harp_service::settings::Table;
 use harp_time::clock;
 use tokio::sync::watch;
@@ -50,10 +51,23 @@ impl Retention {
     }
 }
 
+/// Why ended jobs could not be removed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotPruned(String);
+
+impl From<Lost> for NotPruned {
+    fn from(lost: Lost) -> NotPruned {
+        NotPruned(match lost {
+            Lost::Refused(why) => why.as_ref().to_owned(),
+            Lost::Closed | Lost::Fenced | Lost::Taken(_) => "the job store is closed".to_owned(),
+        })
+    }
+}
+
 /// Removes what is not to be kept.
-#[derive(Debug)]
 pub struct Pruner {
-    store: Store,
+    ledger: Arc<dyn Ledger>,
     state: Mutex<State>,
 }
 
@@ -84,15 +98,22 @@ impl Allowance {
     }
 }
 
+impl std::fmt::Debug for Pruner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the pruner")
+    }
+}
+
 impl Pruner {
-    /// For a store that has just been opened.
+    /// For a ledger that has just been opened, at a time that the wall clock is so far ahead
+    /// of what it showed when the ledger was closed.
     #[must_use]
-    pub fn new(store: Store) -> Arc<Pruner> {
-        let Ahead { by, is_certain } = store.clock_ahead();
+    pub fn new(ledger: Arc<dyn Ledger>, ahead: Ahead) -> Arc<Pruner> {
+        let Ahead { by, is_certain } = ahead;
         let steps = Steps::begin(clock::boot_began(), clock::since_boot(), by, is_certain);
-        let allowance = Allowance::new(store.contents().ended);
+        let allowance = Allowance::new(ledger.contents().ended);
         let state = Mutex::new(State { steps, allowance });
-        let pruner = Pruner { store, state };
+        let pruner = Pruner { ledger, state };
         let paused = pruner.state().steps.paused(clock::since_boot());
         if let Some(why) = paused {
             tell(why);
@@ -100,7 +121,7 @@ impl Pruner {
         Arc::new(pruner)
     }
 
-    /// Keeps the store within the limits of the moment, looking once a minute and when they
+    /// Keeps what there is within the limits of the moment, looking once a minute and when they
     /// change. Ends when nobody can change them any more.
     pub async fn keep(self: Arc<Self>, mut limits: watch::Receiver<Retention>) {
         loop {
@@ -114,7 +135,7 @@ impl Pruner {
         }
     }
 
-    async fn prune_to(&self, limits: Retention) -> Result<(), StoreError> {
+    async fn prune_to(&self, limits: Retention) -> Result<(), NotPruned> {
         let is_paused = self.look().is_some();
         if limits == Retention::default() {
             return Ok(());
@@ -147,8 +168,9 @@ impl Pruner {
     ///
     /// # Errors
     ///
-    /// If the store cannot be read or written; what has been pruned by then stays so.
-    pub async fn prune_older(&self, age: Duration) -> Result<Pruned, StoreError> {
+    /// If the store cannot be read or written; what has been pruned by then stays so, and the
+    /// piece that was asked for last may follow when an outage is over.
+    pub async fn prune_older(&self, age: Duration) -> Result<Pruned, NotPruned> {
         let trusted = self.look().is_none() || age.is_zero();
         let keep = Keep {
             max_age: Some(age),
@@ -193,15 +215,15 @@ impl Pruner {
     fn allowed(&self) -> u64 {
         let mut state = self.state();
         if state.allowance.begun.elapsed() >= Allowance::HOUR {
-            state.allowance = Allowance::new(self.store.contents().ended);
+            state.allowance = Allowance::new(self.ledger.contents().ended);
         }
         state.allowance.left
     }
 
-    async fn prune(&self, mut keep: Keep) -> Result<Pruned, StoreError> {
+    async fn prune(&self, mut keep: Keep) -> Result<Pruned, NotPruned> {
         let mut all = Pruned::default();
         loop {
-            let piece = self.store.prune(keep).await?;
+            let piece = self.prune_piece(keep).await?;
             all.jobs += piece.jobs;
             all.by_wall_clock += piece.by_wall_clock;
             all.withheld |= piece.withheld;
@@ -214,6 +236,18 @@ impl Pruner {
             info!(jobs = all.jobs, "ended jobs pruned");
         }
         Ok(all)
+    }
+
+    /// The ledger waits for the end of an outage; who asks for this does not.
+    async fn prune_piece(&self, keep: Keep) -> Result<Pruned, NotPruned> {
+        let mut outage = self.ledger.outage();
+        tokio::select! {
+            biased;
+            Ok(why) = outage.wait_for(Option::is_some) => {
+                Err(NotPruned(why.as_deref().unwrap_or_default().to_owned()))
+            }
+            pruned = self.ledger.prune(keep) => pruned.map_err(NotPruned::from),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

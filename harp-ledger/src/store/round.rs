@@ -9,6 +9,7 @@ mod prune;
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
+use harp_jobs::ledger::{Keep, Pruned};
 use harp_jobs::record::LiveRecord;
 use harp_jobs::segment::Segment;
 use harp_values::JobId;
@@ -18,7 +19,6 @@ pub(crate) use self::adopt::AdoptedBytes;
 pub(crate) use self::deeds::{Deed, Entry, How, Made, Verdict};
 pub(crate) use self::keys::Claim;
 pub(crate) use self::prune::{Candidate, Candidates, candidates};
-pub use self::prune::{Keep, Pruned};
 use super::codec;
 use super::contents::{Contents, entry_size};
 use super::error::StoreError;

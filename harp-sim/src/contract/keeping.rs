@@ -194,9 +194,8 @@ pub(super) async fn the_oldest_ended_jobs_are_pruned(mut play: Play) {
         .await;
     }
     let keep = Keep {
-        most: 2,
-        since: 0,
-        most_bytes: u64::MAX,
+        jobs: Some(2),
+        ..Keep::default()
     };
     while play.ledger.prune(keep).await.expect("pruned").more {}
     let places = [

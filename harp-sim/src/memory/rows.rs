@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use harp_jobs::ledger::*;
 use harp_jobs::lineup::pool::PoolId;
@@ -206,9 +207,9 @@ impl Rows {
         Edited::Done
     }
 
-    /// Removes the oldest ended jobs that owe nothing; those removed, and whether there may
-    /// be more to remove.
-    pub(super) fn prune(&mut self, keep: Keep) -> (Vec<JobId>, bool) {
+    /// Removes the oldest ended jobs that owe nothing; those removed, and what is said of it.
+    /// The age of all of them is the wall clock's.
+    pub(super) fn prune(&mut self, keep: Keep, now: u64) -> (Vec<JobId>, Pruned) {
         const AT_ONCE: usize = 2;
         let mut ended: Vec<(u64, JobId)> = self
             .jobs
@@ -217,20 +218,30 @@ impl Rows {
             .filter_map(|(id, row)| Some((row.end.as_ref()?.ended, *id)))
             .collect();
         ended.sort_unstable();
-        let mut gone = Vec::new();
+        let (mut gone, mut told) = (Vec::new(), Pruned::default());
         for (at, id) in ended {
             let Contents { ended, bytes, .. } = self.contents();
-            let is_kept = ended <= keep.most && at >= keep.since && bytes <= keep.most_bytes;
-            if is_kept {
+            let is_too_much = keep.jobs.is_some_and(|most| ended > most)
+                || keep.bytes.is_some_and(|most| bytes > most);
+            let age = Duration::from_millis(now.saturating_sub(at));
+            let is_too_old = !is_too_much && keep.max_age.is_some_and(|most| age >= most);
+            if is_too_old && told.by_wall_clock == keep.by_wall_clock {
+                told.withheld = true;
+                break;
+            }
+            if !is_too_much && !is_too_old {
                 break;
             }
             if gone.len() == AT_ONCE {
-                return (gone, true);
+                told.more = true;
+                break;
             }
             self.jobs.remove(&id);
             self.keys.retain(|_, job| *job != id);
+            told.by_wall_clock += u64::from(is_too_old);
             gone.push(id);
         }
-        (gone, false)
+        told.jobs = gone.len() as u64;
+        (gone, told)
     }
 }

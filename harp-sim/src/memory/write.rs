@@ -83,6 +83,7 @@ pub(super) enum Write {
     },
     Prune {
         keep: Keep,
+        at: u64,
         answer: Receipt<Pruned>,
     },
 }
@@ -95,7 +96,7 @@ pub(super) enum Done {
     Closed(Result<Closed, Lost>),
     Ended(Vec<(JobId, Arc<EndRecord>)>),
     Edited(Edited),
-    Pruned(Vec<JobId>, bool),
+    Pruned(Vec<JobId>, Pruned),
 }
 
 impl Write {
@@ -135,9 +136,9 @@ impl Write {
                     .collect(),
             ),
             Write::Paper { edit, .. } => Done::Edited(rows.edit(edit)),
-            Write::Prune { keep, .. } => {
-                let (gone, more) = rows.prune(*keep);
-                Done::Pruned(gone, more)
+            Write::Prune { keep, at, .. } => {
+                let (gone, told) = rows.prune(*keep, *at);
+                Done::Pruned(gone, told)
             }
         }
     }

@@ -262,12 +262,11 @@ impl Memory {
                 send(answer, Ok(jobs));
             }
             (Write::Paper { answer, .. }, Done::Edited(edited)) => send(Some(answer), Ok(edited)),
-            (Write::Prune { answer, .. }, Done::Pruned(gone, more)) => {
-                let jobs = gone.len();
+            (Write::Prune { answer, .. }, Done::Pruned(gone, told)) => {
                 for job in gone {
                     state.changed(job, What::Pruned, self.0.world.wall());
                 }
-                send(Some(answer), Ok(Pruned { jobs, more }));
+                send(Some(answer), Ok(told));
             }
             (write, _) => unreachable!("another answer to {write:?}"),
         }

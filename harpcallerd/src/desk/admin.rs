@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use harp_jobs::ledger::Ledger;
-use harp_ledger::store::{Pruned, StoreError};
+use harp_jobs::ledger::{Ledger, Pruned};
+use harp_ledger::store::StoreError;
 use harp_proto::JobId;
 use harp_service::logging::Log;
 use tokio::sync::{mpsc, oneshot, watch};

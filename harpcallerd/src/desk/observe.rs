@@ -3,7 +3,7 @@
 use tracing::info;
 
 use super::{Desk, permission};
-use crate::access::Operation;
+use crate::access::{Operation, Verdict};
 use crate::client::Client;
 use crate::refusal::Refusal;
 
@@ -32,6 +32,13 @@ impl Desk {
                 .refused(by, operation.name(), None, refusal.name());
         }
         permitted
+    }
+
+    /// True if a client may read whatever job there is.
+    #[must_use]
+    pub fn may_read_all(&self, by: &Client) -> bool {
+        let rules = self.access.borrow();
+        by.is_administrator() || rules.judge(by, Operation::Read) == Verdict::Allowed
     }
 
     /// What a client may do at all, with some job or other.

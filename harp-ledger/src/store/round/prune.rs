@@ -8,8 +8,8 @@
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
-use std::time::Duration;
 
+use harp_jobs::ledger::{Keep, Pruned};
 use harp_values::JobId;
 
 use super::{BATCH, Done, Round, Trouble};
@@ -20,41 +20,10 @@ use crate::store::layout::{self, Table};
 use crate::store::shared::Shared;
 use crate::store::sled::Engine;
 
-/// Which ended jobs are kept. Those that ended first go first, as long as any limit is
-/// exceeded. Live jobs, and those whose place in a queue is kept, stay whatever the limits
-/// say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Keep {
-    /// Those that ended less long ago than this; older ones go.
-    pub max_age: Option<Duration>,
-    /// How many may go by age whose age only the wall clock says, since the machine has been
-    /// started after their ends.
-    pub by_wall_clock: u64,
-    /// At most so many ended jobs.
-    pub jobs: Option<u64>,
-    /// As many as fit: so much may the store hold ([`Contents::bytes`]).
-    pub bytes: Option<u64>,
-}
-
-/// Result of one piece of pruning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pruned {
-    /// So many jobs are gone.
-    pub jobs: u64,
-    /// So many of them by an age that only the wall clock says.
-    pub by_wall_clock: u64,
-    /// Others are too old by that clock, and stay because of [`Keep::by_wall_clock`].
-    pub withheld: bool,
-    /// There may be more to do: ask again.
-    pub more: bool,
-}
-
-impl Keep {
-    /// Whether the first job has to go for the sake of space.
-    fn is_too_much(&self, contents: Contents) -> bool {
-        self.jobs.is_some_and(|most| contents.ended > most)
-            || self.bytes.is_some_and(|most| contents.bytes > most)
-    }
+/// Whether the first job has to go for the sake of space.
+fn is_too_much(keep: &Keep, contents: Contents) -> bool {
+    keep.jobs.is_some_and(|most| contents.ended > most)
+        || keep.bytes.is_some_and(|most| contents.bytes > most)
 }
 
 /// Jobs that may have to go.
@@ -109,7 +78,7 @@ pub(crate) fn candidates(
         Some(id) => take(id, None, None),
         None => ControlFlow::Continue(()),
     })?;
-    let too_much = keep.is_too_much(contents);
+    let too_much = is_too_much(keep, contents);
     if !too_much && keep.max_age.is_none() {
         return Ok(Candidates {
             jobs,
@@ -232,7 +201,7 @@ impl Round<'_> {
         let note = Table::Pruned.key(id);
         let is_rest = self.engine.contains(&note).map_err(StoreError::from)?;
         if !is_rest {
-            if job.too_old.is_none() && !keep.is_too_much(*self.contents) {
+            if job.too_old.is_none() && !is_too_much(keep, *self.contents) {
                 return Ok(Fate::Stays);
             }
             if !self.may_go(id)? {

@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use harp_ledger::store::Pruned;
+use harp_jobs::ledger::Pruned;
 use harp_proto::{Json, QueueName};
 use serde::{Serialize, Serializer};
 use serde_json::json;

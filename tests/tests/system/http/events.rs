@@ -223,3 +223,33 @@ fn all_jobs_are_told_and_a_reader_goes_on_where_it_was() {
         assert_problem(&request.ask(address(&cluster)), 400, "invalid_request");
     }
 }
+
+#[test]
+fn whoever_may_read_all_jobs_is_told_which_are_gone() {
+    let rules = "[[allow]]\nclient = '*'\noperations = ['observe', 'call']\n";
+    for (read, is_told) in [
+        ("[[allow]]\nclient = '*'\noperations = 'read'\n", true),
+        (
+            "[[allow]]\nclient = '*'\noperations = 'read'\nhost = 'web*'\n",
+            false,
+        ),
+    ] {
+        let cluster = open().tables(rules).tables(read).start();
+        let id = submit(&cluster, call("echo", json!([])));
+        result(&cluster, &id);
+        let mut events = EventSource::open(address(&cluster), "/events", None);
+        assert_eq!(events.next().unwrap().name, "ready");
+        assert!(cluster.run(&["prune-jobs", "--age", "0"]).status.success());
+        let next = submit(&cluster, call("echo", json!([])));
+        let mut gone = Vec::new();
+        loop {
+            let event = events.next().unwrap();
+            match event.name.as_str() {
+                "gone" => gone.push(event.data["id"].clone()),
+                "job" if event.data["id"] == next => break,
+                _ => {}
+            }
+        }
+        assert_eq!(gone, if is_told { vec![json!(id)] } else { Vec::new() });
+    }
+}

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::access::Operation;
-use crate::changes::{Change, Changes};
+use crate::changes::{Change, Changes, What};
 use crate::client::Client;
 use crate::desk::find::Filter;
 use crate::faces::http::event::{self, HEARTBEAT};
@@ -174,6 +174,19 @@ impl Events {
     }
 
     async fn tell(&self, out: &mut BytesMut, change: Change) -> io::Result<()> {
+        if change.what == What::Pruned {
+            // Whose it was nobody can say any more.
+            if self.shared.desk.may_read_all(&self.client) {
+                let id = self.id(change.number);
+                event::write(
+                    out,
+                    Some("gone"),
+                    Some(&id),
+                    &json!({ "id": change.job.to_string() }),
+                );
+            }
+            return Ok(());
+        }
         let shown = self
             .shared
             .desk
