@@ -5,6 +5,7 @@
 //! servers, which are this program again. The load comes from this process.
 
 mod distribution;
+mod http;
 mod load;
 mod report;
 mod rows;

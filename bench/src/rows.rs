@@ -2,6 +2,7 @@
 
 mod calls;
 mod ended;
+mod http;
 mod kept;
 mod latency;
 mod lists;
@@ -127,6 +128,16 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "lists",
         once: false,
         run: |plan| Box::pin(lists::measure(plan)),
+    },
+    Group {
+        name: "http",
+        once: false,
+        run: |plan| Box::pin(http::measure(plan)),
+    },
+    Group {
+        name: "http-lists",
+        once: true,
+        run: |plan| Box::pin(http::measure_lists(plan)),
     },
     Group {
         name: "volume",

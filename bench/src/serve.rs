@@ -5,6 +5,7 @@ mod echo;
 mod fan_out;
 mod file;
 mod host;
+mod http_echo;
 mod relay;
 
 use std::net::SocketAddr;
@@ -32,6 +33,8 @@ pub(crate) struct Server {
 enum Kind {
     /// Answers requests with lines of the same form as a dispatcher's.
     Echo,
+    /// Answers requests by HTTP with the same JSON.
+    HttpEcho,
     /// A host that can do nothing but stream, and that as fast as TLS allows.
     Host,
     /// Asks a host itself and passes its lines on.
@@ -50,6 +53,7 @@ pub(crate) async fn run(server: Server) -> anyhow::Result<()> {
     let listener = TcpListener::bind(server.listen).await?;
     match server.kind {
         Kind::Echo => echo::serve(listener).await,
+        Kind::HttpEcho => http_echo::serve(listener).await,
         Kind::Host => host::serve(listener, &server.directory).await,
         Kind::Relay { host } => relay::serve(listener, host, &server.directory).await,
         Kind::FanOut { followers, packets } => fan_out::serve(listener, followers, packets).await,

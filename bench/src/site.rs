@@ -217,7 +217,8 @@ pub(crate) fn raise_file_limit() -> anyhow::Result<()> {
     setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")
 }
 
-fn free_address() -> anyhow::Result<SocketAddr> {
+/// An address that nobody listens on at present.
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 

@@ -322,6 +322,7 @@ impl CallOptions {
             key: self.key.clone(),
             unless_since: self.unless_since,
             start_by: self.start_by,
+            traceparent: None,
             limits: self.tell_limits,
         })
     }

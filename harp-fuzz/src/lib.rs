@@ -13,6 +13,7 @@ mod admin;
 mod client;
 mod files;
 mod host;
+mod http;
 mod input;
 mod kept;
 mod lines;
@@ -33,7 +34,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     target("admin_request", admin::request),
     target("client_reply", client::reply),
     target("client_request", client::request),
@@ -43,6 +44,7 @@ pub const TARGETS: [Target; 15] = [
     target("kept_order", kept::order),
     target("kept_message", kept::message),
     target("host_request", host::request),
+    target("http_request", http::request),
     target("json", text::json),
     target("line_buffer", lines::line_buffer),
     target("output", output::output),

@@ -58,6 +58,7 @@ struct Told {
     host: String,
     procedure: String,
     queue: Option<QueueName>,
+    trace: Option<String>,
 }
 
 impl Told {
@@ -67,11 +68,12 @@ impl Told {
             host,
             procedure,
             queue,
+            trace,
         } = self;
         match accepted {
             Ok(Accepted::New(job)) => {
                 let queue = queue.as_ref().map(QueueName::as_str);
-                info!(%job, host, procedure, queue, "job accepted");
+                info!(%job, host, procedure, queue, trace, "job accepted");
             }
             Ok(Accepted::Before(job)) => info!(%job, "submitted again under its key"),
             Err(error @ NotAccepted::Storage { .. }) => {
@@ -140,6 +142,7 @@ impl Jobs {
             host: call.host.clone(),
             procedure: call.procedure.clone(),
             queue: call.queue.as_ref().map(|queue| queue.name.clone()),
+            trace: call.trace.clone(),
         };
         let job = NewJob {
             id: told.job,

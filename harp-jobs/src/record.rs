@@ -37,6 +37,12 @@ pub struct CallRecord {
     /// The key under which it was submitted (client protocol, section 8); it belongs to
     /// `client`.
     pub key: Option<String>,
+    /// Seconds after its submission by which it must have started, if its client gave any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_by: Option<u64>,
+    /// The trace that it is part of, as W3C's `traceparent` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// When it was submitted, in milliseconds since 1970.
     pub submitted: u64,
 }
@@ -56,6 +62,8 @@ impl CallRecord {
             queue: None,
             client: None,
             key: None,
+            start_by: None,
+            trace: None,
             submitted,
         }
     }
@@ -71,6 +79,7 @@ impl CallRecord {
             queue: self.queue.clone(),
             client: self.client.clone(),
             key: self.key.clone(),
+            trace: self.trace.clone(),
             ..*self
         }
     }

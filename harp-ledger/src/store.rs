@@ -40,6 +40,7 @@ mod outage;
 mod papers;
 mod passed_over;
 mod presence;
+mod pulse;
 mod read;
 mod reading;
 mod reply;
@@ -67,6 +68,7 @@ pub use self::contents::Contents;
 pub use self::ends::Ahead;
 pub use self::error::{OpenError, StoreError};
 pub use self::live_sum::LiveSum;
+pub use self::pulse::StoreCounts;
 pub(crate) use self::reply::Reply;
 pub use self::round::{Adopted, Place};
 pub(crate) use self::round::{Candidates, Change, Claim, Deed, Done, Entry, How, Made, Verdict};
@@ -203,6 +205,12 @@ impl Store {
     #[must_use]
     pub fn elapsed_since(&self, wall: u64) -> std::time::Duration {
         self.shared.ends.elapsed_since(wall)
+    }
+
+    /// What the store has done since it was opened.
+    #[must_use]
+    pub fn pulse(&self) -> StoreCounts {
+        self.shared.pulse.counts()
     }
 
     /// How much there is on disk. Costs nothing.

@@ -63,6 +63,18 @@ impl ListenAddress {
             && (is_same || is_every(one, other_host) || is_every(other_host, one))
     }
 
+    /// True if a socket that is bound there listens where this says. What a name stands for is
+    /// not looked up.
+    #[must_use]
+    pub fn is(&self, bound: SocketAddr) -> bool {
+        let is_host = match &self.host {
+            Host::Every => bound.ip().is_unspecified(),
+            Host::Address(address) => *address == bound.ip(),
+            Host::Name(_) => false,
+        };
+        is_host && self.port == bound.port()
+    }
+
     /// Opens the listening sockets: one, or for a host name one for each of its
     /// addresses. Port 0 lets the system choose.
     ///

@@ -119,6 +119,12 @@ impl Log {
         Ok(())
     }
 
+    /// How many lines were lost since the start, of each place that they were for.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.writer.lost()
+    }
+
     /// Waits until the lines so far are written, but no longer than a second: for the
     /// end of a process.
     pub fn flush(&self) {

@@ -64,6 +64,10 @@ pub(crate) enum Command {
     Queues(List),
     /// List the hosts of the registry.
     Hosts(List),
+    /// List the procedures that may be called, on all hosts or on one.
+    List(ListProcedures),
+    /// Print what is known of a procedure: what it does, its arguments, its result.
+    Describe(Describe),
     /// Cancel a job.
     Cancel(Cancel),
     /// Call a procedure of a harpd directly, without a dispatcher; nothing is recorded.
@@ -292,6 +296,26 @@ pub(crate) struct List {
     /// At most so many [default: 100 jobs, all queues and hosts].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) dispatcher: DispatcherOptions,
+}
+
+/// Whose procedures are listed.
+#[derive(Debug, Args)]
+pub(crate) struct ListProcedures {
+    /// The host, or a pattern such as 'web*'.
+    pub(crate) host: Option<String>,
+    #[command(flatten)]
+    pub(crate) dispatcher: DispatcherOptions,
+}
+
+/// Which procedure is described.
+#[derive(Debug, Args)]
+pub(crate) struct Describe {
+    /// The host.
+    pub(crate) host: String,
+    /// The procedure.
+    pub(crate) procedure: String,
     #[command(flatten)]
     pub(crate) dispatcher: DispatcherOptions,
 }

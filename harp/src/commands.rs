@@ -6,6 +6,7 @@ mod completions;
 mod direct;
 mod follow;
 mod list;
+mod procedures;
 mod result;
 mod status;
 
@@ -39,6 +40,8 @@ pub(crate) async fn run(line: CommandLine, screen: Screen) -> Result<Exit, Probl
         Command::Jobs(words) => list::run(list::What::Jobs, words, &settings, &screen).await,
         Command::Queues(words) => list::run(list::What::Queues, words, &settings, &screen).await,
         Command::Hosts(words) => list::run(list::What::Hosts, words, &settings, &screen).await,
+        Command::List(words) => procedures::list(words, &settings, &screen).await,
+        Command::Describe(words) => procedures::describe(words, &settings, &screen).await,
         Command::Cancel(cancel) => cancel::run(cancel, &settings, &screen).await,
         Command::Direct(direct) => direct::run(direct, &settings, screen).await,
         Command::Completions { shell } => completions::run(shell),

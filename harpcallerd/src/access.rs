@@ -131,6 +131,18 @@ impl AccessRules {
         self.is_empty() || self.first(client, Operation::Call, &subject).is_some()
     }
 
+    /// True if the client may call this procedure in some queue or in none.
+    #[must_use]
+    pub fn allow_some_call(&self, client: &Client, host: &str, procedure: &str) -> bool {
+        let mut rules = self.0.iter();
+        self.is_empty()
+            || rules.any(|rule| {
+                rule.concerns(client, Operation::Call)
+                    && rule.host.match_text(host)
+                    && rule.procedure.match_text(procedure)
+            })
+    }
+
     /// Decides a request about a job as far as that is possible before the job is looked up.
     #[must_use]
     pub fn judge(&self, client: &Client, operation: Operation) -> Verdict {

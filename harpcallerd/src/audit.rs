@@ -71,6 +71,8 @@ struct Sender {
 struct Waiting {
     bytes: AtomicUsize,
     lost: AtomicU64,
+    /// All that were ever lost.
+    lost_in_all: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -138,6 +140,15 @@ impl Audit {
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// How many lines were lost since the start.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        let sender = self.0.as_ref();
+        sender.map_or(0, |sender| {
+            sender.waiting.lost_in_all.load(Ordering::Relaxed)
+        })
     }
 
     /// Notes a call before it is made or refused.
@@ -298,6 +309,7 @@ impl Sender {
             return;
         }
         self.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.waiting.lost_in_all.fetch_add(1, Ordering::Relaxed);
         if self.waiting.lost.fetch_add(1, Ordering::Relaxed) == 0 {
             error!("the audit log cannot be written as fast as it grows; lines are lost");
         }

@@ -26,6 +26,8 @@ pub struct NewCall {
     pub unless_since: Option<u64>,
     /// Seconds in which a queued job must have started.
     pub start_by: Option<u64>,
+    /// The trace that it is part of, as its client has written it.
+    pub trace: Option<String>,
 }
 
 /// The queue that a call waits in.

@@ -21,8 +21,10 @@ use crate::audit::AuditSettings;
 use crate::hosts::RegistryConfig;
 use crate::limits::ClientLimits;
 use crate::listener::settings::ListenerSettings;
+use crate::meters::by_name::Labels;
 use crate::retention::Retention;
 use crate::rules::{ExecutionLimits, take_output};
+use crate::traces::TraceSettings;
 
 pub use descriptors::{connections_that_fit, too_many_descriptors};
 pub use exposed::exposed;
@@ -75,6 +77,10 @@ pub struct Config {
     pub allow_unsafe_permissions: bool,
     /// Where the log goes.
     pub log: LogSettings,
+    /// What ends of jobs are told apart by in metrics.
+    pub metrics_labels: Labels,
+    /// Where spans go.
+    pub traces: Option<TraceSettings>,
 }
 
 impl Config {
@@ -225,6 +231,8 @@ impl Config {
             stop_grace,
             allow_unsafe_permissions: table.boolean("allow_unsafe_permissions").unwrap_or(false),
             log,
+            metrics_labels: Labels::take(table),
+            traces: TraceSettings::take(table),
         }
     }
 }

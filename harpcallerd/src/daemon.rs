@@ -26,19 +26,28 @@ use crate::changes::Changes;
 use crate::config::Config;
 use crate::desk::Desk;
 use crate::desk::admin::{Administration, KeptCalls, Reloaded, Started};
+use crate::desk::load::HostLoad;
 use crate::dispatcher::{Dispatcher, Parts};
+use crate::ended::Telling;
 use crate::faces::admin::{self, AdminSocket};
-use crate::faces::http::Face;
+use crate::faces::http::{Face, Lobby};
+use crate::host_contacts::HostContacts;
 use crate::hosts::{self, Hosts};
 use crate::listener::{Admission, Listeners, Opened, Permits};
+use crate::meters::Meters;
 use crate::refusal::NotReloaded;
 use crate::reload::InForce;
 use crate::retention::Pruner;
+use crate::traces::Traces;
+use crate::transports::harp::Told;
 use events::{Event, Events};
 
 /// How long, at a stop, clients may take to read their last lines, and the store to
 /// answer, beyond the limits of the jobs.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long, at a stop, the last spans may take to the collector.
+const LAST_SPANS: Duration = Duration::from_secs(1);
 
 /// What a start is given.
 #[derive(Debug)]
@@ -136,6 +145,9 @@ struct Daemon {
     audit: Audit,
     /// What writes the audit log, until nobody has anything to write there any more.
     auditing: Tasks,
+    telling: Telling,
+    /// What tells of ends and sends spans.
+    tracing: Tasks,
     started: Arc<Started>,
     listeners: Listeners,
     /// What goes on until nobody is served any more.
@@ -157,7 +169,26 @@ impl Daemon {
         let mut in_force = off_workers(move || InForce::new(file, config, log)).await?;
         in_force.debug = start.debug;
         let config = &in_force.config;
-        let opened = Opened::at_start(config, start.handed_over).await?;
+        let mut opened = Opened::at_start(config, start.handed_over).await?;
+        let meters = Meters::default();
+        let closing = CancellationToken::new();
+        let sessions = TaskTracker::new();
+        let (set_desk, desk_there) = watch::channel(None);
+        let lobby = Lobby::new(in_force.clients.subscribe(), closing.clone());
+        let lobby = Arc::new(lobby);
+        let admission = Arc::new(Admission {
+            desk: desk_there,
+            limits: in_force.clients.subscribe(),
+            access: in_force.access.subscribe(),
+            closing: closing.clone(),
+            meters: meters.clone(),
+            permits: Arc::new(Permits::new(start.most_connections)),
+            memory: Arc::clone(&in_force.client_memory),
+            sessions: sessions.clone(),
+            http: Arc::clone(&lobby),
+        });
+        // By HTTP clients are told that it is starting; by the client protocol they wait.
+        let mut listeners = Listeners::start(opened.take_http(), admission);
         let store = open_store(config).await?;
         let pidfile = start.pidfile;
         let pidfile = off_workers(move || {
@@ -167,8 +198,13 @@ impl Daemon {
         let pidfile = pidfile.await?;
         let hosts = Arc::new(Hosts::default());
         let registry = config.registry.clone();
-        let (refresher, keep_fresh) =
-            hosts::start(Arc::clone(&hosts), registry, start.script_limits).await;
+        let (refresher, keep_fresh) = hosts::start(
+            Arc::clone(&hosts),
+            registry,
+            start.script_limits,
+            meters.clone(),
+        )
+        .await;
         let background = Tasks::of_phase("serving");
         background.spawn("hosts registry", keep_fresh);
 
@@ -185,6 +221,7 @@ impl Daemon {
         let changes = Changes::default();
         changes.go_by(in_force.clients.subscribe());
         let ahead = store.clock_ahead();
+        let contacts = HostContacts::default();
         let parts = Parts {
             store: store.clone(),
             hosts: Arc::clone(&hosts),
@@ -192,6 +229,10 @@ impl Daemon {
             limits: in_force.runs.subscribe(),
             audit: audit.clone(),
             changes: changes.clone(),
+            told: Told {
+                meters: meters.clone(),
+                contacts: contacts.clone(),
+            },
             resume_queued: config.resume_queued,
             unaware_until: hosts_unaware_until(config).await?,
         };
@@ -201,7 +242,22 @@ impl Daemon {
         let pruner = Pruner::new(ledger, ahead);
         background.spawn("retention", Arc::clone(&pruner).keep(limits));
 
-        let closing = CancellationToken::new();
+        let tracing = Tasks::of_phase("traces");
+        let traces = match &config.traces {
+            Some(settings) => Traces::start(settings, &tracing),
+            None => Traces::default(),
+        };
+        let telling = Telling {
+            dispatcher: Arc::clone(&dispatcher),
+            hosts: Arc::clone(&hosts),
+            changes: changes.clone(),
+            traces: traces.clone(),
+            meters: meters.clone(),
+            labels: in_force.labels.subscribe(),
+            told: Arc::default(),
+        };
+        tracing.spawn("ended jobs", telling.clone().follow());
+
         let winding_down = CancellationToken::new();
         let acts = TaskTracker::new();
         let desk = Desk {
@@ -209,28 +265,26 @@ impl Daemon {
             hosts: Arc::clone(&hosts),
             refresher: refresher.clone(),
             changes,
+            meters,
+            contacts,
             limits: in_force.clients.subscribe(),
             tokens: in_force.tokens.subscribe(),
             access: in_force.access.subscribe(),
             audit: audit.clone(),
+            log: Some(Arc::clone(&start.log)),
+            traces: traces.clone(),
+            load: HostLoad::default(),
             closing: closing.clone(),
             winding_down: winding_down.clone(),
             acts: acts.clone(),
         };
         let desk = Arc::new(desk);
-        let sessions = TaskTracker::new();
         let (memory, directory) = (&in_force.client_memory, config.stream_directory.clone());
         let (for_face, memory) = (Arc::clone(&desk), Arc::clone(memory));
         let opening = tokio::task::spawn_blocking(move || Face::open(for_face, memory, &directory));
-        let face = opening.await??;
-        let admission = Admission {
-            desk: Arc::clone(&desk),
-            permits: Arc::new(Permits::new(start.most_connections)),
-            memory: Arc::clone(&in_force.client_memory),
-            sessions: sessions.clone(),
-            http: Arc::new(face),
-        };
-        let listeners = Listeners::start(opened, Arc::new(admission));
+        lobby.open(Arc::new(opening.await??));
+        set_desk.send_replace(Some(Arc::clone(&desk)));
+        listeners.accept_from(opened);
         let started = Started {
             desk,
             pruner,
@@ -242,6 +296,8 @@ impl Daemon {
             in_force,
             audit,
             auditing,
+            telling,
+            tracing,
             started: Arc::new(started),
             listeners,
             background,
@@ -367,6 +423,13 @@ impl Daemon {
             error!("the audit log cannot be written; its last lines are lost");
         }
         self.auditing.end().await;
+        // The collector is not waited for if it does not answer at once.
+        let last = async {
+            self.telling.caught_up().await;
+            self.telling.traces.finish().await;
+        };
+        let _ = timeout(LAST_SPANS, last).await;
+        self.tracing.end().await;
         dispatcher.shut().await;
         info!("stopped");
     }

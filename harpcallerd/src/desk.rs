@@ -11,11 +11,13 @@ mod check;
 pub mod find;
 pub mod hosts;
 pub mod lists;
+pub mod load;
 pub mod measure;
 mod observe;
 pub mod overview;
 pub mod packets;
 pub(crate) mod permission;
+pub mod procedures;
 pub mod queues;
 pub mod read;
 pub mod readiness;
@@ -24,21 +26,26 @@ pub mod view;
 
 use std::sync::Arc;
 
-use harp_proto::Password;
+use harp_proto::{JobId, Password};
+use harp_service::logging::Log;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use self::load::HostLoad;
 use crate::access::AccessRules;
 use crate::audit::Audit;
 use crate::changes::Changes;
 use crate::client::Client;
 use crate::dispatcher::Dispatcher;
+use crate::host_contacts::HostContacts;
 use crate::hosts::{Hosts, Refresher};
 use crate::identity::tokens::{TokenHash, TokensFile};
 use crate::limits::ClientLimits;
+use crate::meters::Meters;
 use crate::refusal::Refusal;
+use crate::traces::Traces;
 
 /// How long the answer to a wrong token takes, beside all else: guessing is not fast.
 const WRONG_TOKEN_DELAY: std::time::Duration = std::time::Duration::from_secs(1);
@@ -54,6 +61,10 @@ pub struct Desk {
     pub refresher: Refresher,
     /// What becomes durable of jobs.
     pub changes: Changes,
+    /// What is counted of all this.
+    pub meters: Meters,
+    /// When hosts were last heard of.
+    pub contacts: HostContacts,
     /// The limits of clients, those of the moment.
     pub limits: watch::Receiver<ClientLimits>,
     /// The tokens that clients may authenticate with, those of the moment.
@@ -62,10 +73,16 @@ pub struct Desk {
     pub access: watch::Receiver<Arc<AccessRules>>,
     /// Where it is written down what they did.
     pub audit: Audit,
+    /// The log of the process, if it has one.
+    pub log: Option<Arc<Log>>,
+    /// What takes spans.
+    pub traces: Traces,
     /// Cancelled when nobody may wait for anything any more.
     pub closing: CancellationToken,
     /// Cancelled when no calls are taken any more.
     pub winding_down: CancellationToken,
+    /// Which host each live job is at.
+    pub load: HostLoad,
     /// Acts that go on although nobody waits for them.
     pub acts: TaskTracker,
 }
@@ -91,7 +108,7 @@ impl Desk {
             let Some((identity, proof)) = permission::proof_of(token, &self.tokens).await? else {
                 warn!(peer = %by.peer, client = calls_itself, "wrong token");
                 let refusal = Refusal::UnknownToken;
-                self.audit.refused(by, "hello", None, refusal.name());
+                self.note_refused(by, "hello", None, &refusal);
                 tokio::time::sleep(WRONG_TOKEN_DELAY).await;
                 return Err(refusal);
             };
@@ -103,7 +120,7 @@ impl Desk {
                 peer = %by.peer, client = by.name(), operation = "hello",
                 refusal = refusal.name(), "request refused"
             );
-            self.audit.refused(by, "hello", None, refusal.name());
+            self.note_refused(by, "hello", None, &refusal);
             return Err(refusal);
         }
         debug!(peer = %by.peer, identity = by.name(), client = calls_itself, "hello");
@@ -157,8 +174,33 @@ impl Desk {
             peer = %by.peer, client = by.name(), refusal = refusal.name(),
             "a request is too long and was not read"
         );
-        self.audit.refused(by, "request", None, refusal.name());
+        self.note_refused(by, "request", None, &refusal);
         refusal
+    }
+
+    /// Notes that something was refused which is no call.
+    fn note_refused(
+        &self,
+        by: &Client,
+        operation: &'static str,
+        job: Option<JobId>,
+        refusal: &Refusal,
+    ) {
+        self.count_refused(refusal);
+        self.audit.refused(by, operation, job, refusal.name());
+    }
+
+    /// Counts what was not allowed.
+    fn count_refused(&self, refusal: &Refusal) {
+        let reason = match refusal {
+            Refusal::Stranger => "stranger",
+            Refusal::UnknownToken => "unknown_token",
+            Refusal::Lapsed => "lapsed",
+            Refusal::Unproved => "unproved",
+            Refusal::Forbidden => "forbidden",
+            _ => return,
+        };
+        self.meters.unauthorized(reason);
     }
 
     /// Carries something out whether or not anybody waits for it.

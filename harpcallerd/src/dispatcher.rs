@@ -22,7 +22,7 @@ use crate::changes::Changes;
 use crate::hosts::Hosts;
 use crate::rules::Rules;
 use crate::transports::by_kind::ByKind;
-use crate::transports::harp::Harp;
+use crate::transports::harp::{Harp, Told};
 use crate::world::Runtime;
 
 /// What the core is opened over.
@@ -40,6 +40,8 @@ pub struct Parts {
     pub audit: Audit,
     /// Those that are told what becomes durable.
     pub changes: Changes,
+    /// To be told of connections to hosts, and of ends.
+    pub told: Told,
     /// Whether jobs that waited wait again; otherwise they end.
     pub resume_queued: bool,
     /// Until when hosts may go on with calls of before, if they cannot know that this machine
@@ -77,9 +79,11 @@ impl Dispatcher {
             limits,
             audit,
             changes,
+            told,
             resume_queued,
             unaware_until,
         } = parts;
+        let meters = told.meters.clone();
         let live = store.live().await?;
         // Those that their hosts keep are attached to while everything else begins.
         let end = live.into_iter().filter(|(_, job)| {
@@ -95,6 +99,7 @@ impl Dispatcher {
             Arc::clone(&hosts),
             rules.clone(),
             unaware_until,
+            told,
         );
         let transport = ByKind::new(hosts, harp);
         let jobs = Jobs::open(
@@ -103,6 +108,7 @@ impl Dispatcher {
             Arc::new(transport),
             limits.clone(),
             move |change| {
+                meters.note(change);
                 changes.note(change);
                 if let What::Ended(end) = &change.what {
                     audit.ended(change.job, end.outcome.name());

@@ -84,6 +84,10 @@ pub struct Parsed {
     pub first_ignored: Option<(usize, String)>,
     /// Names that stand there more than once; the last line of a name counts.
     pub repeated: usize,
+    /// Hosts whose `procedures` cannot be used, and are passed over.
+    pub undescribed: usize,
+    /// The first of them, with what is wrong.
+    pub first_undescribed: Option<(String, String)>,
     /// How many lines there were, empty ones included.
     lines: usize,
 }
@@ -106,7 +110,7 @@ impl Parsed {
             self.lines += 1;
             return false;
         }
-        let (name, host) = match entry::read(line) {
+        let entry = match entry::read(line) {
             Ok(entry) => entry,
             Err(fault) => {
                 self.ignore(fault);
@@ -114,7 +118,12 @@ impl Parsed {
             }
         };
         self.lines += 1;
-        let earlier = self.registry.insert(name, host);
+        if let Some(fault) = entry.undescribed {
+            self.undescribed += 1;
+            let first = || (entry.name.clone(), fault);
+            self.first_undescribed.get_or_insert_with(first);
+        }
+        let earlier = self.registry.insert(entry.name, entry.host);
         self.repeated += usize::from(earlier.is_some());
         true
     }

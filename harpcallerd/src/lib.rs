@@ -13,16 +13,25 @@ pub mod config;
 pub mod daemon;
 pub mod desk;
 pub mod dispatcher;
+pub mod ended;
 pub mod faces;
 pub mod host_attempts;
+pub mod host_contacts;
 pub mod hosts;
 pub mod identity;
 pub mod limits;
 pub mod listener;
+pub mod meters;
+pub mod procedures;
 pub mod refusal;
 pub mod reload;
 pub mod retention;
 pub mod rules;
+#[cfg_attr(
+    not(feature = "traces"),
+    allow(dead_code, reason = "nothing sends spans there")
+)]
+pub mod traces;
 pub mod transports;
 pub mod world;
 

@@ -8,6 +8,7 @@ mod terms;
 mod tls;
 mod unix;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,20 +18,22 @@ use harp_service::accept::Acceptor;
 use harp_service::unix_socket::SocketFile;
 use harp_time::within;
 use socket2::SockRef;
-use tokio::net::{TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
 
+use crate::access::AccessRules;
 use crate::client::{Client, Peer, Via};
 use crate::desk::Desk;
 use crate::faces::connection::Socket;
-use crate::faces::http::{self, Face, Secured};
+use crate::faces::http::{self, Lobby, Secured};
 use crate::faces::line;
 use crate::identity::user;
 use crate::limits::{ClientLimits, ClientMemory};
+use crate::meters::Meters;
 use crate::refusal::Full;
 
 pub use change::{Listeners, Opened};
@@ -63,8 +66,16 @@ enum ListeningSocket {
 /// Admits connections: each gets a permit and a task, and is served.
 #[derive(Debug)]
 pub struct Admission {
-    /// The front door that they come to.
-    pub desk: Arc<Desk>,
+    /// The front door that they come to, as soon as it is there.
+    pub desk: watch::Receiver<Option<Arc<Desk>>>,
+    /// The limits of clients, those of the moment.
+    pub limits: watch::Receiver<ClientLimits>,
+    /// What clients may do.
+    pub access: watch::Receiver<Arc<AccessRules>>,
+    /// Cancelled when nobody may wait for anything any more.
+    pub closing: CancellationToken,
+    /// What is counted of them.
+    pub meters: Meters,
     /// Permits for those that there may be.
     pub permits: Arc<Permits>,
     /// Memory for their large requests.
@@ -72,7 +83,7 @@ pub struct Admission {
     /// Tasks of the connections.
     pub sessions: TaskTracker,
     /// Where those lead that come by HTTP.
-    pub http: Arc<Face>,
+    pub http: Arc<Lobby>,
 }
 
 impl Listener {
@@ -101,6 +112,15 @@ impl Listener {
                 Ok(listeners)
             }
         }
+    }
+
+    /// A socket that the service manager has opened.
+    fn handed_over(socket: std::net::TcpListener, terms: &Terms) -> io::Result<Listener> {
+        let socket = TcpListener::from_std(socket)?;
+        Ok(Listener {
+            socket: ListeningSocket::Network(Acceptor::new(socket)),
+            terms: terms.clone(),
+        })
     }
 
     /// The address that it is bound to, unless it is a Unix socket.
@@ -202,12 +222,14 @@ impl Admission {
         };
         let client = Client::unknown(peer, via, terms.may_be_stranger());
         let entry = terms.entry.clone();
-        let limits = *self.desk.limits.borrow();
+        let limits = *self.limits.borrow();
         match self.permits.take(client.peer.group(), &limits) {
             Ok(permit) => {
                 let admission = Arc::clone(self);
                 let span = info_span!(parent: None, "client", peer = %client.peer, listener);
+                let present = self.meters.connected(terms.entry.protocol());
                 let session = async move {
+                    let _present = present;
                     admission.admit(arrival, client, entry, &limits).await;
                     drop(permit);
                 };
@@ -217,6 +239,7 @@ impl Admission {
             // without a word.
             Err(full) => {
                 debug!(peer = %client.peer, limit = full.key(), "connection refused");
+                self.meters.refused(full.key());
                 if let Ok(permit) = Arc::clone(refusals).try_acquire_owned() {
                     self.sessions.spawn(async move {
                         let _ = timeout(REFUSAL, arrival.refuse(full, &entry)).await;
@@ -244,6 +267,7 @@ impl Admission {
                 };
                 let Some(permit) = self.permits.handshake(client.peer.group(), limits) else {
                     debug!(peer = %client.peer, limit = "max_handshakes", "connection refused");
+                    self.meters.refused("max_handshakes");
                     return;
                 };
                 let by = Instant::now() + limits.handshake_timeout;
@@ -252,7 +276,7 @@ impl Admission {
                     () = permit.lost() => {
                         return debug!(peer = %client.peer, "its handshake gave way to another's");
                     }
-                    () = self.desk.closing.cancelled() => return,
+                    () = self.closing.cancelled() => return,
                 };
                 drop(permit);
                 match shaken {
@@ -280,7 +304,7 @@ impl Admission {
                 let by = Instant::now() + limits.handshake_timeout;
                 let found = tokio::select! {
                     found = within(by, user::identity(client.peer)) => found,
-                    () = self.desk.closing.cancelled() => return,
+                    () = self.closing.cancelled() => return,
                 };
                 match found {
                     Some(Ok(identity)) => {
@@ -311,8 +335,11 @@ impl Admission {
     ) {
         match entry {
             Entry::Lines { .. } => {
-                let (desk, memory) = (Arc::clone(&self.desk), Arc::clone(&self.memory));
-                line::serve(socket, client, desk, memory).await;
+                let desk = self.desk.borrow().clone();
+                // Nobody is accepted there before it is.
+                if let Some(desk) = desk {
+                    line::serve(socket, client, desk, Arc::clone(&self.memory)).await;
+                }
             }
             Entry::Http(door) => {
                 http::serve(socket, client, door, secured, Arc::clone(&self.http)).await;

@@ -25,6 +25,7 @@ use crate::hosts::Refresher;
 use crate::identity::tokens::TokensFile;
 use crate::limits::{ClientLimits, ClientMemory};
 use crate::listener::Listeners;
+use crate::meters::by_name::Labels;
 use crate::refusal::NotReloaded;
 use crate::retention::Retention;
 use crate::rules::Rules;
@@ -54,6 +55,8 @@ pub struct InForce {
     pub retention: watch::Sender<Retention>,
     /// To whatever asks what they may do.
     pub access: watch::Sender<Arc<AccessRules>>,
+    /// To what counts ends of jobs.
+    pub labels: watch::Sender<Labels>,
     /// To whatever asks clients who they are.
     pub tokens: watch::Sender<Option<Arc<TokensFile>>>,
 }
@@ -85,6 +88,7 @@ impl InForce {
             client_memory: Arc::new(ClientMemory::new(&config.clients)),
             host_memory,
             retention: watch::Sender::new(config.retention),
+            labels: watch::Sender::new(config.metrics_labels),
             access: watch::Sender::new(Arc::new(config.access.clone())),
             config,
         })
@@ -133,6 +137,7 @@ impl InForce {
         self.host_memory.set_limit(config.execution.host_memory);
         self.client_memory.change(&config.clients);
         self.clients.send_replace(config.clients);
+        self.labels.send_replace(config.metrics_labels);
         self.retention.send_replace(config.retention);
         self.access.send_replace(Arc::new(config.access.clone()));
         self.tokens.send_replace(tokens);
@@ -219,6 +224,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     }
     if old.cache_size != new.cache_size {
         keys.push("cache_size");
+    }
+    if old.traces != new.traces {
+        keys.push("traces");
     }
     keys
 }

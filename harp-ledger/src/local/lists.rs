@@ -5,6 +5,7 @@ use harp_jobs::record::JobRecord;
 use harp_values::JobId;
 
 use super::Local;
+use crate::store::StoreCounts;
 
 impl Local {
     /// All jobs that have not ended, in the order of their submission.
@@ -20,6 +21,12 @@ impl Local {
         jobs.sort_unstable_by_key(|(_, sequence)| *sequence);
         let jobs = jobs.into_iter().map(|(job, _)| job);
         leaving.into_iter().chain(jobs).collect()
+    }
+
+    /// What the store has done since it was opened.
+    #[must_use]
+    pub fn pulse(&self) -> StoreCounts {
+        self.0.store.pulse()
     }
 
     /// Ended jobs by their ids, behind this one, at most so many.

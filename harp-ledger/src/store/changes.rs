@@ -267,6 +267,7 @@ impl Store {
             change,
             size,
             told: Told::Caller { answer, permit },
+            _pending: self.shared.pulse.pending(size),
         };
         self.requests
             .send(WriterRequest::Write(write))
@@ -282,6 +283,7 @@ impl Store {
             change,
             size: size + WRITE_COST,
             told: Told::Patient(reply),
+            _pending: self.shared.pulse.pending(size + WRITE_COST),
         };
         // It goes without a word, which says what there is to say.
         let _ = self.requests.send(WriterRequest::Write(write));

@@ -47,6 +47,10 @@ struct CallFields<'a> {
     client: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     key: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start_by: Option<u64>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    trace: Option<Cow<'a, str>>,
     submitted: u64,
 }
 
@@ -76,6 +80,8 @@ pub fn encode_call(call: &CallRecord) -> Result<Vec<u8>, serde_json::Error> {
         queue: call.queue.as_ref().map(Cow::Borrowed),
         client: call.client.as_deref().map(Cow::Borrowed),
         key: call.key.as_deref().map(Cow::Borrowed),
+        start_by: call.start_by,
+        trace: call.trace.as_deref().map(Cow::Borrowed),
         submitted: call.submitted,
     })?;
     Ok(join([
@@ -104,6 +110,8 @@ pub fn decode_call(record: &Bytes) -> Result<CallRecord, Malformed> {
         queue: fields.queue.map(Cow::into_owned),
         client: fields.client.map(Cow::into_owned),
         key: fields.key.map(Cow::into_owned),
+        start_by: fields.start_by,
+        trace: fields.trace.map(Cow::into_owned),
         submitted: fields.submitted,
     })
 }
@@ -249,6 +257,8 @@ mod tests {
             }),
             client: Some("ci".into()),
             key: Some("k\"1".into()),
+            start_by: None,
+            trace: None,
             submitted: 1_700_000_000_123,
         };
         let record = Bytes::from(encode_call(&call).unwrap());
@@ -322,6 +332,7 @@ mod tests {
             (timeout, max_exec_time) in any::<(Option<u64>, Option<u64>)>(),
             concurrency in any::<Option<u64>>(),
             (client, key) in any::<(Option<String>, Option<String>)>(),
+            (start_by, trace) in any::<(Option<u64>, Option<String>)>(),
             submitted in any::<u64>(),
         ) {
             let call = CallRecord {
@@ -337,6 +348,8 @@ mod tests {
                 }),
                 client,
                 key,
+                start_by,
+                trace,
                 submitted,
             };
             let record = Bytes::from(encode_call(&call).unwrap());

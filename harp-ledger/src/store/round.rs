@@ -136,6 +136,8 @@ pub(crate) struct Round<'a> {
     /// Whether the engine works is to be found out by raising the mark: something could
     /// not be read.
     pub(super) in_doubt: bool,
+    /// New packets, and their bytes.
+    packets: (u64, u64),
 }
 
 impl<'a> Round<'a> {
@@ -157,6 +159,7 @@ impl<'a> Round<'a> {
             states: HashMap::new(),
             claimed: HashSet::new(),
             in_doubt: false,
+            packets: (0, 0),
         }
     }
 
@@ -187,6 +190,11 @@ impl<'a> Round<'a> {
                 Ok(Done::Recorded)
             }
         }
+    }
+
+    /// How many packets are new, and their bytes.
+    pub(crate) fn packets(&self) -> (u64, u64) {
+        self.packets
     }
 
     pub(crate) fn mark(&mut self, mark: u64) {
@@ -295,6 +303,8 @@ impl<'a> Round<'a> {
             let key = layout::packets_key(id, segment.first());
             let entry = self.pieces(&key, segment.as_bytes())?;
             self.insert(&key, &entry);
+            self.packets.0 += segment.end() - segment.first();
+            self.packets.1 += segment.as_bytes().len() as u64;
             next = segment.end();
             self.apply_if_full()?;
         }

@@ -12,6 +12,7 @@ use super::ends::Ends;
 use super::error::StoreError;
 use super::layout;
 use super::passed_over::PassedOver;
+use super::pulse::Pulse;
 use super::read;
 use super::sled::{Engine, EngineError};
 use super::unsynced::Unsynced;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     outage: watch::Sender<Option<Arc<str>>>,
     pub(crate) unsynced: Unsynced,
     pub(crate) passed_over: PassedOver,
+    pub(crate) pulse: Pulse,
 }
 
 /// How the store is.
@@ -72,6 +74,7 @@ impl Shared {
             outage: watch::Sender::new(None),
             unsynced: Unsynced::new(),
             passed_over: PassedOver::default(),
+            pulse: Pulse::default(),
         }
     }
 

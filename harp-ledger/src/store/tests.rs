@@ -47,6 +47,8 @@ fn call(arguments: Json) -> CallRecord {
         queue: Some(queue()),
         client: None,
         key: None,
+        start_by: None,
+        trace: None,
         submitted: 1_700_000_000_000,
     }
 }

@@ -24,6 +24,7 @@ use super::directory::Directory;
 use super::error::StoreError;
 use super::outage::Outage;
 use super::presence::{LOOK_EVERY, Presence};
+use super::pulse::Pending;
 use super::reply::Told;
 use super::round::{Change, Done, Round, Trouble};
 use super::shared::Shared;
@@ -58,6 +59,8 @@ pub(crate) struct Write {
     pub(crate) size: usize,
     /// Told once the change is on disk, or why it is not.
     pub(crate) told: Told,
+    /// Counts it as long as it waits.
+    pub(crate) _pending: Pending,
 }
 
 pub(crate) struct Writer {
@@ -231,6 +234,7 @@ impl Writer {
     /// From now on nothing is written, until the engine has been opened anew.
     fn fail(&mut self, reason: &str) {
         self.shared.fail(reason);
+        self.shared.pulse.outage();
         self.outage = Some(Outage::begin(reason));
     }
 
@@ -340,9 +344,14 @@ impl Writer {
                 // In a batch of its own: where it is, all before it is.
                 round.mark(self.mark + 1);
             }
-            let synced = applied
-                .and_then(|()| round.apply())
-                .and_then(|()| engine.sync());
+            let (packets, bytes) = round.packets();
+            let applied = applied.and_then(|()| round.apply());
+            let begun = Instant::now();
+            let synced = applied.and_then(|()| engine.sync());
+            if synced.is_ok() {
+                let pulse = &self.shared.pulse;
+                pulse.synced(begun.elapsed(), packets, bytes);
+            }
             // Nobody is answered for what stands in files that no start would find.
             failure = match synced {
                 Ok(()) => self.presence.check(&self.directory).err(),

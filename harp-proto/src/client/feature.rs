@@ -19,12 +19,16 @@ pub const CONFIRM: &str = "confirm";
 pub const LIMITS: &str = "limits";
 /// There are `list_jobs`, `list_queues` and `list_hosts`.
 pub const LIST: &str = "list";
+/// There is `list_procedures`.
+pub const DESCRIBE: &str = "describe";
+/// A call takes `traceparent`.
+pub const TRACEPARENT: &str = "traceparent";
 /// `hello` takes a `token`: in force only where tokens are known.
 pub const TOKEN: &str = "token";
 
 /// The extensions that this release's dispatcher has in force whatever its configuration
 /// says, in the order in which it names them.
-pub const ALWAYS: [&str; 9] = [
+pub const ALWAYS: [&str; 11] = [
     KEEP_ALIVE,
     TIMESTAMPS,
     LIMIT,
@@ -34,4 +38,6 @@ pub const ALWAYS: [&str; 9] = [
     CONFIRM,
     LIMITS,
     LIST,
+    DESCRIBE,
+    TRACEPARENT,
 ];

@@ -24,11 +24,18 @@ pub enum Listed {
     Queues,
     /// Hosts.
     Hosts,
+    /// Procedures that the client may call.
+    Procedures,
 }
 
 impl Listed {
     /// All of them.
-    pub(super) const ALL: [Listed; 3] = [Listed::Jobs, Listed::Queues, Listed::Hosts];
+    pub(super) const ALL: [Listed; 4] = [
+        Listed::Jobs,
+        Listed::Queues,
+        Listed::Hosts,
+        Listed::Procedures,
+    ];
 
     /// The key of a request.
     #[must_use]
@@ -37,6 +44,7 @@ impl Listed {
             Listed::Jobs => "list_jobs",
             Listed::Queues => "list_queues",
             Listed::Hosts => "list_hosts",
+            Listed::Procedures => "list_procedures",
         }
     }
 }

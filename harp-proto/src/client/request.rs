@@ -80,6 +80,9 @@ pub struct Call {
     pub unless_since: Option<u64>,
     /// Seconds in which a queued job must have started.
     pub start_by: Option<u64>,
+    /// The trace that the call is part of, as W3C's `traceparent` writes it; one that is not
+    /// so written means nothing.
+    pub traceparent: Option<String>,
     /// Say in the reply which limits hold.
     pub limits: bool,
 }
@@ -113,7 +116,7 @@ pub struct Hello {
 }
 
 /// Every key that names an operation.
-const OPERATIONS: [&str; 10] = [
+const OPERATIONS: [&str; 11] = [
     "procedure",
     "cancel",
     "get_result",
@@ -123,10 +126,26 @@ const OPERATIONS: [&str; 10] = [
     "list_jobs",
     "list_queues",
     "list_hosts",
+    "list_procedures",
     "hello",
 ];
 
 impl Request {
+    /// The operation's key on the wire: `call` for a call, which has none.
+    #[must_use]
+    pub fn operation(&self) -> &'static str {
+        match self {
+            Request::Call(_) => "call",
+            Request::Cancel { .. } => "cancel",
+            Request::GetResult { .. } => "get_result",
+            Request::GetStatus { .. } => "get_status",
+            Request::FollowStream { .. } => "follow_stream",
+            Request::ReadStream { .. } => "read_stream",
+            Request::List(list) => list.what.key(),
+            Request::Hello(_) => "hello",
+        }
+    }
+
     /// Reads a request's line.
     ///
     /// # Errors
@@ -270,6 +289,7 @@ impl Call {
             }
             call.key = key;
         }
+        call.limits = fields.boolean("limits")?.unwrap_or(false);
         call.check(fields)?;
         Ok(call)
     }
@@ -295,6 +315,7 @@ impl Call {
             key: fields.string("key")?,
             unless_since: fields.integer("unless_since", 1)?,
             start_by: fields.integer("start_by", 1)?,
+            traceparent: fields.string("traceparent")?,
             limits: false,
         })
     }
@@ -330,6 +351,10 @@ impl Call {
         }
         write_integer(out, "unless_since", self.unless_since);
         write_integer(out, "start_by", self.start_by);
+        if let Some(traceparent) = &self.traceparent {
+            write::key(out, "traceparent");
+            write::string(out, traceparent);
+        }
         if self.limits {
             out.extend_from_slice(b",\"limits\":true");
         }

@@ -80,28 +80,31 @@ impl Sink {
 
     /// Writes entries, all at once where that can be done. Those that are not taken are
     /// lost here: standard error is told so once, and the place, when it takes lines again,
-    /// how many it did not take.
-    pub(super) fn write(&mut self, entries: &[Entry], format: LogFormat, ident: &str) {
+    /// how many it did not take. Returns how many that were.
+    pub(super) fn write(&mut self, entries: &[Entry], format: LogFormat, ident: &str) -> u64 {
         let at_once = match self.destination {
             Destination::Syslog(_) | Destination::Journald(_) => 1,
             Destination::Stdout { .. } | Destination::Stderr { .. } | Destination::File { .. } => {
                 usize::MAX
             }
         };
+        let mut lost = 0;
         for entries in entries.chunks(at_once) {
-            self.write_together(entries, format, ident);
+            lost += self.write_together(entries, format, ident);
         }
+        lost
     }
 
-    fn write_together(&mut self, entries: &[Entry], format: LogFormat, ident: &str) {
+    fn write_together(&mut self, entries: &[Entry], format: LogFormat, ident: &str) -> u64 {
         match self.destination.write(entries, format, ident) {
             Ok(()) if self.lost > 0 => {
                 let notice = [lost(self.lost)];
                 if self.destination.write(&notice, format, ident).is_ok() {
                     self.lost = 0;
                 }
+                0
             }
-            Ok(()) => {}
+            Ok(()) => 0,
             Err(Unwritten { lines, error }) => {
                 self.lost += lines as u64;
                 if !self.told {
@@ -113,6 +116,7 @@ impl Sink {
                         "{ident}: cannot log to {name}: {error}; trying on, lines are lost"
                     );
                 }
+                lines as u64
             }
         }
     }

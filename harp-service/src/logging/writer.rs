@@ -60,6 +60,8 @@ pub(super) struct Writer {
 struct Queue {
     waiting: AtomicUsize,
     lost: AtomicU64,
+    /// All that were ever lost.
+    lost_in_all: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -93,12 +95,18 @@ impl Writer {
         } else {
             self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
             self.queue.lost.fetch_add(1, Ordering::Relaxed);
+            self.queue.lost_in_all.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Has later entries go elsewhere.
     pub(super) fn change(&self, outlets: Outlets) {
         self.order(Order::Change(outlets));
+    }
+
+    /// How many lines were lost since the start, of each place that they were for.
+    pub(super) fn lost(&self) -> u64 {
+        self.queue.lost_in_all.load(Ordering::Relaxed)
     }
 
     /// Waits until all entries so far are written, at most so long.
@@ -153,7 +161,8 @@ fn write(outlets: &mut Outlets, entries: &mut Vec<Entry>, queue: &Queue, ident: 
         entries.push(sink::lost(lost));
     }
     for sink in &mut outlets.sinks {
-        sink.write(entries, outlets.format, ident);
+        let lost = sink.write(entries, outlets.format, ident);
+        queue.lost_in_all.fetch_add(lost, Ordering::Relaxed);
     }
     entries.clear();
 }

@@ -93,6 +93,25 @@ impl<'s> Table<'s> {
         }
     }
 
+    /// A part of a whole: a number from 0 to 1.
+    #[must_use]
+    pub fn fraction(&self, key: &str) -> Option<f64> {
+        let expected = "must be a number from 0 to 1";
+        let fraction = match self.take(key)? {
+            Value::Integer(_, number) => match number {
+                Some(0) => Some(0.0),
+                Some(1) => Some(1.0),
+                _ => None,
+            },
+            Value::Float(number) => Some(*number),
+            other => return self.wrong(key, expected, other),
+        };
+        match fraction {
+            Some(fraction) if (0.0..=1.0).contains(&fraction) => Some(fraction),
+            _ => self.refuse(key, expected),
+        }
+    }
+
     /// A number of bytes: an integer, or a string with the unit `K`, `M` or `G`
     /// (powers of 1024), as `"16M"`. At least 1.
     #[must_use]

@@ -14,7 +14,7 @@ use crate::screen::Screen;
 use crate::settings::Settings;
 
 /// Columns of a table: a heading, and the key that is below it.
-type Columns = &'static [(&'static str, &'static str)];
+pub(super) type Columns = &'static [(&'static str, &'static str)];
 
 const JOBS: Columns = &[
     ("JOB", "id"),
@@ -61,9 +61,34 @@ pub(super) async fn run(
         What::Jobs => 100,
         What::Queues | What::Hosts => u64::MAX,
     };
-    let mut left = list.limit.unwrap_or(usual);
-    let mut cursor = None::<String>;
+    let left = list.limit.unwrap_or(usual);
     let mut rows = Vec::new();
+    pages(&dispatcher, request, key, &filters, left, |entry| {
+        if screen.is_json() {
+            screen.value(&subject, &entry.to_string())?
+        } else {
+            rows.push(row(entry, columns))
+        }
+        Ok(())
+    })
+    .await?;
+    if !screen.is_json() {
+        screen.value(&subject, &table(&rows, columns))?;
+    }
+    Ok(Exit::Returned)
+}
+
+/// Asks for a list page by page, until there are no more entries or `left` have come; `key` is
+/// that of the entries in an answer.
+pub(super) async fn pages(
+    dispatcher: &Dispatcher,
+    request: &str,
+    key: &str,
+    filters: &serde_json::Map<String, Value>,
+    mut left: u64,
+    mut take: impl FnMut(&Value) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let mut cursor = None::<String>;
     while left > 0 {
         let mut wanted = filters.clone();
         wanted.insert("limit".to_owned(), json!(left.min(1000)));
@@ -80,24 +105,17 @@ pub(super) async fn run(
             let told = error["message"].as_str().unwrap_or("refused");
             return Err(Problem::new(Exit::Refused, told.to_owned()));
         }
-        let page = answer[key].as_array().cloned().unwrap_or_default();
+        let page = answer[key].as_array().map_or(&[][..], Vec::as_slice);
         left = left.saturating_sub(page.len() as u64);
-        for entry in &page {
-            if screen.is_json() {
-                screen.value(&subject, &entry.to_string())?
-            } else {
-                rows.push(row(entry, columns));
-            }
+        for entry in page {
+            take(entry)?;
         }
         cursor = answer["next"].as_str().map(str::to_owned);
         if cursor.is_none() {
             break;
         }
     }
-    if !screen.is_json() {
-        screen.value(&subject, &table(&rows, columns))?;
-    }
-    Ok(Exit::Returned)
+    Ok(())
 }
 
 /// Filters `NAME=VALUE`; several of one name are alternatives.
@@ -116,7 +134,7 @@ fn filters(words: &[String]) -> Result<serde_json::Map<String, Value>, Problem> 
     Ok(filters)
 }
 
-fn row(entry: &Value, columns: Columns) -> Vec<String> {
+pub(super) fn row(entry: &Value, columns: Columns) -> Vec<String> {
     let text = |key: &str| match &entry[key] {
         Value::String(state) if key == "state" && !entry["host_state"].is_null() => {
             format!("{}, unreachable", terminal::json(state))
@@ -128,7 +146,7 @@ fn row(entry: &Value, columns: Columns) -> Vec<String> {
     columns.iter().map(|(_, key)| text(key)).collect()
 }
 
-fn table(rows: &[Vec<String>], columns: Columns) -> String {
+pub(super) fn table(rows: &[Vec<String>], columns: Columns) -> String {
     let headings: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
     let lines = || std::iter::once(&headings).chain(rows);
     let width = |column: usize| {

@@ -13,6 +13,11 @@ impl Patterns {
         Patterns(texts.iter().map(|text| Pattern::new(text)).collect())
     }
 
+    /// One that only this text matches.
+    pub(crate) fn exactly(text: String) -> Patterns {
+        Patterns(vec![Pattern(vec![text])])
+    }
+
     pub(super) fn everything() -> Patterns {
         Patterns(vec![Pattern::new("*")])
     }

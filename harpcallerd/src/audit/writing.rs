@@ -85,6 +85,7 @@ async fn flush(
             error!(%error, "the audit log cannot be written; lines are lost");
         }
         waiting.lost.fetch_add(lost + *lines, Ordering::Relaxed);
+        waiting.lost_in_all.fetch_add(*lines, Ordering::Relaxed);
     }
     *lines = 0;
     file

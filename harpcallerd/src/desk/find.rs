@@ -1,6 +1,7 @@
 //! Finding jobs by what they are: newest first or oldest first, a bounded piece at a time.
 
 mod filter;
+mod live;
 mod path;
 mod words;
 
@@ -33,6 +34,15 @@ const TIME: Duration = Duration::from_millis(200);
 /// Records that are read at once: few at first, so that a first page comes at once.
 const FIRST: usize = 64;
 const MORE: usize = 512;
+
+/// As many as are missing, as long as every one that was looked at is wanted.
+fn next_page(found: &Found, limit: usize) -> usize {
+    if found.jobs.len() as u64 == found.examined {
+        limit.saturating_sub(found.jobs.len()).clamp(1, MORE)
+    } else {
+        MORE
+    }
+}
 
 /// Which jobs are wanted, and from where on.
 #[derive(Debug, Clone)]
@@ -98,6 +108,10 @@ impl Desk {
             }
             return Ok(found);
         }
+        if find.filter.wants_live_only() {
+            self.find_live(by, find, &mut found).await?;
+            return Ok(found);
+        }
         let by_time = Instant::now() + TIME;
         let towards = if find.newest_first {
             Direction::Older
@@ -105,12 +119,11 @@ impl Desk {
             Direction::Newer
         };
         let mut after = find.filter.start(find.newest_first, find.after);
-        let mut at_once = FIRST;
+        let mut at_once = FIRST.min(find.limit.max(1));
         loop {
             let from = after.map_or(Cursor::Edge, Cursor::Behind);
             let page = self.dispatcher.ledger().walk(from, towards, at_once).await;
             let page: Vec<JobRecord> = page.map_err(Refusal::storage)?;
-            at_once = MORE;
             if page.is_empty() {
                 found.next = None;
                 return Ok(found);
@@ -140,6 +153,7 @@ impl Desk {
                     return Ok(found);
                 }
             }
+            at_once = next_page(&found, find.limit);
         }
     }
 

@@ -1,13 +1,16 @@
 //! The hosts of the registry, for clients.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tracing::info;
 
 use super::Desk;
+use super::load::Load;
 use crate::access::Operation;
 use crate::audit::Act;
 use crate::client::Client;
+use crate::host_contacts::Contact;
 use crate::hosts::Host;
 use crate::refusal::Refusal;
 
@@ -20,6 +23,10 @@ pub struct HostOverview {
     pub address: String,
     /// Its port.
     pub port: u16,
+    /// Its jobs of now.
+    pub load: Load,
+    /// When it was last heard of, and why it could last not be.
+    pub contact: Contact,
 }
 
 /// What came of a run of the registry's script.
@@ -31,23 +38,14 @@ pub struct HostsRefreshed {
     pub hosts: usize,
 }
 
-impl HostOverview {
-    fn of(name: &str, host: &Host) -> HostOverview {
-        HostOverview {
-            name: name.to_owned(),
-            address: host.address().to_owned(),
-            port: host.port(),
-        }
-    }
-}
-
 impl Desk {
     /// The hosts behind a name, in the order of their names, whose name or address has `part`
     /// in it; at most `limit`.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`].
+    /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`],
+    /// [`Refusal::Storage`].
     pub async fn hosts(
         &self,
         by: &Client,
@@ -65,11 +63,12 @@ impl Desk {
                 let address = host.address().to_lowercase();
                 name.to_lowercase().contains(&part) || address.contains(&part)
             })
-            .map(|(name, host)| HostOverview::of(name, host))
             .collect();
-        hosts.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        hosts.sort_unstable_by_key(|(name, _)| *name);
         hosts.truncate(limit);
-        Ok(hosts)
+        let loads = self.loads().await?;
+        let overview = |(name, host): (&String, &Host)| self.overview(name, host, &loads);
+        Ok(hosts.into_iter().map(overview).collect())
     }
 
     /// A host of the registry; `None` if there is no such host.
@@ -79,8 +78,21 @@ impl Desk {
     /// As for [`Desk::hosts`].
     pub async fn host(&self, by: &Client, name: &str) -> Result<Option<HostOverview>, Refusal> {
         self.permit_without_job(by, Operation::Observe).await?;
-        let host = self.hosts.get(name);
-        Ok(host.map(|host| HostOverview::of(name, &host)))
+        let Some(host) = self.hosts.get(name) else {
+            return Ok(None);
+        };
+        let loads = self.loads().await?;
+        Ok(Some(self.overview(name, &host, &loads)))
+    }
+
+    fn overview(&self, name: &str, host: &Host, loads: &HashMap<Arc<str>, Load>) -> HostOverview {
+        HostOverview {
+            name: name.to_owned(),
+            address: host.address().to_owned(),
+            port: host.port(),
+            load: loads.get(name).copied().unwrap_or_default(),
+            contact: self.contacts.of(name),
+        }
     }
 
     /// Runs the registry's script and waits for it. Cancel safe: it goes on without the

@@ -1,6 +1,7 @@
 //! How the dispatcher stands, in numbers.
 
 use harp_jobs::ledger::{Ledger as _, Whereabouts};
+use harp_ledger::store::StoreCounts;
 use harp_proto::JobId;
 use harp_time::clock;
 
@@ -33,6 +34,12 @@ pub struct Measures {
     pub store_is_up: bool,
     /// True if no calls are taken any more.
     pub is_draining: bool,
+    /// What the store has done.
+    pub store: StoreCounts,
+    /// Lines that are missing in the audit log, and in the log.
+    pub lines_lost: (u64, u64),
+    /// Spans that were lost since the start.
+    pub spans_lost: u64,
     /// What has happened since the start.
     pub totals: Totals,
     /// Totals of the last hour.
@@ -51,6 +58,7 @@ impl Desk {
     pub async fn measures(&self, by: &Client) -> Result<Measures, Refusal> {
         self.permit_without_job(by, Operation::Observe).await?;
         let ledger = self.dispatcher.ledger();
+        let log = self.log.as_ref();
         let live = ledger.live_jobs();
         let (mut queued, mut holding) = (Vec::new(), Vec::new());
         let names = ledger.queues().await.map_err(Refusal::storage)?;
@@ -79,6 +87,9 @@ impl Desk {
             hosts: self.hosts.count() as u64,
             store_is_up,
             is_draining: self.winding_down.is_cancelled(),
+            store: ledger.pulse(),
+            lines_lost: (self.audit.lost(), log.map_or(0, |log| log.lost())),
+            spans_lost: self.traces.lost(),
             totals: self.changes.totals(),
             hour: self.changes.recent(60),
             day: self.changes.recent(24 * 60),

@@ -28,8 +28,7 @@ impl Desk {
                 peer = %by.peer, client = by.name(), operation = operation.name(),
                 refusal = refusal.name(), "request refused"
             );
-            self.audit
-                .refused(by, operation.name(), None, refusal.name());
+            self.note_refused(by, operation.name(), None, refusal);
         }
         permitted
     }

@@ -159,8 +159,7 @@ impl Desk {
         super::permission::identified(by).await?;
         let rules = Arc::clone(&self.access.borrow());
         if !by.is_administrator() && rules.judge(by, Operation::Cancel) == Verdict::Forbidden {
-            self.audit
-                .refused(by, "queue-cancel", None, Refusal::Forbidden.name());
+            self.note_refused(by, "queue-cancel", None, &Refusal::Forbidden);
             return Err(Refusal::Forbidden);
         }
         info!(queue = %name, client = by.name(), "jobs of a queue to be cancelled by a client");

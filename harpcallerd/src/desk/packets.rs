@@ -15,6 +15,7 @@ use super::Desk;
 use super::permission::Permission;
 use crate::access::Operation;
 use crate::client::Client;
+use crate::meters::Present;
 use crate::record::EndRecord;
 use crate::refusal::Refusal;
 use crate::segment::Segment;
@@ -63,6 +64,8 @@ pub struct Packets {
     finished: bool,
     /// How many the job had at the beginning.
     collected: u64,
+    /// Counts it as long as it follows.
+    _follows: Option<Present>,
 }
 
 /// What comes next of a job's packets.
@@ -151,6 +154,10 @@ impl Desk {
             },
             finished: false,
             collected: packets,
+            _follows: match span.until {
+                Until::End => Some(self.meters.follows()),
+                Until::Now { .. } => None,
+            },
         })
     }
 }

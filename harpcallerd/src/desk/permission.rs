@@ -120,8 +120,7 @@ impl Desk {
                 peer = %by.peer, client = by.name(), operation = operation.name(), %job,
                 refusal = refusal.name(), "request refused"
             );
-            self.audit
-                .refused(by, operation.name(), Some(job), refusal.name());
+            self.note_refused(by, operation.name(), Some(job), &refusal);
             return Err(refusal);
         }
         permission.is_stale = false;

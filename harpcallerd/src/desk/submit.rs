@@ -10,9 +10,11 @@ use tracing::info;
 
 use super::{Desk, permission};
 use crate::call::{Accepted, NewCall, TimeLimits};
-use crate::client::Client;
+use crate::client::{Client, Via};
 use crate::record::{CallRecord, QueueRecord};
 use crate::refusal::{Full, Refusal};
+use crate::traces::Request;
+use crate::traces::context::Traceparent;
 
 impl Desk {
     /// Accepts a call; its job is on disk when this returns. Cancel safe in this sense: once
@@ -24,9 +26,10 @@ impl Desk {
     /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`],
     /// [`Refusal::TooLarge`], [`Refusal::KeyTaken`], [`Refusal::Full`],
     /// [`Refusal::Closing`], [`Refusal::CallNotRecorded`].
-    pub async fn submit(&self, by: &Client, call: NewCall) -> Result<Accepted, Refusal> {
+    pub async fn submit(&self, by: &Client, mut call: NewCall) -> Result<Accepted, Refusal> {
         let asked = self.audit.asked(by, &call);
         if let Err(refusal) = self.may_submit(by, &call).await {
+            self.count_refused(&refusal);
             self.audit.call_refused(asked, refusal.name());
             return Err(refusal);
         }
@@ -38,6 +41,7 @@ impl Desk {
             }
         };
         let (jobs, audit) = (Arc::clone(self.dispatcher.jobs()), self.audit.clone());
+        let begun = self.traces_of(by, &mut call);
         let call = new_call(by, call);
         let terms = self.dispatcher.limits().terms(&call.call, Duration::ZERO);
         let limits = TimeLimits {
@@ -52,12 +56,32 @@ impl Desk {
             }
             submitted
         });
-        submission.await.unwrap_or_else(|_| {
+        let submitted = submission.await.unwrap_or_else(|_| {
             // The panic itself is in the log.
             let why = "harpcallerd met a fault of its own; its log has the details".to_owned();
             let may_exist = true;
             Err(Refusal::CallNotRecorded { may_exist, why })
-        })
+        });
+        if let Some(begun) = begun {
+            let system = ("rpc.system.name", "harpcaller".into());
+            let (name, failed) = ("call".to_owned(), submitted.is_err());
+            self.traces.answered(begun, name, vec![system], failed);
+        }
+        submitted
+    }
+
+    /// A trace that is not so written is as good as none. Without one the call may begin one,
+    /// which this request is then the first span of.
+    fn traces_of(&self, by: &Client, call: &mut NewCall) -> Option<Request> {
+        let is_trace = |trace: &String| trace.parse::<Traceparent>().is_ok();
+        call.trace = call.trace.take().filter(is_trace);
+        // Of HTTP each request has begun one, or has not.
+        if call.trace.is_some() || by.via == Via::Http {
+            return None;
+        }
+        let begun = self.traces.request(None)?;
+        call.trace = Some(begun.traceparent());
+        Some(begun)
     }
 
     pub(super) async fn may_submit(&self, by: &Client, call: &NewCall) -> Result<(), Refusal> {
@@ -137,6 +161,8 @@ fn new_call(by: &Client, call: NewCall) -> NewJob {
                 .as_ref()
                 .map(|client| client.as_str().to_owned()),
             key: call.key,
+            start_by: call.start_by,
+            trace: call.trace,
             submitted: 0,
         },
         unless_since: call.unless_since,

@@ -52,8 +52,6 @@ pub struct View {
     pub ahead: Option<u64>,
     /// What it waits for, if it waits.
     pub waiting_for: Option<WaitingFor>,
-    /// Seconds after its submission by which it must have started, while that is known.
-    pub start_by: Option<u64>,
     /// True if it has ended and holds its place in its queue all the same.
     pub place_kept: bool,
 }
@@ -195,7 +193,6 @@ impl Desk {
             packets: 0,
             ahead: None,
             waiting_for: None,
-            start_by: None,
             place_kept: false,
         };
         let jobs = self.dispatcher.jobs();

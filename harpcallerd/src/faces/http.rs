@@ -21,13 +21,17 @@ mod event;
 #[cfg(feature = "http")]
 mod exposition;
 #[cfg(feature = "http")]
+mod families;
+#[cfg(feature = "http")]
 mod gate;
 #[cfg(feature = "http")]
 mod guesses;
 #[cfg(feature = "http")]
-mod host;
+pub mod host;
 #[cfg(feature = "http")]
 mod how;
+#[cfg(feature = "http")]
+mod lobby;
 #[cfg(feature = "http")]
 mod pace;
 #[cfg(feature = "http")]
@@ -37,11 +41,15 @@ mod page;
 #[cfg(feature = "http")]
 mod problem;
 #[cfg(feature = "http")]
+mod process;
+#[cfg(feature = "http")]
 mod proxy;
 #[cfg(feature = "http")]
-mod query;
+pub mod query;
 #[cfg(feature = "http")]
 mod reply;
+#[cfg(feature = "http")]
+mod route;
 #[cfg(feature = "http")]
 mod routes;
 #[cfg(feature = "http")]
@@ -53,8 +61,6 @@ mod stalling;
 #[cfg(feature = "http")]
 mod streams;
 #[cfg(feature = "http")]
-mod tally;
-#[cfg(feature = "http")]
 mod text;
 #[cfg(feature = "http")]
 mod who;
@@ -63,11 +69,13 @@ mod who;
 mod absent;
 
 #[cfg(not(feature = "http"))]
-pub use absent::{Face, refuse, serve};
+pub use absent::{Face, Lobby, refuse, serve};
 #[cfg(feature = "http")]
 pub use connection::{refuse, serve};
 #[cfg(feature = "http")]
 pub use gate::Face;
+#[cfg(feature = "http")]
+pub use lobby::Lobby;
 
 /// What TLS has brought to light of a connection.
 #[derive(Debug, Clone)]

@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use harp_budget::Share;
 use harp_proto::client::{Hello, HelloReply, Reply, Request, feature};
 use harp_proto::{Fault, LINE_ALLOWANCE};
+use tokio::time::Instant;
 use tracing::debug;
 use zeroize::Zeroize;
 
@@ -25,6 +26,8 @@ use crate::desk::packets::{Next, Packets, Span, Until};
 use crate::desk::read::Wait;
 use crate::faces::connection::{Connection, Patience, ReadError, Socket};
 use crate::limits::{ClientLimits, ClientMemory};
+use crate::meters::request_error;
+use crate::meters::requests::{Protocol, Status};
 use crate::refusal::{Full, Refusal};
 use refusals::fault;
 
@@ -43,6 +46,8 @@ struct Session<S> {
     persistent: bool,
     /// The store is about to be closed, and this request was there before.
     is_last: bool,
+    /// The request that is being answered, and since when, until that is counted.
+    asked: Option<(&'static str, Instant)>,
 }
 
 /// Why a session ends before the client has ended it.
@@ -92,6 +97,7 @@ pub async fn serve<S: Socket>(
         limits,
         persistent: false,
         is_last: false,
+        asked: None,
     };
     let end = session.converse().await;
     session.connection.release();
@@ -126,9 +132,21 @@ impl<S: Socket> Session<S> {
     async fn converse(&mut self) -> End {
         loop {
             let answered = match self.request().await {
-                Ok(request) => self.answer(request).await,
-                Err(end) => Err(end),
+                Ok(request) => {
+                    self.asked = Some((request.operation(), Instant::now()));
+                    self.answer(request).await
+                }
+                Err(end) => {
+                    self.asked = matches!(end, End::With(_)).then(|| ("-", Instant::now()));
+                    Err(end)
+                }
             };
+            match &answered {
+                Err(End::With(fault)) => self.count(request_error(&fault.0.error_type)),
+                // Nobody was told anything.
+                Err(_) => {}
+                Ok(()) => self.count("ok"),
+            }
             match answered {
                 Ok(()) if self.persistent => {}
                 Ok(()) => return End::Silent,
@@ -291,6 +309,15 @@ impl<S: Socket> Session<S> {
         }
     }
 
+    /// Counts the request, if that has not been done.
+    fn count(&mut self, status: &'static str) {
+        if let Some((operation, since)) = self.asked.take() {
+            let asked = (Protocol::HarpCaller, operation);
+            let status = Status::Word(status);
+            self.desk.meters.answered(asked, status, since.elapsed());
+        }
+    }
+
     async fn reply<R: Reply>(&mut self, reply: &R) -> Result<(), End> {
         let mut line = BytesMut::new();
         reply.encode(&mut line);
@@ -298,6 +325,8 @@ impl<S: Socket> Session<S> {
     }
 
     async fn send(&mut self, mut packets: Packets, timestamps: bool) -> Result<(), End> {
+        // The rest can take as long as its job.
+        self.count("ok");
         loop {
             let next = tokio::select! {
                 next = packets.next() => next?,

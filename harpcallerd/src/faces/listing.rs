@@ -7,5 +7,6 @@ pub mod job_object;
 pub mod jobs;
 pub mod moment;
 pub mod names;
+pub mod procedures;
 pub mod queues;
 pub mod values;

@@ -27,5 +27,6 @@ pub(super) fn new_call(call: Call, is_small_part: bool) -> NewCall {
         key: call.key,
         unless_since: call.unless_since,
         start_by: call.start_by,
+        trace: call.traceparent,
     }
 }

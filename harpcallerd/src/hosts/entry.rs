@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use crate::procedures::Procedures;
+
 /// A host that can be called, by its kind: what runs there.
 #[derive(Debug, Clone)]
 pub enum Host {
@@ -28,6 +30,8 @@ pub struct Harpd {
     pub password: Password,
     /// Whether it may keep calls that outlive their connections.
     pub keep: bool,
+    /// What the registry says of its procedures.
+    pub procedures: Procedures,
 }
 
 impl Host {
@@ -47,6 +51,14 @@ impl Host {
         }
     }
 
+    /// What the registry says of its procedures.
+    #[must_use]
+    pub fn procedures(&self) -> &Procedures {
+        match self {
+            Host::Harpd(harpd) => &harpd.procedures,
+        }
+    }
+
     /// The port at which it takes calls.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -58,10 +70,22 @@ impl Host {
 
 /// The keys of every line.
 #[derive(Deserialize)]
-struct Any {
+struct Any<'a> {
     hostname: String,
     #[serde(default)]
     kind: Option<String>,
+    #[serde(borrow, default)]
+    procedures: Option<&'a RawValue>,
+}
+
+/// What a line says.
+pub(super) struct Entry {
+    /// The host's name.
+    pub(super) name: String,
+    /// The host.
+    pub(super) host: Host,
+    /// What is wrong with its `procedures`, which are passed over then.
+    pub(super) undescribed: Option<String>,
 }
 
 /// The keys of a harpd. Keys that are not named here are passed over.
@@ -85,21 +109,30 @@ struct Credentials {
     password: Password,
 }
 
-/// Reads a line: the host and its name.
+/// Reads a line.
 ///
 /// # Errors
 ///
 /// What is wrong with it, without any value of it: a value can be a password.
-pub(super) fn read(line: &[u8]) -> Result<(String, Host), String> {
-    let any: Any = object(line).map_err(fault)?;
+pub(super) fn read(line: &[u8]) -> Result<Entry, String> {
+    let any: Any<'_> = object(line).map_err(fault)?;
+    let described = any.procedures.map(|text| object(text.get().as_bytes()));
+    let (procedures, undescribed) = match described.transpose() {
+        Ok(procedures) => (procedures.unwrap_or_default(), None),
+        Err(error) => (Procedures::default(), Some(fault(error))),
+    };
     let host = match any.kind.as_deref() {
-        None | Some("harpd") => harpd(line).map_err(fault)?,
+        None | Some("harpd") => harpd(line, procedures).map_err(fault)?,
         Some(_) => return Err("its kind is none that this dispatcher knows".to_owned()),
     };
-    Ok((any.hostname, host))
+    Ok(Entry {
+        name: any.hostname,
+        host,
+        undescribed,
+    })
 }
 
-fn harpd(line: &[u8]) -> serde_json::Result<Host> {
+fn harpd(line: &[u8], procedures: Procedures) -> serde_json::Result<Host> {
     let line: HarpdLine<'_> = object(line)?;
     let credentials: Credentials = object(line.credentials.get().as_bytes())?;
     Ok(Host::Harpd(Arc::new(Harpd {
@@ -112,6 +145,7 @@ fn harpd(line: &[u8]) -> serde_json::Result<Host> {
         user: credentials.user,
         password: credentials.password,
         keep: line.keep.unwrap_or(true),
+        procedures,
     })))
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use harp_exec::Limit;
 use harp_files::regular;
 use harp_service::private_file::Replacement;
+use harp_time::clock;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
@@ -17,6 +18,7 @@ use zeroize::Zeroizing;
 use super::script::{self, ScriptError};
 use super::script_output::ScriptOutput;
 use super::{Hosts, Registry, parse};
+use crate::meters::Meters;
 
 /// Files of somebody else's that are kept beside the cache.
 const MAX_KEPT: usize = 10;
@@ -146,6 +148,7 @@ pub async fn start(
     hosts: Arc<Hosts>,
     config: RegistryConfig,
     limits: Vec<Limit>,
+    meters: Meters,
 ) -> (Refresher, impl Future<Output = ()> + Send) {
     let fresh_for = match load_cache(&hosts, &config.cache).await {
         Some(age) if age < config.interval / 2 => config.interval - age,
@@ -153,7 +156,7 @@ pub async fn start(
         None => {
             // Jobs that wait in queues would end with `unknown_host`.
             let outcome = refresh(&hosts, &config, &limits).await;
-            report(&hosts, &outcome.map_err(Arc::new));
+            report(&hosts, &outcome.map_err(Arc::new), &meters);
             config.interval
         }
     };
@@ -161,7 +164,7 @@ pub async fn start(
     let (requests, inbox) = mpsc::channel(64);
     (
         Refresher { requests },
-        keep_fresh(hosts, config, limits, inbox, due),
+        keep_fresh(hosts, config, limits, meters, inbox, due),
     )
 }
 
@@ -169,6 +172,7 @@ async fn keep_fresh(
     hosts: Arc<Hosts>,
     mut config: RegistryConfig,
     limits: Vec<Limit>,
+    meters: Meters,
     mut inbox: mpsc::Receiver<RefreshRequest>,
     mut due: Instant,
 ) {
@@ -194,7 +198,7 @@ async fn keep_fresh(
         }
         let outcome = refresh(&hosts, &config, &limits).await;
         let outcome = outcome.map_err(Arc::new);
-        report(&hosts, &outcome);
+        report(&hosts, &outcome, &meters);
         due = Instant::now() + config.interval;
         for request in waiting {
             // A caller that does not wait any more does not need the answer.
@@ -203,7 +207,8 @@ async fn keep_fresh(
     }
 }
 
-fn report(hosts: &Hosts, outcome: &Outcome) {
+fn report(hosts: &Hosts, outcome: &Outcome, meters: &Meters) {
+    meters.refreshed(outcome.is_ok(), clock::now());
     match outcome {
         Ok(refreshed) => info!(
             hosts = refreshed.hosts,
@@ -361,6 +366,14 @@ async fn read_script(
             first = line,
             fault,
             "lines of the hosts registry ignored"
+        );
+    }
+    if let Some((host, fault)) = &parsed.first_undescribed {
+        warn!(
+            hosts = parsed.undescribed,
+            first = host,
+            fault,
+            "procedures of hosts in the hosts registry passed over"
         );
     }
     if parsed.repeated > 0 {

@@ -4,16 +4,12 @@
 use std::io;
 use std::sync::Arc;
 
-use harp_service::accept::Acceptor;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::terms::Change;
-use super::{
-    Admission, Listener, ListenerPlace, ListenerSettings, ListeningSocket, Prepared, Speaks,
-};
+use super::{Admission, Listener, ListenerPlace, ListenerSettings, Prepared, Speaks};
 use crate::config::Config;
 
 /// Places that the configuration, or the service manager, wants to be listened on.
@@ -87,8 +83,9 @@ impl Origin {
 }
 
 impl Opened {
-    /// Opens everything that the configuration asks for, or nothing. Sockets that were
-    /// handed over stand for the addresses of `listen`.
+    /// Opens everything that the configuration asks for, or nothing. A socket that was handed
+    /// over with the address of a `[[listen_http]]` is that one's; the others stand for the
+    /// addresses of `listen`.
     ///
     /// # Errors
     ///
@@ -97,24 +94,49 @@ impl Opened {
         config: &Config,
         handed_over: Option<Vec<std::net::TcpListener>>,
     ) -> anyhow::Result<Opened> {
-        let is_handed_over = handed_over.is_some();
-        let mut opened = Opened::missing(&[], &wanted(config, is_handed_over)).await?;
-        if let Some(sockets) = handed_over {
+        let (for_http, handed_over) = split(config, handed_over.unwrap_or_default());
+        let mut opened = Opened::default();
+        for (settings, socket) in for_http {
+            let (terms, change) = Prepared::of(&settings)?.begin();
+            let listener = Listener::handed_over(socket, &terms)?;
+            let origin = Origin::Configured(settings);
+            opened.new.push((origin, vec![listener], change));
+        }
+        let is_handed_over = !handed_over.is_empty();
+        let there: Vec<_> = opened
+            .new
+            .iter()
+            .map(|(origin, ..)| origin.clone())
+            .collect();
+        let there: Vec<_> = there.iter().collect();
+        let missing = Opened::missing(&there, &wanted(config, is_handed_over)).await?;
+        opened.new.extend(missing.new);
+        if is_handed_over {
             info!("listening on sockets that were handed over; the key listen is not used");
             let (terms, change) = Prepared::plain().begin();
-            let listeners = sockets
+            let listeners = handed_over
                 .into_iter()
-                .map(|socket| {
-                    let socket = TcpListener::from_std(socket)?;
-                    Ok(Listener {
-                        socket: ListeningSocket::Network(Acceptor::new(socket)),
-                        terms: terms.clone(),
-                    })
-                })
+                .map(|socket| Listener::handed_over(socket, &terms))
                 .collect::<io::Result<_>>()?;
             opened.new.push((Origin::HandedOver, listeners, change));
         }
         Ok(opened)
+    }
+
+    /// Takes out those for HTTP.
+    #[must_use]
+    pub fn take_http(&mut self) -> Opened {
+        let is_http = |origin: &Origin| match origin {
+            Origin::Configured(settings) => matches!(settings.speaks, Speaks::Http(_)),
+            Origin::HandedOver => false,
+        };
+        Opened {
+            new: self
+                .new
+                .extract_if(.., |(origin, ..)| is_http(origin))
+                .collect(),
+            changed: Vec::new(),
+        }
     }
 
     /// Opens what is wanted and not there.
@@ -216,8 +238,9 @@ impl Listeners {
         self.open.retain(|open| open.origin != Origin::HandedOver);
     }
 
-    fn accept_from(&mut self, opened: Opened) {
-        let has_no_rules = self.admission.desk.access.borrow().is_empty();
+    /// Accepts from further sockets.
+    pub fn accept_from(&mut self, opened: Opened) {
+        let has_no_rules = self.admission.access.borrow().is_empty();
         for (origin, listeners, change) in opened.new {
             let closing = CancellationToken::new();
             let mut accepting = JoinSet::new();
@@ -253,6 +276,33 @@ impl Listeners {
             });
         }
     }
+}
+
+/// Sockets that were handed over: those with the addresses of listeners for HTTP, and others.
+fn split(
+    config: &Config,
+    handed_over: Vec<std::net::TcpListener>,
+) -> (
+    Vec<(ListenerSettings, std::net::TcpListener)>,
+    Vec<std::net::TcpListener>,
+) {
+    let mut for_http = Vec::new();
+    let mut others = Vec::new();
+    for socket in handed_over {
+        let of = |settings: &&ListenerSettings| {
+            let (Speaks::Http(_), ListenerPlace::Address(address)) =
+                (&settings.speaks, &settings.place)
+            else {
+                return false;
+            };
+            socket.local_addr().is_ok_and(|local| address.is(local))
+        };
+        match config.listeners.iter().find(of) {
+            Some(settings) => for_http.push((settings.clone(), socket)),
+            None => others.push(socket),
+        }
+    }
+    (for_http, others)
 }
 
 /// Places that a configuration asks for, each once.

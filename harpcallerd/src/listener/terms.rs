@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::settings::{ListenerSettings, Speaks};
 use super::{ListenerPlace, Tls};
 use crate::faces::http::settings::{Door, HttpSettings};
+use crate::meters::requests::Protocol;
 
 /// What a listener for HTTP offers by ALPN.
 const HTTP: Protocols = &[b"h2", b"http/1.1"];
@@ -30,6 +31,16 @@ pub(super) enum Entry {
     },
     /// To the HTTP face.
     Http(watch::Receiver<Arc<Door>>),
+}
+
+impl Entry {
+    /// What is spoken there.
+    pub(super) fn protocol(&self) -> Protocol {
+        match self {
+            Entry::Lines { .. } => Protocol::HarpCaller,
+            Entry::Http(_) => Protocol::Http,
+        }
+    }
 }
 
 /// The other end of [`Terms`]: what changes them.

@@ -16,6 +16,7 @@ mod joined;
 mod kept;
 mod left;
 mod lives;
+mod opening;
 mod plain;
 mod refusals;
 mod token;
@@ -38,6 +39,7 @@ use attempt::HarpAttempt;
 use gate::Gates;
 use idle::Idle;
 use lives::{Lives, Speaks};
+pub use opening::Told;
 use token::Note;
 
 /// How many calls that ran before a start are attached to at once.
@@ -53,6 +55,7 @@ struct Shared {
     world: Arc<Runtime>,
     hosts: Arc<Hosts>,
     known: HostAttempts,
+    told: Told,
     rules: watch::Receiver<Arc<Rules>>,
     /// If the hosts cannot know yet that this machine was started anew: until when.
     unaware_until: Option<Instant>,
@@ -69,18 +72,20 @@ impl Harp {
     /// Calls the hosts of a registry. An attempt goes by the rules of its beginning, and
     /// attaches by those of that moment. `unaware_until` is the moment until which hosts that
     /// keep no calls may go on with those of before, because they cannot know that this
-    /// machine was started anew.
+    /// machine was started anew. What becomes of connections is `told`.
     #[must_use]
     pub fn new(
         world: Arc<Runtime>,
         hosts: Arc<Hosts>,
         rules: watch::Receiver<Arc<Rules>>,
         unaware_until: Option<Instant>,
+        told: Told,
     ) -> Harp {
         Harp(Arc::new(Shared {
             world,
             hosts,
             known: HostAttempts::default(),
+            told,
             rules,
             unaware_until,
             began: Instant::now(),

@@ -87,6 +87,7 @@ impl Life {
             user: "u".to_owned(),
             password: Password::new("p".to_owned()),
             keep: true,
+            procedures: Default::default(),
         };
         let registry: Registry =
             [("host".to_owned(), Registered::Harpd(Arc::new(entrance)))].into();
@@ -110,6 +111,7 @@ impl Life {
             held.insert(id);
         }
         let parts = Parts {
+            told: Default::default(),
             store: store.clone(),
             hosts: Arc::new(Hosts::from(registry)),
             rules,
@@ -125,6 +127,11 @@ impl Life {
             hosts: Arc::default(),
             refresher: Refresher::default(),
             changes: Changes::default(),
+            meters: Default::default(),
+            contacts: Default::default(),
+            traces: Default::default(),
+            log: None,
+            load: Default::default(),
             limits: clients,
             tokens: watch::Sender::default().subscribe(),
             access: watch::Sender::default().subscribe(),
@@ -393,6 +400,7 @@ fn call(tag: u64, entry: &Entry) -> NewCall {
         key: entry.key.clone(),
         unless_since: None,
         start_by: entry.start_by,
+        trace: None,
     }
 }
 

@@ -116,6 +116,7 @@ fn call(host: &str, procedure: &str) -> NewCall {
         key: None,
         unless_since: None,
         start_by: None,
+        trace: None,
     }
 }
 
@@ -162,6 +163,7 @@ impl House {
         };
         let runs = rules.limits.of_runs();
         let parts = Parts {
+            told: Default::default(),
             store,
             hosts: Arc::new(Hosts::default()),
             rules: watch::Sender::new(Arc::new(rules)).subscribe(),
@@ -177,6 +179,11 @@ impl House {
             hosts: Arc::new(Hosts::default()),
             refresher: Refresher::default(),
             changes: Changes::default(),
+            meters: Default::default(),
+            contacts: Default::default(),
+            traces: Default::default(),
+            log: None,
+            load: Default::default(),
             limits: limits.subscribe(),
             tokens: watch::Sender::new(Some(Arc::new(tokens))).subscribe(),
             access: access.subscribe(),

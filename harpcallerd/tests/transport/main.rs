@@ -50,6 +50,7 @@ impl Calls {
             user: "u".to_owned(),
             password: "p".into(),
             keep: true,
+            procedures: Default::default(),
         };
         let registry: Registry = [("web01".to_owned(), Host::Harpd(Arc::new(entry)))].into();
         let rules = Rules {
@@ -79,6 +80,7 @@ impl Calls {
                 Arc::new(Hosts::from(registry)),
                 rules,
                 None,
+                Default::default(),
             ),
             world,
             _rules: sender,

@@ -6,6 +6,7 @@ mod events;
 mod face;
 mod identity;
 mod jobs;
+mod large;
 mod limits;
 mod lists;
 mod metrics;
@@ -13,6 +14,8 @@ mod openapi;
 mod output;
 mod page;
 mod sessions;
+mod starting;
+mod traces;
 
 use std::net::SocketAddr;
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use harp_tests::{Cluster, ask, binary};
+use harp_tests::{Cluster, HttpRequest, ask, binary};
 use serde_json::{Value, json};
 
 use crate::assertions::assert_refused;
@@ -83,4 +83,120 @@ fn jobs_queues_and_hosts_are_listed_without_http() {
     assert_eq!(job["id"], other);
     assert!(harp(&cluster, &["queues"]).contains("{\"of\":\"silent\"}"));
     assert!(harp(&cluster, &["hosts"]).contains("web01"));
+}
+
+/// The cluster's host with two procedures that the registry describes.
+fn described() -> Cluster {
+    let cluster = Cluster::builder().tables(
+        "[[listen_http]]\naddress = '127.0.0.1:0'\nrequire_authentication = false\n\
+         [[allow]]\nclient = 'anonymous'\nprocedure = ['echo', 'silent']\n\
+         [[allow]]\nclient = 'anonymous'\noperations = ['admin', 'observe']\n",
+    );
+    let cluster = cluster.start();
+    let mut entry = cluster.entry("web01");
+    entry["procedures"] = json!({
+        "echo": {
+            "description": "Says what it is told.\nTwice if need be.",
+            "arguments_schema": {"maximum": 12345678901234567890_u64},
+        },
+        "secret": {"description": "not for everybody"},
+        "silent": {},
+    });
+    let mut wrong = entry.clone();
+    wrong["hostname"] = json!("web02");
+    wrong["procedures"] = json!({"echo": {"description": 7}});
+    cluster.set_registry(&[entry, wrong]);
+    let refreshed = cluster.run(&["hosts-refresh"]);
+    assert!(refreshed.status.success(), "{refreshed:?}");
+    cluster
+}
+
+#[test]
+fn procedures_are_listed_for_whoever_may_call_them() {
+    let cluster = described();
+    let list = |wanted: Value| {
+        ask(
+            cluster.address(),
+            json!({"harpcaller": 1, "list_procedures": wanted}),
+        )
+    };
+    let names = |page: &Value| -> Vec<String> {
+        let procedures = page["procedures"].as_array().unwrap().iter();
+        let name = |procedure: &Value| procedure["name"].as_str().unwrap().to_owned();
+        procedures.map(name).collect()
+    };
+    let all = list(json!({}));
+    assert_eq!(names(&all), ["echo", "silent"]);
+    assert_eq!(
+        all["procedures"][0],
+        json!({
+            "host": "web01", "name": "echo",
+            "description": "Says what it is told.\nTwice if need be.",
+            "arguments_schema": {"maximum": 12345678901234567890_u64}, "result_schema": null,
+            "source": "registry", "learned": null,
+        })
+    );
+    assert_eq!(names(&list(json!({"q": "TWICE"}))), ["echo"]);
+    assert_eq!(
+        list(json!({"host": "web02"}))["procedures"],
+        json!([]),
+        "what is wrong with a description does no harm to its host"
+    );
+    assert_eq!(
+        cluster
+            .log()
+            .count("procedures of hosts in the hosts registry passed over"),
+        1
+    );
+    let first = list(json!({"limit": 1}));
+    let second = list(json!({"limit": 1, "cursor": first["next"]}));
+    assert_eq!(
+        (names(&first), names(&second)),
+        (vec!["echo".to_owned()], vec!["silent".to_owned()])
+    );
+    let third = list(json!({"limit": 1, "cursor": second["next"]}));
+    assert_eq!((names(&third).len(), &third["next"]), (0, &json!(null)));
+    assert_refused(
+        &list(json!({"hosts": "web01"})),
+        "invalid_request",
+        &json!({"field": "hosts"}),
+    );
+
+    let http = |path: &str| HttpRequest::get(&format!("/api/v1{path}")).ask(cluster.http_address());
+    assert_eq!(http("/procedures").json(), all);
+    assert_eq!(
+        names(&http("/hosts/web01/procedures?q=lent").json()),
+        ["silent"]
+    );
+    assert_eq!(http("/hosts/nowhere/procedures").status(), 404);
+    assert_eq!(http("/hosts/web01/procedures?host=web01").status(), 400);
+
+    let table = harp(&cluster, &["list", "web*"]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("HOST "), "{table}");
+    assert!(
+        lines[1].ends_with("echo       Says what it is told."),
+        "{table}"
+    );
+    let told = harp(&cluster, &["describe", "web01", "echo"]);
+    assert!(
+        told.contains("Twice if need be.") && told.contains("\"maximum\": 12345678901234567890"),
+        "{told}"
+    );
+    let json = harp(&cluster, &["--json", "describe", "web01", "silent"]);
+    let procedure: Value = serde_json::from_str(json.trim()).unwrap();
+    assert_eq!(procedure["source"], "registry");
+    let nobody = Command::new(binary("harp"))
+        .args([
+            "describe",
+            "web01",
+            "secret",
+            "--dispatcher",
+            &cluster.address().to_string(),
+        ])
+        .env("HOME", cluster.path(""))
+        .env_remove("XDG_CONFIG_HOME")
+        .output()
+        .unwrap();
+    assert_eq!(nobody.status.code(), Some(7), "{nobody:?}");
 }

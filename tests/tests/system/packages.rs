@@ -33,7 +33,12 @@ fn run(command: &mut Command) -> Output {
 /// The units, with a program that is on every machine in the place of ours.
 fn units(directory: &Path) -> Vec<PathBuf> {
     let mut units = Vec::new();
-    for name in ["harpcallerd.service", "harpcallerd.socket", "harpd.service"] {
+    for name in [
+        "harpcallerd.service",
+        "harpcallerd.socket",
+        "harpcallerd-http.socket",
+        "harpd.service",
+    ] {
         let text = fs::read_to_string(repository().join("dist/systemd").join(name))
             .expect("a unit of this repository");
         let text = text

@@ -56,13 +56,14 @@ prop_compose! {
         queue in any_queue(),
         client in any::<Option<String>>(),
         key in any::<Option<String>>(),
+        (start_by, trace) in any::<(Option<u64>, Option<String>)>(),
         submitted in any::<u64>(),
     ) -> CallRecord {
         let [host, procedure] = names;
         let [timeout, max_exec_time] = limits;
         CallRecord {
             host, procedure, arguments, info, timeout, max_exec_time, queue, client, key,
-            submitted,
+            start_by, trace, submitted,
         }
     }
 }

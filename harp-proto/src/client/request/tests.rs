@@ -329,11 +329,12 @@ prop_compose! {
         info in any_json(),
         key: Option<(String, Option<u32>)>,
         start_by in proptest::option::of(1..=u64::MAX),
+        traceparent: Option<String>,
         limits: bool,
     ) -> Call {
         let (key, unless_since) = key.unzip();
         let unless_since = unless_since.flatten().map(|seconds| u64::from(seconds) + 1);
-        Call { host, procedure, arguments, timeout, max_exec_time, queue, info, key, unless_since, start_by, limits }
+        Call { host, procedure, arguments, timeout, max_exec_time, queue, info, key, unless_since, start_by, traceparent, limits }
     }
 }
 

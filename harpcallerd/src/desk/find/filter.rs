@@ -92,7 +92,16 @@ impl Name {
         }
     }
 
-    fn holds(&self, name: &str) -> bool {
+    /// This name and no other.
+    #[must_use]
+    pub fn exactly(name: String) -> Name {
+        Name {
+            any_of: Some(Patterns::exactly(name)),
+            none_of: None,
+        }
+    }
+
+    pub(in crate::desk) fn holds(&self, name: &str) -> bool {
         self.any_of.as_ref().is_none_or(|any| any.match_text(name))
             && self
                 .none_of
@@ -118,6 +127,11 @@ impl Filter {
     /// The one job that can match, if it is named by its id.
     pub(super) fn only_job(&self) -> Option<JobId> {
         self.words.job()
+    }
+
+    /// True if no job that has ended can match.
+    pub(super) fn wants_live_only(&self) -> bool {
+        !self.states.is_empty() && !self.states.contains(&State::Ended)
     }
 
     /// Where a walk begins that would begin behind `after`.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::Secured;
 use super::settings::Door;
 use crate::client::Client;
 use crate::desk::Desk;
 use crate::faces::connection::Socket;
-use crate::limits::ClientMemory;
+use crate::limits::{ClientLimits, ClientMemory};
 use crate::refusal::Full;
 
 /// Nothing.
@@ -29,13 +30,28 @@ impl Face {
     }
 }
 
+/// Nothing.
+#[derive(Debug)]
+pub struct Lobby;
+
+impl Lobby {
+    /// Nothing.
+    #[must_use]
+    pub fn new(_: watch::Receiver<ClientLimits>, _: CancellationToken) -> Lobby {
+        Lobby
+    }
+
+    /// Does nothing.
+    pub fn open(&self, _: Arc<Face>) {}
+}
+
 /// Closes the connection.
 pub async fn serve<S: Socket>(
     _: S,
     _: Client,
     _: watch::Receiver<Arc<Door>>,
     _: Option<Secured>,
-    _: Arc<Face>,
+    _: Arc<Lobby>,
 ) {
 }
 

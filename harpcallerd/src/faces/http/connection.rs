@@ -22,7 +22,7 @@ use tracing::debug;
 
 use super::Secured;
 use super::connected::{Connected, HEAD};
-use super::gate::Face;
+use super::lobby::Lobby;
 use super::pace::{Overdue, Pace, UnderWay};
 use super::problem::Problem;
 use super::settings::Door;
@@ -41,10 +41,10 @@ pub async fn serve<S: Socket + 'static>(
     client: Client,
     door: watch::Receiver<Arc<Door>>,
     secured: Option<Secured>,
-    face: Arc<Face>,
+    lobby: Arc<Lobby>,
 ) {
-    let limits = face.limits();
-    let closing = face.closing().clone();
+    let limits = lobby.limits();
+    let closing = lobby.closing().clone();
     let is_http2 = secured.as_ref().is_some_and(|secured| secured.is_http2);
     let peer = client.peer;
     let pace = Arc::new(Pace::new(!is_http2));
@@ -57,10 +57,10 @@ pub async fn serve<S: Socket + 'static>(
     });
     let watching = Arc::clone(&pace);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (face, connected) = (Arc::clone(&face), Arc::clone(&connected));
+        let (lobby, connected) = (Arc::clone(&lobby), Arc::clone(&connected));
         let under_way = UnderWay::begin(&watching);
         async move {
-            let answer = face.answer(&connected, request.map(Body::new)).await;
+            let answer = lobby.answer(&connected, request.map(Body::new)).await;
             Ok::<_, Infallible>(answer.map(|body| Counted {
                 body,
                 _under_way: under_way,

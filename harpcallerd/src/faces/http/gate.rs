@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use harp_page::Page;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 use tracing::debug;
 
@@ -23,9 +22,12 @@ use super::reply::Answer;
 use super::sessions::Sessions;
 use super::settings::Door;
 use super::shared::{Asked, Shared};
-use super::{compress, cross_site, page, reply, routes, tally, who};
+use super::{compress, cross_site, page, reply, route, routes, who};
 use crate::desk::Desk;
-use crate::limits::{ClientLimits, ClientMemory};
+use crate::limits::ClientMemory;
+use crate::meters::requests::{Protocol, Status};
+use crate::traces::context::Traceparent;
+use crate::traces::span::Value;
 
 /// Where a session begins.
 const LOGIN: &str = "/api/v1/session";
@@ -54,7 +56,6 @@ impl Face {
             sessions: Arc::new(Sessions::open(directory)?),
             streams: Default::default(),
             guesses: Default::default(),
-            tally: Default::default(),
             boot: harp_time::clock::now(),
         });
         Ok(Face {
@@ -65,50 +66,59 @@ impl Face {
         })
     }
 
-    /// The limits of the moment.
-    pub(super) fn limits(&self) -> ClientLimits {
-        *self.shared.desk.limits.borrow()
-    }
-
-    /// Cancelled when nobody may wait for anything any more.
-    pub(super) fn closing(&self) -> &CancellationToken {
-        &self.shared.desk.closing
-    }
-
     /// Answers a request.
     pub(super) async fn answer(&self, connected: &Connected, request: Request<Body>) -> Answer {
         let begun = Instant::now();
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let id = format!("{:x}-{number:x}", self.shared.boot);
         let door = Arc::clone(&connected.door.borrow());
+        let traces = &self.shared.desk.traces;
+        let parent = request.headers().get("traceparent");
+        let parent = parent.and_then(|parent| parent.to_str().ok());
+        let span = traces.request(parent);
+        let trace = match &span {
+            // Whoever brings a trace finds it with its job as it was.
+            _ if parent.is_some_and(|parent| parent.parse::<Traceparent>().is_ok()) => {
+                parent.map(str::to_owned)
+            }
+            Some(span) => Some(span.traceparent()),
+            None => None,
+        };
         // What of the request is needed for the answer's head.
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let asked = request.headers().clone();
-        let mut answer = match self.through(connected, &door, request).await {
+        let mut answer = match self.through(connected, &door, request, trace).await {
             Ok(answer) => answer,
             Err(problem) => axum::response::IntoResponse::into_response(problem),
         };
-        if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
-            let allow = answer.headers().get(header::ALLOW).cloned();
-            let problem = match allow {
-                Some(allow) => problem.allowing(Some(allow)),
-                None => problem,
-            };
-            answer = problem.render(&id);
-            if answer.status() == StatusCode::UNAUTHORIZED {
-                challenge(&path, answer.headers_mut());
-            }
-        }
+        answer = dress(answer, &path, &id);
         debug!(
             peer = %connected.client.peer, %method, path, status = answer.status().as_u16(),
             request = id, milliseconds = begun.elapsed().as_millis(), "request answered"
         );
-        let (route, status) = (tally::route(&path), answer.status().as_u16());
-        self.shared.tally.note(route, status, begun.elapsed());
+        let asked_for = (Protocol::Http, route::of(&path));
+        let status = Status::Number(answer.status().as_u16());
+        let meters = &self.shared.desk.meters;
+        meters.answered(asked_for, status, begun.elapsed());
+        if let Some(span) = span
+            && !routes::health::is_of(&path)
+        {
+            let route = route::template(&path);
+            let status = answer.status();
+            let attributes = vec![
+                ("http.request.method", method.as_str().into()),
+                ("http.route", route.as_str().into()),
+                (
+                    "http.response.status_code",
+                    Value::Number(i64::from(status.as_u16())),
+                ),
+            ];
+            let name = format!("{method} {route}");
+            traces.answered(span, name, attributes, status.is_server_error());
+        }
         let allowed = cross_site::allowed_origin(&asked, &door.settings);
         let is_question = method == Method::OPTIONS;
         cross_site::tell(answer.headers_mut(), allowed, &door.settings, is_question);
-        add_common(answer.headers_mut(), &id);
         compress::if_asked(&asked, answer)
     }
 
@@ -117,20 +127,14 @@ impl Face {
         connected: &Connected,
         door: &Arc<Door>,
         mut request: Request<Body>,
+        trace: Option<String>,
     ) -> Result<Answer, Problem> {
         if let Some(answer) = routes::health::answer(&self.shared, &request) {
             return answer;
         }
         let settings = &door.settings;
         let headers = request.headers();
-        let forwarded = Forwarded::by(&connected.client.peer, settings, headers)?;
-        let site = Site::of(
-            request.uri(),
-            headers,
-            settings,
-            connected.secured.as_ref(),
-            forwarded.as_ref(),
-        )?;
+        let (site, forwarded) = site_of(connected, door, request.uri(), headers)?;
         if head_length(&request) > HEAD {
             return Err(Problem::head_too_long(HEAD));
         }
@@ -159,13 +163,15 @@ impl Face {
         if !is_served(door, request.uri().path()) {
             return Err(Problem::not_found());
         }
-        let whole_by = Instant::now() + self.limits().request_timeout;
+        let limits = *self.shared.desk.limits.borrow();
+        let whole_by = Instant::now() + limits.request_timeout;
         request.extensions_mut().insert(Asked {
             client: known.client,
             how: known.how,
             session: known.session.clone(),
             site: Arc::new(site.clone()),
             whole_by,
+            trace,
         });
         // A router is always ready, and has no errors.
         let mut routes = self.routes.clone();
@@ -184,6 +190,42 @@ impl Face {
             Err(never) => match never {},
         }
     }
+}
+
+/// For which site a request is meant, and by whom it was handed on, if it was.
+pub(super) fn site_of(
+    connected: &Connected,
+    door: &Door,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(Site, Option<Forwarded>), Problem> {
+    let settings = &door.settings;
+    let forwarded = Forwarded::by(&connected.client.peer, settings, headers)?;
+    let site = Site::of(
+        uri,
+        headers,
+        settings,
+        connected.secured.as_ref(),
+        forwarded.as_ref(),
+    )?;
+    Ok((site, forwarded))
+}
+
+/// Makes an answer of a problem, if it is one, and adds what all answers have.
+pub(super) fn dress(mut answer: Answer, path: &str, id: &str) -> Answer {
+    if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
+        let allow = answer.headers().get(header::ALLOW).cloned();
+        let problem = match allow {
+            Some(allow) => problem.allowing(Some(allow)),
+            None => problem,
+        };
+        answer = problem.render(id);
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            challenge(path, answer.headers_mut());
+        }
+    }
+    add_common(answer.headers_mut(), id);
+    answer
 }
 
 /// About how many bytes the head of a request had.

@@ -14,13 +14,13 @@ use super::settings::HttpSettings;
 
 /// The site that a request is meant for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Site {
+pub struct Site {
     /// True if the client has come to it by TLS.
-    pub(super) is_tls: bool,
+    pub is_tls: bool,
     /// Name or address, in small letters.
-    pub(super) host: String,
+    pub host: String,
     /// The port that the client has asked for.
-    pub(super) port: u16,
+    pub port: u16,
 }
 
 impl Site {
@@ -53,7 +53,8 @@ impl Site {
     }
 
     /// Reads `HOST` or `HOST:PORT`.
-    pub(super) fn parse(text: &str, is_tls: bool) -> Option<Site> {
+    #[must_use]
+    pub fn parse(text: &str, is_tls: bool) -> Option<Site> {
         let text = text.to_ascii_lowercase();
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -91,7 +92,8 @@ impl Site {
     }
 
     /// True if a browser says this of a page of the site.
-    pub(super) fn is_origin(&self, said: &str) -> bool {
+    #[must_use]
+    pub fn is_origin(&self, said: &str) -> bool {
         let (is_tls, rest) = match said.split_once("://") {
             Some(("http", rest)) => (false, rest),
             Some(("https", rest)) => (true, rest),

@@ -19,8 +19,16 @@ pub(super) type Query = Names;
 ///
 /// A problem if it is not UTF-8, or has too many names.
 pub(super) fn read(uri: &Uri) -> Result<Query, Problem> {
+    names(uri.query().unwrap_or_default())
+}
+
+/// The names of a query, without its question mark.
+///
+/// # Errors
+///
+/// As for an address's.
+pub fn names(query: &str) -> Result<Names, Problem> {
     let mut names = Vec::new();
-    let query = uri.query().unwrap_or_default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         names.push((decoded(name)?, decoded(value)?));

@@ -9,6 +9,7 @@ mod list;
 mod metrics;
 mod output;
 mod packets;
+mod procedures;
 mod queues;
 mod search;
 pub(super) mod session;
@@ -53,13 +54,20 @@ pub(super) fn all(shared: Arc<Shared>) -> Router {
         .route("/queues/cancel", post(queues::cancel))
         .route("/hosts", get(hosts::list))
         .route("/hosts/refresh", post(hosts::refresh))
-        .route("/hosts/{name}", get(hosts::show));
+        .route("/hosts/{name}", get(hosts::show))
+        .route("/hosts/{name}/procedures", get(procedures::of_host))
+        .route("/procedures", get(procedures::list));
     Router::new()
         .nest("/api/v1", api)
         .route("/metrics", get(metrics::show))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .with_state(shared)
+}
+
+/// True for what is answered by events that come as long as somebody reads them.
+pub(super) fn is_stream(path: &str) -> bool {
+    path.starts_with("/api/v1/") && path.ends_with("/events")
 }
 
 /// The description of the API, which the tests hold against these paths and real answers.

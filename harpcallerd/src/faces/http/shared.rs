@@ -15,7 +15,6 @@ use super::problem::Problem;
 use super::query::{self, PAGE_KEY, Query, may_have_page_key};
 use super::sessions::{SessionProof, Sessions};
 use super::streams::{StreamPermit, Streams};
-use super::tally::Tally;
 use crate::client::Client;
 use crate::desk::Desk;
 use crate::limits::ClientMemory;
@@ -32,8 +31,6 @@ pub(super) struct Shared {
     pub(super) streams: Streams,
     /// Wrong tokens whose answer is on its way.
     pub(super) guesses: Guesses,
-    /// What has been asked for.
-    pub(super) tally: Tally,
     /// When the face was opened, in milliseconds since 1970: what ids of this life begin with.
     pub(super) boot: u64,
 }
@@ -51,6 +48,8 @@ pub(super) struct Asked {
     pub(super) site: Arc<Site>,
     /// By when all of it has to be here.
     pub(super) whole_by: Instant,
+    /// The trace that calls of this request are part of, if they name no other.
+    pub(super) trace: Option<String>,
 }
 
 impl Shared {

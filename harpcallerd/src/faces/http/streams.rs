@@ -39,11 +39,6 @@ impl Streams {
         })
     }
 
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        self.counts().all
-    }
-
     fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
         // A std mutex: held for a few map operations.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

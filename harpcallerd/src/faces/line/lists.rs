@@ -1,4 +1,4 @@
-//! Lists of jobs, queues and hosts, each as one line with the keys that HTTP gives them.
+//! Lists of jobs, queues, hosts and procedures, each as one line with the keys that HTTP gives them.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::refusals::fault;
 use crate::client::Client;
 use crate::desk::Desk;
 use crate::faces::listing::names::{NameFault, Names};
-use crate::faces::listing::{hosts, jobs, queues};
+use crate::faces::listing::{hosts, jobs, procedures, queues};
 use crate::refusal::Refusal;
 
 /// The line of the list that a client asks for.
@@ -31,6 +31,11 @@ pub(super) async fn list(desk: &Arc<Desk>, by: &Client, list: List) -> Result<Ve
             let found = desk
                 .hosts(by, &asked.part, asked.after.as_deref(), asked.limit)
                 .await;
+            serde_json::to_vec(&asked.page(&found.map_err(fault)?))
+        }
+        Listed::Procedures => {
+            let asked = procedures::Asked::take(names, None).map_err(wrong)?;
+            let found = desk.procedures(by, &asked.wanted).await;
             serde_json::to_vec(&asked.page(&found.map_err(fault)?))
         }
     };

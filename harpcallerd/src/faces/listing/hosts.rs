@@ -32,10 +32,18 @@ pub struct Host<'a> {
     name: &'a str,
     address: &'a str,
     port: u16,
-    running: Option<u64>,
-    queued: Option<u64>,
+    running: u64,
+    queued: u64,
     last_contact: Option<u64>,
-    last_failure: Option<()>,
+    last_failure: Option<LastFailure<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct LastFailure<'a> {
+    #[serde(rename = "type")]
+    error_type: &'a str,
+    code: Option<&'a str>,
+    time: u64,
 }
 
 impl<'a> From<&'a HostOverview> for Host<'a> {
@@ -44,10 +52,14 @@ impl<'a> From<&'a HostOverview> for Host<'a> {
             name: &host.name,
             address: &host.address,
             port: host.port,
-            running: None,
-            queued: None,
-            last_contact: None,
-            last_failure: None,
+            running: host.load.running,
+            queued: host.load.queued,
+            last_contact: host.contact.heard,
+            last_failure: host.contact.failure.as_ref().map(|failure| LastFailure {
+                error_type: &failure.error_type,
+                code: failure.code.as_deref(),
+                time: failure.time,
+            }),
         }
     }
 }

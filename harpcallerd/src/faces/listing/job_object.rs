@@ -5,6 +5,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::values::{Ended, UserValue, Values};
+use crate::call::TimeLimits;
 use crate::desk::view::{View, WaitingFor};
 
 /// Characters of arguments and info that stand in a list.
@@ -21,6 +22,8 @@ pub struct JobObject<'a> {
     pub change: Option<&'static str>,
     /// Its call was not made, since its key had a job.
     pub existing: bool,
+    /// The limits of time that hold for it, if the client has asked for them.
+    pub limits: Option<TimeLimits>,
     /// Its end is part of the answer, whether it has come or not.
     pub with_end: bool,
 }
@@ -53,6 +56,7 @@ impl<'a> JobObject<'a> {
             form,
             change: None,
             existing: false,
+            limits: None,
             with_end: false,
         }
     }
@@ -93,7 +97,7 @@ impl Serialize for JobObject<'_> {
         map.serialize_entry("waiting_for", &waiting_for)?;
         map.serialize_entry("timeout", &call.timeout)?;
         map.serialize_entry("max_exec_time", &call.max_exec_time)?;
-        map.serialize_entry("start_by", &self.view.start_by)?;
+        map.serialize_entry("start_by", &call.start_by)?;
         map.serialize_entry("client", &call.client)?;
         map.serialize_entry("key", &call.key)?;
         map.serialize_entry("batch", &())?;
@@ -108,9 +112,20 @@ impl Serialize for JobObject<'_> {
         let unreachable_since = report.unreachable_since;
         let host_state = unreachable_since.map(|unreachable_since| HostState { unreachable_since });
         map.serialize_entry("host_state", &host_state)?;
-        map.serialize_entry("trace", &())?;
+        map.serialize_entry("trace", &call.trace)?;
         if self.existing {
             map.serialize_entry("existing", &true)?;
+        }
+        if let Some(limits) = self.limits {
+            let TimeLimits {
+                timeout,
+                max_exec_time,
+            } = limits;
+            let limits = Limits {
+                timeout,
+                max_exec_time,
+            };
+            map.serialize_entry("limits", &limits)?;
         }
         if let Some(change) = self.change {
             map.serialize_entry("change", change)?;
@@ -174,6 +189,12 @@ impl Serialize for QueueText<'_> {
 #[derive(Serialize)]
 struct HostState {
     unreachable_since: u64,
+}
+
+#[derive(Serialize)]
+struct Limits {
+    timeout: u64,
+    max_exec_time: u64,
 }
 
 struct Queue<'a> {

@@ -113,7 +113,8 @@ async fn reach(shared: &Arc<Shared>, gate: &Gate, name: &str, is_at_start: bool)
     let by = Instant::now() + rules.limits.connect_timeout;
     let opened = async {
         let made_by = made_by(&rules, &host, by).await?;
-        let opened = kept::open(&host.endpoint, &rules.trust, limits, by).await?;
+        let opening = kept::open(&host.endpoint, &rules.trust, limits, by);
+        let opened = shared.told.opened(name, opening).await?;
         Ok((opened, made_by))
     };
     match opened.await {

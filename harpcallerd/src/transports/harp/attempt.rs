@@ -158,7 +158,7 @@ impl HarpAttempt {
         let share = rules.memory.share(name);
         if !rules.limits.keep_calls || !host.keep {
             let opening = Connection::open(&host.endpoint, &rules.trust, limits, until);
-            let mut connection = opening.await?;
+            let mut connection = self.shared.told.opened(name, opening).await?;
             connection.set_share(share);
             return Ok(Made::Plain(Box::new(connection)));
         }
@@ -169,7 +169,8 @@ impl HarpAttempt {
             line.connection.set_share(share);
             return Ok(Made::Kept(line));
         }
-        match kept::open(&host.endpoint, &rules.trust, limits, until).await? {
+        let opening = kept::open(&host.endpoint, &rules.trust, limits, until);
+        match self.shared.told.opened(name, opening).await? {
             Opened::Kept(mut connection) => {
                 connection.set_share(share);
                 Ok(Made::Kept(Line::new(connection, made_by)))

@@ -288,3 +288,22 @@ fn what_is_wrong_with_a_call_is_told() {
     assert_problem(&answer, 400, "invalid_request");
     assert_eq!(answer.json()["field"], "wiat");
 }
+
+#[test]
+fn a_call_is_told_which_limits_hold_if_it_asks() {
+    let cluster = open().start();
+    let mut asking = call("echo", json!([]));
+    asking["limits"] = json!(true);
+    asking["timeout"] = json!(7);
+    asking["max_exec_time"] = json!(100_000);
+    let answer = post(&cluster, "/jobs", &asking).json();
+    // The configuration's limit holds where the call asks for more.
+    assert_eq!(
+        answer["limits"],
+        json!({"timeout": 7, "max_exec_time": 600})
+    );
+    let answer = post(&cluster, "/jobs", call("echo", json!([]))).json();
+    assert!(answer.get("limits").is_none(), "{answer}");
+    asking["limits"] = json!(1);
+    assert_problem(&post(&cluster, "/jobs", &asking), 400, "invalid_request");
+}

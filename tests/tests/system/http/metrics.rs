@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harp_tests::{Cluster, HttpRequest, repository, until};
+use harp_tests::{Cluster, HttpRequest, ask, repository, until};
 use serde_json::{Value, json};
 
-use super::{address, call, get, open, result, submit};
+use super::{OPEN, address, api, call, get, open, post, result, submit};
 
 /// The samples of an answer in the older format, each by its name with its labels.
 fn samples(cluster: &Cluster) -> BTreeMap<String, f64> {
@@ -138,5 +138,176 @@ fn the_dashboard_asks_for_metrics_that_there_are() {
             }
         }
     }
-    assert!(asked > 8, "{asked}");
+    assert!(asked > 20, "{asked}");
+}
+
+#[test]
+fn what_clients_and_hosts_do_is_counted() {
+    let cluster = open().start();
+    let job = submit(&cluster, call("say", json!(["a", "b"])));
+    result(&cluster, &job);
+    let mut away = call("echo", json!([]));
+    away["host"] = json!("nowhere");
+    let away = submit(&cluster, &away);
+    result(&cluster, &away);
+    let silent = submit(&cluster, call("silent", json!([])));
+    let follow = HttpRequest::get(&api(&format!("/jobs/{silent}/events")));
+    let follower = follow.stream(address(&cluster));
+    assert_eq!(follower.head.status, 200);
+    let wire = ask(
+        cluster.address(),
+        json!({"harpcaller": 1, "get_status": "019aa9c0-0000-7000-8000-000000000000"}),
+    );
+    assert_eq!(wire["error"]["type"], "invalid_jobid");
+    let end = ask(
+        cluster.address(),
+        json!({"harpcaller": 1, "get_result": job}),
+    );
+    assert!(end.get("result").is_some(), "{end}");
+    let now = until("all is counted", || {
+        let now = samples(&cluster);
+        (now["harpcaller_job_errors_total{type=\"unknown_host\"}"] == 1.0).then_some(now)
+    });
+    for (name, wanted) in [
+        ("harpcaller_packets_total", 2.0),
+        ("harpcaller_followers", 1.0),
+        // A call to a host that nobody knows has started, too.
+        ("harpcaller_job_wait_seconds_count", 2.0),
+        (
+            "harpcaller_job_execution_seconds_count{outcome=\"returned\"}",
+            1.0,
+        ),
+        (
+            "harpcaller_requests_total{protocol=\"harpcaller\",operation=\"get_status\",status=\"invalid_jobid\"}",
+            1.0,
+        ),
+        (
+            "harpcaller_requests_total{protocol=\"harpcaller\",operation=\"get_result\",status=\"ok\"}",
+            1.0,
+        ),
+        ("harpcaller_hosts_refresh_failures_total", 0.0),
+        ("harpcaller_store_pending_bytes", 0.0),
+        ("harpcaller_store_outages_total", 0.0),
+        ("harpcaller_audit_lines_lost_total", 0.0),
+        ("harpcaller_log_lines_lost_total", 0.0),
+    ] {
+        assert_eq!(now[name], wanted, "{name}");
+    }
+    for name in [
+        "harpcaller_host_connects_total{result=\"ok\"}",
+        "harpcaller_host_connect_seconds_count",
+        "harpcaller_store_sync_seconds_count",
+        "harpcaller_packet_bytes_total",
+        "harpcaller_connections{protocol=\"http\"}",
+        "harpcaller_hosts_refresh_timestamp_seconds",
+    ] {
+        assert!(now[name] > 0.0, "{name}");
+    }
+    let hosts = get(&cluster, "/hosts").json();
+    let host = &hosts["hosts"][0];
+    assert_eq!(
+        (&host["running"], &host["queued"]),
+        (&json!(1), &json!(0)),
+        "{host}"
+    );
+    assert!(
+        host["last_contact"]
+            .as_u64()
+            .is_some_and(|time| time > 1_600_000_000_000),
+        "{host}"
+    );
+    assert_eq!(host["last_failure"], json!(null));
+    drop(follower);
+    until("nobody follows", || {
+        (samples(&cluster)["harpcaller_followers"] == 0.0).then_some(())
+    });
+}
+
+#[test]
+fn what_was_not_allowed_and_hosts_that_are_away_are_counted() {
+    let cluster = Cluster::builder()
+        .tables(
+            "[[listen_http]]\naddress = '127.0.0.1:0'\nrequire_authentication = false\n\
+             [[allow]]\nclient = '*'\nprocedure = 'echo'\n\
+             [[allow]]\nclient = '*'\noperations = 'observe'\n",
+        )
+        .start();
+    let mut entry = cluster.entry("web01");
+    // Nobody listens at port 1 of this machine, as a rule; if somebody does, it is no harpd.
+    entry["port"] = json!(1);
+    cluster.set_registry(&[entry]);
+    assert!(cluster.run(&["hosts-refresh"]).status.success());
+    assert_eq!(
+        post(&cluster, "/jobs", call("fail", json!([]))).status(),
+        403
+    );
+    let job = submit(&cluster, call("echo", json!([])));
+    assert_eq!(result(&cluster, &job)["error"]["type"], "network_error");
+    let now = samples(&cluster);
+    assert_eq!(
+        now["harpcaller_unauthorized_total{reason=\"forbidden\"}"],
+        1.0
+    );
+    let failed: f64 = now
+        .iter()
+        .filter(|(name, _)| {
+            name.starts_with("harpcaller_host_connects_total") && !name.contains("\"ok\"")
+        })
+        .map(|(_, count)| count)
+        .sum();
+    assert!(failed >= 1.0, "{now:?}");
+    let host = get(&cluster, "/hosts/web01").json();
+    assert_eq!(host["last_failure"]["type"], "network_error", "{host}");
+    assert!(host["last_failure"]["code"].is_string(), "{host}");
+}
+
+#[test]
+fn there_are_few_series_whatever_clients_choose() {
+    let cluster = open().start();
+    for number in 0..300 {
+        let mut call = call(&format!("procedure-{number}"), json!([]));
+        call["host"] = json!(format!("host-{number}"));
+        call["key"] = json!(format!("key-{number}"));
+        call["queue"] = json!({"name": {"q": number}, "concurrency": 1});
+        submit(&cluster, &call);
+        get(&cluster, &format!("/hosts/host-{number}"));
+        get(&cluster, &format!("/x{number}"));
+    }
+    let series = samples(&cluster);
+    assert!(series.len() < 500, "{}", series.len());
+    assert!(
+        !series
+            .keys()
+            .any(|name| name.contains("host-7") || name.contains("procedure-7"))
+    );
+}
+
+#[test]
+fn ends_are_told_apart_by_what_the_configuration_says() {
+    let mut cluster = Cluster::builder()
+        .tables(OPEN)
+        .set("metrics_labels", "['procedure']")
+        .start();
+    // Its addresses are those of the configuration then, as a reload wants it.
+    cluster.restart_dispatcher();
+    for (procedure, arguments) in [("echo", json!([])), ("fail", json!(["1", "x"]))] {
+        let job = submit(&cluster, call(procedure, arguments));
+        result(&cluster, &job);
+    }
+    let returned = "harpcaller_jobs_ended_total{outcome=\"returned\",procedure=\"echo\"}";
+    let raised = "harpcaller_job_execution_seconds_count{outcome=\"exception\",procedure=\"fail\"}";
+    until("the ends are counted", || {
+        let now = samples(&cluster);
+        (now.get(returned) == Some(&1.0) && now.get(raised) == Some(&1.0)).then_some(())
+    });
+    assert!(!samples(&cluster).contains_key("harpcaller_jobs_ended_total{outcome=\"returned\"}"));
+    cluster.set("metrics_labels", "['host', 'procedure']");
+    assert!(cluster.reload().status.success());
+    let job = submit(&cluster, call("echo", json!([])));
+    result(&cluster, &job);
+    let both =
+        "harpcaller_jobs_ended_total{outcome=\"returned\",host=\"web01\",procedure=\"echo\"}";
+    until("the host is told too", || {
+        (samples(&cluster).get(both) == Some(&1.0)).then_some(())
+    });
 }

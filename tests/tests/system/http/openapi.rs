@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::Command;
 
-use harp_tests::{HttpAnswer, HttpRequest, repository};
+use harp_tests::{HttpAnswer, HttpRequest, binary, repository};
 use serde_json::{Value, json};
 
 use super::{address, api, call, get, open, post, result, submit};
@@ -254,4 +255,48 @@ fn real_answers_are_as_described() {
     assert_described(&document, "post", "/queues/cancel", &cancelled);
     let refreshed = post(&cluster, "/hosts/refresh", "{}");
     assert_described(&document, "post", "/hosts/refresh", &refreshed);
+}
+
+/// Requests of all kinds, good and bad, made from the description: what they are answered has to
+/// be described, and no answer may be a fault of the dispatcher.
+#[test]
+fn schemathesis_finds_nothing() {
+    let target = binary("harpcallerd");
+    let target = target.ancestors().nth(2).expect("the target folder");
+    let program = target.join("api-environment/bin/schemathesis");
+    if !program.exists() {
+        println!("skipped: there is no schemathesis; .ci/api makes it");
+        return;
+    }
+    let cluster = open().start();
+    let base = format!("http://{}/api/v1", address(&cluster));
+    let checks = "not_a_server_error,status_code_conformance,content_type_conformance,\
+                  response_schema_conformance";
+    let output = Command::new(program)
+        .arg("run")
+        .arg(format!("{base}/openapi.json"))
+        .args(["--url", &base, "--checks", checks])
+        // A stream of events has no end, and what waits takes its time.
+        .args(["--exclude-path-regex", "events$", "--request-timeout", "70"])
+        .args([
+            "--phases",
+            "examples,fuzzing",
+            "--max-examples",
+            "12",
+            "--seed",
+            "1",
+        ])
+        .args([
+            "--generation-database",
+            "none",
+            "--no-color",
+            "--warnings",
+            "off",
+        ])
+        .current_dir(cluster.path(""))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(get(&cluster, "").status(), 200);
 }

@@ -11,6 +11,11 @@ use crate::faces::http::reply;
 use crate::faces::http::reply::Answer;
 use crate::faces::http::shared::Shared;
 
+/// True for the paths that are answered here.
+pub(in crate::faces::http) fn is_of(path: &str) -> bool {
+    ["/healthz", "/readyz"].contains(&path)
+}
+
 /// The answer, if it is one of these that is asked for.
 pub(in crate::faces::http) fn answer(
     shared: &Shared,

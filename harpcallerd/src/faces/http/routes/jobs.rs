@@ -40,7 +40,10 @@ pub(super) async fn submit(
     query.done()?;
     let key = idempotency_key(sent.headers())?;
     let whole = sent.json(&shared, &asked).await?;
-    let call = call(&whole, key)?;
+    let (mut call, tells_limits) = call(&whole, key)?;
+    if call.trace.is_none() {
+        call.trace.clone_from(&asked.trace);
+    }
     // Taken before the call is accepted: an answer that there is no place would not say so.
     let _place = wait.map(|_| shared.stream(&asked)).transpose()?;
     let accepted = shared.desk.submit(&asked.client, call).await?;
@@ -59,6 +62,7 @@ pub(super) async fn submit(
     };
     let mut object = JobObject::whole(&view, values);
     object.existing = accepted.existing;
+    object.limits = accepted.limits.filter(|_| tells_limits);
     object.with_end = wait.is_some();
     let mut answer = reply::json(status, &object);
     if !accepted.existing
@@ -81,7 +85,7 @@ pub(super) async fn check(
     let whole = sent.json(&shared, &asked).await?;
     let checked = shared
         .desk
-        .check(&asked.client, &call(&whole, key)?)
+        .check(&asked.client, &call(&whole, key)?.0)
         .await?;
     Ok(reply::ok(&json!({
         "ok": true,
@@ -214,10 +218,11 @@ pub(super) fn problem(whole: &Whole) -> impl Fn(harp_proto::Fault) -> Problem {
 }
 
 /// The call of a body. Its key may stand in the head of the request instead.
-fn call(whole: &Whole, key: Option<String>) -> Result<NewCall, Problem> {
+fn call(whole: &Whole, key: Option<String>) -> Result<(NewCall, bool), Problem> {
     let call = body::call(&whole.text, key).map_err(problem(whole))?;
     let is_small_part = 2 * call.arguments.as_bytes().len() < whole.text.len();
-    Ok(new_call(call, is_small_part))
+    let tells_limits = call.limits;
+    Ok((new_call(call, is_small_part), tells_limits))
 }
 
 /// The key of `Idempotency-Key`, quoted or bare.

@@ -1,0 +1,56 @@
+//! Finding jobs that have not ended: they are known by heart, so those that have are not
+//! walked through.
+
+use harp_proto::JobId;
+use tokio::time::Instant;
+
+use super::{Find, Found, RECORDS, TIME};
+use crate::client::Client;
+use crate::desk::Desk;
+use crate::desk::lists::passing_damaged;
+use crate::refusal::Refusal;
+
+impl Desk {
+    /// Finds jobs among those that live.
+    pub(super) async fn find_live(
+        &self,
+        by: &Client,
+        find: &Find,
+        found: &mut Found,
+    ) -> Result<(), Refusal> {
+        let by_time = Instant::now() + TIME;
+        let mut live = self.dispatcher.ledger().live_jobs();
+        // Ids are in the order of submissions, as in a walk.
+        live.sort_unstable();
+        if find.newest_first {
+            live.reverse();
+        }
+        let start = find.filter.start(find.newest_first, find.after);
+        let is_behind = |job: &JobId| match (start, find.newest_first) {
+            (None, _) => true,
+            (Some(start), true) => *job < start,
+            (Some(start), false) => *job > start,
+        };
+        for job in live.into_iter().filter(is_behind) {
+            // There is one more, so there is where to go on.
+            if found.jobs.len() >= find.limit {
+                return Ok(());
+            }
+            if found.examined >= RECORDS || Instant::now() >= by_time {
+                found.complete = false;
+                return Ok(());
+            }
+            if find.filter.is_beyond(find.newest_first, job.submitted()) {
+                break;
+            }
+            found.examined += 1;
+            found.through = Some(job.submitted());
+            found.next = Some(job);
+            if let Some(report) = passing_damaged(self.report(job).await)? {
+                self.take(by, &find.filter, report, found).await?;
+            }
+        }
+        found.next = None;
+        Ok(())
+    }
+}
