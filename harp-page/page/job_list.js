@@ -104,13 +104,20 @@ export class JobList {
     if (!this.#isLoaded) return this.#load();
     try {
       const page = await this.app.api.get("/jobs", this.filters);
+      if (this.#shown.size === 0) this.place.replaceChildren();
       for (const job of page.jobs.reverse()) this.#see(job);
       const now = new Set(page.jobs.map((/** @type {Job} */ job) => job.id));
       for (const [id, { job }] of this.#shown) {
         if (!now.has(id) && job.state !== "ended") this.#look(id);
       }
-    } catch {
-      // The banner says it; the next answer brings this again.
+    } catch (error) {
+      // Of a dispatcher that is away the banner tells, and its next answer brings this again.
+      if (/** @type {any} */ (error).status === 403) {
+        this.rows.replaceChildren();
+        this.#shown.clear();
+        this.foot.replaceChildren();
+        this.place.replaceChildren(failed(error, () => this.#reread()));
+      }
     }
     return undefined;
   }
@@ -132,7 +139,10 @@ export class JobList {
       this.onEvent?.(data, data.change);
     } else if (name === "reset") this.#reread();
     // What may still be read is asked for, which says what has changed.
-    else if (name === "forbidden") this.#poll();
+    else if (name === "forbidden") {
+      this.#poll();
+      this.#reread();
+    }
   }
 
   /** @param {Job} job */

@@ -59,6 +59,7 @@ export function update(row, job) {
       info !== "null" && h("span", { class: "mono quiet" }, " ", name(cutHead(info)))),
     h("span", { class: "where" },
       job.error_type && h("span", { class: "why" }, name(job.error_type)),
+      job.state === "running" && job.host_state && h("span", { class: "why" }, "host not reached"),
       job.queue && queueLink(job.queue),
       job.ahead !== null && job.state === "queued" && h("span", { class: "quiet" }, ` ${job.ahead} ahead`)),
     h("span", { class: "who quiet" }, job.client && name(job.client)),

@@ -139,6 +139,8 @@ class JobScreen {
       fill(this.outcome, h("p", { class: "bad" }, "The job has been pruned: it does not exist any more."));
     } else if (name === "forbidden") {
       fill(this.outcome, h("p", { class: "bad", role: "alert" }, "You may not see this job any more."));
+      // Whether that is since the session is over is found out by asking.
+      this.#read();
     } else if (name === "refused") fill(this.outcome, failed(data, () => this.#load()));
   }
 

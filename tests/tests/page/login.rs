@@ -56,6 +56,15 @@ fn a_token_is_asked_for_once_and_kept_nowhere() {
     }
     assert!(!cluster.log().text().contains(token));
 
+    // Who loses the token loses the page.
+    let line = fs::read_to_string(&tokens).unwrap();
+    fs::write(&tokens, "# nobody\n").unwrap();
+    wait_for_words(&mut browser, "The session is over");
+    fs::write(&tokens, line).unwrap();
+    fill(&mut browser, "#token", token);
+    browser.press("Enter");
+    browser.wait_for("document.body.dataset.screen === 'queues'");
+
     click_words(&mut browser, "Log out");
     browser.wait_for("document.body.dataset.screen === 'login'");
     browser.evaluate("location.reload()");

@@ -69,6 +69,20 @@ fn what_failed_says_so_and_may_be_tried_again() {
     browser.wait_for(&is_there("error=missing"));
     wait_for_words(&mut browser, "No such job");
 
+    // What the dispatcher is in trouble with is told beside what it still shows.
+    browser.evaluate(
+        "window.fetch = async (url, request) => { \
+         const answer = await real(url, request); \
+         if (!String(url).endsWith('/summary')) return answer; \
+         const told = await answer.json(); told.store = 'outage'; \
+         return new Response(JSON.stringify(told)); }; location.hash = '#/jobs'",
+    );
+    wait_for_words(&mut browser, "The job store cannot be written");
+    browser.wait_for(&format!(
+        "document.querySelector('[data-job=\"{job}\"]') !== null"
+    ));
+    browser.evaluate("window.fetch = window.real");
+
     // The server is gone while a job is asked for that was not seen yet.
     cluster.kill_dispatcher();
     browser.evaluate(&format!("location.hash = '#/jobs/{job}'"));
