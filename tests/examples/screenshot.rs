@@ -1,7 +1,7 @@
 //! Takes the picture of the page that the manual shows: a job that runs.
 //!
 //! ```sh
-//! cargo run -p harp-tests --example screenshot -- man/harpcaller-page.png
+//! cargo run -p harp-tests --example screenshot -- dist/harpcaller-page.png
 //! ```
 
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ exec sleep 600
 
 fn main() {
     let path = std::env::args_os().nth(1).map(PathBuf::from);
-    let path = path.expect("the file to write, such as man/harpcaller-page.png");
+    let path = path.expect("the file to write, such as dist/harpcaller-page.png");
     let mut browser = Chromium::start().expect("Chromium");
     let listener = "[[listen_http]]\naddress = '127.0.0.1:0'\nrequire_authentication = false\n";
     let cluster = Cluster::builder()

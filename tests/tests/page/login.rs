@@ -41,10 +41,8 @@ fn a_token_is_asked_for_once_and_kept_nowhere() {
     // Where it was meant to go before.
     browser.wait_for("document.body.dataset.screen === 'queues'");
     wait_for_words(&mut browser, "token:ann");
-    browser.evaluate("location.reload()");
-    browser.wait_for(
-        "document.readyState === 'complete' && document.body.dataset.screen === 'queues'",
-    );
+    browser.evaluate("window.before = true; location.reload()");
+    browser.wait_for("window.before === undefined && document.body.dataset.screen === 'queues'");
 
     let kept = browser.evaluate(
         "JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie + location",
@@ -56,7 +54,7 @@ fn a_token_is_asked_for_once_and_kept_nowhere() {
     }
     assert!(!cluster.log().text().contains(token));
 
-    // Who loses the token loses the page.
+    // A token that is gone takes its sessions with it.
     let line = fs::read_to_string(&tokens).unwrap();
     fs::write(&tokens, "# nobody\n").unwrap();
     wait_for_words(&mut browser, "The session is over");
@@ -67,8 +65,7 @@ fn a_token_is_asked_for_once_and_kept_nowhere() {
 
     click_words(&mut browser, "Log out");
     browser.wait_for("document.body.dataset.screen === 'login'");
-    browser.evaluate("location.reload()");
-    browser
-        .wait_for("document.readyState === 'complete' && document.body.dataset.screen === 'login'");
+    browser.evaluate("window.before = true; location.reload()");
+    browser.wait_for("window.before === undefined && document.body.dataset.screen === 'login'");
     assert_well_behaved(&mut browser, &url(&cluster, ""));
 }
