@@ -13,6 +13,7 @@ mod metrics;
 mod openapi;
 mod output;
 mod page;
+mod rules;
 mod sessions;
 mod starting;
 mod traces;

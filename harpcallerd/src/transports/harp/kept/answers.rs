@@ -31,6 +31,7 @@ impl KeptCall {
             .lives
             .note(&self.host, Speaks::Kept(Arc::clone(&boot)));
         self.gate.answered();
+        self.shared.told.contacts.heard(&self.host);
         self.keep = answer.keep;
         self.renewed = now;
         self.is_acknowledged = true;
