@@ -47,7 +47,10 @@ fn tokens(text: &[u8]) {
     };
     let (tokens, problems) = Tokens::parse(text, "file");
     assert!(tokens.owner(&"no token".into()).is_none());
-    told(&problems, text);
+    // A file may be good.
+    if !problems.is_empty() {
+        told(&problems, text);
+    }
 }
 
 fn users(text: &[u8]) {
