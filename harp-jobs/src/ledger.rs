@@ -280,6 +280,8 @@ pub enum Which {
     Jobs(Vec<JobId>),
     /// All of a queue.
     Queue(QueueName),
+    /// All that belong in a pool, and those that wait in queues before.
+    Pool(PoolId),
 }
 
 /// Where a job stands, as far as that is durable.

@@ -1,5 +1,6 @@
 //! The limits that every run goes by.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::failures::SetBy;
@@ -20,6 +21,18 @@ pub struct RunLimits {
     pub last_words: Duration,
     /// How much all packets of a job may be.
     pub output: OutputLimits,
+    /// What is different for services.
+    pub services: ServiceLimits,
+}
+
+/// What is different for calls to services, whose jobs workers fetch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServiceLimits {
+    /// The host that such calls name.
+    pub host: Arc<str>,
+    /// Longest execution; also the ceiling of what a call may ask. The general one if it is
+    /// `None`.
+    pub max_exec_time: Option<Duration>,
 }
 
 impl RunLimits {
@@ -28,14 +41,19 @@ impl RunLimits {
     #[must_use]
     pub fn terms(&self, call: &CallRecord, already: Duration) -> Terms {
         let seconds = |number: Option<u64>| number.map(Duration::from_secs);
-        let ceiling = self.max_exec_time;
+        let of_services = self.services.max_exec_time;
+        let of_services = of_services.filter(|_| *self.services.host == *call.host);
+        let (ceiling, key) = match of_services {
+            Some(ceiling) => (ceiling, "topchef.max_exec_time"),
+            None => (self.max_exec_time, "max_exec_time"),
+        };
         let (silence, silence_set_by) = match seconds(call.timeout) {
             Some(asked) => (asked, SetBy::Call),
             None => (self.default_timeout, SetBy::Dispatcher("default_timeout")),
         };
         let (longest, longest_set_by) = match seconds(call.max_exec_time) {
             Some(asked) if asked <= ceiling => (asked, SetBy::Call),
-            _ => (ceiling, SetBy::Dispatcher("max_exec_time")),
+            _ => (ceiling, SetBy::Dispatcher(key)),
         };
         Terms {
             connect: self.connect_timeout,
@@ -64,7 +82,16 @@ mod tests {
             max_exec_time: Duration::from_secs(60),
             last_words: Duration::from_secs(5),
             output: OutputLimits::default(),
+            services: ServiceLimits {
+                host: "services".into(),
+                max_exec_time: Some(Duration::from_secs(500)),
+            },
         };
+        let for_a_service = CallRecord::new("services", "s", Json::NULL, 0);
+        assert_eq!(
+            limits.terms(&for_a_service, Duration::ZERO).longest,
+            Duration::from_secs(500)
+        );
         let (default, ceiling) = (
             SetBy::Dispatcher("default_timeout"),
             SetBy::Dispatcher("max_exec_time"),

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod due;
+mod fetched;
 pub mod pool;
 pub mod queue;
 mod restart;
@@ -21,7 +22,7 @@ use std::collections::{HashMap, HashSet};
 use harp_values::{JobId, QueueName};
 
 use self::due::Due;
-use self::pool::{Pick, PoolId, Pools};
+use self::pool::{PoolId, Pools};
 use self::queue::{Members, Queues};
 use crate::record::QueueRecord;
 use crate::world::Moment;
@@ -202,18 +203,6 @@ impl Lineup {
             self.pools.remove(pool, entry.sequence);
         }
         true
-    }
-
-    /// Starts a job of a pool. `None` if it is not there any more.
-    pub fn claim(&mut self, pool: &PoolId, pick: Pick) -> Option<JobId> {
-        let id = match pick {
-            Pick::First => self.pools.first(pool)?,
-            Pick::Job(id) => id,
-        };
-        let is_there = self.jobs.get(&id).is_some_and(|entry| {
-            entry.stands == Stands::HasTurn && entry.pool.as_ref() == Some(pool)
-        });
-        (is_there && self.start(id)).then_some(id)
     }
 
     /// Takes out a job that has not started. `None` if it has, is not on record, or is not
@@ -465,18 +454,6 @@ impl Lineup {
     #[must_use]
     pub fn queue_members(&self, name: &QueueName) -> Members {
         self.queues.members(name)
-    }
-
-    /// How often a job has come into a pool.
-    #[must_use]
-    pub fn offers(&self) -> u64 {
-        self.pools.entered()
-    }
-
-    /// The jobs of a pool in their order, at most so many.
-    #[must_use]
-    pub fn pool_members(&self, pool: &PoolId, most: usize) -> Vec<JobId> {
-        self.pools.members(pool, most)
     }
 }
 

@@ -11,6 +11,7 @@ mod listed;
 mod packet_lines;
 pub mod reply;
 mod request;
+pub mod work;
 
 pub use listed::{List, Listed};
 pub use packet_lines::PacketLines;

@@ -65,6 +65,7 @@ pub const CONTRACT: &[Clause] = clauses![
     keeping::lists_are_read_in_pages,
     keeping::the_oldest_ended_jobs_are_pruned,
     papers::a_paper_is_replaced_by_who_knows_it,
+    papers::a_pool_is_withdrawn_at_once,
     papers::who_waits_for_a_job_of_a_pool_is_told,
     starts::an_outage_is_waited_for,
     starts::a_stop_waits_for_nothing_in_an_outage,

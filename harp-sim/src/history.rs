@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use harp_jobs::jobs::Jobs;
 use harp_jobs::ledger::{Drain, Keep, Ledger};
-use harp_jobs::limits::RunLimits;
+use harp_jobs::limits::{RunLimits, ServiceLimits};
 use harp_jobs::output::OutputLimits;
 use harp_jobs::runner::Stop;
 use harp_jobs::world::{Phase, World};
@@ -103,6 +103,7 @@ impl History {
             max_exec_time: Duration::from_secs(300),
             last_words: LAST_WORDS,
             output: OutputLimits::default(),
+            services: ServiceLimits::default(),
         }));
         let disk = Disk::default();
         // One history has no faults of the disk, the next has many.

@@ -256,6 +256,7 @@ impl Ledger for Memory {
         let mut state = self.state();
         let (jobs, turns) = match which {
             Which::Queue(name) => state.lineup.withdraw_queue(&name),
+            Which::Pool(pool) => state.lineup.withdraw_pool(&pool),
             Which::Jobs(ids) => {
                 let mut turns = Vec::new();
                 let mut taken = Vec::new();

@@ -31,6 +31,8 @@ pub const TIMEOUT: &str = "timeout";
 pub const MISSING_RESULT: &str = "missing_result";
 /// No new calls are taken: stopping or draining. From harpd: the service is stopping.
 pub const SHUTDOWN: &str = "shutdown";
+/// The arguments are not what the procedure's schema wants; data has the `errors`.
+pub const INVALID_ARGUMENTS: &str = "invalid_arguments";
 /// A configured limit on live jobs or connections is reached.
 pub const OVERLOADED: &str = "overloaded";
 /// The client did not authenticate, and must.

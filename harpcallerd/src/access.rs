@@ -194,6 +194,45 @@ impl AccessRules {
         !rule.own_jobs || identity.is_some_and(|identity| job.client.as_deref() == Some(identity))
     }
 
+    /// True if the client may do this with a service, which is this procedure of the services'
+    /// host. A rule for own jobs alone is one for services that the client has registered.
+    #[must_use]
+    pub fn allow_service(
+        &self,
+        client: &Client,
+        operation: Operation,
+        host: &str,
+        service: &str,
+        owner: Option<&str>,
+    ) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        let subject = Subject {
+            host,
+            procedure: service,
+            queue: None,
+        };
+        let Some(rule) = self.first_for_any_queue(client, operation, &subject) else {
+            return false;
+        };
+        let identity = client.identity.as_ref().map(|identity| identity.as_str());
+        !rule.own_jobs || operation == Operation::Call || identity.is_some() && identity == owner
+    }
+
+    fn first_for_any_queue(
+        &self,
+        client: &Client,
+        operation: Operation,
+        subject: &Subject<'_>,
+    ) -> Option<&Rule> {
+        self.0.iter().find(|rule| {
+            rule.concerns(client, operation)
+                && rule.host.match_text(subject.host)
+                && rule.procedure.match_text(subject.procedure)
+        })
+    }
+
     fn first(&self, client: &Client, operation: Operation, subject: &Subject<'_>) -> Option<&Rule> {
         self.0.iter().find(|rule| {
             rule.concerns(client, operation)

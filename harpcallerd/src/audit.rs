@@ -215,6 +215,28 @@ impl Audit {
         }
     }
 
+    /// A client has done something with a service, or with a job of one.
+    pub fn of_service(
+        &self,
+        client: &Client,
+        event: &'static str,
+        service: &str,
+        job: Option<JobId>,
+    ) {
+        let Some(sender) = &self.0 else {
+            return;
+        };
+        let line = Box::new(Line {
+            procedure: Some(name(service)),
+            job: job.map(|job| job.to_string()),
+            ..Line::by(event, client)
+        });
+        sender.send(match job {
+            Some(job) => Event::AboutJob(job, line),
+            None => Event::Line(line),
+        });
+    }
+
     /// An administrator has done something beside cancelling a job, or tried to.
     pub fn administered(&self, client: &Client, act: Act<'_>, refusal: Option<&Refusal>) {
         let Some(sender) = &self.0 else {

@@ -18,12 +18,14 @@ use harp_service::settings::{Settings, SettingsError, Table, Warning};
 
 use crate::access::AccessRules;
 use crate::audit::AuditSettings;
+use crate::declared::ProcedureSettings;
 use crate::hosts::RegistryConfig;
 use crate::limits::ClientLimits;
 use crate::listener::settings::ListenerSettings;
 use crate::meters::by_name::Labels;
 use crate::retention::Retention;
 use crate::rules::{ExecutionLimits, take_output};
+use crate::services::settings::ServiceSettings;
 use crate::traces::TraceSettings;
 
 pub use descriptors::{connections_that_fit, too_many_descriptors};
@@ -65,6 +67,10 @@ pub struct Config {
     pub trust: TrustFiles,
     /// Where the hosts registry comes from.
     pub registry: RegistryConfig,
+    /// What holds for services.
+    pub services: ServiceSettings,
+    /// What is declared of procedures.
+    pub procedures: Vec<ProcedureSettings>,
     /// Limits of clients.
     pub clients: ClientLimits,
     /// Which ended jobs are kept.
@@ -225,6 +231,8 @@ impl Config {
                 interval,
                 allow_empty: table.boolean("host_db_allow_empty").unwrap_or(false),
             },
+            services: ServiceSettings::take(table),
+            procedures: ProcedureSettings::take(table),
             clients: clients::take(table),
             retention: Retention::take(table),
             resume_queued,

@@ -24,9 +24,9 @@ use crate::audit::Audit;
 use crate::boot;
 use crate::changes::Changes;
 use crate::config::Config;
-use crate::desk::Desk;
 use crate::desk::admin::{Administration, KeptCalls, Reloaded, Started};
 use crate::desk::load::HostLoad;
+use crate::desk::{Desk, services};
 use crate::dispatcher::{Dispatcher, Parts};
 use crate::ended::Telling;
 use crate::faces::admin::{self, AdminSocket};
@@ -233,6 +233,7 @@ impl Daemon {
                 meters: meters.clone(),
                 contacts: contacts.clone(),
             },
+            services: in_force.services.subscribe(),
             resume_queued: config.resume_queued,
             unaware_until: hosts_unaware_until(config).await?,
         };
@@ -240,6 +241,10 @@ impl Daemon {
         let limits = in_force.retention.subscribe();
         let ledger = Arc::new(dispatcher.ledger().clone());
         let pruner = Pruner::new(ledger, ahead);
+        let ending = services::end_jobs_of_removed(Arc::clone(&dispatcher));
+        background.spawn("removed services", ending);
+        let removing = services::remove_drafts(Arc::clone(&dispatcher));
+        background.spawn("drafts", removing);
         background.spawn("retention", Arc::clone(&pruner).keep(limits));
 
         let tracing = Tasks::of_phase("traces");
@@ -270,6 +275,7 @@ impl Daemon {
             limits: in_force.clients.subscribe(),
             tokens: in_force.tokens.subscribe(),
             access: in_force.access.subscribe(),
+            declared: in_force.declared.subscribe(),
             audit: audit.clone(),
             log: Some(Arc::clone(&start.log)),
             traces: traces.clone(),

@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod cancel;
 mod check;
+pub mod chef;
 pub mod find;
 pub mod hosts;
 pub mod lists;
@@ -21,8 +22,11 @@ pub mod procedures;
 pub mod queues;
 pub mod read;
 pub mod readiness;
+pub mod services;
 mod submit;
+pub mod update;
 pub mod view;
+pub mod work;
 
 use std::sync::Arc;
 
@@ -38,6 +42,7 @@ use crate::access::AccessRules;
 use crate::audit::Audit;
 use crate::changes::Changes;
 use crate::client::Client;
+use crate::declared::Declarations;
 use crate::dispatcher::Dispatcher;
 use crate::host_contacts::HostContacts;
 use crate::hosts::{Hosts, Refresher};
@@ -71,6 +76,8 @@ pub struct Desk {
     pub tokens: watch::Receiver<Option<Arc<TokensFile>>>,
     /// What clients may do; asked anew for each request.
     pub access: watch::Receiver<Arc<AccessRules>>,
+    /// What is declared of procedures.
+    pub declared: watch::Receiver<Arc<Declarations>>,
     /// Where it is written down what they did.
     pub audit: Audit,
     /// The log of the process, if it has one.

@@ -2,11 +2,12 @@
 //! by the harp protocol, with the runtime's clock and tasks; and the order in which it comes
 //! to rest.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use harp_jobs::jobs::Jobs;
-use harp_jobs::ledger::{Drain, Ledger, What};
+use harp_jobs::ledger::{Drain, Ledger, PaperKind, What};
 use harp_jobs::limits::RunLimits;
 use harp_jobs::runner::Stop;
 use harp_jobs::world::{Phase, World};
@@ -21,8 +22,11 @@ use crate::audit::Audit;
 use crate::changes::Changes;
 use crate::hosts::Hosts;
 use crate::rules::Rules;
+use crate::services::Services;
+use crate::services::settings::ServiceSettings;
 use crate::transports::by_kind::ByKind;
 use crate::transports::harp::{Harp, Told};
+use crate::transports::worker::{Claims, Worker};
 use crate::world::Runtime;
 
 /// What the core is opened over.
@@ -42,6 +46,8 @@ pub struct Parts {
     pub changes: Changes,
     /// To be told of connections to hosts, and of ends.
     pub told: Told,
+    /// What holds for services.
+    pub services: watch::Receiver<ServiceSettings>,
     /// Whether jobs that waited wait again; otherwise they end.
     pub resume_queued: bool,
     /// Until when hosts may go on with calls of before, if they cannot know that this machine
@@ -56,6 +62,8 @@ pub struct Dispatcher {
     ledger: Local,
     jobs: Arc<Jobs>,
     limits: watch::Receiver<Arc<RunLimits>>,
+    services: Arc<Services>,
+    claims: Claims,
 }
 
 impl std::fmt::Debug for Dispatcher {
@@ -80,11 +88,17 @@ impl Dispatcher {
             audit,
             changes,
             told,
+            services,
             resume_queued,
             unaware_until,
         } = parts;
         let meters = told.meters.clone();
         let live = store.live().await?;
+        let lives: BTreeSet<JobId> = live.iter().map(|(job, _)| *job).collect();
+        let pools: BTreeSet<_> = live
+            .iter()
+            .filter_map(|(_, job)| job.pool.clone())
+            .collect();
         // Those that their hosts keep are attached to while everything else begins.
         let end = live.into_iter().filter(|(_, job)| {
             let may_go_on = job.started.is_some() && ByKind::may_go_on(&job.token);
@@ -101,7 +115,20 @@ impl Dispatcher {
             unaware_until,
             told,
         );
-        let transport = ByKind::new(hosts, harp);
+        let papers = ledger.papers(PaperKind::Service).await;
+        let papers = papers.map_err(|_| StoreError::Closed)?;
+        let services = Arc::new(Services::new(papers, pools, services));
+        if hosts.get(&services.host()).is_some() {
+            let host = services.host();
+            warn!(%host, "the registry's entry is passed over: calls to this host are for services");
+        }
+        let claims = Claims::default();
+        let drafts = ledger.papers(PaperKind::Draft).await;
+        let drafts = drafts.map_err(|_| StoreError::Closed)?;
+        claims.take_up_drafts(drafts, |job| lives.contains(&job));
+        let of_listener = claims.clone();
+        let worker = Worker::new(Arc::clone(&services), claims.clone());
+        let transport = ByKind::new(hosts, harp, worker);
         let jobs = Jobs::open(
             any_world,
             Arc::new(ledger.clone()),
@@ -112,6 +139,7 @@ impl Dispatcher {
                 changes.note(change);
                 if let What::Ended(end) = &change.what {
                     audit.ended(change.job, end.outcome.name());
+                    of_listener.job_ended(change.job);
                 }
             },
         );
@@ -129,6 +157,8 @@ impl Dispatcher {
             ledger,
             jobs,
             limits,
+            services,
+            claims,
         }))
     }
 
@@ -136,6 +166,30 @@ impl Dispatcher {
     #[must_use]
     pub fn limits(&self) -> Arc<RunLimits> {
         Arc::clone(&self.limits.borrow())
+    }
+
+    /// The services whose jobs workers fetch.
+    #[must_use]
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// What workers have claimed.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// A number that nobody can guess.
+    #[must_use]
+    pub fn chance(&self) -> u128 {
+        self.world.chance()
+    }
+
+    /// The greatest JSON text of one packet or result, in bytes.
+    #[must_use]
+    pub fn max_packet_size(&self) -> usize {
+        self.rules.borrow().limits.max_packet_size
     }
 
     /// What can be done with jobs.

@@ -11,6 +11,7 @@ pub mod changes;
 pub mod client;
 pub mod config;
 pub mod daemon;
+pub mod declared;
 pub mod desk;
 pub mod dispatcher;
 pub mod ended;
@@ -27,6 +28,7 @@ pub mod refusal;
 pub mod reload;
 pub mod retention;
 pub mod rules;
+pub mod services;
 #[cfg_attr(
     not(feature = "traces"),
     allow(dead_code, reason = "nothing sends spans there")

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use harp_proto::error_type;
+use harp_schema::Violation;
 
 /// Why something was not done that a client or an administrator asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +28,40 @@ pub enum Refusal {
     /// There is no such job.
     #[error("there is no such job")]
     NoSuchJob,
+    /// There is no such service, or several have the name.
+    #[error("there is no such service")]
+    NoSuchService,
+    /// There is no such claim, or it is another's.
+    #[error("there is no such claim")]
+    NoSuchClaim,
+    /// Another worker has the job, or is offered it.
+    #[error("another worker has the job, or is offered it")]
+    Claimed,
+    /// The worker's job has ended.
+    #[error("the job has ended")]
+    Ended,
+    /// Packets before those that were sent are missing.
+    #[error("packet {next} is missing")]
+    Hole {
+        /// The number of the first that is missing.
+        next: u64,
+    },
+    /// Something is wrong with one value of the request.
+    #[error("{field}: {why}")]
+    Invalid {
+        /// Its name.
+        field: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// Arguments or a result are not what their schema wants.
+    #[error("{what} not what the schema wants")]
+    Violations {
+        /// Which of them.
+        what: Violated,
+        /// Each place that is wrong, some of many.
+        errors: Vec<Violation>,
+    },
     /// The request is longer than so many bytes.
     #[error("longer than {limit} bytes")]
     TooLarge {
@@ -77,6 +112,24 @@ pub enum Refusal {
     },
 }
 
+/// What is held against a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Violated {
+    /// The arguments of a call.
+    Arguments,
+    /// A result.
+    Result,
+}
+
+impl fmt::Display for Violated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Violated::Arguments => "the arguments are",
+            Violated::Result => "the result is",
+        })
+    }
+}
+
 /// The limit that leaves no room for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
@@ -88,6 +141,8 @@ pub enum Full {
     LiveJobs(usize),
     /// Jobs that wait in one queue: there are so many.
     Queue(usize),
+    /// Services: there are so many.
+    Services(usize),
 }
 
 /// The configuration has not been applied; the one in force stays, whole.
@@ -110,6 +165,16 @@ impl Refusal {
             }
             Refusal::Forbidden => error_type::FORBIDDEN,
             Refusal::NoSuchJob => error_type::INVALID_JOB_ID,
+            Refusal::NoSuchService => "unknown_service",
+            Refusal::NoSuchClaim => "unknown_claim",
+            Refusal::Claimed => "claimed",
+            Refusal::Ended => "ended",
+            Refusal::Hole { .. } => "hole",
+            Refusal::Invalid { .. } => error_type::INVALID_REQUEST,
+            Refusal::Violations { what, .. } => match what {
+                Violated::Arguments => error_type::INVALID_ARGUMENTS,
+                Violated::Result => "invalid_result",
+            },
             Refusal::TooLarge { .. } => error_type::REQUEST_TOO_LARGE,
             Refusal::Full(_) => error_type::OVERLOADED,
             Refusal::KeyTaken => error_type::INVALID_REQUEST,
@@ -140,6 +205,7 @@ impl Full {
             Full::ConnectionsOfPeer => "max_connections_per_peer",
             Full::LiveJobs(_) => "max_live_jobs",
             Full::Queue(_) => "max_queue_length",
+            Full::Services(_) => "services",
         }
     }
 }
@@ -165,6 +231,9 @@ impl fmt::Display for Full {
                     f,
                     "{count} jobs are queued or running, which is the limit ({key})"
                 )
+            }
+            Full::Services(count) => {
+                write!(f, "{count} services are registered, which is the limit")
             }
             Full::Queue(count) => {
                 write!(

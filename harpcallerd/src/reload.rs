@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use crate::access::AccessRules;
 use crate::config::{self, Config};
+use crate::declared::Declarations;
 use crate::desk::admin::Reloaded;
 use crate::hosts::Refresher;
 use crate::identity::tokens::TokensFile;
@@ -29,6 +30,7 @@ use crate::meters::by_name::Labels;
 use crate::refusal::NotReloaded;
 use crate::retention::Retention;
 use crate::rules::Rules;
+use crate::services::settings::ServiceSettings;
 
 /// What the parts of the daemon go by at the moment.
 #[derive(Debug)]
@@ -45,6 +47,10 @@ pub struct InForce {
     pub rules: watch::Sender<Arc<Rules>>,
     /// To the lives of jobs: the limits among these.
     pub runs: watch::Sender<Arc<RunLimits>>,
+    /// To whatever has to do with services.
+    pub services: watch::Sender<ServiceSettings>,
+    /// To whatever looks at the arguments of calls.
+    pub declared: watch::Sender<Arc<Declarations>>,
     /// To whatever serves clients.
     pub clients: watch::Sender<ClientLimits>,
     /// What large requests of clients hold.
@@ -83,7 +89,9 @@ impl InForce {
             log,
             tokens: watch::Sender::new(tokens.transpose()?.map(Arc::new)),
             rules: watch::Sender::new(Arc::new(rules)),
-            runs: watch::Sender::new(Arc::new(config.execution.of_runs())),
+            runs: watch::Sender::new(Arc::new(config.execution.of_runs(&config.services))),
+            services: watch::Sender::new(config.services.clone()),
+            declared: watch::Sender::new(Arc::new(Declarations::read(&config.procedures)?)),
             clients: watch::Sender::new(config.clients),
             client_memory: Arc::new(ClientMemory::new(&config.clients)),
             host_memory,
@@ -109,6 +117,7 @@ impl InForce {
             warnings,
             trust,
             tokens,
+            declared,
             log,
         } = read(&self.file, self.debug).await?;
         let opened = listeners.open_missing(&config).await;
@@ -132,10 +141,12 @@ impl InForce {
             trust,
             memory: self.host_memory.clone(),
         }));
-        let runs = config.execution.of_runs();
+        let runs = config.execution.of_runs(&config.services);
         self.runs.send_replace(Arc::new(runs));
         self.host_memory.set_limit(config.execution.host_memory);
         self.client_memory.change(&config.clients);
+        self.services.send_replace(config.services.clone());
+        self.declared.send_replace(Arc::new(declared));
         self.clients.send_replace(config.clients);
         self.labels.send_replace(config.metrics_labels);
         self.retention.send_replace(config.retention);
@@ -167,6 +178,7 @@ struct Read {
     warnings: Vec<String>,
     trust: Trust,
     tokens: Option<Arc<TokensFile>>,
+    declared: Declarations,
     log: Prepared,
 }
 
@@ -191,6 +203,8 @@ async fn read(file: &Path, debug: bool) -> Result<Read, NotReloaded> {
         let tokens = tokens
             .transpose()
             .map_err(|error| refused("tokens_file", with_causes(&error)))?;
+        let declared = Declarations::read(&config.procedures)
+            .map_err(|error| refused("procedure", error.to_string()))?;
         if debug {
             config.log.level = LevelFilter::DEBUG;
         }
@@ -201,6 +215,7 @@ async fn read(file: &Path, debug: bool) -> Result<Read, NotReloaded> {
             warnings,
             trust,
             tokens: tokens.map(Arc::new),
+            declared,
             log,
         })
     });

@@ -1,13 +1,16 @@
 //! What runs go by: limits, the judgement of hosts' certificates, memory. From the
 //! configuration, and replaced by a reload for the runs that begin after it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use harp_budget::Budget;
 use harp_host::tls::Trust;
-use harp_jobs::limits::RunLimits;
+use harp_jobs::limits::{RunLimits, ServiceLimits};
 use harp_jobs::output::{OutputLimits, OutputPolicy};
 use harp_service::Table;
+
+use crate::services::settings::ServiceSettings;
 
 /// The limits of every execution (daemon specification, configuration).
 #[derive(Debug, Clone)]
@@ -56,13 +59,17 @@ pub struct Rules {
 impl ExecutionLimits {
     /// The limits that a job's life goes by, whoever runs its call.
     #[must_use]
-    pub fn of_runs(&self) -> RunLimits {
+    pub fn of_runs(&self, services: &ServiceSettings) -> RunLimits {
         RunLimits {
             connect_timeout: self.connect_timeout,
             default_timeout: self.default_timeout,
             max_exec_time: self.max_exec_time,
             last_words: self.last_words.min(self.slot_grace),
             output: self.output,
+            services: ServiceLimits {
+                host: Arc::clone(&services.host),
+                max_exec_time: services.max_exec_time,
+            },
         }
     }
 }

@@ -3,3 +3,4 @@
 
 pub mod by_kind;
 pub mod harp;
+pub mod worker;

@@ -18,6 +18,8 @@ pub struct PaperId {
 pub enum PaperKind {
     /// A service whose jobs workers fetch.
     Service = b's',
+    /// What a worker has said so far of a job that goes on.
+    Draft = b'd',
 }
 
 /// A paper as it is kept.
@@ -31,9 +33,14 @@ pub struct Paper {
     pub text: Bytes,
 }
 
+impl PaperKind {
+    /// All of them.
+    pub const ALL: [PaperKind; 2] = [PaperKind::Service, PaperKind::Draft];
+}
+
 impl Paper {
     /// The greatest length of a text, in bytes.
-    pub const LONGEST: usize = 1024 * 1024;
+    pub const LONGEST: usize = 1024 * 1024 * 1024;
 }
 
 /// A change of one paper.

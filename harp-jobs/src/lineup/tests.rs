@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::lineup::pool::Pick;
 
 fn id(number: u64) -> JobId {
     JobId::from_bytes(u128::from(number).to_be_bytes())

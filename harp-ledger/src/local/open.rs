@@ -36,7 +36,10 @@ impl Local {
             end_damaged(&store, &*world, job).await?;
         }
         let found = Found::read(&store).await?;
-        let papers = store.papers(PaperKind::Service).await?;
+        let mut papers = Vec::new();
+        for kind in PaperKind::ALL {
+            papers.extend(store.papers(kind).await?);
+        }
         let (tells, news) = mpsc::unbounded_channel();
         let ledger = Local(Arc::new(Shared {
             store,

@@ -22,6 +22,7 @@ impl Local {
         }
         let (jobs, turns) = match which {
             Which::Jobs(jobs) => state.leave(jobs),
+            Which::Pool(pool) => state.lineup.withdraw_pool(&pool),
             Which::Queue(name) => {
                 let mut jobs = state.held.of_queue(&name);
                 for job in &jobs {

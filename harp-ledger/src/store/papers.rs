@@ -110,7 +110,7 @@ pub(super) fn all(entries: &dyn Entries, kind: PaperKind) -> Result<Vec<Paper>, 
 
 /// Why a part cannot be of any paper that is there, if so: for a check of the store.
 pub(super) fn problem(entries: &dyn Entries, key: &[u8]) -> Result<Option<String>, StoreError> {
-    let kind = [PaperKind::Service]
+    let kind = PaperKind::ALL
         .into_iter()
         .find(|kind| key.get(1) == Some(&(*kind as u8)));
     let (Some(kind), Some((name, part))) = (kind, part_of(key)) else {

@@ -69,7 +69,7 @@ pub fn nothing(text: &Bytes) -> Result<(), Fault> {
 }
 
 /// The keys of a body.
-fn object(text: &Bytes) -> Result<Fields<'_>, Fault> {
+pub(super) fn object(text: &Bytes) -> Result<Fields<'_>, Fault> {
     let fields = Fields::read(text).map_err(Fault::parse_error)?;
     let fields = fields.ok_or_else(|| Fault::invalid_request("", "must be a JSON object"))?;
     fields.none_repeated()?;

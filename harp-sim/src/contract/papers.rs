@@ -1,4 +1,4 @@
-//! What is kept beside jobs, and who hears of pools.
+//! What is kept beside jobs, and what becomes of pools.
 
 use bytes::Bytes;
 
@@ -66,4 +66,29 @@ pub(super) async fn who_waits_for_a_job_of_a_pool_is_told(mut play: Play) {
     play.subject.pass(Duration::from_millis(100)).await;
     assert!(offers.has_changed().expect("a ledger"));
     assert_eq!(play.ledger.pool(&pool(), 9).await, Ok(vec![job.id]));
+}
+
+pub(super) async fn a_pool_is_withdrawn_at_once(mut play: Play) {
+    let mut jobs = Vec::new();
+    for queue in [None, Some("q"), Some("q")] {
+        let mut job = play.new_job(queue);
+        job.minted.pool = Some(pool());
+        assert_eq!(play.accept(&job).await, Ok(Accepted::New(job.id)));
+        jobs.push(job.id);
+    }
+    let pick = harp_jobs::lineup::pool::Pick::Job(jobs[0]);
+    let claimed = play.ledger.claim(pool(), pick, token("worker")).await;
+    assert_eq!(claimed, Ok(Some(jobs[0])));
+    let which = Which::Pool(pool());
+    let withdrawn = play.ledger.withdraw(which, Outcome::Cancelled).await;
+    assert_eq!(
+        withdrawn,
+        Ok(jobs[1..].to_vec()),
+        "one has its place, one waits"
+    );
+    assert_eq!(play.ledger.pool(&pool(), 9).await, Ok(vec![]));
+    assert_eq!(play.whereabouts(jobs[0]).await, Whereabouts::Here);
+    // The place is free for others.
+    let other = play.run(Some("q")).await;
+    play.close(other.hold, end(returned(), 0)).await;
 }

@@ -18,7 +18,7 @@ impl Patterns {
         Patterns(vec![Pattern(vec![text])])
     }
 
-    pub(super) fn everything() -> Patterns {
+    pub(crate) fn everything() -> Patterns {
         Patterns(vec![Pattern::new("*")])
     }
 

@@ -10,6 +10,8 @@ use crate::refusal::Refusal;
 pub struct Checked {
     /// Whether the hosts registry has its host at present.
     pub host_known: bool,
+    /// Whether its arguments were held against a schema.
+    pub has_schema: bool,
 }
 
 impl Desk {
@@ -19,12 +21,15 @@ impl Desk {
     ///
     /// Those of [`Desk::submit`] that can be told before the call is to be recorded.
     pub async fn check(&self, by: &Client, call: &NewCall) -> Result<Checked, Refusal> {
+        let call = &self.addressed(call.clone());
         self.may_submit(by, call).await?;
         if self.winding_down.is_cancelled() {
             return Err(Refusal::Closing);
         }
+        let is_service = self.dispatcher.services().is_host(&call.host);
         Ok(Checked {
-            host_known: self.hosts.get(&call.host).is_some(),
+            host_known: is_service || self.hosts.get(&call.host).is_some(),
+            has_schema: self.violations(call).is_some(),
         })
     }
 }

@@ -30,6 +30,10 @@ pub struct Measures {
     pub oldest_queued: u64,
     /// Hosts of the registry.
     pub hosts: u64,
+    /// Services that are registered.
+    pub services: u64,
+    /// Jobs that workers have.
+    pub claims: u64,
     /// True while the store can be written.
     pub store_is_up: bool,
     /// True if no calls are taken any more.
@@ -60,14 +64,15 @@ impl Desk {
         let ledger = self.dispatcher.ledger();
         let log = self.log.as_ref();
         let live = ledger.live_jobs();
-        let (mut queued, mut holding) = (Vec::new(), Vec::new());
+        let stands = ledger.whereabouts(&live).await.map_err(Refusal::storage)?;
+        let stands = live.iter().zip(stands);
+        let queued = stands.filter(|(_, stands)| *stands == Whereabouts::Waits);
+        let queued: Vec<JobId> = queued.map(|(job, _)| *job).collect();
+        let mut holding = Vec::new();
         let names = ledger.queues().await.map_err(Refusal::storage)?;
         for name in &names {
             let members = ledger.queue_jobs(name).await;
-            let members = members.map_err(Refusal::storage)?;
-            queued.extend(members.waiting);
-            queued.extend(ledger.held_members(name));
-            holding.extend(members.running);
+            holding.extend(members.map_err(Refusal::storage)?.running);
         }
         let places = ledger.whereabouts(&holding).await;
         let places = places.map_err(Refusal::storage)?;
@@ -85,6 +90,8 @@ impl Desk {
             places_kept: kept,
             oldest_queued: oldest.map_or(0, |oldest| clock::now().saturating_sub(oldest)),
             hosts: self.hosts.count() as u64,
+            services: self.dispatcher.services().count() as u64,
+            claims: self.dispatcher.claims().count() as u64,
             store_is_up,
             is_draining: self.winding_down.is_cancelled(),
             store: ledger.pulse(),

@@ -6,13 +6,14 @@ use std::time::Duration;
 use harp_jobs::jobs::NewCall as NewJob;
 use harp_jobs::ledger::{self, NotAccepted, Room};
 use harp_proto::Json;
+use harp_schema::Violation;
 use tracing::info;
 
 use super::{Desk, permission};
 use crate::call::{Accepted, NewCall, TimeLimits};
 use crate::client::{Client, Via};
 use crate::record::{CallRecord, QueueRecord};
-use crate::refusal::{Full, Refusal};
+use crate::refusal::{Full, Refusal, Violated};
 use crate::traces::Request;
 use crate::traces::context::Traceparent;
 
@@ -24,9 +25,10 @@ impl Desk {
     /// # Errors
     ///
     /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`],
-    /// [`Refusal::TooLarge`], [`Refusal::KeyTaken`], [`Refusal::Full`],
+    /// [`Refusal::TooLarge`], [`Refusal::Violations`], [`Refusal::KeyTaken`], [`Refusal::Full`],
     /// [`Refusal::Closing`], [`Refusal::CallNotRecorded`].
-    pub async fn submit(&self, by: &Client, mut call: NewCall) -> Result<Accepted, Refusal> {
+    pub async fn submit(&self, by: &Client, call: NewCall) -> Result<Accepted, Refusal> {
+        let mut call = self.addressed(call);
         let asked = self.audit.asked(by, &call);
         if let Err(refusal) = self.may_submit(by, &call).await {
             self.count_refused(&refusal);
@@ -105,10 +107,48 @@ impl Desk {
         let names = call.host.len() + call.procedure.len();
         let limit = self.limits.borrow().max_request_size;
         if call.arguments.as_bytes().len() + info + names > limit {
-            Err(Refusal::TooLarge { limit })
-        } else {
-            Ok(())
+            return Err(Refusal::TooLarge { limit });
         }
+        self.hold_to_schema(call)
+    }
+
+    /// The call, with a service's id for its name.
+    pub(super) fn addressed(&self, mut call: NewCall) -> NewCall {
+        let services = self.dispatcher.services();
+        if services.is_host(&call.host)
+            && let Some(service) = services.named(&call.procedure)
+        {
+            call.procedure = service.id.to_string();
+        }
+        call
+    }
+
+    /// # Errors
+    ///
+    /// [`Refusal::Violations`].
+    fn hold_to_schema(&self, call: &NewCall) -> Result<(), Refusal> {
+        let errors = self.violations(call).unwrap_or_default();
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let what = Violated::Arguments;
+        Err(Refusal::Violations { what, errors })
+    }
+
+    /// What is wrong with the arguments of a call; `None` if nobody has said what they have to
+    /// be. What the configuration says comes before what the service does.
+    pub(super) fn violations(&self, call: &NewCall) -> Option<Vec<Violation>> {
+        let declared = self.declared.borrow();
+        let (host, procedure) = (&call.host, &call.procedure);
+        if let Some(errors) = declared.violations(host, procedure, &call.arguments) {
+            return Some(errors);
+        }
+        let services = self.dispatcher.services();
+        let service = services
+            .named(procedure)
+            .filter(|_| services.is_host(host))?;
+        let schema = service.definition.arguments.as_ref()?;
+        Some(schema.violations(&call.arguments))
     }
 }
 

@@ -35,6 +35,8 @@ pub enum State {
 pub enum WaitingFor {
     /// For its place in its queue.
     Queue,
+    /// For a worker that claims it.
+    Worker,
     /// Until the store can be written.
     Store,
 }
@@ -52,6 +54,10 @@ pub struct View {
     pub ahead: Option<u64>,
     /// What it waits for, if it waits.
     pub waiting_for: Option<WaitingFor>,
+    /// True if it is a job of a service, which is its procedure.
+    pub of_service: bool,
+    /// The name that the worker has given itself which has the job.
+    pub worker: Option<String>,
     /// True if it has ended and holds its place in its queue all the same.
     pub place_kept: bool,
 }
@@ -188,11 +194,13 @@ impl Desk {
     /// Adds to a report what can be seen beside it.
     pub(super) async fn view_of(&self, report: Report) -> Result<View, Unreadable> {
         let mut view = View {
-            report,
             end: None,
             packets: 0,
             ahead: None,
             waiting_for: None,
+            of_service: self.dispatcher.services().is_host(&report.call.host),
+            worker: self.worker_of(report.id),
+            report,
             place_kept: false,
         };
         let jobs = self.dispatcher.jobs();
@@ -223,6 +231,9 @@ impl Desk {
             view.waiting_for = Some(WaitingFor::Store);
         }
         let Some(queue) = &view.report.call.queue else {
+            if state == State::Queued && view.of_service {
+                view.waiting_for.get_or_insert(WaitingFor::Worker);
+            }
             return Ok(());
         };
         if state == State::Running {
@@ -239,6 +250,8 @@ impl Desk {
             let before = (members.running.len() + before + 1) as u64;
             view.ahead = Some(before.saturating_sub(queue.concurrency));
             view.waiting_for.get_or_insert(WaitingFor::Queue);
+        } else if view.of_service {
+            view.waiting_for.get_or_insert(WaitingFor::Worker);
         }
         Ok(())
     }

@@ -63,6 +63,8 @@ mod streams;
 #[cfg(feature = "http")]
 mod text;
 #[cfg(feature = "http")]
+mod topchef;
+#[cfg(feature = "http")]
 mod who;
 
 #[cfg(not(feature = "http"))]

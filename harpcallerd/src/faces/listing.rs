@@ -9,4 +9,5 @@ pub mod moment;
 pub mod names;
 pub mod procedures;
 pub mod queues;
+pub mod services;
 pub mod values;

@@ -8,6 +8,7 @@ use harp_jobs::record::CallRecord;
 use harp_jobs::transport::{Attempt, How, Minted, Transport};
 
 use super::harp::Harp;
+use super::worker::Worker;
 use crate::hosts::{Host, Hosts};
 
 /// All transports. A call to a host that the registry does not have is the harp protocol's,
@@ -16,31 +17,42 @@ use crate::hosts::{Host, Hosts};
 pub struct ByKind {
     hosts: Arc<Hosts>,
     harp: Harp,
+    worker: Worker,
 }
 
 impl ByKind {
     /// Chooses among these by the hosts' kinds.
     #[must_use]
-    pub fn new(hosts: Arc<Hosts>, harp: Harp) -> ByKind {
-        ByKind { hosts, harp }
+    pub fn new(hosts: Arc<Hosts>, harp: Harp, worker: Worker) -> ByKind {
+        ByKind {
+            hosts,
+            harp,
+            worker,
+        }
     }
 
     /// Whether a job with this token on record may go on at its host, or run now: it is not
     /// over with a start of the dispatcher.
     #[must_use]
     pub fn may_go_on(token: &Token) -> bool {
-        Harp::may_go_on(token)
+        Harp::may_go_on(token) || Worker::may_go_on(token)
     }
 
     fn of_host(&self, name: &str) -> &dyn Transport {
+        if self.worker.calls(name) {
+            return &self.worker;
+        }
         match self.hosts.get(name) {
             None | Some(Host::Harpd(_)) => &self.harp,
         }
     }
 
-    #[allow(clippy::unused_self, reason = "each kind's tokens are its own")]
-    fn of_token(&self, _token: &Token) -> &dyn Transport {
-        &self.harp
+    fn of_token(&self, token: &Token) -> &dyn Transport {
+        if Worker::may_go_on(token) {
+            &self.worker
+        } else {
+            &self.harp
+        }
     }
 }
 
@@ -51,6 +63,8 @@ impl Transport for ByKind {
 
     fn begin(&self, hold: Hold, call: Arc<CallRecord>, how: How, token: Token) -> Box<dyn Attempt> {
         let transport = match how {
+            // What was claimed before the name of the services' host has changed.
+            How::New if Worker::may_go_on(&token) => &self.worker,
             How::New => self.of_host(&call.host),
             How::Attach { .. } | How::Settle => self.of_token(&token),
         };

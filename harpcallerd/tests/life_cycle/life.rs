@@ -25,6 +25,7 @@ use harpcallerd::dispatcher::{Dispatcher, Parts};
 use harpcallerd::hosts::{Harpd, Host as Registered, Hosts, Refresher, Registry};
 use harpcallerd::limits::ClientLimits;
 use harpcallerd::rules::{ExecutionLimits, Rules};
+use harpcallerd::services::settings::ServiceSettings;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -96,7 +97,8 @@ impl Life {
             trust: Trust::new(TrustFiles::default()).unwrap(),
             memory: harp_budget::Budget::new(32 << 20),
         });
-        let (runs_sender, runs) = watch::channel(Arc::new(rules.limits.of_runs()));
+        let (runs_sender, runs) =
+            watch::channel(Arc::new(rules.limits.of_runs(&ServiceSettings::default())));
         let (rules_sender, rules) = watch::channel(rules);
         let (clients_sender, clients) = watch::channel(ClientLimits::default());
         for (id, _) in &unfinished {
@@ -118,6 +120,7 @@ impl Life {
             limits: runs,
             audit: Audit::default(),
             changes: Changes::default(),
+            services: watch::channel(ServiceSettings::default()).1,
             resume_queued: true,
             unaware_until: None,
         };
@@ -135,6 +138,7 @@ impl Life {
             limits: clients,
             tokens: watch::Sender::default().subscribe(),
             access: watch::Sender::default().subscribe(),
+            declared: watch::channel(Arc::default()).1,
             audit: Audit::default(),
             closing: CancellationToken::new(),
             winding_down: CancellationToken::new(),

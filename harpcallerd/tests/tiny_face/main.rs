@@ -27,6 +27,7 @@ use harpcallerd::identity::tokens::{NewToken, TokensFile};
 use harpcallerd::limits::ClientLimits;
 use harpcallerd::refusal::Refusal;
 use harpcallerd::rules::{ExecutionLimits, Rules};
+use harpcallerd::services::settings::ServiceSettings;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, split};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -161,7 +162,7 @@ impl House {
             trust: Trust::new(TrustFiles::default()).unwrap(),
             memory: harp_budget::Budget::new(32 << 20),
         };
-        let runs = rules.limits.of_runs();
+        let runs = rules.limits.of_runs(&ServiceSettings::default());
         let parts = Parts {
             told: Default::default(),
             store,
@@ -170,6 +171,7 @@ impl House {
             limits: watch::Sender::new(Arc::new(runs)).subscribe(),
             audit: audit.clone(),
             changes: Changes::default(),
+            services: watch::channel(ServiceSettings::default()).1,
             resume_queued: true,
             unaware_until: None,
         };
@@ -187,6 +189,7 @@ impl House {
             limits: limits.subscribe(),
             tokens: watch::Sender::new(Some(Arc::new(tokens))).subscribe(),
             access: access.subscribe(),
+            declared: watch::channel(Arc::default()).1,
             audit,
             closing: CancellationToken::new(),
             winding_down: CancellationToken::new(),

@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("harp-budget", &[]),
     ("harp-time", &["harp-values"]),
     ("harp-proto", &["harp-values"]),
+    ("harp-schema", &["harp-values"]),
     ("harp-jobs", &["harp-values"]),
     ("harp-ledger", &["harp-jobs", "harp-time", "harp-values"]),
     (
@@ -40,6 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "harp-ledger",
             "harp-page",
             "harp-proto",
+            "harp-schema",
             "harp-service",
             "harp-time",
         ],

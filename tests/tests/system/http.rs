@@ -14,8 +14,12 @@ mod openapi;
 mod output;
 mod page;
 mod rules;
+mod schemas;
+mod services;
 mod sessions;
 mod starting;
+mod topchef;
+mod topchef_rows;
 mod traces;
 
 use std::net::SocketAddr;

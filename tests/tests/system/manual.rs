@@ -170,8 +170,9 @@ fn every_error_is_in_the_manual_and_no_other() {
 
 /// Names of tables, which stand among the keys of a file, and names that the samples
 /// below give to procedures and users.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "traces",
+    "topchef",
     "listener",
     "listen_http",
     "allow",
@@ -200,7 +201,7 @@ fn assert_keys(name: &str, keys: Result<BTreeSet<String>, impl std::fmt::Debug>)
 #[test]
 fn keys_of_the_configuration_are_those_of_the_dispatcher() {
     let sample = "[[listener]]\naddress = \"127.0.0.1:1\"\n\
-                  [[listen_http]]\naddress = \"127.0.0.1:2\"\n[[allow]]\n[traces]\n";
+                  [[listen_http]]\naddress = \"127.0.0.1:2\"\n[[allow]]\n[traces]\n[topchef]\n[[procedure]]\n";
     assert_keys(
         "harpcaller.toml.5",
         harpcallerd::config::Config::keys(sample),

@@ -221,6 +221,13 @@ pub(super) fn refused(refusal: Refusal) -> Vec<u8> {
         | Refusal::Unproved
         | Refusal::TooLarge { .. }
         | Refusal::Full(_)
+        | Refusal::NoSuchService
+        | Refusal::NoSuchClaim
+        | Refusal::Claimed
+        | Refusal::Ended
+        | Refusal::Hole { .. }
+        | Refusal::Invalid { .. }
+        | Refusal::Violations { .. }
         | Refusal::KeyTaken
         | Refusal::CallNotRecorded { .. } => error(refusal),
     }

@@ -98,6 +98,22 @@ impl Sent {
         }
     }
 
+    /// Reads a body whatever it says that it is; and whether it says that it is JSON.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sent::json`].
+    pub(super) async fn any(
+        self,
+        shared: &Shared,
+        asked: &Asked,
+    ) -> Result<(Whole, bool), Problem> {
+        let is_json = is_json(&self.headers);
+        let most = shared.desk.longest_request(&asked.client).unwrap_or(0);
+        let whole = self.read(most, shared, asked).await?;
+        Ok((whole, is_json))
+    }
+
     async fn read(mut self, most: usize, shared: &Shared, asked: &Asked) -> Result<Whole, Problem> {
         let longest = most.saturating_add(LINE_ALLOWANCE);
         let too_long = || {

@@ -154,6 +154,10 @@ fn hosts(out: &mut Exposition, measures: &Measures, counts: &Counts) {
     histogram(out, &[], &counts.host_connect);
     let help = "Hosts of the registry.";
     out.gauge("harpcaller_hosts", help, measures.hosts);
+    let help = "Services whose jobs workers fetch.";
+    out.gauge("harpcaller_services", help, measures.services);
+    let help = "Jobs that workers have.";
+    out.gauge("harpcaller_claims", help, measures.claims);
     let help = "Runs of the registry's script that left the registry as it was.";
     let name = "harpcaller_hosts_refresh_failures";
     out.counter(name, help, counts.refresh_failures);

@@ -22,6 +22,8 @@ use super::reply::Answer;
 use super::sessions::Sessions;
 use super::settings::Door;
 use super::shared::{Asked, Shared};
+use super::topchef;
+use super::topchef::place::Place;
 use super::{compress, cross_site, page, reply, route, routes, who};
 use crate::desk::Desk;
 use crate::limits::ClientMemory;
@@ -56,6 +58,7 @@ impl Face {
             sessions: Arc::new(Sessions::open(directory)?),
             streams: Default::default(),
             guesses: Default::default(),
+            offers: Default::default(),
             boot: harp_time::clock::now(),
         });
         Ok(Face {
@@ -87,11 +90,14 @@ impl Face {
         // What of the request is needed for the answer's head.
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let asked = request.headers().clone();
-        let mut answer = match self.through(connected, &door, request, trace).await {
+        let place = Place::of(&door.settings.serve, &path);
+        let through = self.through(connected, &door, place.as_ref(), request, trace);
+        let mut answer = match through.await {
             Ok(answer) => answer,
+            Err(problem) if place.is_some() => topchef::problem(problem, place.as_ref()),
             Err(problem) => axum::response::IntoResponse::into_response(problem),
         };
-        answer = dress(answer, &path, &id);
+        answer = dress(answer, &path, place.is_some(), &id);
         debug!(
             peer = %connected.client.peer, %method, path, status = answer.status().as_u16(),
             request = id, milliseconds = begun.elapsed().as_millis(), "request answered"
@@ -126,6 +132,7 @@ impl Face {
         &self,
         connected: &Connected,
         door: &Arc<Door>,
+        place: Option<&Place>,
         mut request: Request<Body>,
         trace: Option<String>,
     ) -> Result<Answer, Problem> {
@@ -138,7 +145,7 @@ impl Face {
         if head_length(&request) > HEAD {
             return Err(Problem::head_too_long(HEAD));
         }
-        if request.method() == Method::OPTIONS {
+        if request.method() == Method::OPTIONS && place.is_none() {
             let mut answer = reply::empty(StatusCode::NO_CONTENT);
             let methods = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
             answer.headers_mut().insert(header::ALLOW, methods);
@@ -160,19 +167,26 @@ impl Face {
             let shared = &self.shared;
             who::identify(shared, sender, headers, &site, page_key.as_deref()).await?
         };
-        if !is_served(door, request.uri().path()) {
+        if place.is_none() && !is_served(door, request.uri().path()) {
             return Err(Problem::not_found());
         }
         let limits = *self.shared.desk.limits.borrow();
         let whole_by = Instant::now() + limits.request_timeout;
-        request.extensions_mut().insert(Asked {
+        let asked = Asked {
             client: known.client,
             how: known.how,
             session: known.session.clone(),
             site: Arc::new(site.clone()),
             whole_by,
             trace,
-        });
+        };
+        if let Some(place) = place {
+            let Some(events) = place.events(request.uri()) else {
+                return Ok(topchef::answer(&self.shared, &asked, place, request).await);
+            };
+            *request.uri_mut() = events;
+        }
+        request.extensions_mut().insert(asked);
         // A router is always ready, and has no errors.
         let mut routes = self.routes.clone();
         match routes.call(request).await {
@@ -212,7 +226,7 @@ pub(super) fn site_of(
 }
 
 /// Makes an answer of a problem, if it is one, and adds what all answers have.
-pub(super) fn dress(mut answer: Answer, path: &str, id: &str) -> Answer {
+pub(super) fn dress(mut answer: Answer, path: &str, is_topchef: bool, id: &str) -> Answer {
     if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
         let allow = answer.headers().get(header::ALLOW).cloned();
         let problem = match allow {
@@ -220,9 +234,9 @@ pub(super) fn dress(mut answer: Answer, path: &str, id: &str) -> Answer {
             None => problem,
         };
         answer = problem.render(id);
-        if answer.status() == StatusCode::UNAUTHORIZED {
-            challenge(path, answer.headers_mut());
-        }
+    }
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        challenge(path, is_topchef, answer.headers_mut());
     }
     add_common(answer.headers_mut(), id);
     answer
@@ -239,6 +253,9 @@ fn head_length(request: &Request<Body>) -> usize {
 /// True if the listener serves the face that a path is of.
 fn is_served(door: &Door, path: &str) -> bool {
     let serve = &door.settings.serve;
+    if serve.root.is_some() {
+        return false;
+    }
     match path {
         "/metrics" => serve.metrics,
         _ if path == "/api/v1" || path.starts_with("/api/v1/") => serve.api,
@@ -247,8 +264,9 @@ fn is_served(door: &Door, path: &str) -> bool {
 }
 
 /// Says how to authenticate. Browsers are asked nowhere but where programs want it so.
-fn challenge(path: &str, headers: &mut HeaderMap) {
+fn challenge(path: &str, is_topchef: bool, headers: &mut HeaderMap) {
     let challenge = match path {
+        _ if is_topchef => "Basic realm=\"harpcaller\"",
         "/metrics" => "Basic realm=\"harpcaller\"",
         _ => "Bearer realm=\"harpcaller\"",
     };

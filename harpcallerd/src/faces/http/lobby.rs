@@ -76,7 +76,7 @@ impl Lobby {
         };
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let id = format!("{:x}-starting-{number:x}", self.boot);
-        dress(told, request.uri().path(), &id)
+        dress(told, request.uri().path(), false, &id)
     }
 
     /// What is answered before the start is complete. Streams are waited with: a browser gives

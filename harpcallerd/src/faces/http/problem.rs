@@ -7,9 +7,10 @@ use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use bytes::{BufMut, BytesMut};
 use harp_proto::{Fault, error_type};
+use harp_schema::Violation;
 use serde_json::{Map, Value, json};
 
-use crate::refusal::{Full, Refusal};
+use crate::refusal::{Full, Refusal, Violated};
 
 /// What `Retry-After` says where it is not known better, in seconds.
 const RETRY: u32 = 1;
@@ -183,6 +184,12 @@ impl Problem {
         self
     }
 
+    /// Its status, title and detail, for faces that have a form of their own.
+    pub(super) fn told(self) -> (StatusCode, &'static str, String) {
+        let told = *self.0;
+        (told.status, told.title, told.detail)
+    }
+
     /// The answer. `request_id` is the same as in the log.
     pub(super) fn render(self, request_id: &str) -> Response<Body> {
         let told = *self.0;
@@ -244,11 +251,45 @@ impl From<Refusal> for Problem {
                 "No such job",
                 "no job with this ID",
             ),
+            Refusal::NoSuchService => Problem::new(
+                StatusCode::NOT_FOUND,
+                "unknown_service",
+                "Unknown service",
+                "no service with this id, and not one alone with this name",
+            ),
+            Refusal::NoSuchClaim => Problem::new(
+                StatusCode::NOT_FOUND,
+                "unknown_claim",
+                "Unknown claim",
+                "no claim with this id, or it is another's",
+            ),
+            Refusal::Claimed => Problem::new(
+                StatusCode::CONFLICT,
+                "claimed",
+                "Claimed",
+                "another worker has the job, or is offered it",
+            ),
+            Refusal::Ended => Problem::new(
+                StatusCode::CONFLICT,
+                "ended",
+                "Ended",
+                "the job has ended: it was cancelled, a limit or its lease is over, or its \
+                 outcome was told before",
+            ),
+            Refusal::Hole { next } => Problem::new(
+                StatusCode::CONFLICT,
+                "hole",
+                "Hole",
+                "the packets before these have not come",
+            )
+            .with("next", json!(next)),
+            Refusal::Invalid { field, why } => Problem::field(field, why),
+            Refusal::Violations { what, errors } => Problem::violations(what, &errors),
             Refusal::TooLarge { limit } => Problem::too_large(limit),
             Refusal::Full(full @ Full::ConnectionsOfPeer) => Problem::overloaded_peer(full),
-            Refusal::Full(full @ (Full::Connections | Full::LiveJobs(_) | Full::Queue(_))) => {
-                Problem::unavailable(error_type::OVERLOADED, "Overloaded", full)
-            }
+            Refusal::Full(
+                full @ (Full::Connections | Full::LiveJobs(_) | Full::Queue(_) | Full::Services(_)),
+            ) => Problem::unavailable(error_type::OVERLOADED, "Overloaded", full),
             Refusal::KeyTaken => Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "key_reused",
@@ -279,6 +320,16 @@ impl From<Refusal> for Problem {
 }
 
 impl Problem {
+    fn violations(what: Violated, errors: &[Violation]) -> Problem {
+        let (name, title) = match what {
+            Violated::Arguments => (error_type::INVALID_ARGUMENTS, "Invalid arguments"),
+            Violated::Result => ("invalid_result", "Invalid result"),
+        };
+        let detail = format!("{what} not what the schema wants");
+        let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, name, title, detail);
+        problem.with("errors", json!(errors))
+    }
+
     fn storage(why: impl std::fmt::Display) -> Problem {
         let detail = format!("job store: {why}");
         Problem::unavailable(error_type::STORAGE_ERROR, "Storage error", detail)

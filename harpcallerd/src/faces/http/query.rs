@@ -66,7 +66,7 @@ fn decoded(text: &str) -> Result<String, Problem> {
 }
 
 /// A text with its escapes `%XX` undone; `None` if that is not UTF-8, or an escape is none.
-fn percent_decoded(text: &str) -> Option<String> {
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
     if !text.contains('%') {
         return Some(text.to_owned());
     }

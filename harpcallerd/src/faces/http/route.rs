@@ -7,9 +7,11 @@ pub(super) fn of(path: &str) -> &'static str {
         "/healthz" => return "/healthz",
         "/readyz" => return "/readyz",
         "/metrics" => return "/metrics",
+        path if path.starts_with("/topchef/") => return "/topchef",
         path => path.strip_prefix("/api/v1").unwrap_or("-"),
     };
-    const ROUTES: [&str; 13] = [
+    const ROUTES: [&str; 14] = [
+        "/services",
         "/",
         "/openapi.json",
         "/session",
@@ -38,6 +40,11 @@ pub(super) fn of(path: &str) -> &'static str {
         (Some("jobs"), Some(_), Some("search"), None) => "/jobs/{job}/search",
         (Some("jobs"), Some(_), Some("events"), None) => "/jobs/{job}/events",
         (Some("hosts"), Some(_), None, None) => "/hosts/{name}",
+        (Some("services"), Some(_), None, None) => "/services/{name}",
+        (Some("services"), Some(_), Some("claims"), None) => "/services/{name}/claims",
+        (Some("claims"), Some(_), Some("renew"), None) => "/claims/{name}/renew",
+        (Some("claims"), Some(_), Some("packets"), None) => "/claims/{name}/packets",
+        (Some("claims"), Some(_), Some("finish"), None) => "/claims/{name}/finish",
         (Some("hosts"), Some(_), Some("procedures"), None) => "/hosts/{name}/procedures",
         _ => "other",
     }

@@ -1,5 +1,6 @@
 //! The paths.
 
+mod claims;
 mod events;
 pub(super) mod health;
 mod hosts;
@@ -12,6 +13,7 @@ mod packets;
 mod procedures;
 mod queues;
 mod search;
+mod services;
 pub(super) mod session;
 
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use super::reply::Answer;
 use super::shared::Shared;
 
 /// What this release has beside what every release has.
-const FEATURES: [&str; 1] = ["jobs"];
+const FEATURES: [&str; 2] = ["jobs", "services"];
 
 /// All paths of the API.
 pub(super) fn all(shared: Arc<Shared>) -> Router {
@@ -56,7 +58,18 @@ pub(super) fn all(shared: Arc<Shared>) -> Router {
         .route("/hosts/refresh", post(hosts::refresh))
         .route("/hosts/{name}", get(hosts::show))
         .route("/hosts/{name}/procedures", get(procedures::of_host))
-        .route("/procedures", get(procedures::list));
+        .route("/procedures", get(procedures::list))
+        .route("/services", get(services::list).post(services::register))
+        .route(
+            "/services/{name}",
+            get(services::show)
+                .patch(services::change)
+                .delete(services::remove),
+        )
+        .route("/services/{name}/claims", post(claims::claim))
+        .route("/claims/{name}/renew", post(claims::renew))
+        .route("/claims/{name}/packets", post(claims::packets))
+        .route("/claims/{name}/finish", post(claims::finish));
     Router::new()
         .nest("/api/v1", api)
         .route("/metrics", get(metrics::show))

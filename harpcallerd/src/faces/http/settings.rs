@@ -28,7 +28,42 @@ pub struct Serve {
     pub page: bool,
     /// `/metrics`.
     pub metrics: bool,
+    /// `/topchef/v1` and `/topchef/v2`.
+    pub topchef: bool,
+    /// A TopChef face at the root, in place of all others.
+    pub root: Option<Generation>,
 }
+
+/// A generation of the TopChef faces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// The one of the Python client.
+    First,
+    /// The one of the Java and MATLAB clients.
+    Second,
+}
+
+impl Generation {
+    /// The generation of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Generation> {
+        match name {
+            "v1" => Some(Generation::First),
+            "v2" => Some(Generation::Second),
+            _ => None,
+        }
+    }
+}
+
+/// What may be served.
+const FACES: [&str; 6] = [
+    "api",
+    "page",
+    "metrics",
+    "topchef",
+    "topchef-v1",
+    "topchef-v2",
+];
 
 /// What a listener for HTTP goes by at the moment.
 #[derive(Debug, Clone)]
@@ -93,8 +128,8 @@ impl Serve {
         };
         let has = |name: &str| names.iter().any(|there| there == name);
         for name in &names {
-            if !["api", "page", "metrics"].contains(&name.as_str()) {
-                let problem = format!("must be of \"api\", \"page\" and \"metrics\", not {name:?}");
+            if !FACES.contains(&name.as_str()) {
+                let problem = format!("must be of {}, not {name:?}", FACES.join(", "));
                 table.problem("serve", problem);
             }
         }
@@ -104,7 +139,17 @@ impl Serve {
         if has("page") && !has("api") {
             table.problem("serve", "\"page\" needs \"api\" beside it");
         }
+        let roots = ["topchef-v1", "topchef-v2"].into_iter();
+        let root = roots.into_iter().find(|name| has(name));
+        if root.is_some() && names.len() > 1 {
+            table.problem(
+                "serve",
+                "\"topchef-v1\" and \"topchef-v2\" are served alone",
+            );
+        }
         Serve {
+            topchef: has("topchef"),
+            root: root.and_then(|name| Generation::named(name.trim_start_matches("topchef-"))),
             api: has("api"),
             page: has("page"),
             metrics: has("metrics"),
@@ -118,6 +163,8 @@ impl Default for Serve {
             api: true,
             page: true,
             metrics: true,
+            topchef: false,
+            root: None,
         }
     }
 }

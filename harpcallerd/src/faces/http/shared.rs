@@ -15,6 +15,7 @@ use super::problem::Problem;
 use super::query::{self, PAGE_KEY, Query, may_have_page_key};
 use super::sessions::{SessionProof, Sessions};
 use super::streams::{StreamPermit, Streams};
+use super::topchef::offers::Offers;
 use crate::client::Client;
 use crate::desk::Desk;
 use crate::limits::ClientMemory;
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub(super) streams: Streams,
     /// Wrong tokens whose answer is on its way.
     pub(super) guesses: Guesses,
+    /// What workers of the first TopChef generation were offered.
+    pub(super) offers: Offers,
     /// When the face was opened, in milliseconds since 1970: what ids of this life begin with.
     pub(super) boot: u64,
 }

@@ -186,6 +186,18 @@ fn token(headers: &HeaderMap, client: &Client) -> Result<Option<Password>, Probl
     ))
 }
 
+/// The name of the user of a basic authentication, which is no identity.
+pub(super) fn basic_user(headers: &HeaderMap) -> Option<String> {
+    let said = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = said.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(base64(rest.trim())?).ok()?;
+    let (user, _) = pair.split_once(':')?;
+    Some(user.to_owned())
+}
+
 /// Undoes base64 (RFC 4648), with or without padding.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=');

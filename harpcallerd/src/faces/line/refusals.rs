@@ -1,6 +1,7 @@
 //! What a client is told for each reason to refuse (client protocol, section 7).
 
-use harp_proto::Fault;
+use harp_proto::{Failure, Fault, error_type};
+use serde_json::json;
 
 use crate::refusal::Refusal;
 
@@ -22,6 +23,14 @@ pub(super) fn fault(refusal: Refusal) -> Fault {
         ),
         Refusal::Forbidden => Fault::forbidden(),
         Refusal::NoSuchJob => Fault::invalid_job_id(),
+        Refusal::Violations { errors, .. } => Fault(
+            Failure::new(
+                error_type::INVALID_ARGUMENTS,
+                "the arguments are not what the procedure's schema wants",
+            )
+            .with_data(&json!({ "errors": errors })),
+        ),
+        Refusal::Invalid { field, why } => Fault::invalid_request(field, why),
         Refusal::TooLarge { limit } => Fault::request_too_large(limit),
         Refusal::Full(full) => Fault::overloaded(full),
         Refusal::KeyTaken => Fault::invalid_request(
@@ -32,8 +41,13 @@ pub(super) fn fault(refusal: Refusal) -> Fault {
         Refusal::CallNotRecorded { may_exist, why } => Fault::not_recorded(may_exist, why),
         Refusal::EndNotRecorded { why } => Fault::unreadable(why),
         Refusal::Storage { why } => Fault::unreadable(why),
-        // Administrators alone ask for what is answered so.
+        // Administrators and workers alone ask for what is answered so.
         Refusal::Starting => Fault::overloaded("the dispatcher is starting"),
+        refusal @ (Refusal::NoSuchService
+        | Refusal::NoSuchClaim
+        | Refusal::Claimed
+        | Refusal::Ended
+        | Refusal::Hole { .. }) => Fault::unreadable(refusal),
         Refusal::NotReloaded(why) => Fault::unreadable(why),
         Refusal::Failed { why } => Fault::unreadable(why),
     }

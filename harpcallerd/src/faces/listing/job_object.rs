@@ -92,6 +92,7 @@ impl Serialize for JobObject<'_> {
         map.serialize_entry("ahead", &self.view.ahead)?;
         let waiting_for = self.view.waiting_for.map(|waiting_for| match waiting_for {
             WaitingFor::Queue => "queue",
+            WaitingFor::Worker => "worker",
             WaitingFor::Store => "store",
         });
         map.serialize_entry("waiting_for", &waiting_for)?;
@@ -101,8 +102,9 @@ impl Serialize for JobObject<'_> {
         map.serialize_entry("client", &call.client)?;
         map.serialize_entry("key", &call.key)?;
         map.serialize_entry("batch", &())?;
-        map.serialize_entry("service", &())?;
-        map.serialize_entry("worker", &())?;
+        let service = self.view.of_service.then_some(&call.procedure);
+        map.serialize_entry("service", &service)?;
+        map.serialize_entry("worker", &self.view.worker)?;
         map.serialize_entry("submitted", &call.submitted)?;
         map.serialize_entry("started", &report.started)?;
         map.serialize_entry("ended", &report.ended)?;

@@ -237,6 +237,26 @@ fn real_answers_are_as_described() {
         "/hosts/{name}",
         &get(&cluster, "/hosts/web01"),
     );
+    let registered = post(&cluster, "/services", json!({"name": "s"}));
+    assert_described(&document, "post", "/services", &registered);
+    assert_described(&document, "get", "/services", &get(&cluster, "/services"));
+    let shown = get(&cluster, "/services/s");
+    assert_described(&document, "get", "/services/{name}", &shown);
+    let ask = json!({"host": "topchef", "procedure": "s"});
+    assert_eq!(post(&cluster, "/jobs", &ask).status(), 201);
+    let claimed = post(&cluster, "/services/s/claims", "{}");
+    assert_described(&document, "post", "/services/{name}/claims", &claimed);
+    let claim = claimed.json()["claim"].as_str().unwrap().to_owned();
+    for (verb, body) in [
+        ("renew", json!({})),
+        ("packets", json!({"first": 0, "packets": [1]})),
+        ("finish", json!({"result": 1})),
+    ] {
+        let answer = post(&cluster, &format!("/claims/{claim}/{verb}"), &body);
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let path = format!("/claims/{{name}}/{verb}");
+        assert_described(&document, "post", &path, &answer);
+    }
     let queue = get(&cluster, "/queues/jobs?name=%7B%22q%22:1%7D");
     assert_described(&document, "get", "/queues/jobs", &queue);
     assert_described(

@@ -90,7 +90,7 @@ pub(super) async fn check(
     Ok(reply::ok(&json!({
         "ok": true,
         "host_known": checked.host_known,
-        "schema": "none",
+        "schema": if checked.has_schema { "declared" } else { "none" },
     })))
 }
 

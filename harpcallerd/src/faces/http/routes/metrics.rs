@@ -62,7 +62,7 @@ pub(super) async fn summary(
         "bytes": measures.bytes,
         "queues": measures.queues,
         "hosts": measures.hosts,
-        "services": 0,
+        "services": measures.services,
         "batches_live": 0,
         "store": if measures.store_is_up { "ok" } else { "outage" },
         "draining": measures.is_draining,
