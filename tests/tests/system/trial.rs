@@ -107,8 +107,16 @@ fn one_command_shows_live_output_and_goes_on_with_what_it_has_kept() {
         "exit_status"
     );
     assert_eq!(
-        result("backup", json!({"what": "orders"})),
-        json!({"result": {"would_back_up": {"what": "orders"}}})
+        result("backup", json!({"database": "orders", "keep_days": 7})),
+        json!({"result": {"would_back_up": {"database": "orders", "keep_days": 7}}})
+    );
+    // What the page makes fields of.
+    let known = get(&trial, token, "/api/v1/hosts/demo/procedures").json();
+    let known = known["procedures"].as_array().unwrap();
+    let backup = known.iter().find(|one| one["name"] == "backup").unwrap();
+    assert_eq!(
+        backup["arguments_schema"]["required"],
+        json!(["database", "keep_days"])
     );
     let mut client = LineClient::local(&directory.join("socket")).unwrap();
     let hello = client

@@ -15,7 +15,7 @@ use harpcallerd::config::Config;
 use harpcallerd::identity::tokens::NewToken;
 use harpcallerd::listener::settings::{ListenerPlace, Speaks};
 use rcgen::{CertificateParams, KeyPair};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Longest path of a Unix socket, in bytes.
 const SOCKET_PATH: usize = 107;
@@ -180,6 +180,7 @@ fn make(path: &Path, harpd: &Path) -> anyhow::Result<()> {
     let entry = json!({
         "hostname": "demo", "address": "127.0.0.1", "port": host_port,
         "credentials": {"user": "dispatcher", "password": password.reveal()},
+        "procedures": serde_json::from_str::<Value>(include_str!("procedures.json"))?,
     });
     let hosts = include_str!("hosts.sh").replace("ENTRY", &entry.to_string());
     private_file::write(&file("hosts"), hosts.as_bytes())?;
