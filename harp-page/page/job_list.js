@@ -26,8 +26,10 @@ export class JobList {
    * @param {any} app
    * @param {[string, string][]} filters
    * @param {(job: Job, change: string) => void} [onEvent]
+   * @param {string} [none] what is said where none fits
    */
-  constructor(app, filters, onEvent) {
+  constructor(app, filters, onEvent, none = "No job fits.") {
+    this.none = none;
     this.app = app;
     this.filters = filters;
     this.onEvent = onEvent;
@@ -76,7 +78,7 @@ export class JobList {
   #foot(page) {
     this.#next = page.next;
     const isEmpty = this.#shown.size === 0;
-    const none = this.filters.length > 0 ? "No job fits." : "No jobs yet.";
+    const none = this.filters.length > 0 ? this.none : "No jobs yet.";
     this.place.replaceChildren(isEmpty && page.next === null
       ? empty(none, this.filters.length === 0 && this.app.may("call") && h("p", null, h("a", { href: "#/call" }, "Make the first call")))
       : "");

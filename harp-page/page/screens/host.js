@@ -12,7 +12,7 @@ export function host(app, route) {
   const id = route.id ?? "";
   const facts = h("div", { class: "sentence" });
   const procedures = h("div", { class: "procedures" });
-  const list = new JobList(app, [["host", id]]);
+  const list = new JobList(app, [["host", id]], undefined, "No job of this host.");
   if (app.may("observe")) readFacts(app, id, facts);
   readProcedures(app, id, procedures);
   return {

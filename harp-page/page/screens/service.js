@@ -15,7 +15,7 @@ export function service(app, route) {
   const id = route.id ?? "";
   const title = h("h1", null, h("span", { class: "quiet" }, "Service "), name(id, "mono"));
   const facts = h("div", { class: "sentence" });
-  const list = new JobList(app, [["service", id]]);
+  const list = new JobList(app, [["service", id]], undefined, "No job of this service.");
   read(app, id, title, facts);
   return {
     title: "Service",
