@@ -238,7 +238,7 @@ impl Pruner {
         Ok(all)
     }
 
-    /// The ledger waits for the end of an outage; who asks for this does not.
+    /// The ledger waits for the end of an outage; whoever asks for this does not.
     async fn prune_piece(&self, keep: Keep) -> Result<Pruned, NotPruned> {
         let mut outage = self.ledger.outage();
         tokio::select! {

@@ -150,7 +150,7 @@ fn a_schema_makes_fields_and_what_is_wrong_stands_at_them() {
     let written = browser.evaluate("document.querySelector('#arguments').value");
     assert_eq!(
         written,
-        "{\n  \"release\": 12345678901234567890,\n  \"where\": \"there\",\n  \"tags\": [\n    \"nightly\"\n  ]\n}"
+        "{\n  \"release\": 12345678901234567890,\n  \"tags\": [\n    \"nightly\"\n  ],\n  \"where\": \"there\"\n}"
     );
     click_words(&mut browser, "Fill in fields");
     click_words(&mut browser, "Call");

@@ -15,7 +15,7 @@ use harpcallerd::config::Config;
 use harpcallerd::identity::tokens::NewToken;
 use harpcallerd::listener::settings::{ListenerPlace, Speaks};
 use rcgen::{CertificateParams, KeyPair};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Longest path of a Unix socket, in bytes.
 const SOCKET_PATH: usize = 107;
@@ -180,9 +180,14 @@ fn make(path: &Path, harpd: &Path) -> anyhow::Result<()> {
     let entry = json!({
         "hostname": "demo", "address": "127.0.0.1", "port": host_port,
         "credentials": {"user": "dispatcher", "password": password.reveal()},
-        "procedures": serde_json::from_str::<Value>(include_str!("procedures.json"))?,
     });
-    let hosts = include_str!("hosts.sh").replace("ENTRY", &entry.to_string());
+    // On one line, and its keys in their order, which is that of the page's fields.
+    let procedures = include_str!("procedures.json").lines().map(str::trim);
+    let procedures: String = procedures.collect();
+    let entry = entry.to_string();
+    let open = entry.strip_suffix('}').unwrap_or(&entry);
+    let entry = format!("{open},\"procedures\":{procedures}}}");
+    let hosts = include_str!("hosts.sh").replace("ENTRY", &entry);
     private_file::write(&file("hosts"), hosts.as_bytes())?;
     fs::set_permissions(file("hosts"), fs::Permissions::from_mode(0o700))?;
 
