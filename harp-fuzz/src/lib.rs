@@ -23,6 +23,7 @@ mod segment;
 mod text;
 mod transfer;
 mod values;
+mod zmtp;
 
 /// A function that any input may be given to.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +35,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     target("admin_request", admin::request),
     target("client_reply", client::reply),
     target("client_request", client::request),
@@ -51,6 +52,7 @@ pub const TARGETS: [Target; 16] = [
     target("queue", queues::queues),
     target("segment", segment::segment),
     target("store_value", values::store_value),
+    target("zmtp", zmtp::zmtp),
 ];
 
 /// Gives an input to the function of this name.

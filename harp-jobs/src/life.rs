@@ -68,7 +68,7 @@ pub struct Life {
     /// Bytes of packets that came since a limit was due: what had arrived counts before it.
     beyond: usize,
     /// The dispatcher stops: a request that has not gone out, to a host that keeps calls,
-    /// goes out no more.
+    /// goes out no more, and a call that its host turns out to keep is let go of.
     leaving: bool,
 }
 
@@ -326,7 +326,7 @@ impl Life {
                 (*heard, *read) = (now, reads);
                 Orders::none()
             }
-            Event::Note(token) => [Order::Note(token)].into(),
+            Event::Note(token) => self.on_note(token),
             Event::NeverRan(token) => self.start_anew(token, now),
             Event::HostEnd { outcome, left } if left => self.tell_and_end(outcome, now),
             Event::HostEnd { outcome, .. } => self.end(outcome, Some(Proof::Unconfirmed), now),
@@ -339,13 +339,26 @@ impl Life {
             Event::Cancel => self.part(Outcome::Cancelled, now),
             Event::Due => self.judge(now)?,
             Event::Leave if self.keeps => self.done([Order::Detach]),
-            Event::Leave => Orders::none(),
+            Event::Leave => {
+                self.leaving = true;
+                Orders::none()
+            }
             Event::Interrupt => self.tell_and_end(limits::interrupted(), now),
             Event::Fenced | Event::Shut | Event::Unkept(_) => self.done([Order::Detach]),
             Event::Fault => self.give_up(),
             event => return Err(self.unexpected(&event)),
         };
         Ok(orders)
+    }
+
+    /// What a host tells to be kept, it goes on with.
+    fn on_note(&mut self, token: Token) -> Orders {
+        self.keeps = true;
+        if self.leaving {
+            self.done([Order::Note(token), Order::Detach])
+        } else {
+            [Order::Note(token)].into()
+        }
     }
 
     fn on_ending(&mut self, event: Event) -> Result<Orders, Unexpected> {

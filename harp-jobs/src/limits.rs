@@ -43,13 +43,19 @@ impl RunLimits {
         let seconds = |number: Option<u64>| number.map(Duration::from_secs);
         let of_services = self.services.max_exec_time;
         let of_services = of_services.filter(|_| *self.services.host == *call.host);
+        let default_timeout = if call.endless {
+            Duration::MAX
+        } else {
+            self.default_timeout
+        };
         let (ceiling, key) = match of_services {
+            _ if call.endless => (Duration::MAX, "max_exec_time"),
             Some(ceiling) => (ceiling, "topchef.max_exec_time"),
             None => (self.max_exec_time, "max_exec_time"),
         };
         let (silence, silence_set_by) = match seconds(call.timeout) {
             Some(asked) => (asked, SetBy::Call),
-            None => (self.default_timeout, SetBy::Dispatcher("default_timeout")),
+            None => (default_timeout, SetBy::Dispatcher("default_timeout")),
         };
         let (longest, longest_set_by) = match seconds(call.max_exec_time) {
             Some(asked) if asked <= ceiling => (asked, SetBy::Call),
@@ -120,5 +126,14 @@ mod tests {
             let of_the_whole = (terms.longest.as_secs(), terms.longest_set_by);
             assert_eq!((of_silence, of_the_whole), (silence, longest), "{call:?}");
         }
+        let endless = CallRecord {
+            endless: true,
+            ..CallRecord::new("h", "p", Json::NULL, 0)
+        };
+        let terms = limits.terms(&endless, Duration::ZERO);
+        assert_eq!(
+            (terms.silence, terms.longest),
+            (Duration::MAX, Duration::MAX)
+        );
     }
 }

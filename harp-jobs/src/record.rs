@@ -30,6 +30,9 @@ pub struct CallRecord {
     pub timeout: Option<u64>,
     /// Longest execution, in seconds.
     pub max_exec_time: Option<u64>,
+    /// No limit of time ends it: one that the dispatcher itself keeps going.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub endless: bool,
     /// The queue that the job waits in, if any.
     pub queue: Option<QueueRecord>,
     /// The identity of who submitted it; `None` if nobody said.
@@ -59,6 +62,7 @@ impl CallRecord {
             info: Json::NULL,
             timeout: None,
             max_exec_time: None,
+            endless: false,
             queue: None,
             client: None,
             key: None,

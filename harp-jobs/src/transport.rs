@@ -84,7 +84,7 @@ pub trait Attempt: Send {
     fn prove(&mut self) -> BoxFuture<'_, Proved>;
 
     /// Whether the host goes on with the call while nobody is connected. Known once it is
-    /// ready; always so of one that is attached to.
+    /// ready, or told later by [`Heard::Note`]; always so of one that is attached to.
     fn keeps(&self) -> bool;
 
     /// What has to be on record with the end while the host may be busy, for whoever settles
@@ -118,7 +118,8 @@ pub enum Heard {
     Sign,
     /// Packets.
     Packets,
-    /// This has to be on record.
+    /// This has to be on record: the host goes on with the call while nobody is connected,
+    /// and by this a later start finds it again.
     Note(Token),
     /// The host cannot be reached; the call goes on there.
     Apart,

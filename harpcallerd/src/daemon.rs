@@ -35,10 +35,12 @@ use crate::host_contacts::HostContacts;
 use crate::hosts::{self, Hosts};
 use crate::listener::{Admission, Listeners, Opened, Permits};
 use crate::meters::Meters;
+use crate::recordings;
 use crate::refusal::NotReloaded;
 use crate::reload::InForce;
 use crate::retention::Pruner;
 use crate::traces::Traces;
+use crate::transports::device;
 use crate::transports::harp::Told;
 use events::{Event, Events};
 
@@ -238,6 +240,11 @@ impl Daemon {
             unaware_until: hosts_unaware_until(config).await?,
         };
         let dispatcher = Dispatcher::open(parts).await?;
+        let devices = Arc::clone(dispatcher.devices());
+        background.spawn("devices", device::follow(devices, Arc::clone(&hosts)));
+        let going = dispatcher.recordings().clone();
+        let recordings = recordings::keep(Arc::clone(&dispatcher), Arc::clone(&hosts), going);
+        background.spawn("recordings", recordings);
         let limits = in_force.retention.subscribe();
         let ledger = Arc::new(dispatcher.ledger().clone());
         let pruner = Pruner::new(ledger, ahead);

@@ -2,10 +2,11 @@
 //! by the harp protocol, with the runtime's clock and tasks; and the order in which it comes
 //! to rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use harp_device::Devices;
 use harp_jobs::jobs::Jobs;
 use harp_jobs::ledger::{Drain, Ledger, PaperKind, What};
 use harp_jobs::limits::RunLimits;
@@ -25,6 +26,7 @@ use crate::rules::Rules;
 use crate::services::Services;
 use crate::services::settings::ServiceSettings;
 use crate::transports::by_kind::ByKind;
+use crate::transports::device;
 use crate::transports::harp::{Harp, Told};
 use crate::transports::worker::{Claims, Worker};
 use crate::world::Runtime;
@@ -64,6 +66,9 @@ pub struct Dispatcher {
     limits: watch::Receiver<Arc<RunLimits>>,
     services: Arc<Services>,
     claims: Claims,
+    devices: Arc<Devices>,
+    /// Recordings that went on over the start, by their hosts.
+    recordings: HashMap<String, JobId>,
 }
 
 impl std::fmt::Debug for Dispatcher {
@@ -99,6 +104,16 @@ impl Dispatcher {
             .iter()
             .filter_map(|(_, job)| job.pool.clone())
             .collect();
+        let of_devices = live
+            .iter()
+            .filter(|(_, job)| Devices::may_go_on(&job.token));
+        let mut recordings = HashMap::new();
+        for (job, _) in of_devices {
+            let call = store.job(*job).await?.map(|record| record.call);
+            if let Some(call) = call.filter(|call| call.endless) {
+                recordings.insert(call.host, *job);
+            }
+        }
         // Those that their hosts keep are attached to while everything else begins.
         let end = live.into_iter().filter(|(_, job)| {
             let may_go_on = job.started.is_some() && ByKind::may_go_on(&job.token);
@@ -128,10 +143,18 @@ impl Dispatcher {
         claims.take_up_drafts(drafts, |job| lives.contains(&job));
         let of_listener = claims.clone();
         let worker = Worker::new(Arc::clone(&services), claims.clone());
-        let transport = ByKind::new(hosts, harp, worker);
+        let any_ledger: Arc<dyn Ledger> = Arc::new(ledger.clone());
+        let opening = device::open(
+            Arc::clone(&any_world),
+            Arc::clone(&any_ledger),
+            rules.clone(),
+            &hosts,
+        );
+        let devices = Arc::new(opening.await);
+        let transport = ByKind::new(hosts, harp, worker, Arc::clone(&devices));
         let jobs = Jobs::open(
             any_world,
-            Arc::new(ledger.clone()),
+            any_ledger,
             Arc::new(transport),
             limits.clone(),
             move |change| {
@@ -159,6 +182,8 @@ impl Dispatcher {
             limits,
             services,
             claims,
+            devices,
+            recordings,
         }))
     }
 
@@ -190,6 +215,18 @@ impl Dispatcher {
     #[must_use]
     pub fn max_packet_size(&self) -> usize {
         self.rules.borrow().limits.max_packet_size
+    }
+
+    /// The devices of the registry.
+    #[must_use]
+    pub fn devices(&self) -> &Arc<Devices> {
+        &self.devices
+    }
+
+    /// Recordings that went on over the start, by their hosts.
+    #[must_use]
+    pub fn recordings(&self) -> &HashMap<String, JobId> {
+        &self.recordings
     }
 
     /// What can be done with jobs.

@@ -10,11 +10,12 @@ mod script;
 mod script_output;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use harp_files::text;
+use tokio::sync::watch;
 
-pub use entry::{Harpd, Host};
+pub use entry::{Device, Harpd, Host};
 pub use refresh::{
     Outcome, RefreshError, Refreshed, Refresher, Refreshing, RegistryConfig, ask_script, start,
 };
@@ -23,7 +24,7 @@ pub use script::ScriptError;
 /// The registry as it is now. Replaced whole by each refresh that succeeds.
 #[derive(Debug, Default)]
 pub struct Hosts {
-    entries: RwLock<Arc<Registry>>,
+    entries: watch::Sender<Arc<Registry>>,
 }
 
 /// Hosts by name.
@@ -33,35 +34,38 @@ impl Hosts {
     /// The host of this name, if the registry has it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Host> {
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.get(name).cloned()
+        self.entries.borrow().get(name).cloned()
     }
 
     /// The host of this name, if the registry has it and it runs a harpd.
     #[must_use]
     pub fn harpd(&self, name: &str) -> Option<Arc<Harpd>> {
-        let Host::Harpd(harpd) = self.get(name)?;
-        Some(harpd)
+        match self.get(name)? {
+            Host::Harpd(harpd) => Some(harpd),
+            Host::Autotrainer(_) => None,
+        }
     }
 
     /// All hosts at this moment.
     #[must_use]
     pub fn all(&self) -> Arc<Registry> {
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&entries)
+        Arc::clone(&self.entries.borrow())
     }
 
     /// How many hosts there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.entries
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.entries.borrow().len()
+    }
+
+    /// All hosts, and that there are others now.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Registry>> {
+        self.entries.subscribe()
     }
 
     fn replace(&self, registry: Registry) {
-        *self.entries.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(registry);
+        self.entries.send_replace(Arc::new(registry));
     }
 }
 
@@ -170,7 +174,9 @@ mod tests {
         assert_eq!((parsed.ignored, parsed.repeated), (5, 1));
         assert_eq!(parsed.first_ignored.unwrap().0, 2);
         assert_eq!(parsed.registry.len(), 1);
-        let Host::Harpd(host) = &parsed.registry["web01"];
+        let Host::Harpd(host) = &parsed.registry["web01"] else {
+            panic!("it runs a harpd");
+        };
         assert_eq!(
             (host.endpoint.address.as_str(), host.endpoint.port),
             ("10.8.14.3", 4307)
@@ -178,5 +184,25 @@ mod tests {
         assert_eq!(host.endpoint.tls_name.as_deref(), Some("web01.example"));
         assert_eq!(host.password.reveal(), "other");
         assert!(!format!("{host:?}").contains("other"));
+    }
+    #[test]
+    fn a_device_has_ports_of_its_own_and_needs_no_credentials() {
+        let parsed = parse(
+            br#"{"hostname": "rig1", "kind": "autotrainer", "address": "192.0.2.9"}
+{"hostname": "rig2", "kind": "autotrainer", "address": "::1", "event_port": 1, "command_port": 2, "strict": false, "record": true, "port": 9}
+{"hostname": "rig3", "kind": "autotrainer", "address": "a", "strict": "no"}"#,
+        );
+        assert_eq!(parsed.ignored, 1);
+        let device = |name| match &parsed.registry[name] {
+            Host::Autotrainer(device) => device.entry.clone(),
+            other => panic!("{other:?}"),
+        };
+        let rig1 = device("rig1");
+        assert_eq!((rig1.event_port, rig1.command_port), (5556, 5557));
+        assert!(rig1.strict && !rig1.record);
+        let rig2 = device("rig2");
+        assert_eq!((rig2.event_port, rig2.command_port), (1, 2));
+        assert!(!rig2.strict && rig2.record);
+        assert_eq!(parsed.registry["rig2"].port(), 2);
     }
 }

@@ -24,6 +24,7 @@ pub mod limits;
 pub mod listener;
 pub mod meters;
 pub mod procedures;
+pub mod recordings;
 pub mod refusal;
 pub mod reload;
 pub mod retention;

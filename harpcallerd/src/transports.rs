@@ -2,5 +2,6 @@
 //! among them.
 
 pub mod by_kind;
+pub mod device;
 pub mod harp;
 pub mod worker;

@@ -6,6 +6,7 @@
 //!   every byte;
 //! - [`HttpRequest`]: one of HTTP, byte by byte;
 //! - [`FakeHost`]: a host that misbehaves by a script;
+//! - [`FakeDevice`]: a device of auto-trainer that does what the test orders;
 //! - [`crash`]: a dispatcher that is killed again and again, under load;
 //! - [`outlive`]: one that is killed under calls that their hosts keep;
 //! - [`soak`]: one that is not killed, under a load of everything at once;
@@ -24,6 +25,7 @@ mod cluster;
 pub mod crash;
 mod daemon;
 pub mod disk;
+mod fake_device;
 mod fake_host;
 pub mod false_clock;
 mod feed;
@@ -44,6 +46,9 @@ pub use caller::{Caller, Page, packet};
 pub use chromium::{Chromium, Tab};
 pub use cluster::{Cluster, ClusterBuilder, OtherDispatcher, PASSWORD, USER};
 pub use daemon::{Daemon, Log};
+pub use fake_device::{
+    COMMAND_RESULT, DeviceRequest, EMERGENCY, EVENT, FakeDevice, HEARTBEAT, event,
+};
 pub use fake_host::{ACKNOWLEDGE, ACKNOWLEDGE_STREAM, Closing, FakeHost, Step, Visit};
 pub use feed::Feed;
 pub use http::{HttpAnswer, HttpClient, HttpEnd, HttpHead, HttpRequest, HttpStream};

@@ -20,6 +20,8 @@ pub enum PaperKind {
     Service = b's',
     /// What a worker has said so far of a job that goes on.
     Draft = b'd',
+    /// What is known of devices.
+    Devices = b'v',
 }
 
 /// A paper as it is kept.
@@ -35,7 +37,7 @@ pub struct Paper {
 
 impl PaperKind {
     /// All of them.
-    pub const ALL: [PaperKind; 2] = [PaperKind::Service, PaperKind::Draft];
+    pub const ALL: [PaperKind; 3] = [PaperKind::Service, PaperKind::Draft, PaperKind::Devices];
 }
 
 impl Paper {

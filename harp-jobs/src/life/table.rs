@@ -20,7 +20,7 @@ pub(super) const TABLE: &str = "\
 | Reading | - | - | Running | = | - | - |
 | Apart | - | - | Running | Ending(left), Close(same) | - | - |
 | Back | - | - | Running | = | - | - |
-| Note | - | - | Running, Note | =, Note | - | - |
+| Note | - | - | leaving: Done, Note, Detach; Running, Note | =, Note | - | - |
 | NeverRan | - | - | Starting, Start | Ending(confirmed), Drop, Close(same) | - | - |
 | HostEnd | - | - | left: Ending(left), Tell, Close(f); Ending(unconfirmed), Close(f) | left: Ending(left), Close(same); Ending(confirmed), Close(same) | - | - |
 | Cut | - | - | Ending(left), Tell, Close(f) | Ending(left), Close(same) | - | - |

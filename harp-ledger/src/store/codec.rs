@@ -41,6 +41,8 @@ struct CallFields<'a> {
     timeout: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_exec_time: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    endless: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     queue: Option<Cow<'a, QueueRecord>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +79,7 @@ pub fn encode_call(call: &CallRecord) -> Result<Vec<u8>, serde_json::Error> {
         procedure: Cow::Borrowed(&call.procedure),
         timeout: call.timeout,
         max_exec_time: call.max_exec_time,
+        endless: call.endless,
         queue: call.queue.as_ref().map(Cow::Borrowed),
         client: call.client.as_deref().map(Cow::Borrowed),
         key: call.key.as_deref().map(Cow::Borrowed),
@@ -107,6 +110,7 @@ pub fn decode_call(record: &Bytes) -> Result<CallRecord, Malformed> {
         info: Json::from_trusted(sections.take()?),
         timeout: fields.timeout,
         max_exec_time: fields.max_exec_time,
+        endless: fields.endless,
         queue: fields.queue.map(Cow::into_owned),
         client: fields.client.map(Cow::into_owned),
         key: fields.key.map(Cow::into_owned),
@@ -251,6 +255,7 @@ mod tests {
             info: r#""\u0041""#.parse().unwrap(),
             timeout: Some(5),
             max_exec_time: None,
+            endless: false,
             queue: Some(QueueRecord {
                 name: "{}".parse().unwrap(),
                 concurrency: 2,
@@ -330,6 +335,7 @@ mod tests {
         fn calls_come_back(
             (host, procedure, text) in any::<(String, String, String)>(),
             (timeout, max_exec_time) in any::<(Option<u64>, Option<u64>)>(),
+            endless in any::<bool>(),
             concurrency in any::<Option<u64>>(),
             (client, key) in any::<(Option<String>, Option<String>)>(),
             (start_by, trace) in any::<(Option<u64>, Option<String>)>(),
@@ -342,6 +348,7 @@ mod tests {
                 info: Json::encode(&text).unwrap(),
                 timeout,
                 max_exec_time,
+                endless,
                 queue: concurrency.map(|concurrency| QueueRecord {
                     name: r#"{"q":1.0}"#.parse().unwrap(),
                     concurrency,

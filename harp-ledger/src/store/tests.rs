@@ -44,6 +44,7 @@ fn call(arguments: Json) -> CallRecord {
         info: r#"{"z":1.0,"a":"\u0041"}"#.parse().unwrap(),
         timeout: Some(5),
         max_exec_time: None,
+        endless: false,
         queue: Some(queue()),
         client: None,
         key: None,

@@ -32,7 +32,12 @@ const QUEUES: Columns = &[
     ("QUEUED", "queued"),
     ("KEPT", "kept"),
 ];
-const HOSTS: Columns = &[("HOST", "name"), ("ADDRESS", "address"), ("PORT", "port")];
+const HOSTS: Columns = &[
+    ("HOST", "name"),
+    ("ADDRESS", "address"),
+    ("PORT", "port"),
+    ("STATE", "state"),
+];
 
 /// What is listed.
 #[derive(Debug, Clone, Copy)]

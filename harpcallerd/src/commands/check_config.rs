@@ -55,6 +55,17 @@ async fn check_hosts(config: &Config) -> Done {
     let registry = hosts::ask_script(&config.registry, &[]).await?;
     let mut hosts: Vec<_> = registry.into_iter().collect();
     hosts.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    for (name, host) in &hosts {
+        if let Host::Autotrainer(device) = host
+            && harp_device::is_exposed(&device.entry)
+        {
+            say(terminal::one_line(&format!(
+                "warning: {name}: devices know no encryption and no authentication; whoever is \
+                 on the way to {} can read and change what is said",
+                device.entry.address
+            )))?;
+        }
+    }
     let time = config.execution.connect_timeout;
     let all = hosts.len();
     let checks = hosts
@@ -81,7 +92,13 @@ async fn check_hosts(config: &Config) -> Done {
 
 async fn check(name: String, host: Host, trust: &Trust, time: Duration) -> Result<(), String> {
     let by = Instant::now() + time;
-    let Host::Harpd(harpd) = host;
+    let harpd = match host {
+        Host::Harpd(harpd) => harpd,
+        Host::Autotrainer(device) => {
+            let probed = harp_device::probe(&device.entry, time).await;
+            return probed.map_err(|why| format!("{name}: {why}"));
+        }
+    };
     match Connection::open(&harpd.endpoint, trust, Limits::default(), by).await {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("{name}: {error}")),

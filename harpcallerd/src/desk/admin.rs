@@ -1,5 +1,6 @@
 //! What administrators ask of the daemon as a whole.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::Desk;
+use super::hosts::HostOverview;
 use crate::audit::Act;
 use crate::client::Client;
-use crate::hosts::{Host, Hosts, Outcome, Refreshed, Refresher, Refreshing};
+use crate::hosts::{Hosts, Outcome, Refreshed, Refresher, Refreshing};
 use crate::refusal::{NotReloaded, Refusal};
 use crate::retention::Pruner;
 
@@ -180,14 +182,15 @@ impl Started {
     /// # Errors
     ///
     /// [`Refusal::Forbidden`] for anybody but administrators.
-    pub fn hosts(&self, by: &Client) -> Result<Vec<(String, Host)>, Refusal> {
+    pub fn hosts(&self, by: &Client) -> Result<Vec<HostOverview>, Refusal> {
         self.desk.administrators_only(by, "hosts-list")?;
         let registry = self.hosts.all();
+        let loads = HashMap::new();
         let hosts = registry.iter();
         let mut hosts: Vec<_> = hosts
-            .map(|(name, host)| (name.clone(), host.clone()))
+            .map(|(name, host)| self.desk.overview(name, host, &loads))
             .collect();
-        hosts.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        hosts.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Ok(hosts)
     }
 

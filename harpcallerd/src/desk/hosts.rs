@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use harp_device::Standing;
 use tracing::info;
 
 use super::Desk;
@@ -21,12 +22,16 @@ pub struct HostOverview {
     pub name: String,
     /// Where it is.
     pub address: String,
-    /// Its port.
+    /// The port at which it takes calls.
     pub port: u16,
     /// Its jobs of now.
     pub load: Load,
     /// When it was last heard of, and why it could last not be.
     pub contact: Contact,
+    /// What runs there, as the registry names it.
+    pub kind: &'static str,
+    /// How it stands, of a host that tells by itself.
+    pub standing: Option<Standing>,
 }
 
 /// What came of a run of the registry's script.
@@ -85,11 +90,23 @@ impl Desk {
         Ok(Some(self.overview(name, &host, &loads)))
     }
 
-    fn overview(&self, name: &str, host: &Host, loads: &HashMap<Arc<str>, Load>) -> HostOverview {
+    /// A host with its jobs of now, as far as `loads` has them.
+    pub(super) fn overview(
+        &self,
+        name: &str,
+        host: &Host,
+        loads: &HashMap<Arc<str>, Load>,
+    ) -> HostOverview {
+        let standing = match host {
+            Host::Harpd(_) => None,
+            Host::Autotrainer(_) => self.dispatcher.devices().standing(name),
+        };
         HostOverview {
             name: name.to_owned(),
             address: host.address().to_owned(),
             port: host.port(),
+            kind: host.kind(),
+            standing,
             load: loads.get(name).copied().unwrap_or_default(),
             contact: self.contacts.of(name),
         }

@@ -1,5 +1,6 @@
 //! How the dispatcher stands, in numbers.
 
+use harp_device::Standing;
 use harp_jobs::ledger::{Ledger as _, Whereabouts};
 use harp_ledger::store::StoreCounts;
 use harp_proto::JobId;
@@ -9,6 +10,7 @@ use super::Desk;
 use crate::access::Operation;
 use crate::changes::Totals;
 use crate::client::Client;
+use crate::hosts::Host;
 use crate::refusal::Refusal;
 
 /// How the dispatcher stands.
@@ -34,6 +36,11 @@ pub struct Measures {
     pub services: u64,
     /// Jobs that workers have.
     pub claims: u64,
+    /// Of its devices, by their names: how they stand.
+    pub devices: Vec<(String, Standing)>,
+    /// What has come of devices since the start: events, answers that nobody waited for,
+    /// messages that are none, signs that one was started anew.
+    pub from_devices: [u64; 4],
     /// True while the store can be written.
     pub store_is_up: bool,
     /// True if no calls are taken any more.
@@ -80,6 +87,7 @@ impl Desk {
         let kept = kept.count() as u64;
         let oldest = queued.iter().map(JobId::submitted).min();
         let contents = ledger.contents();
+        let tally = self.dispatcher.devices().tally();
         let store_is_up = ledger.outage().borrow().is_none();
         Ok(Measures {
             queued: queued.len() as u64,
@@ -92,6 +100,13 @@ impl Desk {
             hosts: self.hosts.count() as u64,
             services: self.dispatcher.services().count() as u64,
             claims: self.dispatcher.claims().count() as u64,
+            devices: self.devices(),
+            from_devices: [
+                tally.events.get(),
+                tally.strays.get(),
+                tally.unreadable.get(),
+                tally.restarts.get(),
+            ],
             store_is_up,
             is_draining: self.winding_down.is_cancelled(),
             store: ledger.pulse(),
@@ -101,5 +116,19 @@ impl Desk {
             hour: self.changes.recent(60),
             day: self.changes.recent(24 * 60),
         })
+    }
+    /// How the devices of the registry stand, in the order of their names.
+    fn devices(&self) -> Vec<(String, Standing)> {
+        let registry = self.hosts.all();
+        let devices = registry.iter().filter_map(|(name, host)| match host {
+            Host::Harpd(_) => None,
+            Host::Autotrainer(_) => {
+                let standing = self.dispatcher.devices().standing(name)?;
+                Some((name.clone(), standing))
+            }
+        });
+        let mut devices: Vec<_> = devices.collect();
+        devices.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        devices
     }
 }

@@ -192,6 +192,7 @@ fn new_call(by: &Client, call: NewCall) -> NewJob {
             info: call.info,
             timeout: call.timeout,
             max_exec_time: call.max_exec_time,
+            endless: false,
             queue: call.queue.map(|queue| QueueRecord {
                 name: queue.name,
                 concurrency: queue.concurrency,

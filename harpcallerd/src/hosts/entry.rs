@@ -17,6 +17,8 @@ use crate::procedures::Procedures;
 pub enum Host {
     /// A harpd.
     Harpd(Arc<Harpd>),
+    /// A device that runs auto-trainer.
+    Autotrainer(Arc<Device>),
 }
 
 /// A host that runs a harpd.
@@ -34,12 +36,22 @@ pub struct Harpd {
     pub procedures: Procedures,
 }
 
+/// A host that is a device of auto-trainer.
+#[derive(Debug)]
+pub struct Device {
+    /// Where it is, and how it is called.
+    pub entry: harp_device::Entry,
+    /// What the registry says of its procedures.
+    pub procedures: Procedures,
+}
+
 impl Host {
     /// The kind, as the registry names it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Host::Harpd(_) => "harpd",
+            Host::Autotrainer(_) => "autotrainer",
         }
     }
 
@@ -48,6 +60,7 @@ impl Host {
     pub fn address(&self) -> &str {
         match self {
             Host::Harpd(harpd) => &harpd.endpoint.address,
+            Host::Autotrainer(device) => &device.entry.address,
         }
     }
 
@@ -56,6 +69,7 @@ impl Host {
     pub fn procedures(&self) -> &Procedures {
         match self {
             Host::Harpd(harpd) => &harpd.procedures,
+            Host::Autotrainer(device) => &device.procedures,
         }
     }
 
@@ -64,6 +78,7 @@ impl Host {
     pub fn port(&self) -> u16 {
         match self {
             Host::Harpd(harpd) => harpd.endpoint.port,
+            Host::Autotrainer(device) => device.entry.command_port,
         }
     }
 }
@@ -103,6 +118,32 @@ struct HarpdLine<'a> {
     keep: Option<bool>,
 }
 
+/// The keys of a device.
+#[derive(Deserialize)]
+struct DeviceLine {
+    address: String,
+    #[serde(default = "event_port")]
+    event_port: u16,
+    #[serde(default = "command_port")]
+    command_port: u16,
+    #[serde(default = "yes")]
+    strict: bool,
+    #[serde(default)]
+    record: bool,
+}
+
+fn event_port() -> u16 {
+    harp_device::Entry::EVENT_PORT
+}
+
+fn command_port() -> u16 {
+    harp_device::Entry::COMMAND_PORT
+}
+
+fn yes() -> bool {
+    true
+}
+
 #[derive(Deserialize)]
 struct Credentials {
     user: String,
@@ -123,6 +164,7 @@ pub(super) fn read(line: &[u8]) -> Result<Entry, String> {
     };
     let host = match any.kind.as_deref() {
         None | Some("harpd") => harpd(line, procedures).map_err(fault)?,
+        Some("autotrainer") => device(line, procedures).map_err(fault)?,
         Some(_) => return Err("its kind is none that this dispatcher knows".to_owned()),
     };
     Ok(Entry {
@@ -147,6 +189,18 @@ fn harpd(line: &[u8], procedures: Procedures) -> serde_json::Result<Host> {
         keep: line.keep.unwrap_or(true),
         procedures,
     })))
+}
+
+fn device(line: &[u8], procedures: Procedures) -> serde_json::Result<Host> {
+    let line: DeviceLine = object(line)?;
+    let entry = harp_device::Entry {
+        address: line.address,
+        event_port: line.event_port,
+        command_port: line.command_port,
+        strict: line.strict,
+        record: line.record,
+    };
+    Ok(Host::Autotrainer(Arc::new(Device { entry, procedures })))
 }
 
 /// Reads an object; a derived reader would take an array of the values as well.

@@ -7,6 +7,8 @@ use harp_jobs::ledger::{Hold, Token};
 use harp_jobs::record::CallRecord;
 use harp_jobs::transport::{Attempt, How, Minted, Transport};
 
+use harp_device::Devices;
+
 use super::harp::Harp;
 use super::worker::Worker;
 use crate::hosts::{Host, Hosts};
@@ -18,16 +20,18 @@ pub struct ByKind {
     hosts: Arc<Hosts>,
     harp: Harp,
     worker: Worker,
+    devices: Arc<Devices>,
 }
 
 impl ByKind {
     /// Chooses among these by the hosts' kinds.
     #[must_use]
-    pub fn new(hosts: Arc<Hosts>, harp: Harp, worker: Worker) -> ByKind {
+    pub fn new(hosts: Arc<Hosts>, harp: Harp, worker: Worker, devices: Arc<Devices>) -> ByKind {
         ByKind {
             hosts,
             harp,
             worker,
+            devices,
         }
     }
 
@@ -35,7 +39,7 @@ impl ByKind {
     /// over with a start of the dispatcher.
     #[must_use]
     pub fn may_go_on(token: &Token) -> bool {
-        Harp::may_go_on(token) || Worker::may_go_on(token)
+        Harp::may_go_on(token) || Worker::may_go_on(token) || Devices::may_go_on(token)
     }
 
     fn of_host(&self, name: &str) -> &dyn Transport {
@@ -44,12 +48,18 @@ impl ByKind {
         }
         match self.hosts.get(name) {
             None | Some(Host::Harpd(_)) => &self.harp,
+            Some(Host::Autotrainer(device)) => {
+                self.devices.know(name, &device.entry);
+                &*self.devices
+            }
         }
     }
 
     fn of_token(&self, token: &Token) -> &dyn Transport {
         if Worker::may_go_on(token) {
             &self.worker
+        } else if Devices::is_of(token) {
+            &*self.devices
         } else {
             &self.harp
         }

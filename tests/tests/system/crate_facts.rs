@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("harp-values", &[]),
     ("harp-files", &[]),
     ("harp-budget", &[]),
+    ("harp-zmtp", &[]),
     ("harp-time", &["harp-values"]),
     ("harp-proto", &["harp-values"]),
     ("harp-schema", &["harp-values"]),
@@ -21,6 +22,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "harp-host",
         &["harp-budget", "harp-files", "harp-proto", "harp-time"],
+    ),
+    (
+        "harp-device",
+        &[
+            "harp-host",
+            "harp-jobs",
+            "harp-time",
+            "harp-values",
+            "harp-zmtp",
+        ],
     ),
     ("harp-client", &["harp-host", "harp-proto", "harp-time"]),
     ("harp-service", &["harp-files", "harp-time"]),
@@ -34,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "harpcallerd",
         &[
             "harp-budget",
+            "harp-device",
             "harp-exec",
             "harp-files",
             "harp-host",

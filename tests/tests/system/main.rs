@@ -21,6 +21,7 @@ mod crash;
 mod crate_facts;
 mod damaged_records;
 mod dependencies;
+mod devices;
 mod differences;
 mod errors;
 mod faithful;

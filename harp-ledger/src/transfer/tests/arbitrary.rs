@@ -62,7 +62,7 @@ prop_compose! {
         let [host, procedure] = names;
         let [timeout, max_exec_time] = limits;
         CallRecord {
-            host, procedure, arguments, info, timeout, max_exec_time, queue, client, key,
+            host, procedure, arguments, info, timeout, max_exec_time, endless: false, queue, client, key,
             start_by, trace, submitted,
         }
     }

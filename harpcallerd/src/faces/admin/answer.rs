@@ -13,6 +13,7 @@ use crate::client::Client;
 use crate::desk::Desk;
 use crate::desk::admin::{self, Administration, KeptCalls, Started};
 use crate::desk::lists::Which;
+use crate::faces::listing::hosts::{DeviceState, state};
 use crate::refusal::Refusal;
 
 /// Answers one request.
@@ -138,8 +139,15 @@ async fn cancel(desk: &Desk, by: &Client, job: JobId) -> Result<Vec<u8>, Refusal
 fn hosts(started: &Started, by: &Client) -> Result<Vec<u8>, Refusal> {
     let hosts = started.hosts(by)?.into_iter();
     let hosts: Vec<Value> = hosts
-        .map(|(name, host)| {
-            json!({"hostname": name, "address": host.address(), "port": host.port()})
+        .map(|host| {
+            let mut entry =
+                json!({"hostname": host.name, "address": host.address, "port": host.port});
+            if let Some(standing) = &host.standing {
+                entry["kind"] = host.kind.into();
+                entry["state"] = state(standing).into();
+                entry["device"] = json!(DeviceState::from(standing));
+            }
+            entry
         })
         .collect();
     Ok(replies::line(&json!({"result": "ok", "hosts": hosts})))

@@ -20,6 +20,7 @@ pub(super) fn write(out: &mut Exposition, measures: &Measures, meters: &Meters) 
     queues(out, measures);
     clients(out, meters, &counts);
     hosts(out, measures, &counts);
+    devices(out, measures);
     store(out, measures);
     let help = "Lines that are missing in the audit log.";
     let (audit, log) = measures.lines_lost;
@@ -166,6 +167,33 @@ fn hosts(out: &mut Exposition, measures: &Measures, counts: &Counts) {
     let refreshed = counts.refreshed.unwrap_or_default() as f64 / 1000.0;
     let name = "harpcaller_hosts_refresh_timestamp_seconds";
     out.gauge(name, help, refreshed);
+}
+
+/// What devices tell by themselves.
+fn devices(out: &mut Exposition, measures: &Measures) {
+    if !measures.devices.is_empty() {
+        let help = "1 while a device can be reached: connected, and its heartbeats come.";
+        out.family("harpcaller_device_up", Kind::Gauge, help);
+        for (name, standing) in &measures.devices {
+            out.sample("", &[("host", name)], u8::from(standing.is_reachable));
+        }
+        let help = "How long ago a device's newest heartbeat came.";
+        out.family("harpcaller_device_heartbeat_age_seconds", Kind::Gauge, help);
+        for (name, standing) in &measures.devices {
+            if let Some(age) = standing.age {
+                out.sample("", &[("host", name)], age as f64 / 1000.0);
+            }
+        }
+    }
+    let [events, strays, unreadable, restarts] = measures.from_devices;
+    let help = "Events of devices.";
+    out.counter("harpcaller_device_events", help, events);
+    let help = "Answers of devices that nobody waited for.";
+    out.counter("harpcaller_device_stray_answers", help, strays);
+    let help = "Messages of devices that are none.";
+    out.counter("harpcaller_device_unreadable_messages", help, unreadable);
+    let help = "Signs that a device was started anew.";
+    out.counter("harpcaller_device_restarts", help, restarts);
 }
 
 fn store(out: &mut Exposition, measures: &Measures) {

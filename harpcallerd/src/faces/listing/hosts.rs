@@ -1,5 +1,6 @@
 //! Hosts: what a list of them asks for, and its page.
 
+use harp_device::Standing;
 use serde::Serialize;
 
 use super::cursor::Question;
@@ -36,6 +37,43 @@ pub struct Host<'a> {
     queued: u64,
     last_contact: Option<u64>,
     last_failure: Option<LastFailure<'a>>,
+    kind: &'a str,
+    state: Option<&'static str>,
+    device: Option<DeviceState<'a>>,
+}
+
+/// What a device tells of itself, to be written. Times are in milliseconds.
+#[derive(Debug, Serialize)]
+pub struct DeviceState<'a> {
+    heartbeat: Option<u64>,
+    age: Option<u64>,
+    interval: Option<u64>,
+    identifier: Option<&'a str>,
+    version: Option<&'a str>,
+    why: Option<&'a str>,
+}
+
+impl<'a> From<&'a Standing> for DeviceState<'a> {
+    fn from(standing: &'a Standing) -> DeviceState<'a> {
+        DeviceState {
+            heartbeat: standing.heartbeat,
+            age: standing.age,
+            interval: standing.interval,
+            identifier: standing.identifier.as_deref(),
+            version: standing.version.as_deref(),
+            why: standing.why.as_deref(),
+        }
+    }
+}
+
+/// The word for how a host stands.
+#[must_use]
+pub fn state(standing: &Standing) -> &'static str {
+    if standing.is_reachable {
+        "reachable"
+    } else {
+        "unreachable"
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -54,12 +92,19 @@ impl<'a> From<&'a HostOverview> for Host<'a> {
             port: host.port,
             running: host.load.running,
             queued: host.load.queued,
-            last_contact: host.contact.heard,
+            last_contact: host.contact.heard.max(
+                host.standing
+                    .as_ref()
+                    .and_then(|standing| standing.heartbeat),
+            ),
             last_failure: host.contact.failure.as_ref().map(|failure| LastFailure {
                 error_type: &failure.error_type,
                 code: failure.code.as_deref(),
                 time: failure.time,
             }),
+            kind: host.kind,
+            state: host.standing.as_ref().map(state),
+            device: host.standing.as_ref().map(DeviceState::from),
         }
     }
 }
