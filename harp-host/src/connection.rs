@@ -109,8 +109,8 @@ impl Connection {
     }
 
     /// The parts, for another protocol than one call a connection.
-    pub(crate) fn into_parts(self) -> (Endpoint, Limits, HostLines) {
-        (self.endpoint, self.limits, self.lines)
+    pub(crate) fn into_parts(self) -> (Endpoint, Limits, HostLines, Duration) {
+        (self.endpoint, self.limits, self.lines, self.delay)
     }
 
     /// Has large messages of the host hold their bytes of a budget.

@@ -67,6 +67,8 @@ pub struct KeptConnection {
     spoke: Instant,
     /// The number of the next packet.
     packet: u64,
+    /// By how much a standstill of this process has delayed its making.
+    delay: Duration,
 }
 
 /// Where a connection stands.
@@ -106,7 +108,7 @@ pub async fn open(
 
 impl KeptConnection {
     fn over(connection: Connection) -> KeptConnection {
-        let (endpoint, limits, lines) = connection.into_parts();
+        let (endpoint, limits, lines, delay) = connection.into_parts();
         let now = Instant::now();
         KeptConnection {
             endpoint,
@@ -123,7 +125,15 @@ impl KeptConnection {
             heard: now,
             spoke: now,
             packet: 0,
+            delay,
         }
+    }
+
+    /// How much longer than planned an answer may take on a connection that had no call:
+    /// this process stood still while it was made.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        self.delay
     }
 
     /// Has large messages of the host hold their bytes of a budget.
@@ -355,6 +365,7 @@ impl KeptConnection {
                 self.newest = Some((acknowledgement.up, Instant::now()));
                 self.stage = Stage::Running;
                 self.had_call = true;
+                self.delay = Duration::ZERO;
                 self.streams = acknowledgement.stream_result;
                 self.beat = BEAT.min(acknowledgement.keep / 6);
                 Ok(News::Acknowledged(acknowledgement))

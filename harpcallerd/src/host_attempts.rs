@@ -161,9 +161,23 @@ impl Attempts {
     /// Takes note that an attempt has failed, and says what the call ends with; `None` if
     /// it is to be tried again.
     pub fn failed(&mut self, turn: Turn, error: &HostError) -> Option<Failure> {
+        self.follows(turn, error, failures::may_pass(error))
+    }
+
+    /// Like [`Attempts::failed`], of a request that may be at the host and is run by nobody
+    /// there: a fault of the way there may always pass.
+    pub fn not_run(&mut self, turn: Turn, error: &HostError) -> Option<Failure> {
+        let is_of_way = matches!(
+            error.kind(),
+            HostErrorKind::Network { .. } | HostErrorKind::Os { .. }
+        );
+        self.follows(turn, error, is_of_way)
+    }
+
+    fn follows(&mut self, turn: Turn, error: &HostError, may_pass: bool) -> Option<Failure> {
         let now = Instant::now();
         let has_turn = turn.permit.is_some();
-        if !failures::may_pass(error) {
+        if !may_pass {
             if matches!(error.kind(), HostErrorKind::Remote(_)) {
                 self.acknowledged(turn);
             } else if has_turn {

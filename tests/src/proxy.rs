@@ -17,6 +17,8 @@ pub enum Way {
     Swallowing,
     /// What the caller sends waits; what the host sends arrives.
     HoldingCaller,
+    /// The same, but for what the caller sends first: with it TLS is done, for the caller.
+    Greeting,
 }
 
 /// A listener that forwards to another address.
@@ -133,16 +135,18 @@ impl State {
     }
 
     /// Waits until something may be sent; false if the connection is to end.
-    fn may_send(&self, number: u64, cuts: u64, from_caller: bool) -> bool {
+    /// Of a caller it is the n-th piece.
+    fn may_send(&self, number: u64, cuts: u64, of_caller: Option<u32>) -> bool {
         let mut inner = self.inner();
         loop {
             if inner.cuts != cuts {
                 return false;
             }
             match inner.way {
-                _ if from_caller && number <= inner.held => {}
+                _ if of_caller.is_some() && number <= inner.held => {}
                 Way::Open => return true,
-                Way::HoldingCaller if !from_caller => return true,
+                Way::HoldingCaller if of_caller.is_none() => return true,
+                Way::Greeting if of_caller.is_none_or(|piece| piece == 1) => return true,
                 _ => {}
             }
             let waiting = self.changed.wait(inner);
@@ -184,13 +188,18 @@ fn forward(state: &Arc<State>, caller: TcpStream) -> io::Result<()> {
     }
     let back = (host.try_clone()?, caller.try_clone()?);
     let returning = Arc::clone(state);
-    let may_return = move || returning.may_send(number, cuts, false);
+    let may_return = move || returning.may_send(number, cuts, None);
     thread::spawn(move || copy(may_return, back.0, back.1));
-    copy(|| state.may_send(number, cuts, true), caller, host);
+    let mut pieces = 0;
+    let may_go = || {
+        pieces += 1;
+        state.may_send(number, cuts, Some(pieces))
+    };
+    copy(may_go, caller, host);
     Ok(())
 }
 
-fn copy(may_send: impl Fn() -> bool, mut from: TcpStream, mut to: TcpStream) {
+fn copy(mut may_send: impl FnMut() -> bool, mut from: TcpStream, mut to: TcpStream) {
     let mut piece = vec![0; 64 * 1024];
     loop {
         let read = match from.read(&mut piece) {

@@ -2,8 +2,10 @@
 //!
 //! The leader's exit is not the end of the output: a filter behind it (`exec > >(sed ...)`)
 //! has the last lines still before it. So the pipes are read on, until everybody has closed
-//! them or nothing has come for a second. Then, or when something cuts the call short, what
-//! is left of it is ended, and what it prints until it is gone is taken too.
+//! them or nothing has come for a second. Standard error counts there only of a command that
+//! has failed, whose message it is, and for some seconds: a holder that never stops logging
+//! takes nobody's result along. Then, or when something cuts the call short, what is left of
+//! it is ended, and what it prints until it is gone is taken too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,9 @@ use crate::session::Session;
 
 /// After the leader's exit, a pipe that is held open is read as long as no pause is longer.
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// So long after the leader's exit what comes on standard error alone is waited for.
+const LATE_ERRORS: Duration = Duration::from_secs(5);
 
 /// A running command.
 pub(super) struct Running {
@@ -73,7 +78,10 @@ impl Running {
         workplace: &Workplace,
     ) -> Answer {
         let exit = match self.until_exit(caller, workplace).await {
-            Ok(exit) => self.until_silent(caller, workplace).await.map(|()| exit),
+            Ok(exit) => {
+                let silent = self.until_silent(exit, caller, workplace).await;
+                silent.map(|()| exit)
+            }
             Err(interruption) => Err(interruption),
         };
         let ending = match exit {
@@ -125,6 +133,7 @@ impl Running {
     /// for [`SILENCE`].
     async fn until_silent<R: Recipient>(
         &mut self,
+        exit: Exit,
         caller: &mut R,
         workplace: &Workplace,
     ) -> Result<(), Interruption> {
@@ -132,23 +141,39 @@ impl Running {
         // late; one that goes on talking may.
         self.timeout_at.move_to(Instant::now() + 2 * SILENCE);
         let mut silence = Limit::after(SILENCE);
+        let mut errors = match exit {
+            Exit::Code(0) => Limit::until(Instant::now()),
+            _ => Limit::after(LATE_ERRORS),
+        };
+        let mut printed = Instant::now();
         while self.pipes.are_open() {
             let reads = caller.has_room();
             tokio::select! {
                 moved = self.pipes.moved(reads) => {
                     self.pipes.take(moved, caller).map_err(Interruption::Output)?;
-                    if !matches!(moved, Moved::State) {
-                        silence = Limit::after(SILENCE);
+                    match moved {
+                        Moved::Stdout(_) => {
+                            printed = Instant::now();
+                            silence = Limit::after(SILENCE);
+                        }
+                        Moved::Stderr(_) if !errors.is_reached() => {
+                            silence = Limit::after(SILENCE);
+                        }
+                        Moved::Stderr(_) | Moved::State => {}
                     }
                 }
                 event = caller.event() => {
                     heard(event)?;
                     if !reads {
+                        printed = Instant::now();
                         silence = Limit::after(SILENCE);
                     }
                 }
                 () = silence.passed(), if reads => break,
                 () = self.timeout_at.passed() => {
+                    if self.pipes.stdout.is_none() || (reads && printed.elapsed() >= SILENCE) {
+                        break;
+                    }
                     return Err(Interruption::TimedOut(self.timeout));
                 }
                 () = workplace.stopping.cancelled() => return Err(Interruption::Stopping),

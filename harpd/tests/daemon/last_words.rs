@@ -172,6 +172,44 @@ async fn a_holder_that_goes_on_talking_is_bounded_by_the_timeout() {
     assert_eq!(end["error"]["type"], "timeout", "{end}");
 }
 
+#[tokio::test]
+async fn a_holder_that_logs_for_ever_takes_no_result_along() {
+    let logs = "(while :; do echo tick >&2; sleep 0.1; done) &";
+    let harpd = Host::new()
+        .script("json", "output = 'json'", &format!("{logs} echo 5"))
+        .script(
+            "lines",
+            "output = 'lines'\ntimeout = 1",
+            &format!("{logs} echo begin"),
+        )
+        // Nobody holds what makes the answer.
+        .script(
+            "closed",
+            "output = 'text'\ntimeout = 1",
+            "(while :; do echo tick >&2; sleep 0.1; done) > /dev/null & echo done",
+        )
+        .script(
+            "fails",
+            "output = 'text'\ntimeout = 1",
+            &format!("{logs} sleep 0.3; exit 3"),
+        )
+        .script("fails_late", "output = 'json'", &format!("{logs} exit 3"))
+        .start();
+    for (procedure, result) in [
+        ("json", json!(5)),
+        ("lines", json!({"exit_code": 0})),
+        ("closed", json!("done\n")),
+    ] {
+        let end = harpd.end(procedure, json!([])).await;
+        assert_eq!(end, json!({ "result": result }), "{procedure}");
+    }
+    for procedure in ["fails", "fails_late"] {
+        let exception = &harpd.end(procedure, json!([])).await["exception"];
+        assert_eq!(exception["message"], "tick", "{procedure}");
+        assert_eq!(exception["data"]["exit_code"], 3, "{procedure}");
+    }
+}
+
 /// A shell that does not end at SIGTERM before it has said something, with a pause.
 const TIDY: &str = "trap 'echo rolling back; sleep 0.3; printf \"rolled back\"; \
      echo why >&2; exit 1' TERM; echo ready; while :; do sleep 0.05; done";

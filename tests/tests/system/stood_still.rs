@@ -81,6 +81,25 @@ fn a_connection_that_was_being_made_has_its_time() {
 }
 
 #[test]
+fn a_host_that_stood_still_too_is_called_as_soon_as_both_go_on() {
+    for unkept in [false, true] {
+        let builder = Cluster::builder().set("connect_timeout", "3");
+        let cluster = match unkept {
+            true => builder.unkept().start(),
+            false => builder.start(),
+        };
+        let caller = cluster.caller();
+        cluster.freeze_host("web01");
+        let job = caller.call("web01", "echo", "[1]");
+        until("it is on record", || caller.has_started(&job).then_some(()));
+        stop_for(&cluster, Duration::from_secs(4));
+        cluster.thaw_host("web01");
+        // What was left of its time was for TLS alone.
+        assert_eq!(caller.result(&job), json!({"result": [1]}), "{unkept}");
+    }
+}
+
+#[test]
 fn a_host_that_is_really_silent_is_found_out_all_the_same() {
     let host = FakeHost::start(&[Handshake, Request, ACKNOWLEDGE, Hang]);
     let cluster = Cluster::around(&host).start();

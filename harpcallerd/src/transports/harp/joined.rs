@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use harp_host::{HostError, Phase};
 use harp_jobs::transport::Heard;
+use harp_time::Limit;
 use tokio::time::Instant;
 
 use super::attach::Leave;
@@ -41,7 +42,7 @@ pub(super) struct Joined {
     host: Arc<Harpd>,
     pub(super) asked: Asked,
     /// Until when the host has to answer.
-    by: Instant,
+    by: Limit,
     /// When it has answered.
     pub(super) answered: Option<Instant>,
     pub(super) turn: Option<Turn>,
@@ -59,8 +60,10 @@ pub(super) enum Asked {
 }
 
 impl Joined {
-    /// A connection on which this was asked, to be answered by then.
+    /// A connection on which this was asked, to be answered by then, or later if this process
+    /// stood still while the connection was made.
     pub(super) fn new(line: Line, host: Arc<Harpd>, asked: Asked, by: Instant) -> Joined {
+        let by = Limit::until(by + line.connection.delay());
         Joined {
             line,
             host,
@@ -87,7 +90,15 @@ impl Joined {
     pub(super) fn limit(&self) -> Instant {
         match self.answered {
             Some(_) => self.line.connection.broken_at(),
-            None => self.by,
+            None => self.by.end(),
+        }
+    }
+
+    /// Judges that limit. One for an answer is put off if it is noticed late.
+    pub(super) fn is_broken(&mut self) -> bool {
+        match self.answered {
+            Some(_) => self.line.connection.broken_at() <= Instant::now(),
+            None => self.by.is_reached(),
         }
     }
 

@@ -26,7 +26,7 @@ use super::lives::Speaks;
 use super::refusals;
 use super::token::{Note, Owes, Stamp};
 use super::{Shared, told_of};
-use crate::host_attempts::Attempts;
+use crate::host_attempts::{Attempts, Turn};
 use crate::rules::Rules;
 
 /// A connection that breaks again so soon after an answer has helped nobody.
@@ -239,11 +239,11 @@ impl KeptCall {
                     return None;
                 }
                 // A part of a line may have come meanwhile.
-                if joined.limit() > now {
+                if !joined.is_broken() {
                     return None;
                 }
                 let error = joined.timed_out();
-                return self.broke(&error);
+                return self.broke(&error, waits);
             }
         };
         let mut has_packets = false;
@@ -258,7 +258,7 @@ impl KeptCall {
                         return Some(said);
                     }
                 }
-                Err(error) => return self.fault(&error),
+                Err(error) => return self.fault(&error, waits),
             }
             if into.is_full() {
                 break;
@@ -327,23 +327,28 @@ impl KeptCall {
     }
 
     /// A fault on the connection. The call goes on at the host if it is one of the way there.
-    fn fault(&mut self, error: &HostError) -> Option<Said> {
+    fn fault(&mut self, error: &HostError, waits: &mut Attempts) -> Option<Said> {
         if refusals::is_break(error) {
-            return self.broke(error);
+            return self.broke(error, waits);
         }
         told_of(error);
         self.side = Side::Apart(Apart::since_break(Instant::now()));
         Some(ended(error.to_failure(), true))
     }
 
-    fn broke(&mut self, error: &HostError) -> Option<Said> {
+    fn broke(&mut self, error: &HostError, waits: &mut Attempts) -> Option<Said> {
         let now = Instant::now();
         let over = Side::Over(error.to_failure());
-        let Side::Joined(joined) = std::mem::replace(&mut self.side, over) else {
+        let Side::Joined(mut joined) = std::mem::replace(&mut self.side, over) else {
             return None;
         };
-        debug!(%error, "the connection to the host is broken; the call goes on there");
         self.shared.idle.forget(&self.host);
+        let is_unanswered = joined.asked == Asked::Request && joined.answered.is_none();
+        if is_unanswered && self.note.boot.is_none() {
+            let turn = joined.turn.take().unwrap_or_else(Turn::free);
+            return Some(self.run_by_nobody(turn, error, waits));
+        }
+        debug!(%error, "the connection to the host is broken; the call goes on there");
         match (joined.asked, joined.answered) {
             (Asked::Attach, None) => self.gate.failed(self.shared.world.chance()),
             _ => self.gate.broke(),
@@ -359,6 +364,19 @@ impl KeptCall {
         self.last = Some(error.to_failure());
         self.side = Side::Apart(Apart::since_break(now + self.pause));
         self.apart()
+    }
+
+    /// What follows of a request that names no life of harpd, and so is run by nobody, once its
+    /// connection is gone.
+    fn run_by_nobody(&self, turn: Turn, error: &HostError, waits: &mut Attempts) -> Said {
+        debug!(%error, "the request was run by nobody");
+        match waits.not_run(turn, error) {
+            None if !self.is_told => Said::Again,
+            failure => {
+                told_of(error);
+                ended(failure.unwrap_or_else(|| error.to_failure()), false)
+            }
+        }
     }
 
     /// Says that the host cannot be reached, once.

@@ -50,6 +50,10 @@ impl NoSuchCall {
                 left: true,
             };
         };
+        if on_record.is_none() && !is_acknowledged {
+            // What names no life of harpd is run by nobody.
+            return Follows::NeverRan;
+        }
         let is_same = on_record == Some(boot);
         let remembers_all = self
             .remembers
@@ -151,7 +155,7 @@ mod tests {
         }
         let none = Note::new(None, Duration::ZERO, 1);
         let came = answer(Some("c"), None).follows(&none, old, false);
-        assert_eq!(came, gone(true, true));
+        assert_eq!(came, Follows::NeverRan);
     }
 
     #[test]

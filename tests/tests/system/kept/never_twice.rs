@@ -108,6 +108,23 @@ fn a_host_that_keeps_no_calls_any_more_has_lost_what_it_ran() {
 }
 
 #[test]
+fn a_first_request_that_is_lost_on_the_way_was_certainly_not_run() {
+    let builder = Cluster::builder().set("connect_timeout", "2");
+    let (cluster, proxy) = behind_a_proxy(builder);
+    let caller = cluster.caller();
+    // Nothing is known of the host yet, and so nobody there runs what comes first.
+    proxy.set(Way::Greeting);
+    let job = caller.call("far", "trace", &trace(&cluster, "once"));
+    let data = error_data(&caller.result(&job), "network_error");
+    assert_eq!(data["phase"], "acknowledge", "{data}");
+    let cancelled = caller.ask(json!({"harpcaller": 1, "cancel": job, "confirm": true}));
+    assert_eq!(cancelled["cancelled"], false);
+    proxy.set(Way::Open);
+    warm_up(&cluster);
+    assert_eq!(runs(&cluster, "once"), 0);
+}
+
+#[test]
 fn a_name_with_two_hosts_behind_it_runs_a_call_at_one_of_them() {
     let (cluster, proxy) = behind_a_proxy(Cluster::builder().hosts(2));
     let caller = cluster.caller();

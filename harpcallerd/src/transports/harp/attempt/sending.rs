@@ -75,6 +75,7 @@ impl HarpAttempt {
             return Commit::Done;
         };
         self.epoch += 1;
+        let by = by + line.connection.delay();
         let connection = &mut line.connection;
         connection.request(Request {
             call: self.request(&reached.host),
