@@ -15,7 +15,7 @@ use tempfile::TempDir;
 pub(super) use self::reading::Check;
 use super::StoreOptions;
 use super::contents::Contents;
-use super::derived::Derived;
+use super::derived::{self, Derived};
 use super::directory::Directory;
 use super::doubt;
 use super::error::OpenError;
@@ -82,7 +82,7 @@ fn look(
     checked.tell_useless(&found.derived, report);
     let mut damage = found.damage;
     if damage.is_none() {
-        match copied(&directory, options) {
+        match copied(&directory, &found.derived, options) {
             Ok(copy) => {
                 let mut told = Vec::new();
                 let mut check = Check::new(&copy.opened.engine, checked);
@@ -188,14 +188,21 @@ struct Copied {
     _place: TempDir,
 }
 
-fn copied(directory: &Directory, options: StoreOptions) -> Result<Copied, OpenError> {
+fn copied(
+    directory: &Directory,
+    derived: &Derived,
+    options: StoreOptions,
+) -> Result<Copied, OpenError> {
     let failed = || directory.io_error("copy it for the check (TMPDIR says where)");
     let place = tempfile::tempdir().map_err(failed())?;
     for entry in fs::read_dir(directory.path()).map_err(failed())? {
         let entry = entry.map_err(failed())?;
-        let is_file = entry.file_type().map_err(failed())?.is_file();
-        if is_file && entry.file_name() != "lock" {
-            fs::copy(entry.path(), place.path().join(entry.file_name())).map_err(failed())?;
+        // What is of no use, or was put aside, can be of any length.
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_needed = name == "db" || name == "store.json" || derived::is_of_engine(&name);
+        if is_needed && !derived.is_useless(&name) {
+            fs::copy(entry.path(), place.path().join(&*name)).map_err(failed())?;
         }
     }
     let copy = Directory::prepare(place.path())?;

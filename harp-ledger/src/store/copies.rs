@@ -2,8 +2,9 @@
 //! dispatcher of the original, so they are held ([`Table::Held`]) until the operator says
 //! that they are to be made here.
 
-use std::fs::File;
+use std::io::BufReader;
 
+use harp_files::regular;
 use serde::Deserialize;
 
 use super::directory::Directory;
@@ -47,9 +48,9 @@ pub(super) fn hold_if_copy(
 
 /// Whether a store does not stand where its note was written.
 pub(super) fn is_copy(directory: &Directory, entries: &dyn Entries) -> Result<bool, EngineError> {
-    let file = File::open(directory.note_file()).ok();
+    let file = regular::open(&directory.note_file()).ok();
     let noted = file.as_ref().and_then(|file| {
-        let note: Note = serde_json::from_reader(file).ok()?;
+        let note: Note = serde_json::from_reader(BufReader::new(file)).ok()?;
         note.home
     });
     let found = file.as_ref().and_then(|file| file.metadata().ok());

@@ -1,18 +1,24 @@
 //! The files that the engine makes out of its file `db`, or can: a snapshot of where its
 //! pages are (`snap.`, a number), by which it need not read all of the log, and its
-//! settings (`conf`). Our own `store.json` says what can be found out as well. One that is damaged, empty or newer than `db` would keep the engine
-//! from opening; it is put aside, and the engine makes another.
+//! settings (`conf`). Our own `store.json` says what can be found out as well. One that is
+//! damaged, empty, newer than `db`, longer than it can be, unreadable or no file at all would
+//! keep the engine from opening; it is put aside, and another is made.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
+use harp_files::regular;
+
 use super::directory;
-use super::engine_log::{self, SEGMENT};
+use super::engine_log::{self, Places, SEGMENT};
 
 /// Content that the engine writes into `conf`.
 const CONF: &[u8] =
     b"segment_size: 524288\nuse_compression: false\nversion: 0.34\n\x76\x19\x51\xc1";
+
+/// A file that is made out of `db` is longer than that by no more than this.
+const SLACK: u64 = 1024 * 1024;
 
 /// Findings about them.
 #[derive(Debug, Default)]
@@ -27,15 +33,15 @@ impl Derived {
     /// Looks at them. Nothing is changed.
     pub(super) fn inspect(directory: &Path) -> io::Result<Derived> {
         let mut derived = Derived::default();
-        let newest = newest(&directory.join("db"))?;
+        let (newest, length) = newest(&directory.join("db"))?;
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let is_snapshot = name.starts_with("snap.") && !name.ends_with(".generating");
-            if !is_snapshot && name != "conf" && name != "store.json" {
+            let is_snapshot = name != "conf" && is_of_engine(&name);
+            if !is_of_engine(&name) && name != "store.json" {
                 continue;
             }
-            let content = fs::read(entry.path());
+            let content = read(&entry.path(), length + SLACK);
             let known = match &content {
                 Err(error) => Err(format!("it cannot be read: {error}")),
                 Ok(content) if is_snapshot => snapshot(&name, content, newest),
@@ -57,39 +63,99 @@ impl Derived {
         Ok(derived)
     }
 
+    /// Whether a file of this name was looked at and is of no use.
+    pub(super) fn is_useless(&self, name: &str) -> bool {
+        self.useless.iter().any(|(useless, _)| useless == name)
+    }
+
     /// Puts those aside that are of no use, and tells the log.
-    pub(super) fn put_aside(&self, directory: &Path) -> io::Result<()> {
-        for (name, why) in &self.useless {
-            let mut aside = format!("damaged.{name}");
-            for number in 1.. {
-                if !directory.join(&aside).exists() {
-                    break;
-                }
-                aside = format!("damaged.{name}.{number}");
-            }
-            fs::rename(directory.join(name), directory.join(&aside))?;
-            tracing::warn!(
-                file = %name, %why, %aside,
-                "a file that is made out of the job store's data is of no use; it is put aside and made anew"
-            );
-        }
-        Ok(())
+    pub(super) fn put_aside(&self, directory: &Path) -> io::Result<Vec<Aside>> {
+        let useless = self.useless.iter();
+        useless
+            .map(|(name, why)| Aside::put(directory, name, why))
+            .collect()
     }
 }
 
-/// The end of the newest segment of the engine's file.
-fn newest(data_file: &Path) -> io::Result<u64> {
+/// Whether the engine makes a file of this name out of its file `db`, and keeps it.
+pub(super) fn is_of_engine(name: &str) -> bool {
+    name == "conf" || name.starts_with("snap.") && !name.ends_with(".generating")
+}
+
+/// A file that was put aside.
+#[derive(Debug)]
+pub(super) struct Aside {
+    name: String,
+    aside: String,
+}
+
+impl Aside {
+    /// Puts a file aside, or whatever is there by its name, and tells the log.
+    pub(super) fn put(directory: &Path, name: &str, why: &str) -> io::Result<Aside> {
+        let mut aside = format!("damaged.{name}");
+        for number in 1.. {
+            if directory.join(&aside).symlink_metadata().is_err() {
+                break;
+            }
+            aside = format!("damaged.{name}.{number}");
+        }
+        fs::rename(directory.join(name), directory.join(&aside))?;
+        tracing::warn!(
+            file = %name, %why, %aside,
+            "a file that is made out of the job store's data is of no use; it is put aside and made anew"
+        );
+        Ok(Aside {
+            name: name.to_owned(),
+            aside,
+        })
+    }
+
+    /// Puts it back.
+    pub(super) fn undo(&self, directory: &Path) -> io::Result<()> {
+        fs::rename(directory.join(&self.aside), directory.join(&self.name))
+    }
+}
+
+/// What the newest snapshot in the directory knows, if there is one that is whole.
+pub(super) fn newest_snapshot(directory: &Path) -> io::Result<Option<Places>> {
+    let mut newest: Option<Places> = None;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(b"snap.")
+            && let Some(places) = engine_log::snapshot(&fs::read(entry.path())?)
+            && newest.as_ref().is_none_or(|it| it.known < places.known)
+        {
+            newest = Some(places);
+        }
+    }
+    Ok(newest)
+}
+
+/// Reads a regular file of at most this length.
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let file = regular::open(path)?;
+    file.take(most + 1).read_to_end(&mut content)?;
+    match content.len() as u64 > most {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false => Ok(content),
+    }
+}
+
+/// The end of the newest segment of the engine's file, and the file's length.
+fn newest(data_file: &Path) -> io::Result<(u64, u64)> {
     let file = match fs::File::open(data_file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
         file => file?,
     };
     let mut newest = 0;
-    for index in 0..engine_log::count(file.metadata()?.len()) {
+    let length = file.metadata()?.len();
+    for index in 0..engine_log::count(length) {
         if let Some((lsn, _)) = engine_log::header(&file, index)? {
             newest = newest.max(lsn + SEGMENT as u64);
         }
     }
-    Ok(newest)
+    Ok((newest, length))
 }
 
 fn settings(content: &[u8]) -> Result<(), String> {
@@ -105,7 +171,7 @@ fn snapshot(name: &str, content: &[u8], newest: u64) -> Result<u64, String> {
     if content.is_empty() {
         return Err("it is empty".into());
     }
-    let lsn = engine_log::snapshot(content).ok_or("it is damaged")?;
+    let lsn = engine_log::snapshot(content).ok_or("it is damaged")?.known;
     if *name != format!("snap.{lsn:016X}") {
         return Err("its name is that of another one".into());
     }

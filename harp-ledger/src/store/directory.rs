@@ -21,16 +21,18 @@
 //!   ([`home`](super::home)).
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
 
 use flate2::Crc;
+use harp_files::regular;
 use harp_time::clock;
 use serde::{Deserialize, Serialize};
 
+use super::derived::Aside;
 use super::error::OpenError;
 use super::home::Home;
 use super::layout;
@@ -66,6 +68,9 @@ struct About {
 
 const ABOUT: &str = "store.json";
 const LOCK: &str = "lock";
+
+/// A note is shorter, in bytes.
+const MOST_ABOUT: u64 = 4096;
 
 /// Text in front of the checksum of `store.json`.
 const CHECKSUM: &str = ",\"crc\":\"";
@@ -135,7 +140,7 @@ impl Directory {
             return Err(io_error(path, "find a store there")(nothing));
         }
         // The process that has it open has made the lock.
-        let file = File::open(path.join(LOCK))
+        let file = regular::open(&path.join(LOCK))
             .or_else(|_| File::open(path))
             .map_err(io_error(path, "open the file lock"))?;
         Ok(Directory {
@@ -149,13 +154,13 @@ impl Directory {
     /// store for a new one. Returns the mark that the store must have, `None` if there is
     /// no store yet.
     pub(crate) fn inspect(&self) -> Result<Option<u64>, OpenError> {
-        let text = match std::fs::read(self.path.join(ABOUT)) {
-            Ok(text) => text,
+        match self.note_file().symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.io_error("read store.json")(error)),
-        };
-        // One that is of no use is put aside; that there is one says that there is a store.
-        let about = About::read(&text).unwrap_or_default();
+            Err(error) => return Err(self.io_error("look at store.json")(error)),
+            // One that is of no use is put aside; that there is one says that there is a store.
+            Ok(_) => {}
+        }
+        let about = self.about().unwrap_or_default();
         if about.layout > layout::NEWEST {
             return Err(self.newer(about.layout));
         }
@@ -189,7 +194,10 @@ impl Directory {
     }
 
     fn about(&self) -> Option<About> {
-        About::read(&std::fs::read(self.path.join(ABOUT)).ok()?)
+        let mut text = Vec::new();
+        let note = regular::open(&self.note_file()).ok()?;
+        note.take(MOST_ABOUT).read_to_end(&mut text).ok()?;
+        About::read(&text)
     }
 
     /// Makes the files that the engine would make with the mode of its choice.
@@ -257,6 +265,7 @@ impl Directory {
 
     /// Tries whether the directory takes as much as the engine writes at once.
     pub(crate) fn probe(&self) -> io::Result<()> {
+        make_way(&self.path, "probe")?;
         let path = self.path.join("probe");
         let written = private_file(&path).and_then(|mut file| {
             file.write_all(&vec![0x55; PROBE])?;
@@ -335,7 +344,8 @@ impl Directory {
             let name = name.to_string_lossy();
             if name.starts_with("snap.") && name.ends_with(".generating") {
                 tracing::info!(file = %name, "removing an unfinished snapshot of the job store");
-                std::fs::remove_file(entry.path())?;
+                make_way(&self.path, &name)?;
+                remove(&entry.path())?;
             }
         }
         Ok(())
@@ -356,10 +366,8 @@ impl Directory {
     fn note(&self, mut about: About) -> io::Result<()> {
         let new = self.path.join("store.json.new");
         // What a copy may have left is not to be taken for the new note.
-        match std::fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        make_way(&self.path, "store.json.new")?;
+        remove(&new)?;
         let mut file = private_file(&new)?;
         about.home = Some(Home::of(&file, self.boot)?);
         file.write_all(about.write()?.as_bytes())?;
@@ -371,7 +379,8 @@ impl Directory {
 
 /// Locks the directory for this process.
 fn lock(path: &Path) -> Result<File, OpenError> {
-    let file = private_file(&path.join(LOCK)).map_err(io_error(path, "open the file lock"))?;
+    let file = make_way(path, LOCK).and_then(|()| private_file(&path.join(LOCK)));
+    let file = file.map_err(io_error(path, "open the file lock"))?;
     locked(path, file)
 }
 
@@ -391,6 +400,22 @@ fn private_file(path: &Path) -> io::Result<File> {
         .truncate(false)
         .mode(0o600)
         .open(path)
+}
+
+/// Puts aside what is no file and stands where a file of the store is to be made.
+fn make_way(directory: &Path, name: &str) -> io::Result<()> {
+    match directory.join(name).symlink_metadata() {
+        Ok(found) if !found.is_file() => Aside::put(directory, name, "it is no file").map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {

@@ -289,8 +289,17 @@ fn checksum(parts: &[&[u8]]) -> u32 {
     crc.sum()
 }
 
-/// Up to which LSN a snapshot of the engine knows its log; `None` if it is damaged.
-pub(super) fn snapshot(bytes: &[u8]) -> Option<u64> {
+/// What a snapshot of the engine knows.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Up to which LSN it knows the log.
+    pub(super) known: u64,
+    /// The numbers of pages, each with every offset in the file at which a part of it is.
+    pub(super) pages: Vec<(u64, u64)>,
+}
+
+/// Reads a snapshot of the engine; `None` if it is damaged.
+pub(super) fn snapshot(bytes: &[u8]) -> Option<Places> {
     let (body, end) = bytes.split_at_checked(bytes.len().checked_sub(12)?)?;
     let (length, crc) = end.split_first_chunk::<8>()?;
     let crc = u32::from_le_bytes(*crc.first_chunk()?);
@@ -300,7 +309,11 @@ pub(super) fn snapshot(bytes: &[u8]) -> Option<u64> {
     let mut rest = body;
     let known = signed(&mut rest)?.checked_sub(1)?;
     let _active_segment = number(&mut rest)?;
-    while !rest.is_empty() {
+    let mut pages = Vec::new();
+    for page in 0.. {
+        if rest.is_empty() {
+            break;
+        }
         match take(&mut rest)? {
             0 => {
                 signed(&mut rest)?;
@@ -309,23 +322,24 @@ pub(super) fn snapshot(bytes: &[u8]) -> Option<u64> {
             parts => {
                 for _ in 0..parts {
                     signed(&mut rest)?;
-                    place(&mut rest)?;
+                    pages.push((page, place(&mut rest)?));
                     number(&mut rest)?;
                 }
             }
         }
     }
-    u64::try_from(known).ok()
+    let known = u64::try_from(known).ok()?;
+    Some(Places { known, pages })
 }
 
-/// Reads past the position of a message of the log, in a snapshot.
-fn place(rest: &mut &[u8]) -> Option<()> {
+/// Reads the position of a message of the log, in a snapshot.
+fn place(rest: &mut &[u8]) -> Option<u64> {
     let is_outside = take(rest)? == 1;
-    number(rest)?;
+    let at = number(rest)?;
     if is_outside {
         signed(rest)?;
     }
-    Some(())
+    Some(at)
 }
 
 fn signed(rest: &mut &[u8]) -> Option<i64> {

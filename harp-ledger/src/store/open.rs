@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use tokio::sync::Semaphore;
 
 use super::copies;
-use super::derived::Derived;
+use super::derived::{Aside, Derived};
 use super::directory::Directory;
 use super::ends::Ends;
 use super::error::OpenError;
@@ -30,14 +30,19 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
     if let Some(why) = found.damage {
         return Err(directory.damaged(why));
     }
-    let undo = Undo::before(directory.path(), directory.data_file());
-    let undo = undo.map_err(directory.io_error("read its files"))?;
-    tidy(&directory, &found.derived)?;
+    let aside = tidy(&directory, &found.derived)?;
+    let undo = Undo::before(directory.path(), directory.data_file(), aside);
+    // A disk that is full keeps nobody from starting.
+    let undo = undo.map_err(|error| {
+        tracing::warn!(%error, "should this start be refused, the job store's files will not be as they were");
+    });
     directory.make_private_files()?;
     let Ready { opened, held, ends } = match ready(&directory, options, expected) {
         Ok(ready) => ready,
         Err(refusal) => {
-            if let Err(error) = undo.restore() {
+            if let Ok(undo) = undo
+                && let Err(error) = undo.restore()
+            {
                 tracing::error!(%error, "the files of a job store that is refused are not as they were");
             }
             return Err(refusal);
@@ -137,7 +142,7 @@ pub(crate) fn examine(directory: &Directory) -> Result<Examined, OpenError> {
 }
 
 /// Removes and puts aside what would keep the engine from opening.
-pub(crate) fn tidy(directory: &Directory, derived: &Derived) -> Result<(), OpenError> {
+pub(super) fn tidy(directory: &Directory, derived: &Derived) -> Result<Vec<Aside>, OpenError> {
     directory.remove_unfinished_snapshots()?;
     let put_aside = derived.put_aside(directory.path());
     put_aside.map_err(directory.io_error("put a useless file aside"))

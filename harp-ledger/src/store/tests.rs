@@ -3,6 +3,7 @@
 mod check;
 mod counts;
 mod damage;
+mod derived;
 mod directories;
 mod jobs;
 mod keys;

@@ -321,8 +321,11 @@ impl Writer {
         );
         let mut made = Vec::with_capacity(writes.len());
         let mut writes = writes.into_iter();
-        let mut failure: Option<String> = None;
-        for write in writes.by_ref() {
+        // A file that was cut off would be as long as before behind what is written to it.
+        let mut failure = self.presence.check(&self.directory).err();
+        while failure.is_none()
+            && let Some(write) = writes.next()
+        {
             match round.write(write.id, &write.change) {
                 Ok(done) => made.push((write, Ok(done))),
                 Err(Trouble::Refused(error)) => {
@@ -333,7 +336,6 @@ impl Writer {
                 Err(Trouble::Failed(error)) => {
                     failure = Some(error.to_string());
                     made.push((write, Ok(Done::Recorded)));
-                    break;
                 }
             }
         }

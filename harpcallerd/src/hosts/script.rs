@@ -74,6 +74,14 @@ pub enum ScriptError {
         /// The limit.
         limit: Duration,
     },
+    /// Its output ends in the middle of a line.
+    #[error(
+        "{script} ended well, and its last line is no entry and has no end: its output was cut off"
+    )]
+    CutOff {
+        /// The script.
+        script: PathBuf,
+    },
     /// It printed too much.
     #[error("{script} printed more than {MAX_OUTPUT} bytes and was killed")]
     TooMuch {
@@ -128,8 +136,10 @@ pub(super) async fn run(
             },
         });
     }
-    heard.output.end();
-    Ok(heard.output)
+    match heard.output.end() {
+        true => Ok(heard.output),
+        false => Err(ScriptError::CutOff { script }),
+    }
 }
 
 /// Starts the script. Blocks for as long as the file system does that it is on.

@@ -65,9 +65,12 @@ impl ScriptOutput {
         Ok(())
     }
 
-    /// Says that nothing follows. The last line counts even without its newline.
-    pub(super) fn end(&mut self) {
+    /// Says that nothing follows. The last line counts even without its newline; false if it
+    /// has none and is no entry: then it was cut off, and who knows what was behind it.
+    pub(super) fn end(&mut self) -> bool {
+        let before = self.parsed.ignored;
         self.end_line();
+        self.parsed.ignored == before
     }
 
     /// Writes the lines of all entries.
@@ -154,6 +157,22 @@ mod tests {
         );
         let (output, kept) = read("");
         assert_eq!((kept.as_str(), output.parsed.ignored), ("", 0));
+    }
+
+    #[test]
+    fn an_end_in_the_middle_of_a_line_is_told() {
+        let one = entry("one");
+        for (text, is_whole) in [
+            (one.clone(), true),
+            (format!("{one}\nnonsense\n"), true),
+            (format!("{one}\n\n "), true),
+            (format!("{one}\n{}", &one[..20]), false),
+            (format!("{one}\n{{"), false),
+        ] {
+            let mut output = ScriptOutput::default();
+            output.take(text.as_bytes()).unwrap();
+            assert_eq!(output.end(), is_whole, "{text}");
+        }
     }
 
     #[test]

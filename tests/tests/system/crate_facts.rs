@@ -18,7 +18,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("harp-proto", &["harp-values"]),
     ("harp-schema", &["harp-values"]),
     ("harp-jobs", &["harp-values"]),
-    ("harp-ledger", &["harp-jobs", "harp-time", "harp-values"]),
+    (
+        "harp-ledger",
+        &["harp-files", "harp-jobs", "harp-time", "harp-values"],
+    ),
     (
         "harp-host",
         &["harp-budget", "harp-files", "harp-proto", "harp-time"],

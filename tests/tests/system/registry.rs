@@ -98,7 +98,28 @@ fn an_empty_output_empties_no_registry_unless_it_may() {
 
 #[test]
 fn an_output_without_a_host_empties_no_registry_unless_it_may() {
-    assert_refused("printf '# the hosts\\n\\n[]\\n{\"hostname\": \"web01\"'");
+    assert_refused("printf '# the hosts\\n\\n[]\\n{\"hostname\": \"web01\"}\\n'");
+}
+
+#[test]
+fn an_output_that_is_cut_off_replaces_no_registry() {
+    let cluster = Cluster::builder().hosts(2).start();
+    for cut in [1, 20, 100] {
+        let length = std::fs::metadata(cluster.path("hosts.jsonl"))
+            .unwrap()
+            .len();
+        // Without its newline alone it is whole.
+        let bytes = length - cut - 1;
+        cluster.set_registry_script(&format!(
+            r#"exec head -c {bytes} "$(dirname "$0")/hosts.jsonl""#
+        ));
+        let told = cluster.run(&["hosts-refresh"]);
+        assert_eq!(told.status.code(), Some(1), "{cut}: {told:?}");
+        let told = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(told.contains("cut off"), "{told}");
+        assert_known(&cluster, "web01");
+        assert_known(&cluster, "web02");
+    }
 }
 
 #[test]

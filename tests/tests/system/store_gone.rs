@@ -2,6 +2,7 @@
 //! deleted or covered, another one is put in its place, its files are removed or replaced.
 //! What is answered stays true: nothing is accepted that the next start would not know.
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -114,6 +115,21 @@ fn a_data_file_that_was_replaced_is_an_outage_until_it_is_back() {
             fs::copy(away(jobs), jobs.join("db")).unwrap();
         },
         |jobs| fs::rename(away(jobs), jobs.join("db")).unwrap(),
+    );
+}
+
+#[test]
+fn a_data_file_that_was_emptied_is_an_outage_until_its_content_is_back() {
+    let content = RefCell::new(Vec::new());
+    comes_and_goes(
+        "cut the file db off",
+        |jobs| {
+            let db = jobs.join("db");
+            content.replace(fs::read(&db).unwrap());
+            let file = fs::File::options().write(true).open(db).unwrap();
+            file.set_len(0).unwrap();
+        },
+        |jobs| fs::write(jobs.join("db"), &*content.borrow()).unwrap(),
     );
 }
 

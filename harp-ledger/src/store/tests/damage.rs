@@ -11,7 +11,7 @@ use crate::store::frame;
 use crate::store::{Checked, Keep, OpenError, Problem};
 
 /// Jobs of [`filled`].
-const JOBS: u64 = 40;
+pub(super) const JOBS: u64 = 40;
 
 /// Every tenth waits, the one behind it runs, the others have returned with two packets.
 fn has_ended(number: u64) -> bool {
@@ -45,7 +45,7 @@ async fn add(store: &Store, numbers: std::ops::Range<u64>) {
 }
 
 /// A store that was written to by two daemons, one after the other, and closed in order.
-async fn filled(directory: &Path) {
+pub(super) async fn filled(directory: &Path) {
     for half in [0..JOBS / 2, JOBS / 2..JOBS] {
         let store = open(directory);
         add(&store, half).await;
@@ -54,7 +54,7 @@ async fn filled(directory: &Path) {
 }
 
 /// Names and contents of all files.
-fn bytes(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn bytes(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
     let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
     files
@@ -65,7 +65,7 @@ fn bytes(directory: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-fn check(directory: &Path) -> (Checked, Vec<Problem>) {
+pub(super) fn check(directory: &Path) -> (Checked, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut report = |problem| problems.push(problem);
     let checked = Store::check(directory, OPTIONS, false, &mut report).unwrap();
@@ -81,7 +81,7 @@ fn salvage(directory: &Path, target: &Path) -> Vec<Problem> {
 
 /// How many jobs are as they were. Those of which something is gone must be among `told`,
 /// and none may be shown as something else.
-async fn as_they_were(store: &Store, told: &BTreeSet<JobId>) -> u64 {
+pub(super) async fn as_they_were(store: &Store, told: &BTreeSet<JobId>) -> u64 {
     let live: BTreeMap<_, _> = store.live().await.unwrap().into_iter().collect();
     let mut whole = 0;
     for number in 0..JOBS {
@@ -271,57 +271,6 @@ async fn a_mark_covers_each_write_soon_and_always_at_a_stop() {
             .contains("what was written last is gone"),
         "{refusal}"
     );
-}
-
-#[tokio::test]
-async fn what_the_engine_can_make_anew_is_put_aside() {
-    let parent = tempfile::tempdir().unwrap();
-    let original = parent.path().join("store");
-    filled(&original).await;
-    let names: Vec<_> = bytes(&original).into_keys().collect();
-    let snapshot = names.iter().find(|name| name.starts_with("snap.")).unwrap();
-    let flip = |mut bytes: Vec<u8>| {
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        bytes
-    };
-    let mut number = 0;
-    for name in [
-        snapshot.as_str(),
-        "conf",
-        "store.json",
-        "snap.00000000FFFFFFFF",
-    ] {
-        let old = fs::read(original.join(name)).unwrap_or(b"newer".to_vec());
-        for content in [
-            b"".to_vec(),
-            b"noise".to_vec(),
-            vec![0; old.len()],
-            flip(old),
-        ] {
-            number += 1;
-            let directory = parent.path().join(number.to_string());
-            copy(&original, &directory);
-            fs::write(directory.join(name), &content).unwrap();
-            let before = bytes(&directory);
-            let (checked, problems) = check(&directory);
-            assert_eq!(
-                (checked.jobs, checked.repairable),
-                (JOBS, 1),
-                "{problems:?}"
-            );
-            assert!(problems[0].what.contains(name), "{problems:?}");
-            assert_eq!(bytes(&directory), before);
-            let store = open(&directory);
-            assert_eq!(as_they_were(&store, &BTreeSet::new()).await, JOBS);
-            store.close().await;
-            assert_eq!(
-                fs::read(directory.join(format!("damaged.{name}"))).unwrap(),
-                content
-            );
-            assert_eq!(check(&directory).1, []);
-        }
-    }
 }
 
 #[tokio::test]
