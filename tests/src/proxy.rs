@@ -17,7 +17,8 @@ pub enum Way {
     Swallowing,
     /// What the caller sends waits; what the host sends arrives.
     HoldingCaller,
-    /// The same, but for what the caller sends first: with it TLS is done, for the caller.
+    /// What the caller sends waits, but for its first words, with which TLS is done for the
+    /// caller; what the host sends arrives.
     Greeting,
 }
 

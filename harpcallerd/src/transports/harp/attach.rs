@@ -9,6 +9,7 @@ use harp_host::kept::{self, Opened};
 use harp_jobs::failures;
 use harp_jobs::world::{BoxFuture, World};
 use harp_proto::Failure;
+use harp_time::Limit;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
@@ -110,10 +111,10 @@ async fn reach(shared: &Arc<Shared>, gate: &Gate, name: &str, is_at_start: bool)
     let limits = Limits {
         max_packet_size: rules.limits.max_packet_size,
     };
-    let by = Instant::now() + rules.limits.connect_timeout;
+    let mut limit = Limit::after(rules.limits.connect_timeout);
     let opened = async {
-        let made_by = made_by(&rules, &host, by).await?;
-        let opening = kept::open(&host.endpoint, &rules.trust, limits, by);
+        let made_by = made_by(&rules, &host, &mut limit).await?;
+        let opening = kept::open(&host.endpoint, &rules.trust, limits, limit.end());
         let opened = shared.told.opened(name, opening).await?;
         Ok((opened, made_by))
     };
@@ -127,7 +128,7 @@ async fn reach(shared: &Arc<Shared>, gate: &Gate, name: &str, is_at_start: bool)
             Tried::There(Box::new(There {
                 line: Line::new(connection, made_by),
                 host,
-                by,
+                by: limit.end(),
                 leave,
             }))
         }

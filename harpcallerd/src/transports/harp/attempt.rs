@@ -14,6 +14,7 @@ use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Proof, Proved, St
 use harp_jobs::world::{BoxFuture, Moment};
 use harp_proto::host::kept::CallId;
 use harp_proto::{Failure, Outcome};
+use harp_time::Limit;
 use tokio::time::Instant;
 use tracing::info;
 
@@ -129,9 +130,10 @@ impl HarpAttempt {
             };
             let longest = Instant::now() + self.rules.limits.connect_timeout;
             let by = by.take().map_or(longest, |by| by.min(longest));
-            let until = turn.bound(by);
-            match self.open(&host, until).await {
+            let mut limit = Limit::until(turn.bound(by));
+            match self.open(&host, &mut limit).await {
                 Ok(made) => {
+                    let by = by.max(limit.end());
                     return Ok(Box::new(Reached {
                         made,
                         host,
@@ -150,26 +152,26 @@ impl HarpAttempt {
     }
 
     /// A connection that was kept, or a new one.
-    async fn open(&mut self, host: &Harpd, until: Instant) -> Result<Made, HostError> {
+    async fn open(&mut self, host: &Harpd, limit: &mut Limit) -> Result<Made, HostError> {
         let (name, rules) = (&self.call.host, &self.rules);
         let limits = Limits {
             max_packet_size: rules.limits.max_packet_size,
         };
         let share = rules.memory.share(name);
         if !rules.limits.keep_calls || !host.keep {
-            let opening = Connection::open(&host.endpoint, &rules.trust, limits, until);
+            let opening = Connection::open(&host.endpoint, &rules.trust, limits, limit.end());
             let mut connection = self.shared.told.opened(name, opening).await?;
             connection.set_share(share);
             return Ok(Made::Plain(Box::new(connection)));
         }
-        let made_by = made_by(rules, host, until).await?;
+        let made_by = made_by(rules, host, limit).await?;
         let note = self.note.as_ref();
         let keep = note.map_or(rules.limits.keep_for, |note| note.keep);
         if let Some(mut line) = self.shared.idle.take(name, made_by.as_ref(), keep) {
             line.connection.set_share(share);
             return Ok(Made::Kept(line));
         }
-        let opening = kept::open(&host.endpoint, &rules.trust, limits, until);
+        let opening = kept::open(&host.endpoint, &rules.trust, limits, limit.end());
         match self.shared.told.opened(name, opening).await? {
             Opened::Kept(mut connection) => {
                 connection.set_share(share);

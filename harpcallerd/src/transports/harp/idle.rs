@@ -10,7 +10,7 @@ use std::time::Duration;
 use harp_host::HostError;
 use harp_host::kept::{KeptConnection, News};
 use harp_host::tls::Offer;
-use harp_time::within;
+use harp_time::{Limit, within};
 use rustls::ClientConfig;
 use tokio::time::{Instant, sleep};
 
@@ -86,15 +86,16 @@ impl Line {
 pub(super) async fn made_by(
     rules: &Rules,
     host: &Harpd,
-    until: Instant,
+    limit: &mut Limit,
 ) -> Result<Option<Arc<ClientConfig>>, HostError> {
     let config = rules
         .trust
         .client_config_offering(&host.endpoint, Offer::Kept);
-    match within(until, config).await {
-        Some(config) => Ok(config.ok()),
-        None => Err(HostError::trust_unread(&host.endpoint)),
-    }
+    let config = limit.keep(config).await;
+    let config = config.ok_or_else(|| HostError::trust_unread(&host.endpoint))?;
+    // What a standstill took meanwhile is made up for, though nobody has waited since.
+    limit.is_reached();
+    Ok(config.ok())
 }
 
 impl Idle {
