@@ -15,6 +15,7 @@
 //! keeps reads from showing too much, `layout` and `codec` say what the bytes mean, `sled` is
 //! the engine with its guards, `directory` the directory and its lock.
 
+mod aside;
 mod changes;
 mod check;
 pub mod codec;

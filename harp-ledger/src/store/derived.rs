@@ -10,6 +10,7 @@ use std::path::Path;
 
 use harp_files::regular;
 
+use super::aside::Aside;
 use super::directory;
 use super::engine_log::{self, Places, SEGMENT};
 
@@ -80,40 +81,6 @@ impl Derived {
 /// Whether the engine makes a file of this name out of its file `db`, and keeps it.
 pub(super) fn is_of_engine(name: &str) -> bool {
     name == "conf" || name.starts_with("snap.") && !name.ends_with(".generating")
-}
-
-/// A file that was put aside.
-#[derive(Debug)]
-pub(super) struct Aside {
-    name: String,
-    aside: String,
-}
-
-impl Aside {
-    /// Puts a file aside, or whatever is there by its name, and tells the log.
-    pub(super) fn put(directory: &Path, name: &str, why: &str) -> io::Result<Aside> {
-        let mut aside = format!("damaged.{name}");
-        for number in 1.. {
-            if directory.join(&aside).symlink_metadata().is_err() {
-                break;
-            }
-            aside = format!("damaged.{name}.{number}");
-        }
-        fs::rename(directory.join(name), directory.join(&aside))?;
-        tracing::warn!(
-            file = %name, %why, %aside,
-            "a file that is made out of the job store's data is of no use; it is put aside and made anew"
-        );
-        Ok(Aside {
-            name: name.to_owned(),
-            aside,
-        })
-    }
-
-    /// Puts it back.
-    pub(super) fn undo(&self, directory: &Path) -> io::Result<()> {
-        fs::rename(directory.join(&self.aside), directory.join(&self.name))
-    }
 }
 
 /// What the newest snapshot in the directory knows, if there is one that is whole.

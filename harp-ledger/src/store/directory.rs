@@ -32,7 +32,7 @@ use harp_files::regular;
 use harp_time::clock;
 use serde::{Deserialize, Serialize};
 
-use super::derived::Aside;
+use super::aside::Aside;
 use super::error::OpenError;
 use super::home::Home;
 use super::layout;

@@ -6,8 +6,9 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::Semaphore;
 
+use super::aside::Aside;
 use super::copies;
-use super::derived::{Aside, Derived};
+use super::derived::Derived;
 use super::directory::Directory;
 use super::ends::Ends;
 use super::error::OpenError;

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::SpooledTempFile;
 
-use super::derived::{self, Aside};
+use super::aside::Aside;
+use super::derived;
 use super::engine_log::{self, Places, SEGMENT};
 
 /// Up to this length a data file is set aside whole, and so much stays in memory.
