@@ -103,10 +103,10 @@ fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     let file = regular::open(path)?;
     file.take(most + 1).read_to_end(&mut content)?;
-    match content.len() as u64 > most {
-        true => Err(io::ErrorKind::FileTooLarge.into()),
-        false => Ok(content),
+    if content.len() as u64 > most {
+        return Err(io::ErrorKind::FileTooLarge.into());
     }
+    Ok(content)
 }
 
 /// The end of the newest segment of the engine's file, and the file's length.

@@ -82,7 +82,7 @@ impl Presence {
     /// The engine itself shortens its file by whole segments, and never to nothing.
     fn measure(&self, length: u64) -> Result<(), String> {
         let before = self.length.get();
-        let is_whole = length > 0 && length % SEGMENT as u64 == 0;
+        let is_whole = length > 0 && length.is_multiple_of(SEGMENT as u64);
         if length < before && !is_whole {
             return Err(format!(
                 "somebody has cut the file db off, from {before} bytes to {length}: put a backup \

@@ -97,9 +97,10 @@ impl Data {
         let headers: Vec<_> = (0..engine_log::count(length))
             .map(|index| engine_log::header(file, index))
             .collect::<io::Result<_>>()?;
-        let needed = match length <= whole as u64 {
-            true => BTreeSet::new(),
-            false => needed(directory, file, &headers, length)?,
+        let needed = if length <= whole as u64 {
+            BTreeSet::new()
+        } else {
+            needed(directory, file, &headers, length)?
         };
         let mut kept = tempfile::spooled_tempfile_in(whole, directory);
         let (mut parts, mut part) = (Vec::new(), Vec::new());
