@@ -136,10 +136,10 @@ pub(super) async fn run(
             },
         });
     }
-    match heard.output.end() {
-        true => Ok(heard.output),
-        false => Err(ScriptError::CutOff { script }),
+    if !heard.output.end() {
+        return Err(ScriptError::CutOff { script });
     }
+    Ok(heard.output)
 }
 
 /// Starts the script. Blocks for as long as the file system does that it is on.

@@ -84,9 +84,10 @@ fn a_connection_that_was_being_made_has_its_time() {
 fn a_host_that_stood_still_too_is_called_as_soon_as_both_go_on() {
     for unkept in [false, true] {
         let builder = Cluster::builder().set("connect_timeout", "3");
-        let cluster = match unkept {
-            true => builder.unkept().start(),
-            false => builder.start(),
+        let cluster = if unkept {
+            builder.unkept().start()
+        } else {
+            builder.start()
         };
         let caller = cluster.caller();
         cluster.freeze_host("web01");
