@@ -8,6 +8,9 @@
 //! Dropping a connection leaves its call running at the host.
 
 mod news;
+mod opening;
+mod pace;
+mod room;
 
 use std::future::poll_fn;
 use std::io;
@@ -17,32 +20,28 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use harp_budget::Share;
+use harp_proto::host;
 use harp_proto::host::kept::{Attach, Message, Order, Request, Uptime};
-use harp_proto::host::{self, kept};
 use harp_proto::{Failure, Outcome};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use zeroize::Zeroize;
 
 pub use news::News;
+pub use opening::{Opened, open};
+
+use pace::Pace;
+use room::most_bytes;
 
 use crate::connection::{Connection, HostLines};
-use crate::tls::{Offer, Trust};
 use crate::{Endpoint, HostError, Limits, Phase, Wanted};
 
 /// A host sends a beat so often at least.
 const BEAT: Duration = Duration::from_secs(10);
+/// No further answer to a beat is put behind so many bytes that wait to be sent.
+const MOST_UNSENT: usize = 4096;
 /// A connection is broken when so many beats have not come.
 const BEATS_MISSED: u32 = 3;
-
-/// A connection, as the host has chosen.
-#[derive(Debug)]
-pub enum Opened {
-    /// It can keep calls.
-    Kept(Box<KeptConnection>),
-    /// It cannot: one call a connection, which ends with it.
-    Plain(Box<Connection>),
-}
 
 /// A connection of `harp/2`. Without a call it may be kept for the next one.
 #[derive(Debug)]
@@ -55,6 +54,10 @@ pub struct KeptConnection {
     stage: Stage,
     /// A call was had on it: the next request or attach brings `up`.
     had_call: bool,
+    /// The host was asked to go on with a call, not to begin one.
+    attaches: bool,
+    /// An answer to a beat waits until what was said before has gone out.
+    owes_answer: bool,
     streams: bool,
     /// What may be forgotten, as it was said last.
     durable: u64,
@@ -62,6 +65,8 @@ pub struct KeptConnection {
     newest: Option<(Uptime, Instant)>,
     /// How often a beat comes.
     beat: Duration,
+    /// Whether beats come more often than that by far.
+    pace: Pace,
     /// When any bytes came last, and when some came that were no beat.
     heard: Instant,
     spoke: Instant,
@@ -84,28 +89,6 @@ enum Stage {
     Ended,
 }
 
-/// Looks the host up, connects, and agrees on the protocol, all before the deadline.
-///
-/// Dropping the future leaves nothing behind.
-///
-/// # Errors
-///
-/// Those of [`Connection::open`].
-pub async fn open(
-    endpoint: &Endpoint,
-    trust: &Trust,
-    limits: Limits,
-    deadline: Instant,
-) -> Result<Opened, HostError> {
-    let connection =
-        Connection::open_offering(endpoint, trust, limits, deadline, Offer::Kept).await?;
-    if connection.has_agreed_on(kept::ALPN) {
-        let kept = KeptConnection::over(connection);
-        return Ok(Opened::Kept(Box::new(kept)));
-    }
-    Ok(Opened::Plain(Box::new(connection)))
-}
-
 impl KeptConnection {
     fn over(connection: Connection) -> KeptConnection {
         let (endpoint, limits, lines, delay) = connection.into_parts();
@@ -118,10 +101,13 @@ impl KeptConnection {
             unflushed: false,
             stage: Stage::Idle,
             had_call: false,
+            attaches: false,
+            owes_answer: false,
             streams: false,
             durable: 0,
             newest: None,
             beat: BEAT,
+            pace: Pace::new(now),
             heard: now,
             spoke: now,
             packet: 0,
@@ -193,7 +179,7 @@ impl KeptConnection {
     /// from now on.
     pub fn acknowledge(&mut self, packets: u64) {
         self.durable = packets;
-        if matches!(self.stage, Stage::Running | Stage::Ended) {
+        if self.has_call() {
             self.say_durable(false);
         }
     }
@@ -354,12 +340,20 @@ impl KeptConnection {
             |why: &dyn std::fmt::Display| HostError::unexpected(&self.endpoint, phase, line, why);
         let message = Message::decode(line).map_err(|error| unexpected(&error))?;
         match (message, self.stage) {
+            (Message::Beat(_), _) if self.pace.is_flood(Instant::now()) => {
+                Err(unexpected(&"more beats than any host has to send"))
+            }
             (Message::Beat(up), _) => {
                 self.newest = Some((up, Instant::now()));
-                if matches!(self.stage, Stage::Running | Stage::Ended) {
+                if self.has_call() {
                     self.say_durable(false);
                 }
                 Ok(News::Beat(up))
+            }
+            (Message::Acknowledged(answer), Stage::Asked)
+                if self.attaches && answer.attached.is_none() =>
+            {
+                Err(unexpected(&"the answer to an attach without since"))
             }
             (Message::Acknowledged(acknowledgement), Stage::Asked) => {
                 self.newest = Some((acknowledgement.up, Instant::now()));
@@ -423,6 +417,10 @@ impl KeptConnection {
         Ok(news)
     }
 
+    fn has_call(&self) -> bool {
+        matches!(self.stage, Stage::Running | Stage::Ended)
+    }
+
     /// On a connection that has had a call a request is as new as this.
     fn up_of_request(&self) -> Option<Uptime> {
         let newest = self.newest.map(|(up, _)| up);
@@ -431,6 +429,7 @@ impl KeptConnection {
 
     fn ask(&mut self, order: &Order, since: u64) {
         debug_assert!(self.is_idle(), "one call at a time");
+        self.attaches = matches!(order, Order::Attach(_));
         self.say(order);
         self.stage = Stage::Asked;
         self.streams = false;
@@ -442,6 +441,11 @@ impl KeptConnection {
 
     fn say_durable(&mut self, end: bool) {
         let Some((up, _)) = self.newest else { return };
+        // A host that sends beats and reads nothing is not to fill the memory with answers.
+        if !end && self.out.len() > MOST_UNSENT {
+            self.owes_answer = true;
+            return;
+        }
         let packets = self.durable;
         self.say(&Order::Ack { packets, up, end });
     }
@@ -459,6 +463,9 @@ impl KeptConnection {
             if self.out.is_empty() {
                 ready!(stream.poll_flush(context))?;
                 self.unflushed = false;
+                if std::mem::take(&mut self.owes_answer) && self.has_call() {
+                    self.say_durable(false);
+                }
                 continue;
             }
             match ready!(stream.poll_write(context, &self.out))? {
@@ -477,20 +484,6 @@ impl KeptConnection {
 impl Drop for KeptConnection {
     fn drop(&mut self) {
         self.out.zeroize();
-    }
-}
-
-/// Room that an order's line takes at most. Escaped, a byte takes six.
-fn most_bytes(order: &Order) -> usize {
-    /// All keys, numbers and names of calls and lives.
-    const KEYS: usize = 1024;
-    match order {
-        Order::Call(Request { call, .. }) => {
-            let names = call.procedure.len() + call.user.len() + call.password.reveal().len();
-            KEYS + 6 * names + call.arguments.as_bytes().len()
-        }
-        Order::Attach(attach) => KEYS + 6 * (attach.user.len() + attach.password.reveal().len()),
-        Order::Ack { .. } | Order::Cancel => 64,
     }
 }
 

@@ -27,7 +27,7 @@ impl Batch {
     /// job may leave behind unless it is configured otherwise.
     #[must_use]
     pub fn new(first: u64) -> Batch {
-        Batch::within(first, Output::new(OutputLimits::default(), first))
+        Batch::within(first, Output::new(OutputLimits::default(), first, None))
     }
 
     /// Like [`Batch::new`], with room for as much as `output` has.
@@ -70,6 +70,13 @@ impl Batch {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.bytes >= BATCH || self.too_much.is_some()
+    }
+
+    /// True if none of the packets that come is kept any more: the job has a marker in their
+    /// place.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.output.is_truncated()
     }
 
     /// Number that the next packet will get.
@@ -119,7 +126,7 @@ mod tests {
             max_bytes: 1 << 30,
             policy,
         };
-        Batch::within(5, Output::new(limits, 0))
+        Batch::within(5, Output::new(limits, 0, None))
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How much one job may leave behind, and what is done about one that goes on.
 
 use harp_values::{Failure, Json, error_type};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The limits of every job's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,16 +73,23 @@ struct Marker<T> {
 }
 
 impl Output {
-    /// The output of a job that has so many packets already. Their bytes do not count.
+    /// The output of a job that has so many packets already, the last of which is this.
+    /// Their bytes do not count.
     #[must_use]
-    pub fn new(limits: OutputLimits, packets: u64) -> Output {
+    pub fn new(limits: OutputLimits, packets: u64, last: Option<&[u8]>) -> Output {
         Output {
             limits,
             packets,
             bytes: 0,
-            // One more than there may be: the last is a marker.
-            is_full: packets > limits.max_packets,
+            // One more than there may be, if the limit is still the one of that time.
+            is_full: packets > limits.max_packets || last.is_some_and(is_marker),
         }
+    }
+
+    /// True if nothing of what comes is kept any more: a marker stands in its place.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.is_full
     }
 
     /// Counts a packet that has come.
@@ -131,6 +138,43 @@ impl Output {
     }
 }
 
+/// Whether a packet is a marker, of whatever limit. A procedure that prints the same bytes
+/// has put it there itself.
+fn is_marker(packet: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Limit {
+        bytes: Option<u64>,
+        limit: String,
+        packets: Option<u64>,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Read {
+        truncated: Limit,
+    }
+    /// More bytes than any marker has.
+    const LONG: usize = 128;
+    let read = |packet: &[u8]| {
+        Json::from_trusted(bytes::Bytes::copy_from_slice(packet))
+            .decode()
+            .ok()
+    };
+    let Some(Read { truncated }) = Some(packet).filter(|it| it.len() < LONG).and_then(read) else {
+        return false;
+    };
+    let Limit {
+        bytes,
+        limit,
+        packets,
+    } = truncated;
+    match limit.as_str() {
+        "max_job_size" => bytes.is_some() && packets.is_none(),
+        "max_job_packets" => packets.is_some() && bytes.is_none(),
+        _ => false,
+    }
+}
+
 struct Reached {
     message: String,
     data: Json,
@@ -146,7 +190,7 @@ mod tests {
             max_bytes: 10,
             policy,
         };
-        Output::new(limits, packets)
+        Output::new(limits, packets, None)
     }
 
     #[test]
@@ -171,7 +215,22 @@ mod tests {
         assert_eq!(short.take(b"12"), Room::Marker(marker.parse().unwrap()));
         // One that would fit would stand behind a gap.
         assert_eq!(short.take(b"1"), Room::Over);
-        // One that is attached to again has its marker already.
+        // A job that is attached to again has its marker already.
         assert_eq!(output(OutputPolicy::Truncate, 4).take(b"1"), Room::Over);
+        let again = |last: &str| {
+            let limits = OutputLimits::default();
+            Output::new(limits, 2, Some(last.as_bytes())).is_truncated()
+        };
+        assert!(again(marker));
+        assert!(again(
+            r#"{"truncated":{"limit":"max_job_packets","packets":7}}"#
+        ));
+        for other in [
+            r#"{"truncated":true}"#,
+            r#"{"truncated":{"limit":"x","packets":7}}"#,
+            "7",
+        ] {
+            assert!(!again(other), "{other}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use harp_values::{Failure, Json, Outcome};
 use tokio::sync::watch;
@@ -101,7 +102,11 @@ impl Runner {
         let span = tracing::Span::current();
         span.record("host", call.host.as_str());
         span.record("procedure", call.procedure.as_str());
-        let mut run = Run::new(&self, hold, &start, packets, call, &owner);
+        let last = match start {
+            Start::Attach { .. } => self.last_packet(hold, packets).await,
+            Start::ToRecord | Start::Recorded { .. } | Start::Settle { .. } => None,
+        };
+        let mut run = Run::new(&self, hold, &start, (packets, last), call, &owner);
         for _ in 0..=MOST_FAULTS {
             // A fault of this program in one job must not take others along.
             if AssertUnwindSafe(run.drive()).catch_unwind().await.is_ok() {
@@ -149,6 +154,32 @@ impl Runner {
             biased;
             _ = stop.wait_for(|stop| *stop >= Stop::Interrupt) => Err(Unread::Left),
             call = reading => call,
+        }
+    }
+
+    /// The last of the packets that a job has; `None` if there is none, or it cannot be read.
+    async fn last_packet(&self, hold: Hold, packets: u64) -> Option<Bytes> {
+        let last = packets.checked_sub(1)?;
+        let mut stop = self.stop.clone();
+        let reading = async {
+            loop {
+                match self.ledger.segments(hold.job, last, 1).await {
+                    Ok(segments) => {
+                        let packets = segments.iter().flat_map(|segment| segment.iter_from(last));
+                        return packets
+                            .last()
+                            .map(|(_, _, data)| Bytes::copy_from_slice(data));
+                    }
+                    Err(Unreadable::Outage(_)) => {}
+                    Err(Unreadable::Damaged(_) | Unreadable::Closed) => return None,
+                }
+                self.world.sleep(self.world.now() + AGAIN).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop >= Stop::Interrupt) => None,
+            last = reading => last,
         }
     }
 

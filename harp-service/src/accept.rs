@@ -111,6 +111,14 @@ pub fn neighbourhood(peer: IpAddr) -> IpAddr {
     }
 }
 
+/// Has the system keep no more than this of what a connection is to send and has not sent
+/// yet, in bytes, so that what is said last does not wait long behind it. A system that
+/// cannot is left as it is.
+pub fn keep_unsent_below(connection: &impl AsFd, bytes: u32) {
+    // Without it a slow peer is heard later.
+    let _ = SockRef::from(connection).set_tcp_notsent_lowat(bytes);
+}
+
 fn prepare(listener: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(listener);
     if socket.domain()? == Domain::UNIX {

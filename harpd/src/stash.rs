@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf, BytesMut};
@@ -40,6 +41,32 @@ pub struct Stash {
     counted: usize,
     /// Those behind them.
     behind: Option<Behind>,
+}
+
+/// All bytes of a stash in its file, from which they can be read again and again.
+#[derive(Debug)]
+pub struct InFile {
+    /// The file.
+    pub file: Arc<File>,
+    /// Where those behind the first ones begin.
+    begins: u64,
+    /// Where these end, and the first ones begin.
+    turn: u64,
+    /// How many they are in all.
+    pub length: u64,
+}
+
+impl InFile {
+    /// Where the byte of this number is, and how many follow there, itself included.
+    #[must_use]
+    pub fn find(&self, at: u64) -> (u64, u64) {
+        let behind = self.turn - self.begins;
+        let first = self.length - behind;
+        match at < first {
+            true => (self.turn + at, first - at),
+            false => (self.begins + at - first, self.length - at),
+        }
+    }
 }
 
 /// Bytes in a file.
@@ -148,6 +175,35 @@ impl Stash {
             self.advance(count);
         }
         Ok(all)
+    }
+
+    /// All of it in one file, and where its bytes are there: those behind the first ones, then
+    /// these. `Err` gives it back where all of it is in memory, or the file does not take
+    /// the first bytes. Blocks.
+    pub fn into_file(mut self) -> Result<InFile, Stash> {
+        let Some(Behind {
+            file,
+            read,
+            written,
+        }) = &self.behind
+        else {
+            return Err(self);
+        };
+        let file_is = blocking(|| {
+            file.write_all_at(&self.front, *written)
+                .and(file.try_clone())
+        });
+        let Ok(file) = file_is else {
+            return Err(self);
+        };
+        let in_file = InFile {
+            file: Arc::new(file),
+            begins: *read,
+            turn: *written,
+            length: self.len() as u64,
+        };
+        self.clear();
+        Ok(in_file)
     }
 
     /// Takes room in memory for so many bytes in all, if there is any.

@@ -9,8 +9,9 @@
 //! - every job id that a client was told names its job;
 //! - an end that anybody was shown is still the same, and so is every packet: same
 //!   number, same bytes;
-//! - a job that ran when the dispatcher died has ended, the others are queued or running,
-//!   and all of them come to an end;
+//! - a job that ran when the dispatcher died has ended, or goes on at a host that keeps it:
+//!   there none is lost or run twice, and its packets are all there, each once; the others
+//!   are queued or running, and all of them come to an end;
 //! - a key has one job, and the job that a client was told;
 //! - no call was run twice, none that was not started, none out of its queue's order, and
 //!   never more of a queue at once than its concurrency: the hosts count, over crashes too;
@@ -29,7 +30,7 @@ pub(crate) mod ledger;
 mod link;
 pub(crate) mod load;
 pub(crate) mod moment;
-mod plan;
+pub(crate) mod plan;
 pub(crate) mod random;
 
 use std::collections::BTreeMap;
@@ -132,13 +133,14 @@ fn run_on(options: Options, builder: ClusterBuilder, disk: Option<Disk>) -> Repo
         .set("break_grace", "2")
         .set("stop_grace", "1")
         .other_host("counting", host.address)
+        .procedure(plan::KEPT.0, plan::KEPT.1, plan::KEPT.2)
         .start();
     let load = Arc::new(Load {
         address: cluster.address(),
         ledger,
         host,
         signal,
-        trace: cluster.path("trace"),
+        traces: cluster.path(""),
         paused: AtomicBool::new(false),
         finished: AtomicBool::new(false),
     });
@@ -279,7 +281,7 @@ impl Crashes {
             let broken = format!("the dispatcher does not answer after a crash: {error}");
             self.load.ledger.broken(broken);
         }
-        self.load.check_trace();
+        self.load.check_traces();
     }
 
     /// Lets all jobs come to their ends.

@@ -120,6 +120,15 @@ impl FakeHost {
         FakeHost::start_with(&certificate, rustls::ALL_VERSIONS, scripts)
     }
 
+    /// Like [`FakeHost::start_each`], for a host that has agreed on `harp/2`.
+    #[must_use]
+    pub fn keeping(scripts: &[&[Step]]) -> FakeHost {
+        let certificate = Authority::shared().issue(&["127.0.0.1"]);
+        let mut tls = certificate.server(rustls::ALL_VERSIONS);
+        tls.alpn_protocols = vec![b"harp/2".to_vec()];
+        FakeHost::serve(SocketAddr::from(([127, 0, 0, 1], 0)), tls, scripts)
+    }
+
     /// A host with a certificate of the test's choice and these versions of TLS.
     ///
     /// # Panics
@@ -147,11 +156,15 @@ impl FakeHost {
         versions: &[&'static SupportedProtocolVersion],
         scripts: &[&[Step]],
     ) -> FakeHost {
+        FakeHost::serve(address, certificate.server(versions), scripts)
+    }
+
+    fn serve(address: SocketAddr, tls: ServerConfig, scripts: &[&[Step]]) -> FakeHost {
         let listener = TcpListener::bind(address).expect("a free address");
         let address = listener.local_addr().expect("a bound socket");
         let shared = Arc::new(Shared {
             scripts: scripts.iter().map(|script| script.to_vec()).collect(),
-            tls: Arc::new(certificate.server(versions)),
+            tls: Arc::new(tls),
             state: Mutex::default(),
             changed: Condvar::new(),
         });

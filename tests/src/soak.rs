@@ -5,7 +5,8 @@
 //! knows the order and the packets of its jobs, and beside it clients of every kind with
 //! errands to hosts of which most are broken. Meanwhile an operator reloads good and wrong
 //! files, changes the hosts registry and breaks its script, changes tokens, cancels
-//! queues, prunes and lists, and lets either daemon stand still for a while. Then the load
+//! queues, prunes and lists, cuts the way to a host that keeps its calls, and lets either
+//! daemon stand still for a while. Then the load
 //! ends, and it is checked that
 //!
 //! - memory and descriptors of both daemons did not grow between two parts of the time,
@@ -40,6 +41,7 @@ use crate::crash::host::CountingHost;
 use crate::crash::ledger::Ledger;
 use crate::crash::load::Load;
 use crate::crash::moment::Signal;
+use crate::crash::plan;
 use crate::crash::random::Random;
 use book::Book;
 use clients::Clients;
@@ -101,7 +103,8 @@ impl Soak {
             (address != cluster.address()).then_some(address)
         });
         let counting = fleet::entry("counting", host.address);
-        let mut operator = Operator::new(Fleet::start(), counting, tokens, random.fork());
+        let fleet = Fleet::start(&cluster.entry("web01"));
+        let mut operator = Operator::new(fleet, counting, tokens, random.fork());
         let told = operator.change_registry(&mut cluster);
         told.expect("a registry");
         ask(&cluster, json!({"command": "refresh_hosts"})).expect("a registry");
@@ -110,7 +113,7 @@ impl Soak {
             ledger,
             host,
             signal,
-            trace: cluster.path("trace"),
+            traces: cluster.path(""),
             paused: AtomicBool::new(false),
             finished: AtomicBool::new(false),
         };
@@ -152,7 +155,7 @@ impl Soak {
         for thread in threads {
             thread.join().expect("a client that does not panic");
         }
-        self.load.check_trace();
+        self.load.check_traces();
         self.settle(time);
         self.account();
         self.report
@@ -313,9 +316,13 @@ fn start_cluster(directory: &Path) -> Cluster {
     let key = write("key.pem", &server.key_pem);
     let path = |name: &str| json!(directory.join(name)).to_string();
     Cluster::builder()
+        .procedure(plan::KEPT.0, plan::KEPT.1, plan::KEPT.2)
+        .procedure(fleet::STEADY.0, fleet::STEADY.1, fleet::STEADY.2)
         // As small as it may be, so that it has its size soon.
         .set("cache_size", "\"1M\"")
         .set("connect_timeout", "10")
+        // Two hosts keep calls, and what is idle at the end counts as left.
+        .set("max_idle_connections", "4")
         .set("default_timeout", "600")
         .set("slot_grace", "5")
         .set("break_grace", "5")

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use harp_values::{Failure, Json};
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -84,7 +85,7 @@ impl<'r> Run<'r> {
         runner: &'r Runner,
         hold: Hold,
         start: &Start,
-        packets: u64,
+        (packets, last): (u64, Option<Bytes>),
         call: Arc<CallRecord>,
         owner: &'r JobOwner,
     ) -> Run<'r> {
@@ -118,7 +119,10 @@ impl<'r> Run<'r> {
             work: Work::Idle(None),
             once_told: OnceTold::Rest,
             asked: Asked::Nothing,
-            batch: Batch::within(packets, Output::new(limits.output, packets)),
+            batch: Batch::within(
+                packets,
+                Output::new(limits.output, packets, last.as_deref()),
+            ),
             pump: Pump::new(packets),
             limits,
             is_reading: true,
@@ -152,7 +156,7 @@ impl<'r> Run<'r> {
     pub(super) fn after_a_fault(&mut self) {
         self.work = Work::Idle(None);
         self.first = None;
-        let output = Output::new(self.limits.output, self.pump.count());
+        let output = Output::new(self.limits.output, self.pump.count(), None);
         self.batch = Batch::within(self.pump.count(), output);
         self.on(Event::Fault);
     }

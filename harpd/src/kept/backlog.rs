@@ -11,9 +11,13 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 use harp_proto::host::Message;
 
-use super::spool::{Spool, Stock};
+mod cursor;
+
+pub use cursor::Cursor;
+
+use super::spool::{Elsewhere, Spool, Stock};
 use crate::answer::{Answer, Packet, one_at_a_time};
-use crate::stash::Stash;
+use crate::stash::{InFile, Stash};
 
 /// Packets are put together up to this size, in bytes, and then go from one place to
 /// another together.
@@ -40,6 +44,8 @@ pub struct Backlog {
     /// The part of `memory` that the stock knows of.
     counted: usize,
     spool: Spool,
+    /// Bytes of long lines, which stay in the files that they came in.
+    elsewhere: u64,
     /// True while what is to be written is at the disk.
     is_spilling: bool,
     ended: bool,
@@ -61,18 +67,11 @@ struct Segment {
 enum Place {
     Memory(Bytes),
     Spooled(u64),
-}
-
-/// How far somebody has read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
-    position: u64,
-    /// Packets before it.
-    packets: u64,
-    /// True in the middle of a line.
-    is_inside: bool,
-    /// True behind the end's line.
-    at_end: bool,
+    /// A long line in a file of its own.
+    Own {
+        line: Box<InFile>,
+        _counted: Elsewhere,
+    },
 }
 
 /// What a reader gets.
@@ -131,6 +130,7 @@ impl Backlog {
             memory: 0,
             counted: 0,
             spool,
+            elsewhere: 0,
             is_spilling: false,
             ended: false,
         }
@@ -152,7 +152,9 @@ impl Backlog {
     #[must_use]
     pub fn has_room(&self) -> bool {
         let of_all = self.spool.stock().memory.load(Ordering::Relaxed);
-        self.memory < self.limit && (of_all < MEMORY_OF_ALL || self.memory < LEAST)
+        let has_memory =
+            self.memory < self.limit && (of_all < MEMORY_OF_ALL || self.memory < LEAST);
+        has_memory && !self.spool.is_over(self.elsewhere)
     }
 
     /// Puts packets behind the others.
@@ -161,7 +163,14 @@ impl Backlog {
             let before = self.open.len();
             match packet {
                 Packet::Short(value) => Message::Stream(value).encode(&mut self.open),
-                Packet::Long(line) => one_at_a_time(|| put(line, &mut self.open)),
+                Packet::Long(line) => match line.into_file() {
+                    Ok(line) => {
+                        self.close_segment();
+                        self.push_own(line, 1);
+                        continue;
+                    }
+                    Err(line) => one_at_a_time(|| put(line, &mut self.open)),
+                },
             }
             let length = self.open.len() - before;
             self.memory += length;
@@ -181,7 +190,14 @@ impl Backlog {
         let mut line = BytesMut::new();
         match answer {
             Answer::Short(message) => message.encode(&mut line),
-            Answer::Long { line: long, .. } => one_at_a_time(|| put(long, &mut line)),
+            Answer::Long { line: long, .. } => match long.into_file() {
+                Ok(long) => {
+                    self.push_own(long, 0);
+                    self.ended = true;
+                    return self.count();
+                }
+                Err(long) => one_at_a_time(|| put(long, &mut line)),
+            },
         }
         let start = self.position;
         self.memory += line.len();
@@ -197,6 +213,24 @@ impl Backlog {
         self.count();
     }
 
+    /// Puts a long line behind the others: that of `packets` packets, or of the end.
+    fn push_own(&mut self, line: InFile, packets: u64) {
+        let length = line.length;
+        self.segments.push_back(Segment {
+            start: self.position,
+            length: usize::try_from(length).unwrap_or(usize::MAX),
+            first: self.next,
+            count: packets,
+            place: Place::Own {
+                line: Box::new(line),
+                _counted: self.spool.count_elsewhere(length),
+            },
+        });
+        self.elsewhere += length;
+        self.position += length;
+        self.next += packets;
+    }
+
     /// Packets below `packets` are needed no longer.
     pub fn acknowledge(&mut self, packets: u64) {
         while let Some(segment) = self.segments.front() {
@@ -206,6 +240,7 @@ impl Backlog {
             match &segment.place {
                 Place::Memory(bytes) => self.memory -= bytes.len(),
                 Place::Spooled(offset) => self.spool.release(*offset),
+                Place::Own { line, .. } => self.elsewhere -= line.length,
             }
             self.segments.pop_front();
         }
@@ -248,6 +283,16 @@ impl Backlog {
                 length,
                 packets,
             },
+            (Place::Own { line, .. }, _) => {
+                let (offset, left) = line.find(from as u64);
+                let left = usize::try_from(left).unwrap_or(usize::MAX);
+                Read::Spooled {
+                    file: Arc::clone(&line.file),
+                    offset,
+                    length: length.min(left),
+                    packets,
+                }
+            }
             // What is spooled has a file.
             (Place::Spooled(_), None) => Read::Nothing,
         }
@@ -398,59 +443,6 @@ impl Drop for Backlog {
     fn drop(&mut self) {
         self.memory = 0;
         self.count();
-    }
-}
-
-impl Cursor {
-    /// Packets that have been read whole.
-    #[must_use]
-    pub fn packets(&self) -> u64 {
-        self.packets
-    }
-
-    /// True in the middle of a line.
-    #[must_use]
-    pub fn is_inside(&self) -> bool {
-        self.is_inside
-    }
-
-    /// True if the end has been read.
-    #[must_use]
-    pub fn is_at_end(&self) -> bool {
-        self.at_end
-    }
-
-    /// Goes on by bytes that have been read; `packets` says whether they are of packets.
-    pub fn advance(&mut self, bytes: &[u8], packets: bool) {
-        self.position += bytes.len() as u64;
-        self.is_inside = bytes.last() != Some(&b'\n');
-        if packets {
-            self.packets += memchr::memchr_iter(b'\n', bytes).count() as u64;
-        } else {
-            self.at_end = !self.is_inside;
-        }
-    }
-
-    /// Goes on behind so many lines of these bytes, or to their end. Returns how many are
-    /// left to pass over.
-    pub fn skip(&mut self, bytes: &[u8], lines: u64) -> u64 {
-        let ends = memchr::memchr_iter(b'\n', bytes);
-        let wanted = usize::try_from(lines).unwrap_or(usize::MAX);
-        let end = ends.take(wanted).last().map_or(0, |end| end + 1);
-        let before = self.packets;
-        self.advance(&bytes[..end], true);
-        let left = lines - (self.packets - before);
-        if left > 0 && end < bytes.len() {
-            // A line that goes on behind these bytes.
-            self.advance(&bytes[end..], true);
-        }
-        left
-    }
-
-    fn copy(&mut self, bytes: &[u8], packets: bool, out: &mut BytesMut) -> Read {
-        out.extend_from_slice(bytes);
-        self.advance(bytes, packets);
-        Read::Copied
     }
 }
 

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use harp_proto::host;
 use harp_proto::host::kept::{Message, Order, Uptime};
 use harp_proto::{Failure, LINE_ALLOWANCE, error_type};
+use harp_service::accept::keep_unsent_below;
 use harp_time::Limit;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -51,6 +52,9 @@ const ORDER_LIMIT: usize = 4096;
 const MAX_REQUEST: usize = 16 << 20;
 /// Only so many bytes are read of a request before it must wait for a place.
 const LARGE_REQUEST: usize = 64 << 10;
+/// So many bytes wait in the system to be sent at most. Over a way that takes a megabyte in a
+/// minute, a beat behind the megabytes that it would keep otherwise would come too late.
+const UNSENT: u32 = 256 << 10;
 /// Copied, or read from a file, at once, in bytes.
 const CHUNK: usize = 32 << 10;
 
@@ -145,6 +149,7 @@ pub async fn serve(
     permit: ConnectionPermit,
     house: House,
 ) {
+    keep_unsent_below(stream.get_ref().0, UNSENT);
     let conversation = Conversation {
         link: Link::new(stream, MAX_REQUEST + LINE_ALLOWANCE),
         peer,
@@ -202,12 +207,14 @@ impl Conversation {
         } = self;
         let is_idle = holding.is_none();
         let wants_place = is_idle && large.is_none() && link.partial_length() > LARGE_REQUEST;
+        // Without a call there is nothing to be heard by a caller that does not listen.
+        let owes_answers = is_idle && link.unsent() >= CHUNK;
         let (reading, changes) = match holding {
             Some(held) => (held.reading.as_mut(), Some(&mut held.changes)),
             None => (None, None),
         };
         tokio::select! {
-            event = link.event(!wants_place) => Step::Link(event),
+            event = link.event(!wants_place && !owes_answers) => Step::Link(event),
             read = read(reading) => Step::Read(read),
             () = changed(changes) => Step::Changed,
             () = tokio::time::sleep_until(self.beat_at) => Step::Beat,

@@ -11,6 +11,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+/// Bytes that a call keeps in files of other parts' making.
+#[derive(Debug)]
+pub struct Elsewhere {
+    stock: Arc<Stock>,
+    length: u64,
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        self.stock.files.fetch_sub(self.length, Ordering::Relaxed);
+    }
+}
+
 /// What all calls together keep, and where.
 #[derive(Debug)]
 pub struct Stock {
@@ -98,6 +111,23 @@ impl Spool {
     /// Takes a file that was made for it, if it has none.
     pub fn set_file(&mut self, file: Arc<File>) {
         self.file.get_or_insert(file);
+    }
+
+    /// Counts so many bytes that are in another file: one packet is always taken.
+    #[must_use]
+    pub fn count_elsewhere(&self, length: u64) -> Elsewhere {
+        self.stock.files.fetch_add(length, Ordering::Relaxed);
+        Elsewhere {
+            stock: Arc::clone(&self.stock),
+            length,
+        }
+    }
+
+    /// True if no more should come, with so many bytes of the call in other files.
+    #[must_use]
+    pub fn is_over(&self, elsewhere: u64) -> bool {
+        let of_all = self.stock.files.load(Ordering::Relaxed);
+        elsewhere > 0 && (self.length + elsewhere >= self.limit || of_all >= self.limit_of_all)
     }
 
     /// A place for so many bytes; `None` if a limit is reached.

@@ -2,6 +2,6 @@
 
 mod amounts;
 mod attach;
-mod caller;
+pub(crate) mod caller;
 mod ends;
 mod faults;

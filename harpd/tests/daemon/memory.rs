@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
 use crate::host::{Harpd, Host};
+use crate::kept::caller::{Kept, call_id, connected};
 
 /// What harpd may take in all.
 const MOST: u64 = 64 << 20;
@@ -28,6 +29,51 @@ fn printing(before: &str, after: &str) -> String {
     format!(
         "printf '{before}'; head -c {LARGE} /dev/zero | tr '\\0' x; printf '{after}'; sleep 1000"
     )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_fetches_is_bounded_together_also_with_full_spools() {
+    let chatty =
+        "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done";
+    let harpd = Host::new()
+        .set("max_calls = 300")
+        .set("keep_spool = \"1M\"")
+        .set("keep_spool_total = \"8M\"")
+        .script("small", "", "echo 1")
+        .script(
+            "text",
+            "output = 'text'",
+            &printing("", "").replace("; sleep 1000", ""),
+        )
+        .script("lines", "output = 'lines'", &printing("", "\\n"))
+        .script("chatty", "output = 'lines'", chatty)
+        .start();
+    let (_, boot) = connected(&harpd).await;
+    let mut number = 0;
+    for _ in 0..10 {
+        for (name, count) in [("text", 1), ("lines", 1), ("chatty", 10)] {
+            for _ in 0..count {
+                number += 1;
+                let mut kept = Kept::connect(&harpd).await;
+                let request = Kept::request(&boot, &call_id(number), 1, name);
+                kept.asks(&request).await;
+            }
+        }
+    }
+    let output = "call ended";
+    harpd.logged(output).await;
+    for _ in 0..2 {
+        let began = Instant::now();
+        assert_eq!(harpd.end("small", json!([])).await, json!({"result": 1}));
+        assert!(began.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    let most = memory(&harpd, "VmHWM:");
+    assert!(most < MOST, "{} MiB for {number} calls", most >> 20);
+    // Whole, whatever it waits in.
+    let mut kept = Kept::connect(&harpd).await;
+    kept.asks(&Kept::attach(&call_id(2), 2, 0)).await;
+    assert_eq!(kept.packet().await.as_str().unwrap().len(), LARGE);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::ledger::Known;
 use super::link::Link;
 use super::load::Load;
+use super::plan::{At, LANES};
 
 use crate::caller::packet;
 
@@ -50,8 +51,9 @@ impl Load {
             if known.outcome.is_some() {
                 broken("its end is gone".to_owned());
             }
-            // Whatever ran when the dispatcher died has an end now.
-            if time["start"].as_u64().is_some_and(|start| start < started) {
+            // Whatever ran when the dispatcher died has an end now, or goes on at its host.
+            let ran = time["start"].as_u64().is_some_and(|start| start < started);
+            if ran && LANES[known.plan.lane].at == At::Counting {
                 broken(format!("still runs after a crash: {status}"));
             }
         } else {
@@ -98,26 +100,39 @@ impl Load {
         Ok(())
     }
 
-    /// What harpd's procedure has written: a line at each start and at each end.
-    pub(crate) fn check_trace(&self) {
-        let trace = std::fs::read_to_string(&self.trace).unwrap_or_default();
+    /// What harpd's procedures have written: a line at each start and at each end.
+    pub(crate) fn check_traces(&self) {
+        for (number, lane) in LANES.iter().enumerate() {
+            if lane.at != At::Counting {
+                self.check_trace(number);
+            }
+        }
+    }
+
+    fn check_trace(&self, lane: usize) {
+        let trace = std::fs::read_to_string(self.trace(lane)).unwrap_or_default();
+        let is_row = LANES[lane].concurrency == Some(1);
         let mut before = String::new();
         let mut last = 0;
         let mut seen = HashSet::new();
         for line in trace.lines() {
-            let broken = |what: &str| self.ledger.broken(format!("harpd: {line:?} {what}"));
+            let broken = |what: &str| {
+                self.ledger
+                    .broken(format!("harpd, lane {lane}: {line:?} {what}"));
+            };
             match line.split_once(' ') {
                 Some(("start", tag)) => {
                     let number: u64 = tag.parse().unwrap_or_default();
                     if !seen.insert(tag) {
                         broken("ran twice");
                     }
-                    if number <= last {
+                    if is_row && number <= last {
                         broken("is not in its order");
                     }
                     last = number;
                 }
-                Some(("end", tag)) if before == format!("start {tag}") => {}
+                Some(("end", tag)) if !is_row || before == format!("start {tag}") => {}
+                Some(("beside", _)) if !is_row => {}
                 _ => broken(&format!("overlaps with {before:?}")),
             }
             line.clone_into(&mut before);

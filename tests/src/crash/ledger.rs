@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use super::plan::Plan;
+use super::plan::{At, LANES, Plan};
 use super::random::Random;
 
 /// What all clients together know.
@@ -200,7 +200,8 @@ fn is_possible(plan: &Plan, outcome: &str, steady: bool) -> bool {
     let outcome: Value = serde_json::from_str(outcome).unwrap_or_default();
     let error = &outcome["error"];
     match error["type"].as_str() {
-        Some("missing_result") => !steady,
+        // What a harpd keeps goes on over crashes.
+        Some("missing_result") => !steady && LANES[plan.lane].at == At::Counting,
         Some("timeout") => plan.start_by.is_some() && error["data"]["limit"] == "start_by",
         _ => false,
     }

@@ -29,8 +29,8 @@ pub(crate) struct Load {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) host: Arc<CountingHost>,
     pub(crate) signal: Arc<Signal>,
-    /// The file that harpd's procedure writes.
-    pub(crate) trace: PathBuf,
+    /// The directory of the files that harpd's procedures write.
+    pub(crate) traces: PathBuf,
     /// No new calls are made.
     pub(crate) paused: AtomicBool,
     pub(crate) finished: AtomicBool,
@@ -69,6 +69,11 @@ impl Load {
         })
     }
 
+    /// The file that harpd's procedures write for a lane.
+    pub(crate) fn trace(&self, lane: usize) -> PathBuf {
+        self.traces.join(format!("trace{lane}"))
+    }
+
     /// Submits the calls of a lane one after the other.
     fn submit_all(&self, lane: usize, random: &mut Random) {
         let mut tag = 0;
@@ -101,7 +106,7 @@ impl Load {
 
     fn ask_to_submit(&self, plan: &Plan) -> Result<Value, Unsent> {
         let mut link = Link::open(self.address).map_err(|_| Unsent::Certainly)?;
-        let request = plan.request(&self.trace.to_string_lossy());
+        let request = plan.request(&self.trace(plan.lane).to_string_lossy());
         link.send(&request).map_err(|_| Unsent::Perhaps)?;
         self.signal.reached(match plan.key {
             Some(_) => Moment::SubmittingKey,

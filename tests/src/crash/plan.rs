@@ -10,34 +10,73 @@ use super::random::Random;
 pub(crate) struct Lane {
     /// Its concurrency; `None` for calls without a queue.
     pub(crate) concurrency: Option<u64>,
-    /// Whether its jobs go to a real harpd.
-    pub(crate) harpd: bool,
+    /// Where its jobs are run.
+    pub(crate) at: At,
 }
 
-pub(crate) const LANES: [Lane; 6] = [
+/// Where a call is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    /// At a host that counts, and keeps no calls.
+    Counting,
+    /// At a real harpd, by a procedure that ends at once.
+    Harpd,
+    /// At a real harpd, by one that streams: it goes on over crashes of the dispatcher.
+    Kept,
+}
+
+/// The procedure of [`At::Kept`]: notes its runs, and whether another one runs beside it, and
+/// says its packets.
+pub(crate) const KEPT: (&str, &str, &str) = (
+    "kept",
+    "output = 'json-lines'\narguments = 'argv'",
+    r#"trace=$1 lane=$2 tag=$3 packets=$4 padding=$5 pause=$6
+    other=$(cat "$trace.runs" 2> /dev/null) && kill -0 "$other" 2> /dev/null &&
+        echo "beside $tag" >> "$trace"
+    echo $$ > "$trace.runs"
+    echo "start $tag" >> "$trace"
+    text=$(head -c "$padding" /dev/zero | tr '\0' x)
+    number=0
+    while [ $number -lt "$packets" ]; do
+        sleep "$pause"
+        printf '{"lane":%s,"tag":%s,"packet":%s,"padding":"%s"}\n' "$lane" "$tag" $number "$text"
+        number=$((number + 1))
+    done
+    echo "end $tag" >> "$trace""#,
+);
+
+pub(crate) const LANES: [Lane; 8] = [
     Lane {
         concurrency: Some(1),
-        harpd: false,
+        at: At::Counting,
     },
     Lane {
         concurrency: Some(1),
-        harpd: false,
+        at: At::Counting,
     },
     Lane {
         concurrency: Some(3),
-        harpd: false,
+        at: At::Counting,
     },
     Lane {
         concurrency: None,
-        harpd: false,
+        at: At::Counting,
     },
     Lane {
         concurrency: None,
-        harpd: false,
+        at: At::Counting,
     },
     Lane {
         concurrency: Some(1),
-        harpd: true,
+        at: At::Harpd,
+    },
+    Lane {
+        concurrency: Some(1),
+        at: At::Kept,
+    },
+    Lane {
+        concurrency: None,
+        at: At::Kept,
     },
 ];
 
@@ -74,7 +113,7 @@ impl Plan {
             },
             pause: random.below(25),
             linger: random.below(500),
-            fails: random.one_in(6),
+            fails: random.one_in(6) && LANES[lane].at == At::Counting,
             key: random.one_in(2).then(|| format!("{lane}-{tag}")),
             start_by: random.one_in(8).then(|| 1 + random.below(2)),
         }
@@ -84,19 +123,33 @@ impl Plan {
     pub(crate) fn request(&self, trace: &str) -> String {
         let lane = LANES[self.lane];
         let mut request = json!({"harpcaller": 1, "info": self.tag});
-        if lane.harpd {
-            request["host"] = json!("web01");
-            request["procedure"] = json!("trace");
-            request["arguments"] = json!([trace, self.tag.to_string()]);
-        } else {
-            request["host"] = json!("counting");
-            request["procedure"] = json!("work");
-            request["arguments"] = json!({
-                "lane": self.lane, "tag": self.tag, "packets": self.packets,
-                "padding": self.padding, "pause": self.pause, "linger": self.linger,
-                "fails": self.fails,
-            });
-        }
+        let (host, procedure, arguments) = match lane.at {
+            At::Counting => (
+                "counting",
+                "work",
+                json!({
+                    "lane": self.lane, "tag": self.tag, "packets": self.packets,
+                    "padding": self.padding, "pause": self.pause, "linger": self.linger,
+                    "fails": self.fails,
+                }),
+            ),
+            At::Harpd => ("web01", "trace", json!([trace, self.tag.to_string()])),
+            At::Kept => {
+                // Longer than those of the others, so that crashes come while it runs.
+                let pause = format!("0.{:03}", 10 * self.pause);
+                let numbers = [self.lane as u64, self.tag, self.packets, self.padding];
+                let numbers = numbers.map(|number| number.to_string());
+                let [lane, tag, packets, padding] = numbers;
+                (
+                    "web01",
+                    KEPT.0,
+                    json!([trace, lane, tag, packets, padding, pause]),
+                )
+            }
+        };
+        request["host"] = json!(host);
+        request["procedure"] = json!(procedure);
+        request["arguments"] = arguments;
         if let Some(concurrency) = lane.concurrency {
             request["queue"] = json!({"name": {"lane": self.lane}, "concurrency": concurrency});
         }
@@ -127,10 +180,9 @@ impl Plan {
 
     /// How many packets a job has that came to its end.
     pub(crate) fn all_packets(&self) -> u64 {
-        if LANES[self.lane].harpd {
-            0
-        } else {
-            self.packets
+        match LANES[self.lane].at {
+            At::Harpd => 0,
+            At::Counting | At::Kept => self.packets,
         }
     }
 
@@ -145,7 +197,7 @@ impl Plan {
 
     /// The outcome of a call that nobody disturbs, as text.
     pub(crate) fn outcome(&self) -> String {
-        if LANES[self.lane].harpd {
+        if LANES[self.lane].at != At::Counting {
             return r#"{"result":null}"#.to_owned();
         }
         if self.fails {

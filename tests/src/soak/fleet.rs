@@ -1,6 +1,7 @@
 //! The hosts that are called, most of them broken, and how a call of each may end.
 
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use crate::certificates::HostCertificate;
 use crate::cluster::{PASSWORD, USER};
 use crate::fake_host::{ACKNOWLEDGE, ACKNOWLEDGE_STREAM, FakeHost, Step};
 use crate::loopback::refusing_address;
+use crate::proxy::{Proxy, Way};
 
 /// A kind of call.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,6 +87,13 @@ pub(super) const KINDS: &[Kind] = &[
         is_short: false,
         ..kind("endless", &["overloaded"])
     },
+    Kind {
+        // The way there is cut now and then, and its calls go on.
+        name: "cut off",
+        procedure: STEADY.0,
+        is_short: false,
+        ..kind("cut", &["result"])
+    },
     of_harpd("echo", r#"{"a":[1,2,3]}"#, &["result"]),
     of_harpd("count", r#"["50"]"#, &["result"]),
     of_harpd("fail", r#"["3","no"]"#, &["exception"]),
@@ -109,10 +118,12 @@ pub(super) const KINDS: &[Kind] = &[
 pub(super) struct Fleet {
     hosts: Vec<(&'static str, FakeHost)>,
     refusing: SocketAddr,
+    /// The way to a harpd.
+    way: Proxy,
 }
 
 impl Fleet {
-    pub(super) fn start() -> Fleet {
+    pub(super) fn start(harpd: &Value) -> Fleet {
         let stream = || Step::line(r#"{"stream":{"n":1234567890}}"#);
         let result = || Step::line(r#"{"result":7}"#);
         let begin = [Step::Handshake, Step::Request];
@@ -157,6 +168,18 @@ impl Fleet {
         Fleet {
             hosts,
             refusing: refusing_address(),
+            way: Proxy::to(address_of(harpd)),
+        }
+    }
+
+    /// Cuts the way to the harpd once somebody has come over it, and lets nobody come for a
+    /// while.
+    pub(super) fn cut(&self, time: Duration) {
+        // One that was never heard of would not be tried again.
+        if self.way.taken() > 1 {
+            self.way.set(Way::Closed);
+            thread::sleep(time);
+            self.way.set(Way::Open);
         }
     }
 
@@ -167,7 +190,7 @@ impl Fleet {
             .iter()
             .map(|(name, host)| (*name, host.address()));
         let hosts = hosts.filter(|(name, _)| *name != "moving");
-        let all = hosts.chain([("refusing", self.refusing)]);
+        let all = hosts.chain([("refusing", self.refusing), ("cut", self.way.address())]);
         all.map(|(name, address)| entry(name, address)).collect()
     }
 
@@ -177,6 +200,19 @@ impl Fleet {
         let (name, host) = moving.expect("one of the hosts");
         entry(name, host.address())
     }
+}
+
+/// A procedure that takes a second for its packets.
+pub(super) const STEADY: (&str, &str, &str) = (
+    "steady",
+    "output = 'json-lines'",
+    "for number in 0 1 2 3 4 5 6 7 8 9; do sleep 0.1; echo $number; done",
+);
+
+fn address_of(entry: &Value) -> SocketAddr {
+    let address = entry["address"].as_str().unwrap_or_default();
+    let address = format!("{address}:{}", entry["port"]);
+    address.parse().expect("an address of the registry")
 }
 
 /// A line of the registry.

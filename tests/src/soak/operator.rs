@@ -56,6 +56,7 @@ type Step = fn(&mut Operator, &mut Cluster) -> Result<(), String>;
 const STEPS: &[Step] = &[
     Operator::reload,
     Operator::change_registry,
+    Operator::cut_the_way,
     Operator::reload_what_is_wrong,
     Operator::change_tokens,
     Operator::break_registry_script,
@@ -104,6 +105,12 @@ impl Operator {
             entries.push(entry(&format!("other{number}"), refusing_address()));
         }
         cluster.set_registry(&entries);
+        Ok(())
+    }
+
+    fn cut_the_way(&mut self, _: &mut Cluster) -> Result<(), String> {
+        let time = self.random.up_to(400);
+        self.fleet.cut(time);
         Ok(())
     }
 

@@ -6,6 +6,8 @@ mod cancels;
 mod connections;
 mod copies;
 mod ends;
+mod full_disk;
+mod hostile_hosts;
 mod hosts_gone;
 mod never_twice;
 mod restarts;

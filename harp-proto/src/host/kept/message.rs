@@ -114,6 +114,9 @@ impl Acknowledgement {
         let since = fields.integer("since", 0)?;
         let ended = fields.boolean("ended")?;
         let attached = match (since, ended) {
+            (Some(since), Some(_)) if since >= 1 << 53 => {
+                return Err(fields.error("since", "no call has had so many packets"));
+            }
             (Some(since), Some(ended)) => Some(Attached { since, ended }),
             (None, None) => None,
             (None, Some(_)) => return Err(fields.error("since", "missing beside ended")),

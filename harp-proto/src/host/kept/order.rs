@@ -230,17 +230,18 @@ pub(super) fn take_keep(fields: &mut Fields<'_>) -> Result<Duration, ShapeError>
     }
 }
 
+/// True for what can be the name of a life of harpd.
+pub(super) fn is_boot(boot: &str) -> bool {
+    let is_text = boot.bytes().all(|byte| byte.is_ascii_graphic());
+    !boot.is_empty() && boot.len() <= MAX_BOOT && is_text
+}
+
 /// Takes the name of a life of harpd, or null.
 pub(super) fn boot(fields: &mut Fields<'_>, key: &str) -> Result<Option<String>, ShapeError> {
     let boot = fields.string(key)?;
-    if let Some(boot) = &boot {
-        let is_name = !boot.is_empty()
-            && boot.len() <= MAX_BOOT
-            && boot.bytes().all(|byte| byte.is_ascii_graphic());
-        if !is_name {
-            let problem = format!("must be 1 to {MAX_BOOT} printable ASCII characters");
-            return Err(fields.error(key, problem));
-        }
+    if boot.as_deref().is_some_and(|boot| !is_boot(boot)) {
+        let problem = format!("must be 1 to {MAX_BOOT} printable ASCII characters");
+        return Err(fields.error(key, problem));
     }
     Ok(boot)
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::order::is_boot;
 use crate::{Failure, Json, error_type};
 
 /// Why a host takes no request or attach, and what follows from it.
@@ -31,6 +32,9 @@ pub enum Refusal {
         first: u64,
     },
 }
+
+/// No call has had so many packets.
+const MOST_PACKETS: u64 = 1 << 53;
 
 #[derive(Serialize, Deserialize)]
 struct WrongBootData {
@@ -92,7 +96,7 @@ impl Refusal {
         match failure.error_type.as_str() {
             error_type::WRONG_BOOT => {
                 let WrongBootData { boot } = data(failure)?;
-                Some(Refusal::WrongBoot { boot })
+                is_boot(&boot).then_some(Refusal::WrongBoot { boot })
             }
             error_type::NO_SUCH_CALL => {
                 let NoSuchCallData {
@@ -100,7 +104,8 @@ impl Refusal {
                     earlier,
                     remembers,
                 } = data(failure)?;
-                Some(Refusal::NoSuchCall {
+                let is_known = boot.as_deref().is_none_or(is_boot);
+                is_known.then_some(Refusal::NoSuchCall {
                     boot,
                     earlier,
                     remembers,
@@ -109,7 +114,7 @@ impl Refusal {
             error_type::STALE_EPOCH => Some(Refusal::StaleEpoch),
             error_type::LOST_PACKETS => {
                 let LostPacketsData { first } = data(failure)?;
-                Some(Refusal::LostPackets { first })
+                (first < MOST_PACKETS).then_some(Refusal::LostPackets { first })
             }
             _ => None,
         }

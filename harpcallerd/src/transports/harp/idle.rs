@@ -65,7 +65,9 @@ impl Line {
 
     /// Whether a call can be had on it: it is not closed, and the host has not gone silent.
     fn is_usable(&mut self) -> bool {
-        loop {
+        /// More beats than can have come while it was kept.
+        const MOST_BEATS: usize = 64;
+        for _ in 0..MOST_BEATS {
             match self.connection.next_buffered() {
                 Some(Ok(News::Beat(_))) => {}
                 Some(_) => return false,
@@ -75,6 +77,7 @@ impl Line {
                 }
             }
         }
+        false
     }
 }
 

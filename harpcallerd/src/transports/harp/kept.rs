@@ -53,6 +53,8 @@ pub(super) struct KeptCall {
     keep: Duration,
     /// When the newest `up` came, or the newest request or attach went out.
     renewed: Instant,
+    /// When the newest `up` came, or the call began here.
+    heard: Instant,
     /// The host has said that it has the call.
     is_acknowledged: bool,
     /// The call was given up: its host is told so whenever it is there.
@@ -107,6 +109,7 @@ impl KeptCall {
             acknowledging: Acknowledging::new(),
             keep: note.keep,
             renewed: Instant::now(),
+            heard: Instant::now(),
             is_acknowledged: false,
             is_told: false,
             owes: Owes::Cancel,
@@ -133,6 +136,7 @@ impl KeptCall {
         // What is on record of it has come from there.
         self.is_acknowledged = since > 0;
         self.renewed = self.renewed.min(self.shared.began).max(self.shared.began);
+        self.heard = self.renewed;
         self
     }
 
@@ -170,8 +174,14 @@ impl KeptCall {
         self.renewed + self.keep
     }
 
+    /// When it is waited for no longer: then, but at the latest this long after it was heard,
+    /// however many attaches have gone out to which it has said nothing.
+    fn awaited_until(&self) -> Instant {
+        self.kept_until().min(self.heard + 2 * self.keep)
+    }
+
     async fn attach(&mut self) -> Option<Said> {
-        let until = self.kept_until();
+        let until = self.awaited_until();
         let Side::Apart(apart) = &mut self.side else {
             return None;
         };
@@ -254,7 +264,7 @@ impl KeptCall {
                     self.take_packets(data.as_bytes(), into);
                 }
                 Ok(news) => {
-                    if let Some(said) = self.take(news, waits) {
+                    if let Some(said) = self.take(news, waits, into) {
                         return Some(said);
                     }
                 }
@@ -302,10 +312,10 @@ impl KeptCall {
             .received(self.received, into.next(), bytes);
     }
 
-    fn take(&mut self, news: News, waits: &mut Attempts) -> Option<Said> {
+    fn take(&mut self, news: News, waits: &mut Attempts, into: &Batch) -> Option<Said> {
         match news {
             News::Acknowledged(acknowledgement) => self.answered(&acknowledgement, waits),
-            News::Refused(failure) => self.refused(failure, waits),
+            News::Refused(failure) => self.refused(failure, waits, into),
             News::End(outcome) => {
                 if let Side::Joined(joined) = &mut self.side {
                     self._result = joined.line.connection.take_share();
@@ -319,6 +329,7 @@ impl KeptCall {
             }
             News::Beat(_) => {
                 self.renewed = Instant::now();
+                self.heard = self.renewed;
                 waits.heard(self.renewed);
                 None
             }

@@ -78,6 +78,48 @@ async fn a_procedure_waits_when_its_spool_is_full_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn a_beat_does_not_wait_behind_megabytes_in_the_system() {
+    let host = Host::new().script(
+        "large",
+        "output = \"lines\"",
+        "head -c 12000000 /dev/zero | tr '\\0' x; echo; exec sleep 1000",
+    );
+    let harpd = host.start();
+    let (mut kept, boot) = connected(&harpd).await;
+    kept.asks(&Kept::request(&boot, &call_id(1), 1, "large"))
+        .await;
+    // The caller does not read. In the system's table of connections: its own port, then
+    // `tx_queue` of what harpd sends to it.
+    let port = kept
+        .caller
+        .stream
+        .get_ref()
+        .get_ref()
+        .0
+        .local_addr()
+        .unwrap()
+        .port();
+    let peer = format!(":{port:04X}");
+    let unsent = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut lines = table.lines().map(|line| line.split_whitespace());
+        let line = lines.find(|fields| fields.clone().nth(2).is_some_and(|it| it.ends_with(&peer)));
+        let queues = line.and_then(|mut fields| fields.nth(4)).unwrap_or("0:0");
+        u64::from_str_radix(queues.split(':').next().unwrap(), 16).unwrap()
+    };
+    let mut before = 0;
+    let mut stood = 0;
+    wait_for("nothing to move any more", || {
+        let now = unsent();
+        stood = if now == before { stood + 1 } else { 0 };
+        before = now;
+        now > 0 && stood > 50
+    })
+    .await;
+    assert!(before < 1 << 20, "{before}");
+}
+
+#[tokio::test]
 async fn a_large_result_waits_on_the_disk() {
     let host = Host::new().script(
         "large",

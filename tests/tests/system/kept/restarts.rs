@@ -64,6 +64,44 @@ fn a_crash_interrupts_nothing() {
     assert_eq!(caller.result(&queued), json!({"result": [5]}));
 }
 
+#[test]
+fn a_call_whose_output_was_truncated_goes_on_to_its_end() {
+    for (key, value, fits) in [("max_job_packets", "5", 5), ("max_job_size", "7", 7)] {
+        let mut cluster = Cluster::builder()
+            .set(key, value)
+            .set("job_limit_policy", r#""truncate""#)
+            .start();
+        let caller = cluster.caller();
+        let mut feed = cluster.feed("feed");
+        let job = caller.call("web01", "feed", &feed.arguments());
+        let mut following = caller.follow(&job, r#""since": 0"#);
+        // A byte each.
+        for number in 0..9 {
+            feed.send(&number.to_string());
+        }
+        for number in 0..fits {
+            let line = following.raw_line();
+            assert_eq!(line, format!(r#"{{"packet":{number},"data":{number}}}"#));
+        }
+        let marker = following.raw_line();
+        assert!(marker.contains(r#""truncated""#), "{marker}");
+        for _ in 0..2 {
+            // What is dropped is acknowledged too, and forgotten by the host.
+            let begun = Instant::now();
+            until("everything is acknowledged", || {
+                (begun.elapsed() > Duration::from_millis(500)).then_some(())
+            });
+            cluster.kill_dispatcher();
+            cluster.start_dispatcher();
+            feed.send("1");
+        }
+        feed.finish();
+        assert_eq!(caller.result(&job), json!({"result": null}), "{key}");
+        let page = caller.read(&job, r#""since": 0"#);
+        assert_eq!(page.packets.len(), fits + 1, "{key}: {page:?}");
+    }
+}
+
 /// By hand, for long: `cargo run -p harp-tests --example outlive -- --kills 200 --calls 50`.
 #[test]
 fn no_crash_loses_or_doubles_anything_of_many_calls() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use harp_host::HostError;
-use harp_jobs::transport::Heard;
+use harp_jobs::transport::{Batch, Heard};
 use harp_jobs::world::World;
 use harp_proto::Failure;
 use harp_proto::host::kept::{Acknowledgement, Refusal};
@@ -32,8 +32,10 @@ impl KeptCall {
             .note(&self.host, Speaks::Kept(Arc::clone(&boot)));
         self.gate.answered();
         self.shared.told.contacts.heard(&self.host);
-        self.keep = answer.keep;
+        // A host that says more than it was asked for is not waited for any longer.
+        self.keep = answer.keep.min(self.note.keep);
         self.renewed = now;
+        self.heard = now;
         self.is_acknowledged = true;
         self.is_apart = false;
         self.signs = true;
@@ -66,7 +68,12 @@ impl KeptCall {
     }
 
     /// What was asked was refused; the connection has no call.
-    pub(super) fn refused(&mut self, failure: Failure, waits: &mut Attempts) -> Option<Said> {
+    pub(super) fn refused(
+        &mut self,
+        failure: Failure,
+        waits: &mut Attempts,
+        into: &Batch,
+    ) -> Option<Said> {
         let over = Side::Over(failure.clone());
         let Side::Joined(mut joined) = std::mem::replace(&mut self.side, over) else {
             return Some(ended(failure, true));
@@ -85,7 +92,9 @@ impl KeptCall {
                 self.rest(*joined);
                 self.over(refusals::stale_epoch())
             }
-            (Asked::Request, Some(Refusal::WrongBoot { boot })) => {
+            // A connection leads to one life: a host that has said which it is, and says
+            // another now, would do so for ever.
+            (Asked::Request, Some(Refusal::WrongBoot { boot })) if joined.line.boot.is_none() => {
                 let boot: Arc<str> = boot.into();
                 self.shared
                     .lives
@@ -127,8 +136,10 @@ impl KeptCall {
                 self.received = first;
                 self.rest(*joined);
                 self.side = Side::Apart(Apart::since_break(Instant::now()));
-                // Whoever has given the call up wants none of them.
-                if self.is_told && is_more {
+                // Of a call that was given up none is wanted, and behind a marker none is
+                // kept.
+                if is_more && (self.is_told || into.is_truncated()) {
+                    self.acknowledging.received(first, into.next(), 0);
                     return None;
                 }
                 ended(refusals::lost_packets(), true)
