@@ -75,7 +75,7 @@ pub(crate) const LANES: [Lane; 8] = [
         at: At::Kept,
     },
     Lane {
-        concurrency: None,
+        concurrency: Some(2),
         at: At::Kept,
     },
 ];
