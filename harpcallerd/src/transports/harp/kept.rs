@@ -13,7 +13,7 @@ use harp_jobs::record::CallRecord;
 use harp_jobs::transport::{Batch, Heard, Stored};
 use harp_jobs::world::World;
 use harp_proto::host::kept::{Attach, CallId};
-use harp_proto::{Failure, Outcome};
+use harp_proto::{Failure, Outcome, error_type};
 use harp_time::clock;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
@@ -321,6 +321,14 @@ impl KeptCall {
                     self._result = joined.line.connection.take_share();
                 }
                 waits.heard(Instant::now());
+                // A host ends a call so only when it was told to: by this dispatcher, before
+                // a crash that took the reason along.
+                let outcome = match outcome {
+                    Outcome::Error(failure) if failure.error_type == error_type::CANCELLED => {
+                        Outcome::Cancelled
+                    }
+                    outcome => outcome,
+                };
                 // It comes when nothing of the call is left.
                 Some(Said::Heard(Heard::End {
                     outcome,
