@@ -47,14 +47,13 @@ export function actions(app, job) {
     job.state !== "ended" && app.may("cancel")
       && h("button", { type: "button", class: "danger", "data-acts": true, onclick: () => cancel(app, job) }, "Cancel"),
     app.may("call") && h("a", { class: "button", href: address(["call"], [["again", job.id]]) }, "Call again"),
-    menu("Download",
-      h("a", { href: file("text"), download: `${job.id}.txt` }, "As text"),
-      h("a", { href: file("ndjson"), download: `${job.id}.ndjson` }, "As ndjson, with times")),
-    menu("Copy",
-      copier("Id", () => job.id),
+    h("a", { class: "button", href: file("text"), download: `${job.id}.txt` }, "Download"),
+    menu("More",
+      h("a", { href: file("ndjson"), download: `${job.id}.ndjson` }, "Download as ndjson, with times"),
+      copier("Copy the id", () => job.id),
       // With the line that is marked, if one is.
-      copier("Link", () => location.href),
-      copier("Command: harp follow", () => `harp follow ${job.id}`)));
+      copier("Copy the link", () => location.href),
+      copier("Copy the command: harp follow", () => `harp follow ${job.id}`)));
 }
 
 /** @param {string} label @param {...Node} items */
@@ -94,5 +93,5 @@ async function copy(text, label) {
     document.execCommand("copy");
     field.remove();
   }
-  tell(`Copied: ${label}`);
+  tell(label.replace(/^Copy/, "Copied:"));
 }

@@ -69,11 +69,11 @@ fn three_clicks_are_enough() {
     click(&mut browser, &format!("[data-job='{running}'] .host a"));
     browser.wait_for("document.body.dataset.screen === 'host'");
     browser.wait_for("document.querySelectorAll('[data-job]').length >= 3");
-    // A download: 1 behind the job, in a menu.
+    // A download: 2.
     home(&mut browser, &home_address);
     click(&mut browser, &row(&failed));
-    click(&mut browser, ".menu summary");
-    let link = browser.evaluate("document.querySelector('.menu[open] a').href");
+    browser.wait_for("document.querySelector('.title a[download]') !== null");
+    let link = browser.evaluate("document.querySelector('.title a[download]').href");
     let text = browser.evaluate(&format!("fetch({link}).then(answer => answer.text())"));
     assert_eq!(text, "one\ntwo\n");
 }
