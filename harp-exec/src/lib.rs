@@ -19,7 +19,9 @@
 //! building a message would allocate.
 //!
 //! Beside that, the C library's allocator is told how to keep what is freed ([`heap`]): its
-//! function for that has no safe name, and does nothing unsafe.
+//! function for that has no safe name, and does nothing unsafe. And large blocks are left to it
+//! by whoever takes another allocator for the rest ([`apart`]), which is a trait that is unsafe
+//! to implement.
 //!
 //! The program is executed here too and not by the standard library, which asks
 //! execvp(3): that gives a file that is no program to a shell.
@@ -38,12 +40,14 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::thread::{Gid, Uid};
 
+mod apart;
 mod heap;
 mod keeper;
 mod limit;
 mod memory;
 mod privileges;
 
+pub use apart::LargeApart;
 pub use heap::give_back_large_blocks;
 pub use keeper::Report;
 use keeper::Side;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::store::Which;
+use harp_exec::LargeApart;
 use harp_service::report::with_causes;
 use harp_service::terminal;
 use harpcallerd::config::DEFAULT_PATH;
@@ -15,7 +16,7 @@ use mimalloc::MiMalloc;
 
 /// What it gives, and costs: PERFORMANCE.md.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: LargeApart<MiMalloc> = LargeApart(MiMalloc);
 
 /// Dispatches procedure calls to hosts and keeps their results.
 ///
@@ -211,6 +212,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    harp_exec::give_back_large_blocks();
     let Arguments { socket, command } = Arguments::parse();
     let done = match command {
         Command::Start {
