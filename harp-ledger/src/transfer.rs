@@ -13,6 +13,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
+use harp_jobs::ledger::{PaperEdit, PaperId, PaperKind};
 use harp_jobs::record::{CallRecord, EndRecord, JobRecord, LiveRecord};
 use harp_jobs::segment::{Segment, SegmentBuilder};
 use harp_time::clock;
@@ -101,6 +102,13 @@ impl<W: Write> Export<'_, W> {
             version: format::VERSION,
             created: clock::now(),
         })?;
+        for paper in self.store.papers(PaperKind::Service).await? {
+            let id = format!("{:032x}", paper.id.name);
+            match Json::parse(&paper.text) {
+                Ok(definition) => self.write(Record::Service { id, definition })?,
+                Err(error) => (self.problem)(format!("service {id} is left out: {error}")),
+            }
+        }
         let mut places = self.store.kept_places().await?;
         places.sort_by_key(|(id, _)| *id);
         let ended = self.store.contents().ended;
@@ -284,6 +292,9 @@ impl<R: BufRead> Import<'_, R> {
         let mut jobs = 0;
         loop {
             match self.records.next()? {
+                Some(Record::Service { id, definition }) if jobs == 0 => {
+                    self.service(&id, definition).await?;
+                }
                 Some(Record::Call { job, call }) => {
                     self.job(job, call).await?;
                     jobs += 1;
@@ -300,6 +311,19 @@ impl<R: BufRead> Import<'_, R> {
             None => Ok(()),
             Some(_) => Err(self.records.wrong("it comes after the end")),
         }
+    }
+
+    /// Has a service recorded; one that is there already stays as it is.
+    async fn service(&mut self, id: &str, definition: Json) -> Result<(), TransferError> {
+        let name = u128::from_str_radix(id, 16);
+        let name = name.map_err(|_| self.records.wrong("this is no service's id"))?;
+        let kind = PaperKind::Service;
+        let edit = PaperEdit {
+            id: PaperId { kind, name },
+            over: 0,
+            text: Some(definition.into_bytes()),
+        };
+        Ok(self.store.edit_paper(edit).await?)
     }
 
     /// Reads the rest of a job and has it recorded.

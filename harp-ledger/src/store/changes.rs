@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use harp_jobs::ledger::PaperEdit;
 use harp_jobs::record::{CallRecord, EndRecord, LiveRecord};
 use harp_jobs::segment::Segment;
 use harp_values::JobId;
@@ -12,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::error::StoreError;
 use super::reply::{Reply, Told};
-use super::round::{Adopted, AdoptedBytes, Change, Claim, Done, Place};
+use super::round::{Adopted, AdoptedBytes, Change, Claim, Deed, Done, Place};
 use super::writer::{Write, WriterRequest};
 use super::{Store, WRITE_BUDGET, codec};
 
@@ -209,6 +210,18 @@ impl Store {
         let size = call.len() + state.len();
         let change = Change::Adopt { call, claim, state };
         Ok(Adopting(self.hand_over(id, size, change).await?))
+    }
+
+    /// Writes a paper, if the one that is to be replaced is there.
+    ///
+    /// # Errors
+    ///
+    /// As for all writes.
+    pub async fn edit_paper(&self, edit: PaperEdit) -> Result<(), StoreError> {
+        let size = edit.text.as_ref().map_or(0, Bytes::len);
+        let change = Change::Deed(Deed::Paper(edit));
+        self.write(JobId::NONE, size, change).await?;
+        Ok(())
     }
 
     /// Frees the place in its queue that an ended job has kept.

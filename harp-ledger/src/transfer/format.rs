@@ -7,7 +7,7 @@
 //! {"crc":"0f3a9c52","record":{"export":{"version":1,"created":1700000000000}}}
 //! ```
 //!
-//! Records come in this order: `export`, then for each job its `call`, any number of
+//! Records come in this order: `export`, any number of services, then for each job its `call`, any number of
 //! `packets`, and `end` or `live`, and at last `complete`, without which the export is cut
 //! short. Text of users is there byte for byte. A reader passes over keys that it does not
 //! know; what changes the meaning of the others raises `version`.
@@ -35,6 +35,13 @@ pub enum Record {
         version: u32,
         /// In milliseconds since 1970, like all times.
         created: u64,
+    },
+    /// A service, whose jobs workers fetch.
+    Service {
+        /// Its id, 32 hexadecimal digits.
+        id: String,
+        /// What is on record of it.
+        definition: Json,
     },
     /// A job's call: a job begins.
     Call {

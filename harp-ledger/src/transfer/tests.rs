@@ -217,3 +217,35 @@ async fn what_is_cut_short_or_altered_is_seen() {
     target.close().await;
     store.close().await;
 }
+
+#[tokio::test]
+async fn services_go_along_and_stay_where_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+    let kind = PaperKind::Service;
+    let edit = |name, over, text: &'static str| PaperEdit {
+        id: PaperId { kind, name },
+        over,
+        text: Some(text.into()),
+    };
+    let store = open(&from);
+    for (name, text) in [(7, r#"{"name":"a"}"#), (1 << 100, r#"{"name":"b"}"#)] {
+        store.edit_paper(edit(name, 0, text)).await.unwrap();
+    }
+    let (exported, _) = export(&store, Vec::new(), &mut |problem| panic!("{problem}"))
+        .await
+        .unwrap();
+    store.close().await;
+    let store = open(&to);
+    store
+        .edit_paper(edit(7, 0, r#"{"name":"other"}"#))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        import(&store, &exported[..]).await.unwrap();
+        let papers = store.papers(kind).await.unwrap();
+        let texts: Vec<_> = papers.iter().map(|paper| &paper.text[..]).collect();
+        assert_eq!(texts, [&br#"{"name":"other"}"#[..], br#"{"name":"b"}"#]);
+    }
+    store.close().await;
+}
