@@ -43,7 +43,7 @@ pub struct Jobs {
 
 /// A call as it is handed in.
 #[derive(Debug, Clone)]
-pub struct NewCall {
+pub struct Submission {
     /// The call. When it was submitted is filled in.
     pub call: CallRecord,
     /// Seconds: its key stands for a job that is not older, or has not failed.
@@ -131,7 +131,7 @@ impl Jobs {
     /// # Errors
     ///
     /// Why there is no job, or may be none.
-    pub async fn submit(&self, new: NewCall, room: Room) -> Result<Accepted, NotAccepted> {
+    pub async fn submit(&self, new: Submission, room: Room) -> Result<Accepted, NotAccepted> {
         let submitted = self.world.wall();
         let call = CallRecord {
             submitted,

@@ -7,7 +7,13 @@
 //! without clock, lock and I/O: the [`lineup`] of all jobs that wait, and the [`life`] of
 //! one job from its turn on.
 
+pub mod access;
+pub mod audit;
 pub mod batch;
+pub mod call;
+pub mod changes;
+pub mod client;
+pub mod clock_steps;
 pub mod failures;
 pub mod hold;
 pub mod jobs;
@@ -19,6 +25,7 @@ pub mod live;
 pub mod output;
 mod pump;
 pub mod record;
+pub mod refusal;
 pub mod runner;
 pub mod segment;
 pub mod transport;

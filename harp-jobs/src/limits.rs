@@ -1,4 +1,4 @@
-//! The limits that every run goes by.
+//! The limits that every run goes by, and those of what clients may ask.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,31 @@ pub struct ServiceLimits {
     /// Longest execution; also the ceiling of what a call may ask. The general one if it is
     /// `None`.
     pub max_exec_time: Option<Duration>,
+}
+
+/// What clients may ask of the desk. All of it may change while the daemon runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeskLimits {
+    /// Greatest JSON text of one request in bytes.
+    pub max_request_size: usize,
+    /// Changes of jobs that are kept for readers of all of them that come back.
+    pub max_event_backlog: usize,
+    /// Greatest number of queued and running jobs.
+    pub max_live_jobs: usize,
+    /// Greatest number of jobs that wait in one queue.
+    pub max_queue_length: usize,
+}
+
+impl Default for DeskLimits {
+    /// The defaults of the configuration.
+    fn default() -> DeskLimits {
+        DeskLimits {
+            max_request_size: 16 << 20,
+            max_event_backlog: 10_000,
+            max_live_jobs: 100_000,
+            max_queue_length: 50_000,
+        }
+    }
 }
 
 impl RunLimits {

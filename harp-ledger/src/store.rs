@@ -5,8 +5,9 @@
 //! what is durable. All writes are idempotent by job id or packet number, so a write
 //! whose outcome is unknown can be made again.
 //!
-//! A job's life here: [`Store::submit`], [`Store::start`], [`Store::append`],
-//! [`Store::finish`]. A job that has not been finished is live.
+//! The dispatcher's ledger hands its decisions over as deeds (`round/deeds`). What is written
+//! without one, by imports, benchmarks and tests, has verbs of its own: [`Store::submit`],
+//! [`Store::append`], [`Store::finish`]. A job that has not been finished is live.
 //!
 //! What is behind it: `changes` and `reading` are the verbs, `walk` goes through all jobs,
 //! `writer` is the thread that writes and `reply` who it tells, `round` what a change does

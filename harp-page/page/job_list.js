@@ -139,12 +139,22 @@ export class JobList {
     if (name === "job") {
       this.#see(data);
       this.onEvent?.(data, data.change);
-    } else if (name === "reset") this.#reread();
+    } else if (name === "gone") this.#drop(data.id);
+    else if (name === "reset") this.#reread();
     // What may still be read is asked for, which says what has changed.
     else if (name === "forbidden") {
       this.#poll();
       this.#reread();
     }
+  }
+
+  /** Takes a job out that was pruned; it stays as long as somebody is at the list. @param {string} id */
+  #drop(id) {
+    if (this.#fresh.delete(id)) this.#tell();
+    const shown = this.#shown.get(id);
+    if (!shown || !isLeftAlone(this.element)) return;
+    shown.row.remove();
+    this.#shown.delete(id);
   }
 
   /** @param {Job} job */

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use harp_values::Json;
+pub use harp_values::Violation;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
-use serde::Serialize;
 use serde_json::Value;
 
 /// Violations that are told of one value.
@@ -36,17 +36,6 @@ pub enum Dialect {
     AsSaid,
     /// Draft 4, whatever `$schema` says.
     Draft4,
-}
-
-/// What is wrong with a value, at one place of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Violation {
-    /// The place, as a JSON pointer: `/release`; empty for the value itself.
-    pub path: String,
-    /// What is wrong there, in words.
-    pub message: String,
-    /// The keyword of the schema that is violated, or `schema` if that cannot be used.
-    pub keyword: String,
 }
 
 /// Why a schema cannot be used.

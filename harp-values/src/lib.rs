@@ -14,6 +14,7 @@ mod outcome;
 mod password;
 mod queue_name;
 pub mod standstill;
+mod violation;
 pub mod write;
 
 pub use failure::Failure;
@@ -22,3 +23,4 @@ pub use json::{Json, JsonError, MAX_DEPTH};
 pub use outcome::Outcome;
 pub use password::Password;
 pub use queue_name::{MAX_QUEUE_NAME, NotAQueueName, QueueName};
+pub use violation::Violation;

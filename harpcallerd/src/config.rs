@@ -1,5 +1,6 @@
 //! The configuration file as a checked value (daemon specification, "Configuration").
 
+mod access;
 mod clients;
 mod descriptors;
 mod exposed;
@@ -17,7 +18,7 @@ use harp_service::logging::LogSettings;
 use harp_service::settings::{Settings, SettingsError, Table, Warning};
 
 use crate::access::AccessRules;
-use crate::audit::AuditSettings;
+use crate::audit_log::AuditSettings;
 use crate::declared::ProcedureSettings;
 use crate::hosts::RegistryConfig;
 use crate::limits::ClientLimits;
@@ -218,7 +219,7 @@ impl Config {
             listen,
             listeners,
             tokens_file,
-            access: AccessRules::take(table),
+            access: access::take(table),
             audit: AuditSettings::take(table),
             stream_directory: required_path("stream_directory"),
             cache_size,
@@ -303,9 +304,9 @@ mod tests {
         assert_eq!(config.execution.break_grace, Duration::from_secs(66));
         assert_eq!(config.execution.last_words, Duration::from_secs(5));
         assert_eq!(config.execution.max_packet_size, 16 << 20);
-        assert_eq!(config.clients.max_request_size, 16 << 20);
+        assert_eq!(config.clients.desk.max_request_size, 16 << 20);
         assert_eq!(config.clients.max_connections, 10_000);
-        assert_eq!(config.clients.max_live_jobs, 100_000);
+        assert_eq!(config.clients.desk.max_live_jobs, 100_000);
         assert_eq!(config.registry.interval, Duration::from_secs(900));
         assert_eq!(config.registry.script_timeout, Duration::from_secs(60));
         assert_eq!(config.cache_size, 64 << 20);

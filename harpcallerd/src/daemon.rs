@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use harp_exec::Limit;
+use harp_jobs::world::World;
 use harp_ledger::store::{Store, StoreOptions};
 use harp_service::logging::Log;
 use harp_service::pidfile::Pidfile;
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::audit::Audit;
+use crate::audit_log;
 use crate::boot;
 use crate::changes::Changes;
 use crate::config::Config;
@@ -42,6 +44,7 @@ use crate::retention::Pruner;
 use crate::traces::Traces;
 use crate::transports::device;
 use crate::transports::harp::Told;
+use crate::world::Runtime;
 use events::{Event, Events};
 
 /// How long, at a stop, clients may take to read their last lines, and the store to
@@ -154,10 +157,10 @@ struct Daemon {
     listeners: Listeners,
     /// What goes on until nobody is served any more.
     background: Tasks,
-    sessions: TaskTracker,
+    connections: TaskTracker,
     /// What goes on for the desk although nobody may wait for it any more.
     acts: TaskTracker,
-    /// Tells sessions that nobody may wait any more.
+    /// Tells connections that nobody may wait any more.
     closing: CancellationToken,
     /// Tells that no calls are taken any more.
     winding_down: CancellationToken,
@@ -174,7 +177,7 @@ impl Daemon {
         let mut opened = Opened::at_start(config, start.handed_over).await?;
         let meters = Meters::default();
         let closing = CancellationToken::new();
-        let sessions = TaskTracker::new();
+        let connections = TaskTracker::new();
         let (set_desk, desk_there) = watch::channel(None);
         let lobby = Lobby::new(in_force.clients.subscribe(), closing.clone());
         let lobby = Arc::new(lobby);
@@ -186,7 +189,7 @@ impl Daemon {
             meters: meters.clone(),
             permits: Arc::new(Permits::new(start.most_connections)),
             memory: Arc::clone(&in_force.client_memory),
-            sessions: sessions.clone(),
+            connections: connections.clone(),
             http: Arc::clone(&lobby),
         });
         // By HTTP clients are told that it is starting; by the client protocol they wait.
@@ -211,20 +214,23 @@ impl Daemon {
         background.spawn("hosts registry", keep_fresh);
 
         let auditing = Tasks::of_phase("the audit log");
+        let world = Arc::new(Runtime::start());
         let (settings, its_store) = (config.audit.clone(), store.clone());
+        let its_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
         let (audit, auditing) = off_workers(move || {
             let audit = match &settings {
-                Some(settings) => Audit::start(settings, its_store, &auditing)?,
+                Some(settings) => audit_log::start(settings, its_store, its_world, &auditing)?,
                 None => Audit::default(),
             };
             Ok((audit, auditing))
         })
         .await?;
         let changes = Changes::default();
-        changes.go_by(in_force.clients.subscribe());
+        changes.go_by(in_force.desk.subscribe());
         let ahead = store.clock_ahead();
         let contacts = HostContacts::default();
         let parts = Parts {
+            world,
             store: store.clone(),
             hosts: Arc::clone(&hosts),
             rules: in_force.rules.subscribe(),
@@ -314,7 +320,7 @@ impl Daemon {
             started: Arc::new(started),
             listeners,
             background,
-            sessions,
+            connections,
             acts,
             closing,
             winding_down,
@@ -419,11 +425,11 @@ impl Daemon {
         self.closing.cancel();
         drop(listeners);
         self.background.end().await;
-        self.sessions.close();
-        if timeout(PATIENCE, self.sessions.wait()).await.is_err() {
-            let sessions = self.sessions.len();
+        self.connections.close();
+        if timeout(PATIENCE, self.connections.wait()).await.is_err() {
+            let connections = self.connections.len();
             warn!(
-                sessions,
+                connections,
                 "connections closed while a client was still reading"
             );
         }

@@ -166,7 +166,7 @@ impl Desk {
     /// to authenticate first, which takes no long request.
     #[must_use]
     pub fn longest_request(&self, by: &Client) -> Option<usize> {
-        (!by.is_stranger()).then(|| self.limits.borrow().max_request_size)
+        (!by.is_stranger()).then(|| self.limits.borrow().desk.max_request_size)
     }
 
     /// Says why a request is refused that is longer than it may be, whatever it is.

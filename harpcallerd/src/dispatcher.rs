@@ -34,6 +34,8 @@ use crate::world::Runtime;
 /// What the core is opened over.
 #[derive(Debug)]
 pub struct Parts {
+    /// Time, chance and tasks.
+    pub world: Arc<Runtime>,
     /// Where jobs are kept. Nobody else writes it from now on, but for removing ended jobs.
     pub store: Store,
     /// The hosts that can be called.
@@ -86,6 +88,7 @@ impl Dispatcher {
     /// If the store cannot be read or written; the daemon must then not open for clients.
     pub async fn open(parts: Parts) -> Result<Arc<Dispatcher>, StoreError> {
         let Parts {
+            world,
             store,
             hosts,
             rules,
@@ -120,7 +123,6 @@ impl Dispatcher {
             !may_go_on && !job.waits_again(resume_queued)
         });
         let end: Vec<JobId> = end.map(|(job, _)| job).collect();
-        let world = Arc::new(Runtime::start());
         let any_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
         let ledger = Local::open(store, Arc::clone(&any_world), resume_queued).await?;
         let harp = Harp::new(

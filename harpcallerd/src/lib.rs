@@ -3,12 +3,8 @@
 //! ARCHITECTURE.md at the top of the repository describes the house and one call's path
 //! through it.
 
-pub mod access;
-pub mod audit;
+pub mod audit_log;
 pub mod boot;
-pub mod call;
-pub mod changes;
-pub mod client;
 pub mod config;
 pub mod daemon;
 pub mod declared;
@@ -23,9 +19,9 @@ pub mod identity;
 pub mod limits;
 pub mod listener;
 pub mod meters;
+pub mod peer_group;
 pub mod procedures;
 pub mod recordings;
-pub mod refusal;
 pub mod reload;
 pub mod retention;
 pub mod rules;
@@ -38,5 +34,5 @@ pub mod traces;
 pub mod transports;
 pub mod world;
 
-// The forms of what is kept are the core's.
-pub use harp_jobs::{record, segment};
+// What the desk speaks of, and the forms of what is kept, are the core's.
+pub use harp_jobs::{access, audit, call, changes, client, record, refusal, segment};

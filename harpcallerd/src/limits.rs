@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use harp_budget::{Budget, Share};
+use harp_jobs::limits::DeskLimits;
 
 use crate::client::Client;
+use crate::peer_group::PeerGroup;
 
 /// The limits of clients. All of them may change while the daemon runs.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientLimits {
-    /// Greatest JSON text of one request in bytes.
-    pub max_request_size: usize,
+    /// What they may ask of the desk.
+    pub desk: DeskLimits,
     /// Bytes that large requests of clients may take in all.
     pub client_memory: usize,
     /// Bytes that large requests may take in all of clients that have to authenticate and have
@@ -35,19 +37,13 @@ pub struct ClientLimits {
     pub max_streams: usize,
     /// Such streams for one peer.
     pub max_streams_per_peer: usize,
-    /// Changes of jobs that are kept for readers of all of them that come back.
-    pub max_event_backlog: usize,
-    /// Greatest number of queued and running jobs.
-    pub max_live_jobs: usize,
-    /// Greatest number of jobs that wait in one queue.
-    pub max_queue_length: usize,
 }
 
 impl Default for ClientLimits {
     /// The defaults of the configuration.
     fn default() -> ClientLimits {
         ClientLimits {
-            max_request_size: 16 << 20,
+            desk: DeskLimits::default(),
             client_memory: 16 << 20,
             stranger_memory: 4 << 20,
             max_connections: 10_000,
@@ -60,9 +56,6 @@ impl Default for ClientLimits {
             write_timeout: Duration::from_secs(120),
             max_streams: 2_000,
             max_streams_per_peer: 64,
-            max_event_backlog: 10_000,
-            max_live_jobs: 100_000,
-            max_queue_length: 50_000,
         }
     }
 }
@@ -97,7 +90,7 @@ impl ClientMemory {
     /// A share for the large answers to a client.
     #[must_use]
     pub fn share_of_answers(&self, client: &Client) -> Share {
-        self.answers.share(&client.peer.group())
+        self.answers.share(&PeerGroup::of(&client.peer))
     }
 
     /// A share for the requests of a client.
@@ -108,6 +101,6 @@ impl ClientMemory {
         } else {
             &self.known
         };
-        budget.share(&client.peer.group())
+        budget.share(&PeerGroup::of(&client.peer))
     }
 }

@@ -34,6 +34,7 @@ use crate::faces::line;
 use crate::identity::user;
 use crate::limits::{ClientLimits, ClientMemory};
 use crate::meters::Meters;
+use crate::peer_group::PeerGroup;
 use crate::refusal::Full;
 
 pub use change::{Listeners, Opened};
@@ -81,7 +82,7 @@ pub struct Admission {
     /// Memory for their large requests.
     pub memory: Arc<ClientMemory>,
     /// Tasks of the connections.
-    pub sessions: TaskTracker,
+    pub connections: TaskTracker,
     /// Where those lead that come by HTTP.
     pub http: Arc<Lobby>,
 }
@@ -165,7 +166,7 @@ impl Listener {
     }
 
     /// Accepts, a session for each connection, until `closing` is cancelled and the
-    /// backlog is empty. Sessions go on then.
+    /// backlog is empty. Connections go on then.
     pub async fn accept(self, admission: Arc<Admission>, closing: CancellationToken) {
         let refusals = Arc::new(Semaphore::new(REFUSALS));
         let name: Arc<str> = self.name().into();
@@ -223,7 +224,7 @@ impl Admission {
         let client = Client::unknown(peer, via, terms.may_be_stranger());
         let entry = terms.entry.clone();
         let limits = *self.limits.borrow();
-        match self.permits.take(client.peer.group(), &limits) {
+        match self.permits.take(PeerGroup::of(&client.peer), &limits) {
             Ok(permit) => {
                 let admission = Arc::clone(self);
                 let span = info_span!(parent: None, "client", peer = %client.peer, listener);
@@ -233,7 +234,7 @@ impl Admission {
                     admission.admit(arrival, client, entry, &limits).await;
                     drop(permit);
                 };
-                self.sessions.spawn(session.instrument(span));
+                self.connections.spawn(session.instrument(span));
             }
             // Bounded too; one that comes when these permits are taken as well is closed
             // without a word.
@@ -241,7 +242,7 @@ impl Admission {
                 debug!(peer = %client.peer, limit = full.key(), "connection refused");
                 self.meters.refused(full.key());
                 if let Ok(permit) = Arc::clone(refusals).try_acquire_owned() {
-                    self.sessions.spawn(async move {
+                    self.connections.spawn(async move {
                         let _ = timeout(REFUSAL, arrival.refuse(full, &entry)).await;
                         drop(permit);
                     });
@@ -265,7 +266,8 @@ impl Admission {
                 let Some(tls) = tls else {
                     return self.serve(socket, client, entry, None).await;
                 };
-                let Some(permit) = self.permits.handshake(client.peer.group(), limits) else {
+                let Some(permit) = self.permits.handshake(PeerGroup::of(&client.peer), limits)
+                else {
                     debug!(peer = %client.peer, limit = "max_handshakes", "connection refused");
                     self.meters.refused("max_handshakes");
                     return;

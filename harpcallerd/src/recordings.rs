@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use harp_jobs::jobs::NewCall;
+use harp_jobs::jobs::Submission;
 use harp_jobs::ledger::{Accepted, Room};
 use harp_jobs::record::CallRecord;
 use harp_proto::{JobId, Json, Outcome};
@@ -96,7 +96,7 @@ async fn submit(dispatcher: &Dispatcher, host: &str) -> Option<JobId> {
         endless: true,
         ..CallRecord::new(host, "events", arguments, 0)
     };
-    let call = NewCall {
+    let call = Submission {
         call,
         unless_since: None,
         start_by: None,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use harp_budget::Budget;
 use harp_host::tls::Trust;
-use harp_jobs::limits::RunLimits;
+use harp_jobs::limits::{DeskLimits, RunLimits};
 use harp_service::logging::{Log, Prepared};
 use harp_service::report::with_causes;
 use tokio::sync::watch;
@@ -53,6 +53,8 @@ pub struct InForce {
     pub declared: watch::Sender<Arc<Declarations>>,
     /// To whatever serves clients.
     pub clients: watch::Sender<ClientLimits>,
+    /// To the feed of changes: what they may ask of the desk, among these.
+    pub desk: watch::Sender<DeskLimits>,
     /// What large requests of clients hold.
     pub client_memory: Arc<ClientMemory>,
     /// What large messages of hosts hold.
@@ -93,6 +95,7 @@ impl InForce {
             services: watch::Sender::new(config.services.clone()),
             declared: watch::Sender::new(Arc::new(Declarations::read(&config.procedures)?)),
             clients: watch::Sender::new(config.clients),
+            desk: watch::Sender::new(config.clients.desk),
             client_memory: Arc::new(ClientMemory::new(&config.clients)),
             host_memory,
             retention: watch::Sender::new(config.retention),
@@ -149,6 +152,7 @@ impl InForce {
         self.declared.send_replace(Arc::new(declared));
         self.clients.send_replace(config.clients);
         self.labels.send_replace(config.metrics_labels);
+        self.desk.send_replace(config.clients.desk);
         self.retention.send_replace(config.retention);
         self.access.send_replace(Arc::new(config.access.clone()));
         self.tokens.send_replace(tokens);

@@ -3,13 +3,12 @@
 //! calls go on in between.
 //!
 //! Jobs go in the order in which they ended, and are as old as their ends, so a wall clock
-//! that is wrong takes nothing along: see [`steps`] and [`SHARE`].
-
-mod steps;
+//! that is wrong takes nothing along: see [`clock_steps`](harp_jobs::clock_steps) and [`SHARE`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use harp_jobs::clock_steps::{Pause, Steps};
 use harp_jobs::ledger::{Keep, Ledger, Lost, Pruned};
 use harp_ledger::store::Ahead;
 use harp_service::settings::Table;
@@ -17,8 +16,6 @@ use harp_time::clock;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
-
-use self::steps::{Pause, Steps};
 
 /// Between two looks at what is too old or too much.
 const EVERY: Duration = Duration::from_secs(60);

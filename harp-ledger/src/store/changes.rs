@@ -112,13 +112,14 @@ impl Store {
             .await
     }
 
-    /// Records that the job's execution starts, in milliseconds since 1970. If it has
+    /// For tests, which have no ledger. Records that the job's execution starts, in milliseconds since 1970. If it has
     /// started before, the first time stays.
     ///
     /// # Errors
     ///
     /// [`StoreError::NotLive`] if the job has ended or does not exist.
-    pub async fn start(&self, id: JobId, started: u64) -> Result<(), StoreError> {
+    #[cfg(test)]
+    pub(crate) async fn start(&self, id: JobId, started: u64) -> Result<(), StoreError> {
         self.write(id, 0, Change::Start { at: started }).await?;
         Ok(())
     }
@@ -224,12 +225,13 @@ impl Store {
         Ok(())
     }
 
-    /// Frees the place in its queue that an ended job has kept.
+    /// For tests, which have no ledger. Frees the place in its queue that an ended job has kept.
     ///
     /// # Errors
     ///
     /// As for all writes.
-    pub async fn release_place(&self, id: JobId) -> Result<(), StoreError> {
+    #[cfg(test)]
+    pub(crate) async fn release_place(&self, id: JobId) -> Result<(), StoreError> {
         self.write(id, 0, Change::ReleasePlace).await?;
         Ok(())
     }

@@ -41,6 +41,8 @@ pub(crate) enum Change {
         live: LiveRecord,
         claim: Option<Claim>,
     },
+    /// Of tests: a start is a deed.
+    #[cfg(test)]
     Start {
         at: u64,
     },
@@ -53,6 +55,8 @@ pub(crate) enum Change {
         packets: u64,
         place: Place,
     },
+    /// Of tests: that a place is free is a deed.
+    #[cfg(test)]
     ReleasePlace,
     AdoptPackets {
         segments: Vec<Segment>,
@@ -79,8 +83,8 @@ pub(crate) enum Change {
 pub enum Place {
     /// It is free: the host is done with the job.
     Free,
-    /// It is kept until [`Store::release_place`](super::Store::release_place), over a
-    /// crash too: the host may still be busy. Nothing for a job without a queue.
+    /// It is kept until that is recorded too, over a crash: the host may still be busy.
+    /// Nothing for a job without a queue.
     Kept,
 }
 
@@ -168,6 +172,7 @@ impl<'a> Round<'a> {
         match change {
             Change::Deed(deed) => self.deed(deed).map(Done::Made),
             Change::Submit { call, live, claim } => self.submit(id, call, live, claim.as_ref()),
+            #[cfg(test)]
             Change::Start { at } => self.start(id, *at),
             Change::Append { segments } => self.append(id, segments),
             Change::Finish {
@@ -175,6 +180,7 @@ impl<'a> Round<'a> {
                 packets,
                 place,
             } => self.finish(id, end, *packets, *place),
+            #[cfg(test)]
             Change::ReleasePlace => {
                 self.batch.remove(&Table::Places.key(id));
                 self.apply_if_full()?;
@@ -259,6 +265,7 @@ impl<'a> Round<'a> {
         }
     }
 
+    #[cfg(test)]
     fn start(&mut self, id: JobId, at: u64) -> Result<Done, Trouble> {
         let mut live = self.live(id)?.ok_or(StoreError::NotLive(id))?;
         if live.started.is_some() {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use harp_jobs::jobs::{Ended, Followed, NewCall, Outages};
+use harp_jobs::jobs::{Ended, Followed, Outages, Submission};
 use harp_jobs::ledger::{Accepted, Ledger, Room, Which};
 use harp_jobs::record::{CallRecord, QueueRecord};
 use harp_jobs::transport::Proof;
@@ -62,7 +62,7 @@ impl History {
             ..CallRecord::new(host, "p", Json::NULL, 0)
         };
         let key = key.map(|key| key * 2 + usize::from(host == KEEPS));
-        let new = NewCall {
+        let new = Submission {
             call,
             unless_since: None,
             start_by,

@@ -1,5 +1,6 @@
 //! The limits of clients in the configuration.
 
+use harp_jobs::limits::DeskLimits;
 use harp_service::Table;
 
 use super::{count, seconds, size};
@@ -26,7 +27,12 @@ pub(super) fn take(table: &Table<'_>) -> ClientLimits {
     ]);
     let default = ClientLimits::default();
     ClientLimits {
-        max_request_size: size(table, "max_request_size", default.max_request_size),
+        desk: DeskLimits {
+            max_request_size: size(table, "max_request_size", default.desk.max_request_size),
+            max_event_backlog: count(table, "max_event_backlog", default.desk.max_event_backlog),
+            max_live_jobs: count(table, "max_live_jobs", default.desk.max_live_jobs),
+            max_queue_length: count(table, "max_queue_length", default.desk.max_queue_length),
+        },
         client_memory: size(table, "client_memory", default.client_memory),
         stranger_memory: size(table, "stranger_memory", default.stranger_memory),
         max_connections: count(table, "max_connections", default.max_connections),
@@ -42,8 +48,5 @@ pub(super) fn take(table: &Table<'_>) -> ClientLimits {
         write_timeout: seconds(table, "write_timeout", default.write_timeout),
         max_streams: count(table, "max_streams", default.max_streams),
         max_streams_per_peer: count(table, "max_streams_per_peer", default.max_streams_per_peer),
-        max_event_backlog: count(table, "max_event_backlog", default.max_event_backlog),
-        max_live_jobs: count(table, "max_live_jobs", default.max_live_jobs),
-        max_queue_length: count(table, "max_queue_length", default.max_queue_length),
     }
 }

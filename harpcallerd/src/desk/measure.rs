@@ -68,6 +68,7 @@ impl Desk {
     /// [`Refusal::Storage`].
     pub async fn measures(&self, by: &Client) -> Result<Measures, Refusal> {
         self.permit_without_job(by, Operation::Observe).await?;
+        let now = clock::now();
         let ledger = self.dispatcher.ledger();
         let log = self.log.as_ref();
         let live = ledger.live_jobs();
@@ -96,7 +97,7 @@ impl Desk {
             bytes: contents.bytes,
             queues: names.len() as u64,
             places_kept: kept,
-            oldest_queued: oldest.map_or(0, |oldest| clock::now().saturating_sub(oldest)),
+            oldest_queued: oldest.map_or(0, |oldest| now.saturating_sub(oldest)),
             hosts: self.hosts.count() as u64,
             services: self.dispatcher.services().count() as u64,
             claims: self.dispatcher.claims().count() as u64,
@@ -113,8 +114,8 @@ impl Desk {
             lines_lost: (self.audit.lost(), log.map_or(0, |log| log.lost())),
             spans_lost: self.traces.lost(),
             totals: self.changes.totals(),
-            hour: self.changes.recent(60),
-            day: self.changes.recent(24 * 60),
+            hour: self.changes.recent(60, now),
+            day: self.changes.recent(24 * 60, now),
         })
     }
     /// How the devices of the registry stand, in the order of their names.

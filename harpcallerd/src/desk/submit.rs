@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use harp_jobs::jobs::NewCall as NewJob;
+use harp_jobs::jobs::Submission;
 use harp_jobs::ledger::{self, NotAccepted, Room};
 use harp_proto::Json;
 use harp_schema::Violation;
@@ -36,7 +36,7 @@ impl Desk {
             return Err(refusal);
         }
         let room = {
-            let limits = self.limits.borrow();
+            let limits = self.limits.borrow().desk;
             Room {
                 live_jobs: limits.max_live_jobs,
                 queue_length: limits.max_queue_length,
@@ -105,7 +105,7 @@ impl Desk {
             call.info.as_bytes().len()
         };
         let names = call.host.len() + call.procedure.len();
-        let limit = self.limits.borrow().max_request_size;
+        let limit = self.limits.borrow().desk.max_request_size;
         if call.arguments.as_bytes().len() + info + names > limit {
             return Err(Refusal::TooLarge { limit });
         }
@@ -183,8 +183,8 @@ fn answer(
     }
 }
 
-fn new_call(by: &Client, call: NewCall) -> NewJob {
-    NewJob {
+fn new_call(by: &Client, call: NewCall) -> Submission {
+    Submission {
         call: CallRecord {
             host: call.host,
             procedure: call.procedure,

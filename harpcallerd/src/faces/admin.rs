@@ -32,9 +32,9 @@ pub const DEFAULT_SOCKET: &str = "/var/run/harpcaller/control";
 /// others left.
 const KEPT: usize = 8;
 
-/// Serves the socket for as long as it is polled. Dropping the future ends the sessions.
+/// Serves the socket for as long as it is polled. Dropping the future ends the connections.
 pub async fn serve(listener: UnixListener, administration: Administration) {
-    let mut sessions = JoinSet::new();
+    let mut connections = JoinSet::new();
     let mut kept: Vec<OwnedFd> = Vec::new();
     loop {
         while kept.len() < KEPT
@@ -45,11 +45,11 @@ pub async fn serve(listener: UnixListener, administration: Administration) {
         let accepted = tokio::select! {
             accepted = accept(&listener, &mut kept) => accepted,
             // A fault of this program in one session is in the log.
-            Some(_) = sessions.join_next() => continue,
+            Some(_) = connections.join_next() => continue,
         };
         match accepted {
             Ok(socket) => {
-                sessions.spawn(session(socket, administration.clone()));
+                connections.spawn(session(socket, administration.clone()));
             }
             Err(error) => {
                 warn!(%error, "cannot accept on the administrative socket, trying on");

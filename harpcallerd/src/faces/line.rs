@@ -31,8 +31,8 @@ use crate::meters::requests::{Protocol, Status};
 use crate::refusal::{Full, Refusal};
 use refusals::fault;
 
-/// One session under way.
-struct Session<S> {
+/// One conversation under way.
+struct Conversation<S> {
     connection: Connection<S>,
     client: Client,
     desk: Arc<Desk>,
@@ -50,7 +50,7 @@ struct Session<S> {
     asked: Option<(&'static str, Instant)>,
 }
 
-/// Why a session ends before the client has ended it.
+/// Why a conversation ends before the client has ended it.
 enum End {
     /// There is nothing more to say, or nobody to say it to.
     Silent,
@@ -88,7 +88,7 @@ pub async fn serve<S: Socket>(
     let limits = *desk.limits.borrow();
     let mut connection = Connection::new(socket, 0);
     connection.set_share(memory.share(&client));
-    let mut session = Session {
+    let mut conversation = Conversation {
         connection,
         memory,
         answer: None,
@@ -99,19 +99,19 @@ pub async fn serve<S: Socket>(
         is_last: false,
         asked: None,
     };
-    let end = session.converse().await;
-    session.connection.release();
+    let end = conversation.converse().await;
+    conversation.connection.release();
     match end {
-        End::Silent => session.connection.finish().await,
+        End::Silent => conversation.connection.finish().await,
         End::With(fault) => {
-            debug!(peer = %session.client.peer, fault = %fault.0, "request refused");
+            debug!(peer = %conversation.client.peer, fault = %fault.0, "request refused");
             let mut line = BytesMut::new();
             fault.encode(&mut line);
-            if session.write(&line).await.is_ok() {
-                session.connection.close().await;
+            if conversation.write(&line).await.is_ok() {
+                conversation.connection.close().await;
             }
         }
-        End::Broken(error) => debug!(peer = %session.client.peer, %error, "connection broke"),
+        End::Broken(error) => debug!(peer = %conversation.client.peer, %error, "connection broke"),
     }
 }
 
@@ -127,7 +127,7 @@ pub async fn refuse<S: Socket>(socket: S, full: Full, patience: Duration) {
     }
 }
 
-impl<S: Socket> Session<S> {
+impl<S: Socket> Conversation<S> {
     /// Answers requests until the connection is to be closed.
     async fn converse(&mut self) -> End {
         loop {
@@ -170,7 +170,7 @@ impl<S: Socket> Session<S> {
                 // A `hello` is short, and anonymous clients may send it.
                 LINE_ALLOWANCE
             } else {
-                limits.max_request_size.saturating_add(LINE_ALLOWANCE)
+                limits.desk.max_request_size.saturating_add(LINE_ALLOWANCE)
             });
         let read = tokio::select! {
             biased;
@@ -189,7 +189,7 @@ impl<S: Socket> Session<S> {
             Ok(None) | Err(ReadError::Idle) => Err(End::Silent),
             Err(ReadError::TooLong) => Err(self
                 .desk
-                .refuse_longer(&self.client, limits.max_request_size)
+                .refuse_longer(&self.client, limits.desk.max_request_size)
                 .into()),
             Err(ReadError::TooSlow) => Err(Fault::parse_error(format_args!(
                 "it did not end within {} s (request_timeout)",

@@ -31,7 +31,7 @@ pub struct Opened {
 }
 
 /// The open listeners. Dropping it closes them, with the clients in their backlogs, unless
-/// somebody else has them open too; sessions go on then.
+/// somebody else has them open too; connections go on then.
 #[derive(Debug)]
 pub struct Listeners {
     admission: Arc<Admission>,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::PeerGroup;
 use crate::limits::ClientLimits;
+use crate::peer_group::PeerGroup;
 use crate::refusal::Full;
 
 /// How long a handshake keeps its permit however many others come.

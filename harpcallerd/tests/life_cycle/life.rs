@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 
 use harp_host::Endpoint;
 use harp_host::tls::{Trust, TrustFiles};
+use harp_jobs::audit::Audit;
+use harp_jobs::call::{NewCall, QueueChoice};
+use harp_jobs::changes::Changes;
+use harp_jobs::client::{Client, Peer, Via};
 use harp_jobs::jobs::{Jobs, NotKnown};
 use harp_jobs::limits::RunLimits;
 use harp_jobs::output::OutputLimits;
@@ -16,10 +20,6 @@ use harp_jobs::record::EndRecord;
 use harp_jobs::transport::Proof;
 use harp_ledger::store::{Store, StoreOptions};
 use harp_proto::{JobId, Json, Password, QueueName};
-use harpcallerd::audit::Audit;
-use harpcallerd::call::{NewCall, QueueChoice};
-use harpcallerd::changes::Changes;
-use harpcallerd::client::{Client, Peer, Via};
 use harpcallerd::desk::Desk;
 use harpcallerd::dispatcher::{Dispatcher, Parts};
 use harpcallerd::hosts::{Harpd, Host as Registered, Hosts, Refresher, Registry};
@@ -114,6 +114,7 @@ impl Life {
         }
         let parts = Parts {
             told: Default::default(),
+            world: Arc::new(harpcallerd::world::Runtime::start()),
             store: store.clone(),
             hosts: Arc::new(Hosts::from(registry)),
             rules,

@@ -9,15 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harp_host::tls::{Trust, TrustFiles};
+use harp_jobs::access::{AccessRules, Operation, Patterns, Rule};
+use harp_jobs::call::NewCall;
+use harp_jobs::changes::Changes;
+use harp_jobs::client::{Client, Peer, Via};
+use harp_jobs::limits::DeskLimits;
 use harp_jobs::output::OutputLimits;
+use harp_jobs::refusal::Refusal;
+use harp_jobs::world::World;
 use harp_ledger::store::{Store, StoreOptions};
 use harp_proto::{Json, Outcome, Password};
 use harp_service::tasks::Tasks;
-use harpcallerd::access::AccessRules;
-use harpcallerd::audit::{Audit, AuditSettings};
-use harpcallerd::call::NewCall;
-use harpcallerd::changes::Changes;
-use harpcallerd::client::{Client, Peer, Via};
+use harpcallerd::audit_log::{self, AuditSettings};
 use harpcallerd::desk::Desk;
 use harpcallerd::desk::packets::{Batches, Next, Span, Start, Until};
 use harpcallerd::desk::read::Wait;
@@ -25,9 +28,9 @@ use harpcallerd::dispatcher::{Dispatcher, Parts};
 use harpcallerd::hosts::{Hosts, Refresher};
 use harpcallerd::identity::tokens::{NewToken, TokensFile};
 use harpcallerd::limits::ClientLimits;
-use harpcallerd::refusal::Refusal;
 use harpcallerd::rules::{ExecutionLimits, Rules};
 use harpcallerd::services::settings::ServiceSettings;
+use harpcallerd::world::Runtime;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, split};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -141,7 +144,9 @@ impl House {
             arguments: false,
         };
         let auditing = Tasks::of_phase("the audit log");
-        let audit = Audit::start(&settings, store.clone(), &auditing).unwrap();
+        let world = Arc::new(Runtime::start());
+        let its_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
+        let audit = audit_log::start(&settings, store.clone(), its_world, &auditing).unwrap();
         let second = Duration::from_secs(1);
         let rules = Rules {
             limits: ExecutionLimits {
@@ -165,6 +170,7 @@ impl House {
         let runs = rules.limits.of_runs(&ServiceSettings::default());
         let parts = Parts {
             told: Default::default(),
+            world,
             store,
             hosts: Arc::new(Hosts::default()),
             rules: watch::Sender::new(Arc::new(rules)).subscribe(),
@@ -266,16 +272,24 @@ async fn a_face_of_its_own_has_all_verbs_limits_rules_and_the_audit() {
 
     // Limits and rules are those of the moment.
     let small = ClientLimits {
-        max_request_size: 5,
+        desk: DeskLimits {
+            max_request_size: 5,
+            ..DeskLimits::default()
+        },
         ..ClientLimits::default()
     };
     house.limits.send_replace(small);
     let told = anybody.ask("call nowhere p").await;
     assert_eq!(told, "refused: TooLarge { limit: 5 }");
     house.limits.send_replace(ClientLimits::default());
-    let settings =
-        harp_service::Settings::parse("[[allow]]\nclient = '*'\nhost = 'x'\n", "f").unwrap();
-    let rules = AccessRules::take(&settings.table());
+    let rules = AccessRules::new(vec![Rule {
+        client: Patterns::everything(),
+        host: Patterns::new(&["x".to_owned()]),
+        procedure: Patterns::everything(),
+        queue: Patterns::everything(),
+        operations: Operation::ALL.to_vec(),
+        own_jobs: false,
+    }]);
     house.access.send_replace(Arc::new(rules));
     assert_eq!(anybody.ask("call nowhere p").await, "refused: Forbidden");
     assert_eq!(

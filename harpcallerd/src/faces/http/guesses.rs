@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::client::PeerGroup;
+use crate::peer_group::PeerGroup;
 
 /// Wrong tokens of one peer whose answer is on its way.
 const GUESSES: usize = 8;

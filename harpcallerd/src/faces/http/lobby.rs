@@ -19,6 +19,7 @@ use super::reply::{self, Answer};
 use super::routes;
 use super::streams::Streams;
 use crate::limits::ClientLimits;
+use crate::peer_group::PeerGroup;
 use crate::refusal::Refusal;
 
 /// Where connections come to. One for all listeners.
@@ -103,7 +104,7 @@ impl Lobby {
         if !is_stream {
             return Err(Refusal::Starting.into());
         }
-        let group = connected.client.peer.group();
+        let group = PeerGroup::of(&connected.client.peer);
         let place = self.streams.take(group, &self.limits());
         let _place = place.ok_or_else(Problem::too_many_streams)?;
         let mut face = self.face.subscribe();

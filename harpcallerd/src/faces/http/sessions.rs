@@ -1,4 +1,4 @@
-//! Logins of the page. A session has two halves, and both are needed: a cookie, which browsers
+//! Login sessions of the page. One has two halves, and both are needed: a cookie, which browsers
 //! send to whatever listens at another port of the host as well, and a key that the page keeps.
 //!
 //! A cookie is signed with a key that is kept beside the store, and says what the session is:

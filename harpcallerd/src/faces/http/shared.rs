@@ -19,6 +19,7 @@ use super::topchef::offers::Offers;
 use crate::client::Client;
 use crate::desk::Desk;
 use crate::limits::ClientMemory;
+use crate::peer_group::PeerGroup;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl Shared {
     pub(super) fn stream(self: &Arc<Self>, asked: &Asked) -> Result<StreamPermit, Problem> {
         let limits = *self.desk.limits.borrow();
         self.streams
-            .take(asked.client.peer.group(), &limits)
+            .take(PeerGroup::of(&asked.client.peer), &limits)
             .ok_or_else(Problem::too_many_streams)
     }
 }

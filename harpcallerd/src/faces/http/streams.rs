@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::client::PeerGroup;
 use crate::limits::ClientLimits;
+use crate::peer_group::PeerGroup;
 
 /// Those that wait or follow. Cheap to clone.
 #[derive(Debug, Clone, Default)]

@@ -21,6 +21,7 @@ use super::settings::Door;
 use super::shared::Shared;
 use crate::client::{Client, Peer, Proof};
 use crate::desk::permission::in_time;
+use crate::peer_group::PeerGroup;
 
 /// The client of a request, before anything is known but its connection and what a trusted
 /// proxy says.
@@ -129,7 +130,7 @@ pub(super) async fn greet(
     client: &mut Client,
     token: Option<&Password>,
 ) -> Result<(), Problem> {
-    let peer = client.peer.group();
+    let peer = PeerGroup::of(&client.peer);
     let mut greeting = pin!(shared.desk.greet(client, token, None));
     if let Some(greeted) = greeting.as_mut().now_or_never() {
         return Ok(greeted?);

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::{End, Session};
+use super::{Conversation, End};
 use crate::faces::connection::Socket;
 
 /// An answer from this length on is large.
@@ -16,7 +16,7 @@ const STEP: usize = 64 * 1024;
 /// How often the bytes of an answer are in memory: as they were read, and as its line.
 const COPIES: usize = 2;
 
-impl<S: Socket> Session<S> {
+impl<S: Socket> Conversation<S> {
     /// True if an answer of this length has to wait for room.
     pub(super) fn is_large(length: usize) -> bool {
         length >= LARGE

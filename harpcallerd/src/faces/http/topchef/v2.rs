@@ -13,6 +13,7 @@ use super::reply::{Envelope, Fault, allowing, at};
 use crate::desk::services::ServiceChange;
 use crate::faces::http::body::Sent;
 use crate::faces::http::reply::{self, Answer};
+use crate::peer_group::PeerGroup;
 use crate::services::Service;
 
 /// Jobs of a queue that are shown.
@@ -277,7 +278,7 @@ impl Asking<'_> {
         let place = self
             .shared
             .streams
-            .take(self.asked.client.peer.group(), &limits);
+            .take(PeerGroup::of(&self.asked.client.peer), &limits);
         place.ok_or_else(|| crate::faces::http::problem::Problem::too_many_streams().into())
     }
 }

@@ -1,33 +1,27 @@
-//! The audit log: clients and administrators and what they did, as JSON lines that are only ever appended.
+//! The audit log: clients and administrators and what they did.
 //!
-//! Nothing waits for it. Events go through a bounded buffer to one task, which looks up
-//! what it has to know of a job, and writes. What the buffer cannot take, or the disk does
-//! not, is lost: that is logged, and a line says how many lines are missing as soon as one
-//! can be written again.
+//! Nothing waits for it. Events go through a bounded buffer ([`Inbox`]) to one task, which
+//! looks up what it has to know of a job, and writes. What the buffer cannot take, or the
+//! disk does not, is lost: that is logged, and a line says how many lines are missing as soon
+//! as one can be written again.
 
-mod file;
 mod line;
-mod writing;
 
-use std::path::PathBuf;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use harp_ledger::store::Store;
-use harp_proto::{JobId, QueueName};
-use harp_service::Table;
-use harp_service::tasks::Tasks;
-use harp_time::clock;
+use harp_values::{JobId, QueueName};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use crate::call::NewCall;
 use crate::client::Client;
 use crate::refusal::Refusal;
-use file::AuditFile;
-use line::{Line, name};
-use writing::write_down;
+use crate::world::World;
+pub use line::Line;
+use line::name;
 
 /// Events that wait to be written.
 const MAX_EVENTS: usize = 10_000;
@@ -35,34 +29,29 @@ const MAX_EVENTS: usize = 10_000;
 /// Bytes of events that wait to be written.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// The keys `audit_file` and `audit_arguments`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditSettings {
-    /// File of the lines.
-    pub file: PathBuf,
-    /// Whether the arguments of calls are in them.
-    pub arguments: bool,
-}
-
-impl AuditSettings {
-    /// Takes the keys out of the configuration; `None` without a file.
-    pub(crate) fn take(table: &Table<'_>) -> Option<AuditSettings> {
-        let arguments = table.boolean("audit_arguments").unwrap_or(false);
-        Some(AuditSettings {
-            file: table.path("audit_file")?,
-            arguments,
-        })
-    }
-}
-
-/// Writes down what is done and refused. Cheap to clone; without a file it does nothing.
+/// Notes what is done and refused. Cheap to clone; the default one notes nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Audit(Option<Arc<Sender>>);
 
-#[derive(Debug)]
 struct Sender {
     events: mpsc::Sender<Event>,
     arguments: bool,
+    waiting: Arc<Waiting>,
+    world: Arc<dyn World>,
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an audit log is written from.
+#[derive(Debug)]
+pub struct Inbox {
+    events: mpsc::Receiver<Event>,
     waiting: Arc<Waiting>,
 }
 
@@ -75,12 +64,16 @@ struct Waiting {
     lost_in_all: AtomicU64,
 }
 
+/// What comes out of an [`Inbox`].
 #[derive(Debug)]
-enum Event {
+pub enum Event {
+    /// A line.
     Line(Box<Line>),
-    /// A line that lacks what the store knows of its job.
+    /// A line that lacks what is kept of its job.
     AboutJob(JobId, Box<Line>),
+    /// The file is to be opened anew, since it was renamed.
     Reopen(oneshot::Sender<std::io::Result<()>>),
+    /// Everything before this is to be written, or lost.
     Finish(oneshot::Sender<()>),
 }
 
@@ -113,27 +106,23 @@ pub enum Act<'a> {
 pub struct AskedCall(Box<Line>);
 
 impl Audit {
-    /// Opens the file and starts writing, in a task among `tasks`. Blocks while the file is
-    /// opened.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be opened, with its name.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime.
-    pub fn start(settings: &AuditSettings, store: Store, tasks: &Tasks) -> std::io::Result<Audit> {
-        let file = AuditFile::open(&settings.file)?;
+    /// An audit log, and what its lines come out of. `arguments`: whether those of calls are in
+    /// the lines.
+    #[must_use]
+    pub fn open(world: Arc<dyn World>, arguments: bool) -> (Audit, Inbox) {
         let (events, inbox) = mpsc::channel(MAX_EVENTS);
         let waiting = Arc::new(Waiting::default());
-        let writing = write_down(file, inbox, store, Arc::clone(&waiting));
-        tasks.spawn("audit log", writing);
-        Ok(Audit(Some(Arc::new(Sender {
+        let inbox = Inbox {
+            events: inbox,
+            waiting: Arc::clone(&waiting),
+        };
+        let sender = Sender {
             events,
-            arguments: settings.arguments,
+            arguments,
             waiting,
-        }))))
+            world,
+        };
+        (Audit(Some(Arc::new(sender))), inbox)
     }
 
     /// True if anything is written down.
@@ -162,7 +151,7 @@ impl Audit {
             procedure: Some(name(&call.procedure)),
             queue: queue.and_then(|queue| queue.name.as_str().parse().ok()),
             arguments: sender.arguments.then(|| call.arguments.clone()),
-            ..Line::by("", client)
+            ..Line::by("", client, sender.world.wall())
         })))
     }
 
@@ -200,7 +189,7 @@ impl Audit {
             operation: Some(operation),
             error: Some(error_type.to_owned()),
             job: job.map(|job| job.to_string()),
-            ..Line::by("refused", client)
+            ..Line::by("refused", client, sender.world.wall())
         });
         sender.send(match job {
             Some(job) => Event::AboutJob(job, line),
@@ -211,7 +200,8 @@ impl Audit {
     /// A client has begun or ended a session.
     pub fn noted(&self, client: &Client, event: &'static str) {
         if let Some(sender) = &self.0 {
-            sender.send(Event::Line(Box::new(Line::by(event, client))));
+            let line = Line::by(event, client, sender.world.wall());
+            sender.send(Event::Line(Box::new(line)));
         }
     }
 
@@ -229,7 +219,7 @@ impl Audit {
         let line = Box::new(Line {
             procedure: Some(name(service)),
             job: job.map(|job| job.to_string()),
-            ..Line::by(event, client)
+            ..Line::by(event, client, sender.world.wall())
         });
         sender.send(match job {
             Some(job) => Event::AboutJob(job, line),
@@ -245,7 +235,7 @@ impl Audit {
         let mut line = Box::new(Line {
             operation: Some(act.name()),
             error: refusal.map(|refusal| refusal.name().to_owned()),
-            ..Line::by("administered", client)
+            ..Line::by("administered", client, sender.world.wall())
         });
         match act {
             Act::CancelQueue(queue) => line.queue = queue.as_str().parse().ok(),
@@ -260,7 +250,7 @@ impl Audit {
         if let Some(sender) = &self.0 {
             let line = Line {
                 job: Some(job.to_string()),
-                ..Line::by("cancelled", client)
+                ..Line::by("cancelled", client, sender.world.wall())
             };
             sender.send(Event::AboutJob(job, Box::new(line)));
         }
@@ -270,7 +260,7 @@ impl Audit {
     pub fn ended(&self, job: JobId, outcome: &str) {
         if let Some(sender) = &self.0 {
             let line = Line {
-                time: clock::now(),
+                time: sender.world.wall(),
                 event: "ended",
                 job: Some(job.to_string()),
                 outcome: Some(outcome.to_owned()),
@@ -335,6 +325,35 @@ impl Sender {
         if self.waiting.lost.fetch_add(1, Ordering::Relaxed) == 0 {
             error!("the audit log cannot be written as fast as it grows; lines are lost");
         }
+    }
+}
+
+impl Inbox {
+    /// What is to be written next; `None` when every [`Audit`] is gone. Cancel safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        let event = self.events.recv().await?;
+        self.waiting
+            .bytes
+            .fetch_sub(event.bytes(), Ordering::Relaxed);
+        Some(event)
+    }
+
+    /// Whether nothing is to be written at present.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// How many lines have been lost since this was asked last.
+    #[must_use]
+    pub fn take_lost(&self) -> u64 {
+        self.waiting.lost.swap(0, Ordering::Relaxed)
+    }
+
+    /// Notes that so many lines could not be written, nor that so many were lost before.
+    pub fn lose(&self, told: u64, lines: u64) {
+        self.waiting.lost.fetch_add(told + lines, Ordering::Relaxed);
+        self.waiting.lost_in_all.fetch_add(lines, Ordering::Relaxed);
     }
 }
 

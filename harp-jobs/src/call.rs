@@ -1,6 +1,6 @@
 //! A call as it is submitted, in the words of the front door.
 
-use harp_proto::{JobId, Json, QueueName};
+use harp_values::{JobId, Json, QueueName};
 
 /// A call that a client wants to have made.
 #[derive(Debug, Clone, PartialEq, Eq)]

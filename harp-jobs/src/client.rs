@@ -8,11 +8,10 @@
 //! is `7` never for the user of number 7 without a name: `uid:7`, `uid:#7`.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-use harp_service::accept::neighbourhood;
+use crate::world::BoxFuture;
 
 /// The name of somebody who has authenticated. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -150,34 +149,6 @@ pub enum Peer {
     },
 }
 
-/// Addresses or users that count as one peer where connections are limited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PeerGroup {
-    /// An IPv4 address.
-    V4([u8; 4]),
-    /// The 64 bits of an IPv6 network: within it addresses are free to choose.
-    V6([u8; 8]),
-    /// A user of this machine.
-    User(u32),
-}
-
-impl Peer {
-    /// Whom connections of this peer count for.
-    #[must_use]
-    pub fn group(&self) -> PeerGroup {
-        match self {
-            Peer::Network(address) => match neighbourhood(address.ip()) {
-                IpAddr::V4(address) => PeerGroup::V4(address.octets()),
-                IpAddr::V6(address) => {
-                    let octets = address.octets();
-                    PeerGroup::V6(std::array::from_fn(|index| octets[index]))
-                }
-            },
-            Peer::Local { uid, .. } => PeerGroup::User(*uid),
-        }
-    }
-}
-
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -188,19 +159,5 @@ impl fmt::Display for Peer {
             } => write!(f, "local:uid={uid},pid={pid}"),
             Peer::Local { uid, pid: None } => write!(f, "local:uid={uid}"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ipv6_network_is_one_peer_and_an_ipv4_address_is_one() {
-        let group = |text: &str| Peer::Network(text.parse().unwrap()).group();
-        assert_eq!(group("[2001:db8::1]:5"), group("[2001:db8::ffff:2]:6"));
-        assert_ne!(group("[2001:db8::1]:5"), group("[2001:db8:0:1::1]:5"));
-        assert_eq!(group("192.0.2.1:5"), group("[::ffff:192.0.2.1]:6"));
-        assert_ne!(group("192.0.2.1:5"), group("192.0.2.2:5"));
     }
 }

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use harp_proto::error_type;
-use harp_schema::Violation;
+use harp_values::{Violation, error_type};
 
 /// Why something was not done that a client or an administrator asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

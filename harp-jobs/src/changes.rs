@@ -4,12 +4,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use harp_jobs::ledger;
-use harp_proto::{JobId, Outcome};
-use harp_time::clock;
+use harp_values::{JobId, Outcome};
 use tokio::sync::watch;
 
-use crate::limits::ClientLimits;
+use crate::ledger;
+use crate::limits::DeskLimits;
 
 /// A minute in milliseconds, and a day in minutes.
 const MINUTE: u64 = 60_000;
@@ -24,7 +23,7 @@ struct Shared {
     backlog: Mutex<Backlog>,
     /// The number of the newest change.
     newest: watch::Sender<u64>,
-    limits: OnceLock<watch::Receiver<ClientLimits>>,
+    limits: OnceLock<watch::Receiver<DeskLimits>>,
 }
 
 /// The newest changes, the oldest of them first.
@@ -87,7 +86,7 @@ pub struct Missed;
 
 impl Changes {
     /// Keeps as many changes as these limits say; before, as many as their default does.
-    pub fn go_by(&self, limits: watch::Receiver<ClientLimits>) {
+    pub fn go_by(&self, limits: watch::Receiver<DeskLimits>) {
         // Once is enough: the limits themselves change.
         let _ = self.0.limits.set(limits);
     }
@@ -119,11 +118,11 @@ impl Changes {
         self.backlog().totals
     }
 
-    /// What has happened in the last so many minutes, a day of them at most, as far as that
-    /// was after the start.
+    /// What has happened in the last so many minutes before `now`, a day of them at most, as
+    /// far as that was after the start. `now` is in milliseconds since 1970.
     #[must_use]
-    pub fn recent(&self, minutes: u64) -> Totals {
-        let from = (clock::now() / MINUTE).saturating_sub(minutes);
+    pub fn recent(&self, minutes: u64, now: u64) -> Totals {
+        let from = (now / MINUTE).saturating_sub(minutes);
         let backlog = self.backlog();
         let recent = backlog.minutes.iter().filter(|(minute, _)| *minute > from);
         recent.fold(Totals::default(), |sum, (_, one)| sum.and(one))
@@ -151,12 +150,12 @@ impl Changes {
 
     fn keep(&self, job: JobId, what: What, at: u64, count: fn(&mut Totals)) {
         let limits = self.0.limits.get();
-        let most = limits.map_or(ClientLimits::default().max_event_backlog, |limits| {
+        let most = limits.map_or(DeskLimits::default().max_event_backlog, |limits| {
             limits.borrow().max_event_backlog
         });
         let mut backlog = self.backlog();
         count(&mut backlog.totals);
-        let minute = clock::now() / MINUTE;
+        let minute = at / MINUTE;
         match backlog.minutes.back_mut() {
             Some((last, totals)) if *last == minute => count(totals),
             _ => {
@@ -220,7 +219,7 @@ impl What {
 
 #[cfg(test)]
 mod tests {
-    use harp_proto::{Failure, Json};
+    use harp_values::{Failure, Json};
 
     use super::*;
     use crate::record::EndRecord;
@@ -228,16 +227,16 @@ mod tests {
     #[test]
     fn the_newest_are_kept_and_who_misses_some_is_told() {
         let changes = Changes::default();
-        let limits = watch::Sender::new(ClientLimits {
+        let limits = watch::Sender::new(DeskLimits {
             max_event_backlog: 3,
-            ..ClientLimits::default()
+            ..DeskLimits::default()
         });
         changes.go_by(limits.subscribe());
         assert_eq!(changes.behind(0, 9), Ok(Vec::new()));
         assert_eq!(changes.behind(1, 9), Err(Missed), "there was none");
         let job = JobId::submitted_at(1);
         let note = |what| {
-            let at = clock::now();
+            let at = 5 * MINUTE;
             changes.note(&ledger::Change { job, what, at });
         };
         note(ledger::What::Submitted);
@@ -273,8 +272,7 @@ mod tests {
         assert_eq!(*changes.newest().borrow(), 5);
         let totals = changes.totals();
         assert_eq!((totals.submitted, totals.returned, totals.error), (1, 1, 1));
-        // The clock may have come to another minute meanwhile.
-        assert_eq!(changes.recent(60), totals);
-        assert_eq!(changes.recent(0), Totals::default());
+        assert_eq!(changes.recent(60, 6 * MINUTE), totals);
+        assert_eq!(changes.recent(1, 6 * MINUTE), Totals::default());
     }
 }

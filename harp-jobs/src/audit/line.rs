@@ -1,7 +1,6 @@
 //! One line of the audit log.
 
-use harp_proto::Json;
-use harp_time::clock;
+use harp_values::Json;
 use serde::Serialize;
 
 use crate::client::{Client, Identity, Via};
@@ -12,44 +11,55 @@ const LONGEST_NAME: usize = 256;
 
 /// One line. A key without a value is left out.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Line {
+pub struct Line {
     /// Milliseconds since 1970.
-    pub(super) time: u64,
-    pub(super) event: &'static str,
+    pub time: u64,
+    /// What has happened.
+    pub event: &'static str,
+    /// The client, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) client: Option<String>,
+    pub client: Option<String>,
+    /// Where it connects from.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) peer: Option<String>,
+    pub peer: Option<String>,
+    /// What it asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) operation: Option<&'static str>,
+    pub operation: Option<&'static str>,
+    /// Why that was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) error: Option<String>,
+    pub error: Option<String>,
+    /// The host of the call.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) host: Option<String>,
+    pub host: Option<String>,
+    /// The procedure of the call.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) procedure: Option<String>,
+    pub procedure: Option<String>,
+    /// The name of the queue.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) queue: Option<Json>,
+    pub queue: Option<Json>,
+    /// The job.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) job: Option<String>,
+    pub job: Option<String>,
+    /// How the job ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) outcome: Option<String>,
+    pub outcome: Option<String>,
+    /// The arguments of the call.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) arguments: Option<Json>,
+    pub arguments: Option<Json>,
     /// By which face the client came, unless by the client protocol or as an administrator.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) via: Option<&'static str>,
+    pub via: Option<&'static str>,
     /// Of a prune: jobs submitted longer ago than so many seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) max_age: Option<u64>,
+    pub max_age: Option<u64>,
     /// Of the event `lost`: how many lines are missing here.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) lines: Option<u64>,
+    pub lines: Option<u64>,
 }
 
 impl Line {
     /// The memory that the line takes, in bytes.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let texts = [
             &self.client,
             &self.peer,
@@ -68,9 +78,11 @@ impl Line {
         size_of::<Line>() + texts.sum::<usize>() + values.sum::<usize>()
     }
 
-    pub(super) fn by(event: &'static str, client: &Client) -> Line {
+    /// A line about what a client has done, at a time in milliseconds since 1970.
+    #[must_use]
+    pub fn by(event: &'static str, client: &Client, time: u64) -> Line {
         Line {
-            time: clock::now(),
+            time,
             event,
             client: Some(client.name().to_owned()),
             peer: Some(client.peer.to_string()),
@@ -81,7 +93,7 @@ impl Line {
 
     /// Adds what the store knows of the job. A line that names no client yet, that of an end,
     /// gets the job's submitter.
-    pub(super) fn add(&mut self, call: CallRecord) {
+    pub fn add(&mut self, call: CallRecord) {
         let client = call.client;
         self.client
             .get_or_insert_with(|| client.unwrap_or_else(|| Identity::ANONYMOUS.to_owned()));
@@ -89,16 +101,6 @@ impl Line {
         self.procedure = Some(name(&call.procedure));
         let queue = call.queue.as_ref();
         self.queue = queue.and_then(|queue| queue.name.as_str().parse().ok());
-    }
-
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let before = out.len();
-        // Texts and numbers always can be.
-        if serde_json::to_writer(&mut *out, self).is_err() {
-            out.truncate(before);
-            return;
-        }
-        out.push(b'\n');
     }
 }
 
@@ -115,7 +117,6 @@ pub(super) fn name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Peer;
 
     #[test]
     fn a_long_name_is_cut_between_two_characters() {
@@ -142,26 +143,5 @@ mod tests {
             ..Line::default()
         };
         assert!(line.bytes() >= 5000);
-    }
-
-    #[test]
-    fn a_line_has_what_is_known_and_no_more() {
-        let peer = Peer::Network("192.0.2.1:5".parse().unwrap());
-        let client = Client {
-            identity: Some(Identity::of_token("shop")),
-            ..Client::unknown(peer, Via::Listener, false)
-        };
-        let mut text = Vec::new();
-        Line {
-            time: 5,
-            job: Some("j".to_owned()),
-            ..Line::by("cancelled", &client)
-        }
-        .write(&mut text);
-        assert_eq!(
-            String::from_utf8(text).unwrap(),
-            "{\"time\":5,\"event\":\"cancelled\",\"client\":\"token:shop\",\
-             \"peer\":\"192.0.2.1:5\",\"job\":\"j\"}\n"
-        );
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// How long nothing goes by age after the wall clock was set forward: until whoever has set
 /// it, or what keeps it right, has had the time to see that it is wrong.
-pub(super) const PAUSE: Duration = Duration::from_secs(3600);
+pub const PAUSE: Duration = Duration::from_secs(3600);
 
 /// What counts as set forward, in milliseconds.
 const STEP: i64 = 60_000;
@@ -16,7 +16,7 @@ const OFF: Duration = Duration::from_secs(3600);
 
 /// The wall clock against one that counts up.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Steps {
+pub struct Steps {
     /// What the wall clock showed at the machine's start, by the last look at it.
     began: i64,
     /// When the pause ends, in milliseconds since the machine's start.
@@ -26,18 +26,20 @@ pub(super) struct Steps {
 
 /// Why nothing goes by age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Pause {
+pub struct Pause {
     /// How far the clock is ahead.
-    pub(super) by: Duration,
+    pub by: Duration,
     /// It was set; otherwise the machine may have been off, or without calls, for so long.
-    pub(super) is_certain: bool,
+    pub is_certain: bool,
 }
 
 impl Steps {
-    /// At the start of the dispatcher. `ahead` is how far the clock is ahead of what it was
-    /// when the store was last open; `is_certain` if that cannot be because the machine was
-    /// off.
-    pub(super) fn begin(began: i64, since_boot: u64, ahead: Duration, is_certain: bool) -> Steps {
+    /// At the start of the dispatcher, when the wall clock showed `began` at the machine's
+    /// start, which is `since_boot` milliseconds ago. `ahead` is how far the clock is ahead of
+    /// what it was when the store was last open; `is_certain` if that cannot be because the
+    /// machine was off.
+    #[must_use]
+    pub fn begin(began: i64, since_boot: u64, ahead: Duration, is_certain: bool) -> Steps {
         let most = if is_certain {
             Duration::from_millis(STEP.unsigned_abs())
         } else {
@@ -58,7 +60,7 @@ impl Steps {
     }
 
     /// Looks at the clocks. True if the wall clock has been set forward since the last look.
-    pub(super) fn look(&mut self, began: i64, since_boot: u64) -> bool {
+    pub fn look(&mut self, began: i64, since_boot: u64) -> bool {
         let by = began.saturating_sub(self.began);
         self.began = began;
         if by < STEP {
@@ -71,7 +73,8 @@ impl Steps {
     }
 
     /// Why nothing is to go by age for now, if so.
-    pub(super) fn paused(&self, since_boot: u64) -> Option<Pause> {
+    #[must_use]
+    pub fn paused(&self, since_boot: u64) -> Option<Pause> {
         (since_boot < self.paused_until).then_some(self.pause)
     }
 

@@ -2,27 +2,34 @@
 
 /// Some patterns, of which one has to match.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Patterns(Vec<Pattern>);
+pub struct Patterns(Vec<Pattern>);
 
 /// The parts between the stars, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pattern(Vec<String>);
 
 impl Patterns {
-    pub(crate) fn new(texts: &[String]) -> Patterns {
+    /// Of these texts.
+    #[must_use]
+    pub fn new(texts: &[String]) -> Patterns {
         Patterns(texts.iter().map(|text| Pattern::new(text)).collect())
     }
 
     /// One that only this text matches.
-    pub(crate) fn exactly(text: String) -> Patterns {
+    #[must_use]
+    pub fn exactly(text: String) -> Patterns {
         Patterns(vec![Pattern(vec![text])])
     }
 
-    pub(crate) fn everything() -> Patterns {
+    /// What every text matches.
+    #[must_use]
+    pub fn everything() -> Patterns {
         Patterns(vec![Pattern::new("*")])
     }
 
-    pub(crate) fn match_text(&self, text: &str) -> bool {
+    /// Whether one of them matches all of a text.
+    #[must_use]
+    pub fn match_text(&self, text: &str) -> bool {
         self.0.iter().any(|pattern| pattern.matches(text))
     }
 
