@@ -25,9 +25,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for LargeApart<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are those that these ask for.
         unsafe {
-            match is_large(layout.size()) {
-                true => System.alloc(layout),
-                false => self.0.alloc(layout),
+            if is_large(layout.size()) {
+                System.alloc(layout)
+            } else {
+                self.0.alloc(layout)
             }
         }
     }
@@ -35,9 +36,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for LargeApart<A> {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as for `alloc`.
         unsafe {
-            match is_large(layout.size()) {
-                true => System.alloc_zeroed(layout),
-                false => self.0.alloc_zeroed(layout),
+            if is_large(layout.size()) {
+                System.alloc_zeroed(layout)
+            } else {
+                self.0.alloc_zeroed(layout)
             }
         }
     }
@@ -45,9 +47,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for LargeApart<A> {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: as for `alloc`; the length says whose the block is.
         unsafe {
-            match is_large(layout.size()) {
-                true => System.dealloc(block, layout),
-                false => self.0.dealloc(block, layout),
+            if is_large(layout.size()) {
+                System.dealloc(block, layout)
+            } else {
+                self.0.dealloc(block, layout)
             }
         }
     }

@@ -62,9 +62,10 @@ impl InFile {
     pub fn find(&self, at: u64) -> (u64, u64) {
         let behind = self.turn - self.begins;
         let first = self.length - behind;
-        match at < first {
-            true => (self.turn + at, first - at),
-            false => (self.begins + at - first, self.length - at),
+        if at < first {
+            (self.turn + at, first - at)
+        } else {
+            (self.begins + at - first, self.length - at)
         }
     }
 }
