@@ -122,8 +122,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a stop does not leave what its host keeps",
         file: "harp-jobs/src/life.rs",
-        from: "            Event::Leave if self.keeps => self.done([Order::Detach]),\n            Event::Leave => Orders::none(),\n            Event::Interrupt => self.tell_and_end",
-        to: "            Event::Leave => Orders::none(),\n            Event::Interrupt => self.tell_and_end",
+        from: "            Event::Leave if self.keeps => self.done([Order::Detach]),\n            Event::Leave => {\n                self.leaving = true;",
+        to: "            Event::Leave => {\n                self.leaving = true;",
     },
 ];
 

@@ -79,6 +79,8 @@ pub(super) async fn a_pool_is_withdrawn_at_once(mut play: Play) {
     let pick = harp_jobs::lineup::pool::Pick::Job(jobs[0]);
     let claimed = play.ledger.claim(pool(), pick, token("worker")).await;
     assert_eq!(claimed, Ok(Some(jobs[0])));
+    // What was claimed has its turn.
+    assert_eq!(play.turn().await.hold.job, jobs[0]);
     let which = Which::Pool(pool());
     let withdrawn = play.ledger.withdraw(which, Outcome::Cancelled).await;
     assert_eq!(

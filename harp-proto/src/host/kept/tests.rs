@@ -298,7 +298,7 @@ fn any_order() -> impl Strategy<Value = Order> {
 
 fn any_message() -> impl Strategy<Value = Message> {
     let attached =
-        (any::<u64>(), any::<bool>()).prop_map(|(since, ended)| Attached { since, ended });
+        (0..1u64 << 53, any::<bool>()).prop_map(|(since, ended)| Attached { since, ended });
     let acknowledged = (
         any::<bool>(),
         1..=MAX_KEEP,
