@@ -113,9 +113,10 @@ fn what_the_rules_forbid_is_told_and_not_offered() {
     browser.go(&url(&cluster, &format!("#/jobs/{hidden}")));
     browser.wait_for(&is_there("error=forbidden"));
     assert_eq!(browser.evaluate(&is_not_there("empty")), true);
-    // No queues and hosts for somebody who may not observe.
+    // No queues and hosts for somebody who may not observe; of services those that may be called
+    // are shown.
     assert_eq!(
         browser.evaluate("[...document.querySelectorAll('.ways a')].map(it => it.textContent)"),
-        json!(["Jobs", "Call"])
+        json!(["Jobs", "Services", "Call"])
     );
 }
