@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, DynamicClockId, clock_gettime, clock_gettime_dynamic};
+use nix::time::{ClockId, clock_gettime};
 
 /// Milliseconds since 1970; 0 on a machine whose clock stands before that.
 #[must_use]
@@ -19,10 +19,10 @@ pub fn now() -> u64 {
 #[must_use]
 pub fn since_boot() -> u64 {
     // A system without it has one that stands still while it sleeps.
-    let time = clock_gettime_dynamic(DynamicClockId::Boottime)
-        .unwrap_or_else(|_| clock_gettime(ClockId::Monotonic));
-    let time = Duration::try_from(time).unwrap_or_default();
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .or_else(|_| clock_gettime(ClockId::CLOCK_MONOTONIC))
+        .map_or(0, |time| Duration::from(time).as_millis());
+    u64::try_from(time).unwrap_or(u64::MAX)
 }
 
 /// What the wall clock of this moment would have shown when the machine was started, in
