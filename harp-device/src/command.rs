@@ -15,12 +15,12 @@ use tokio::sync::oneshot;
 
 use crate::arguments;
 use crate::device::{Device, Look, Outgoing, Turn, changed};
-use crate::devices::Shared;
 use crate::fault::{Fault, Phase};
 use crate::inbox::{End, Inbox, Next, Wanted};
 use crate::procedure::Number;
 use crate::refused::invalid_arguments;
 use crate::reply::Verdict;
+use crate::shared::Shared;
 use crate::token::Note;
 
 /// A call of a command.

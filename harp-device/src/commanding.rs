@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::device::{Device, changed};
-use crate::devices::{Settings, Surroundings};
 use crate::entry::Entry;
 use crate::fault::Fault;
 use crate::link::{self, Link, shown};
+use crate::surroundings::{Settings, Surroundings};
 
 /// Sends a device its commands wherever the registry has it, for ever.
 pub(crate) async fn command(device: Arc<Device>, surroundings: Arc<dyn Surroundings>) {

@@ -8,10 +8,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::backoff::Backoff;
 use crate::device::Device;
-use crate::devices::Surroundings;
 use crate::entry::Entry;
 use crate::fault::Fault;
 use crate::link::{self, Link, shown};
+use crate::surroundings::Surroundings;
 
 /// After so long a publisher that says nothing has heard what is wanted.
 const SETTLES_IN: Duration = Duration::from_millis(500);

@@ -5,6 +5,7 @@ use harp_values::Json;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::object::object;
 use crate::reply::Answer;
 
 const HEARTBEAT: u32 = 1001;
@@ -121,17 +122,6 @@ pub(crate) fn read(parts: &[Bytes]) -> Option<Published> {
             Published::Event(event(topic, &body)?)
         }
     })
-}
-
-/// The object of a body: some versions put it into a string, as JSON within JSON.
-pub(crate) fn object(body: &Bytes) -> Option<Bytes> {
-    let begins_with = |text: &[u8], byte| text.trim_ascii_start().first() == Some(&byte);
-    let body = if begins_with(body, b'"') {
-        Bytes::from(serde_json::from_slice::<String>(body).ok()?)
-    } else {
-        body.clone()
-    };
-    begins_with(&body, b'{').then_some(body)
 }
 
 fn event(topic: Topic, body: &Bytes) -> Option<Event> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Number, json};
 
-use crate::published::object;
+use crate::object::object;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]

@@ -14,10 +14,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::device::{Device, changed};
-use crate::devices::Shared;
 use crate::fault::{Fault, Phase};
 use crate::inbox::{End, Inbox, Next, Wanted};
 use crate::refused::invalid_arguments;
+use crate::shared::Shared;
 use crate::token::Note;
 
 /// Packets of one recording; it goes on in the next one.

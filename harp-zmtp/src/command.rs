@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::SocketType;
-use crate::decoder::Violation;
+use crate::violation::Violation;
 
 /// What a command says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::SocketType;
 use crate::command::{Command, Ready};
-use crate::decoder::{Decoder, Item, Violation};
+use crate::decoder::{Decoder, Item};
 use crate::greeting::Greeting;
 use crate::message::{write_command, write_message};
+use crate::violation::Violation;
 
 /// Bytes for which there is room before each read.
 const READ: usize = 16 * 1024;

@@ -5,9 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::command::Command;
 use crate::greeting::{GREETING, Greeting};
 use crate::message::{COMMAND, LONG, MORE};
-
-/// Frames of one message, at most.
-pub const MAX_PARTS: usize = 64;
+use crate::violation::{MAX_PARTS, Violation};
 
 /// Bytes of a command, at most.
 pub const MAX_COMMAND: usize = 64 * 1024;
@@ -21,32 +19,6 @@ pub enum Item {
     Command(Command),
     /// A message: its frames, at least one.
     Message(Vec<Bytes>),
-}
-
-/// What a peer must not send. Nothing behind it can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
-    /// Its first bytes are none of ZeroMQ.
-    #[error("it does not speak ZeroMQ's protocol")]
-    NotZmtp,
-    /// It speaks a version before 3.
-    #[error("it speaks a version of ZeroMQ's protocol before 3")]
-    Version,
-    /// It wants encryption or authentication.
-    #[error("it wants encryption or authentication, which is not known of such devices")]
-    Mechanism,
-    /// A frame has flags that there are not, or stands where it must not.
-    #[error("it sent a frame that is none")]
-    Frame,
-    /// A command is cut short.
-    #[error("it sent a command that is none")]
-    Command,
-    /// A message or command is too large.
-    #[error("it sent more than {0} bytes at once")]
-    TooLarge(usize),
-    /// A message has too many frames.
-    #[error("it sent a message of more than {MAX_PARTS} frames")]
-    TooManyParts,
 }
 
 /// Cuts what a peer sends into items. After a [`Violation`] it has nothing more to say.

@@ -1,6 +1,6 @@
 //! The 64 bytes that each side sends first.
 
-use crate::decoder::Violation;
+use crate::violation::Violation;
 
 /// Bytes of a greeting.
 pub const GREETING: usize = 64;

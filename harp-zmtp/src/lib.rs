@@ -11,12 +11,14 @@ mod connection;
 mod decoder;
 mod greeting;
 mod message;
+mod violation;
 
 pub use command::{Command, Ready};
 pub use connection::{Connection, Error};
-pub use decoder::{Decoder, Item, MAX_COMMAND, MAX_PARTS, Violation};
+pub use decoder::{Decoder, Item, MAX_COMMAND};
 pub use greeting::{GREETING, Greeting};
 pub use message::{write_command, write_message};
+pub use violation::{MAX_PARTS, Violation};
 
 /// What a socket is for, as it is named in the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -76,7 +76,7 @@ pub enum ScriptError {
     },
     /// Its output ends in the middle of a line.
     #[error(
-        "{script} ended well, and its last line is no entry and has no end: its output was cut off"
+        "{script} ended well, and its last line is the beginning of an entry: its output was cut off"
     )]
     CutOff {
         /// The script.

@@ -66,11 +66,15 @@ impl ScriptOutput {
     }
 
     /// Says that nothing follows. The last line counts even without its newline; false if it
-    /// has none and is no entry: then it was cut off, and who knows what was behind it.
+    /// has none, begins as an entry does and is none: then it was cut off, and who knows what
+    /// was behind it.
     pub(super) fn end(&mut self) -> bool {
+        let begins_an_entry = text::without_mark(&self.line)
+            .trim_ascii_start()
+            .starts_with(b"{");
         let before = self.parsed.ignored;
         self.end_line();
-        self.parsed.ignored == before
+        !begins_an_entry || self.parsed.ignored == before
     }
 
     /// Writes the lines of all entries.

@@ -61,6 +61,8 @@ fn arguments_and_results_are_held_against_the_schemas() {
 #[test]
 fn declared_schemas_hold_on_every_wire_and_are_reloaded() {
     let mut cluster = open().start();
+    // From here on its configuration names the port that it has.
+    cluster.restart_dispatcher();
     let schema = cluster.path("say.json");
     std::fs::write(&schema, r#"{"type": "array", "maxItems": 1}"#).unwrap();
     let declared = format!(

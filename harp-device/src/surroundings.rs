@@ -1,0 +1,31 @@
+//! What devices have around them.
+
+use std::io;
+use std::time::Duration;
+
+use harp_jobs::world::BoxFuture;
+use harp_values::JobId;
+
+/// What calls of devices go by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// For connecting, and for all that comes before a command goes out.
+    pub connect_timeout: Duration,
+    /// Bytes of one message of a device, at most.
+    pub max_packet_size: usize,
+    /// Packets that a job may leave behind; a recording goes on in the next one before.
+    pub max_packets: u64,
+}
+
+/// What devices have around them: what their calls go by, and what is kept elsewhere.
+pub trait Surroundings: Send + Sync {
+    /// What calls go by now.
+    fn settings(&self) -> Settings;
+
+    /// Keeps this text, in place of the one before; durable when it completes.
+    fn keep(&self, text: Vec<u8>) -> BoxFuture<'static, io::Result<()>>;
+
+    /// When the last of a job's packets came, in milliseconds since 1970; `count` is how many
+    /// it has. `None` if that cannot be read.
+    fn last_packet(&self, job: JobId, count: u64) -> BoxFuture<'static, Option<u64>>;
+}
