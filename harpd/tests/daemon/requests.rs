@@ -74,12 +74,14 @@ async fn large_requests_that_stall_keep_no_other_waiting_for_long() {
     let large = json!(["x".repeat(4 << 20)]);
     let expected = large.to_string().len() + 1;
     assert_eq!(harpd.end("count", large).await, json!({"result": expected}));
-    // It has not waited until their time for a request was up, which is 60 s.
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(30), "{took:?}");
-    // One of those that stalled had to go.
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    // One of those that stalled had to go for it, long before its own time was up.
     let answer = stalled[0].rest().await;
-    assert_eq!(answer[0]["error"]["type"], "invalid_request", "{answer:?}");
+    let error = &answer[0]["error"];
+    assert_eq!(error["type"], "invalid_request", "{answer:?}");
+    let told = error["message"].as_str().unwrap();
+    assert!(told.contains("too slowly while others waited"), "{told}");
 }
 
 #[tokio::test]
