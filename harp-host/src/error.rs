@@ -131,6 +131,16 @@ impl HostError {
             && self.0.source.is_some()
     }
 
+    /// True if the host, or its system, has ended the connection of a call that was sent.
+    #[must_use]
+    pub fn is_end_of_connection(&self) -> bool {
+        let HostErrorKind::Network { code } = self.kind() else {
+            return false;
+        };
+        matches!(code, IoCode::Closed | IoCode::System("econnreset"))
+            && matches!(self.phase(), Phase::Acknowledge | Phase::Stream)
+    }
+
     /// The error in the form of the client's wire: `network_error`, `protocol_error`,
     /// `os_error`, or the host's own error as it came (client protocol, section 7).
     #[must_use]

@@ -6,6 +6,9 @@ use std::fmt;
 
 use harp_values::{Violation, error_type};
 
+use crate::jobs::NotKnown;
+use crate::ledger::Unreadable;
+
 /// Why something was not done that a client or an administrator asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -187,10 +190,29 @@ impl Refusal {
         }
     }
 
-    /// The store said so when it was read.
+    /// The store said so when it was asked.
     pub fn storage(why: impl fmt::Display) -> Refusal {
         Refusal::Storage {
             why: why.to_string(),
+        }
+    }
+}
+
+/// What cannot be read because the daemon stops is no trouble with the store.
+impl From<Unreadable> for Refusal {
+    fn from(error: Unreadable) -> Refusal {
+        match error {
+            Unreadable::Closed => Refusal::Closing,
+            error @ (Unreadable::Outage(_) | Unreadable::Damaged(_)) => Refusal::storage(error),
+        }
+    }
+}
+
+impl From<NotKnown> for Refusal {
+    fn from(error: NotKnown) -> Refusal {
+        match error {
+            NotKnown::Closing => Refusal::Closing,
+            NotKnown::Storage(why) => Refusal::storage(why),
         }
     }
 }

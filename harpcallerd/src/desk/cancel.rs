@@ -33,7 +33,8 @@ impl Desk {
     /// # Errors
     ///
     /// [`Refusal::Stranger`], [`Refusal::Lapsed`], [`Refusal::Forbidden`],
-    /// [`Refusal::Storage`], [`Refusal::EndNotRecorded`].
+    /// [`Refusal::Storage`], [`Refusal::EndNotRecorded`]; [`Refusal::Closing`] if the daemon
+    /// stops first, and then it is not known whether the job was cancelled.
     pub async fn cancel(
         &self,
         by: &Client,
@@ -44,10 +45,9 @@ impl Desk {
         let jobs = Arc::clone(self.dispatcher.jobs());
         let (audit, by) = (self.audit.clone(), by.clone());
         let cancelled = self.act(async move {
-            let cancelled = jobs
-                .cancel(job)
-                .await
-                .map_err(|error| not_recorded(&error))?;
+            let cancelled = jobs.cancel(job).await.map_err(|error| {
+                not_recorded(&error, "the end of the job cannot be recorded at present")
+            })?;
             if cancelled.is_some() {
                 if by.is_administrator() {
                     info!(%job, client = by.name(), "job cancelled by an administrator");
@@ -74,10 +74,13 @@ impl Desk {
     }
 }
 
-/// A cancel that goes on, and whose effect cannot be recorded at present.
-pub(super) fn not_recorded(error: &NotKnown) -> Refusal {
+/// What is said of a cancel whose effect is not known. In an outage it goes on; where the
+/// daemon stops before, the job is left as it is to the next start, and nobody may take that
+/// for trouble with the store.
+pub(super) fn not_recorded(error: &NotKnown, why: &'static str) -> Refusal {
     info!(%error, "a cancel cannot be recorded at present");
-    Refusal::EndNotRecorded {
-        why: "the end of the job cannot be recorded at present",
+    match error {
+        NotKnown::Closing => Refusal::Closing,
+        NotKnown::Storage(_) => Refusal::EndNotRecorded { why },
     }
 }

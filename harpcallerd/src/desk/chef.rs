@@ -128,7 +128,7 @@ impl Desk {
             self.service(by, &name).await?;
             let ledger = self.dispatcher.ledger();
             let jobs = ledger.pool(&service.id.pool(), MOST_WAITING).await;
-            let mut jobs = jobs.map_err(Refusal::storage)?;
+            let mut jobs = jobs?;
             let claims = self.dispatcher.claims();
             // Somebody else is about to have the others.
             jobs.retain(|job| {

@@ -123,7 +123,7 @@ impl Desk {
         loop {
             let from = after.map_or(Cursor::Edge, Cursor::Behind);
             let page = self.dispatcher.ledger().walk(from, towards, at_once).await;
-            let page: Vec<JobRecord> = page.map_err(Refusal::storage)?;
+            let page: Vec<JobRecord> = page?;
             if page.is_empty() {
                 found.next = None;
                 return Ok(found);

@@ -76,7 +76,7 @@ impl Jobs {
     ///
     /// [`Refusal::Storage`].
     pub async fn next_page(&mut self) -> Result<Option<Vec<Report>>, Refusal> {
-        if let Some(page) = self.ended_page().await.map_err(Refusal::storage)? {
+        if let Some(page) = self.ended_page().await? {
             return Ok(Some(page));
         }
         let mut page = Vec::new();
@@ -127,6 +127,6 @@ pub(super) fn passing_damaged<T>(
             error!(%error, "left out of a list");
             Ok(None)
         }
-        read => read.map_err(Refusal::storage),
+        read => read.map_err(Refusal::from),
     }
 }

@@ -36,7 +36,7 @@ impl Desk {
             }
         }
         let places = ledger.whereabouts(&live).await;
-        let places = places.map_err(Refusal::storage)?;
+        let places = places?;
         Ok(self.load.count(found, live.iter().zip(places)))
     }
 }

@@ -72,18 +72,18 @@ impl Desk {
         let ledger = self.dispatcher.ledger();
         let log = self.log.as_ref();
         let live = ledger.live_jobs();
-        let stands = ledger.whereabouts(&live).await.map_err(Refusal::storage)?;
+        let stands = ledger.whereabouts(&live).await?;
         let stands = live.iter().zip(stands);
         let queued = stands.filter(|(_, stands)| *stands == Whereabouts::Waits);
         let queued: Vec<JobId> = queued.map(|(job, _)| *job).collect();
         let mut holding = Vec::new();
-        let names = ledger.queues().await.map_err(Refusal::storage)?;
+        let names = ledger.queues().await?;
         for name in &names {
             let members = ledger.queue_jobs(name).await;
-            holding.extend(members.map_err(Refusal::storage)?.running);
+            holding.extend(members?.running);
         }
         let places = ledger.whereabouts(&holding).await;
-        let places = places.map_err(Refusal::storage)?;
+        let places = places?;
         let kept = places.iter().filter(|place| **place == Whereabouts::Ended);
         let kept = kept.count() as u64;
         let oldest = queued.iter().map(JobId::submitted).min();

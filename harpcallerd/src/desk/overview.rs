@@ -54,7 +54,7 @@ impl Desk {
     ) -> Result<Vec<QueueOverview>, Refusal> {
         self.permit_without_job(by, Operation::Observe).await?;
         let names = self.dispatcher.ledger().queues().await;
-        let names = names.map_err(Refusal::storage)?.into_iter();
+        let names = names?.into_iter();
         let names = names.filter(|name| after.is_none_or(|after| name > after));
         let mut queues = Vec::new();
         for name in names {
@@ -70,7 +70,7 @@ impl Desk {
     async fn queue(&self, name: QueueName) -> Result<Option<QueueOverview>, Refusal> {
         let ledger = self.dispatcher.ledger();
         let members = ledger.queue_jobs(&name).await;
-        let members = members.map_err(Refusal::storage)?;
+        let members = members?;
         let held = ledger.held_members(&name);
         let all = members.running.iter().chain(&members.waiting).chain(&held);
         let Some(oldest) = all.clone().map(JobId::submitted).min() else {
@@ -85,7 +85,7 @@ impl Desk {
             concurrency = queue.concurrency;
         }
         let places = ledger.whereabouts(&members.running).await;
-        let places = places.map_err(Refusal::storage)?;
+        let places = places?;
         let running = places.iter().filter(|place| **place != Whereabouts::Ended);
         let running = running.count() as u64;
         Ok(Some(QueueOverview {
@@ -138,7 +138,7 @@ impl Desk {
     async fn members(&self, name: &QueueName) -> Result<Vec<JobId>, Refusal> {
         let ledger = self.dispatcher.ledger();
         let members = ledger.queue_jobs(name).await;
-        let members = members.map_err(Refusal::storage)?;
+        let members = members?;
         let held = ledger.held_members(name);
         let jobs = members.running.into_iter().chain(held);
         Ok(jobs.chain(members.waiting).collect())

@@ -132,11 +132,7 @@ impl Desk {
             Until::Now { .. } => Outages::Tell,
         };
         let mut follower = self.dispatcher.jobs().follow(job, 0, outages);
-        let known = match follower.known().await {
-            Ok(known) => known.ok_or(Refusal::NoSuchJob)?,
-            Err(NotKnown::Storage(why)) => return Err(Refusal::storage(why)),
-            Err(NotKnown::Closing) => return Err(Refusal::Closing),
-        };
+        let known = follower.known().await?.ok_or(Refusal::NoSuchJob)?;
         let packets = known.packets.unwrap_or_default();
         let first = match span.start {
             Start::At(number) => number,
@@ -222,8 +218,8 @@ impl Packets {
                 return Ok(Next::End(Some(end)));
             }
             Ok(Followed::Nothing) => return Err(Refusal::NoSuchJob),
-            Err(NotKnown::Storage(why)) => return Err(Refusal::storage(why)),
             Err(NotKnown::Closing) => return Ok(Next::Closing),
+            Err(error) => return Err(error.into()),
         };
         let known = self.follower.position();
         self.collected = self.collected.max(known);

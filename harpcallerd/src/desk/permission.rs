@@ -170,7 +170,7 @@ impl Desk {
             Verdict::DependsOnJob => {}
         }
         let record = self.dispatcher.ledger().job(job).await;
-        match record.map_err(Refusal::storage)? {
+        match record? {
             Some(record) if !rules.allow_job(by, operation, &record.call) => {
                 Err(Refusal::Forbidden)
             }

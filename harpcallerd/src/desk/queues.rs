@@ -7,6 +7,7 @@ use harp_proto::{JobId, QueueName};
 use tracing::info;
 
 use super::Desk;
+use super::cancel::not_recorded;
 use super::lists::passing_damaged;
 use super::read::Report;
 use crate::audit::Act;
@@ -33,7 +34,7 @@ impl Desk {
     pub async fn queue_names(&self, by: &Client) -> Result<Vec<QueueName>, Refusal> {
         self.administrators_only(by, "queue-list")?;
         let names = self.dispatcher.ledger().queues().await;
-        names.map_err(Refusal::storage)
+        names.map_err(Refusal::from)
     }
 
     /// The jobs of a queue, those that hold a place first, each kind in its order; none if
@@ -49,7 +50,7 @@ impl Desk {
     ) -> Result<QueueJobs, Refusal> {
         self.administrators_only(by, "queue-list")?;
         let members = self.dispatcher.ledger().queue_jobs(name).await;
-        let members = members.map_err(Refusal::storage)?;
+        let members = members?;
         let running = members.running.into_iter().map(|id| (id, true));
         let held = self.dispatcher.ledger().held_members(name);
         let waiting = held.into_iter().chain(members.waiting);
@@ -66,7 +67,8 @@ impl Desk {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Forbidden`] for anybody but administrators; [`Refusal::EndNotRecorded`].
+    /// [`Refusal::Forbidden`] for anybody but administrators; [`Refusal::EndNotRecorded`],
+    /// [`Refusal::Closing`].
     pub async fn cancel_queue(&self, by: &Client, name: &QueueName) -> Result<(), Refusal> {
         self.administrators_only(by, "queue-cancel")?;
         let jobs = Arc::clone(self.dispatcher.jobs());
@@ -74,10 +76,7 @@ impl Desk {
         self.act(async move {
             info!(queue = %name, client = by.name(), "queue to be cancelled by an administrator");
             let cancelled = jobs.cancel_queue(&name).await.map_err(|error| {
-                info!(%error, "a cancel cannot be recorded at present");
-                Refusal::EndNotRecorded {
-                    why: "the end of a job cannot be recorded at present",
-                }
+                not_recorded(&error, "the end of a job cannot be recorded at present")
             });
             audit.administered(&by, Act::CancelQueue(&name), cancelled.as_ref().err());
             cancelled

@@ -83,7 +83,7 @@ impl Desk {
     /// [`Refusal::NoSuchJob`], [`Refusal::Storage`].
     pub async fn job(&self, by: &Client, job: JobId) -> Result<Report, Refusal> {
         self.permit(by, Operation::Read, job).await?;
-        let report = self.report(job).await.map_err(Refusal::storage)?;
+        let report = self.report(job).await?;
         report.ok_or(Refusal::NoSuchJob)
     }
 
@@ -103,7 +103,7 @@ impl Desk {
         let mut permission = self.permit(by, Operation::Read, job).await?;
         let jobs = self.dispatcher.jobs();
         if wait == Wait::Not {
-            return match jobs.end(job).await.map_err(Refusal::storage)? {
+            return match jobs.end(job).await? {
                 Ended::Nothing => Err(Refusal::NoSuchJob),
                 Ended::NotYet => Ok(None),
                 Ended::Yes(end) => Ok(Some(end)),
@@ -114,7 +114,7 @@ impl Desk {
             Ok(Some(end)) => Ok(Some(end)),
             Ok(None) => Err(Refusal::NoSuchJob),
             Err(NotKnown::Closing) => Ok(None),
-            Err(NotKnown::Storage(why)) => Err(Refusal::storage(why)),
+            Err(error) => Err(error.into()),
         }
     }
 

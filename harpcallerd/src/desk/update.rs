@@ -89,7 +89,7 @@ impl Desk {
     /// then.
     pub async fn update(&self, by: &Client, job: JobId, update: Update) -> Result<(), Refusal> {
         permission::identified(by).await?;
-        let view = self.look(job).await.map_err(Refusal::storage)?;
+        let view = self.look(job).await?;
         let view = view
             .filter(|view| view.of_service)
             .ok_or(Refusal::NoSuchJob)?;

@@ -95,7 +95,7 @@ impl Desk {
     /// [`Refusal::NoSuchJob`], [`Refusal::Storage`].
     pub async fn view(&self, by: &Client, job: JobId) -> Result<View, Refusal> {
         self.permit(by, Operation::Read, job).await?;
-        let view = self.look(job).await.map_err(Refusal::storage)?;
+        let view = self.look(job).await?;
         view.ok_or(Refusal::NoSuchJob)
     }
 
@@ -106,7 +106,7 @@ impl Desk {
     ///
     /// [`Refusal::NoSuchJob`], [`Refusal::Storage`].
     pub async fn view_of_own(&self, accepted: Accepted) -> Result<View, Refusal> {
-        let view = self.look(accepted.job).await.map_err(Refusal::storage)?;
+        let view = self.look(accepted.job).await?;
         view.ok_or(Refusal::NoSuchJob)
     }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use harp_jobs::jobs::NotKnown;
 use harp_jobs::ledger::{Ledger, Lost, Whereabouts};
 use harp_jobs::lineup::pool::Pick;
 use harp_proto::{JobId, Json, Outcome};
@@ -130,7 +129,7 @@ impl Desk {
     }
 
     async fn claimed(&self, claim: &Claim) -> Result<Claimed, Refusal> {
-        let view = self.look(claim.job).await.map_err(Refusal::storage)?;
+        let view = self.look(claim.job).await?;
         Ok(Claimed {
             claim: claim.id(),
             expires: expires(claim),
@@ -157,7 +156,7 @@ impl Desk {
             let jobs = match pick {
                 Pick::First => {
                     let jobs = ledger.pool(&pool, most).await;
-                    jobs.map_err(Refusal::storage)?
+                    jobs?
                 }
                 Pick::Job(job) => vec![job],
             };
@@ -261,7 +260,7 @@ impl Desk {
     /// The claim of a job that runs, and is being taken up after a start.
     async fn claim_taken_up(&self, job: JobId) -> Result<Arc<Claim>, Refusal> {
         let found = self.dispatcher.ledger().whereabouts(&[job]).await;
-        match found.map_err(Refusal::storage)?.first() {
+        match found?.first() {
             Some(Whereabouts::Here) => {}
             Some(Whereabouts::Ended) => return Err(Refusal::Ended),
             _ => return Err(Refusal::NoSuchClaim),
@@ -402,8 +401,7 @@ impl Desk {
         match self.dispatcher.jobs().wait(job).await {
             Ok(Some(end)) => Ok(end),
             Ok(None) => Err(Refusal::NoSuchClaim),
-            Err(NotKnown::Closing) => Err(Refusal::Closing),
-            Err(NotKnown::Storage(why)) => Err(Refusal::storage(why)),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -72,9 +72,19 @@ impl From<Fault> for End {
     }
 }
 
+/// The answer to a call, which the dispatcher may refuse since it stops.
+fn told(refusal: Refusal) -> End {
+    End::With(fault(refusal))
+}
+
+/// The answer to all but calls. In a stop there is none: a line about the dispatcher's end
+/// could be taken for the job's.
 impl From<Refusal> for End {
     fn from(refusal: Refusal) -> End {
-        End::With(fault(refusal))
+        match refusal {
+            Refusal::Closing => End::Silent,
+            refusal => told(refusal),
+        }
     }
 }
 
@@ -213,7 +223,8 @@ impl<S: Socket> Conversation<S> {
         match request {
             Request::Call(call) => {
                 let tells_limits = call.limits;
-                let accepted = desk.submit(&self.client, requests::call(*call)).await?;
+                let accepted = desk.submit(&self.client, requests::call(*call)).await;
+                let accepted = accepted.map_err(told)?;
                 self.reply(&requests::accepted(accepted, tells_limits))
                     .await
             }
@@ -275,12 +286,7 @@ impl<S: Socket> Conversation<S> {
                     packets = desk.packets(&self.client, job, span) => packets,
                     () = self.connection.broken() => return Err(End::Silent),
                 };
-                // Whoever would have to wait is told nothing: a line could be taken for the end.
-                let packets = match packets {
-                    Err(Refusal::Closing) => return Err(End::Silent),
-                    packets => packets?,
-                };
-                self.send(packets, timestamps).await
+                self.send(packets?, timestamps).await
             }
             Request::ReadStream {
                 job,

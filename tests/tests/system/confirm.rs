@@ -69,6 +69,7 @@ fn a_host_of_another_make_confirms_nothing() {
     let begin = [Step::Handshake, Step::Request, ACKNOWLEDGE_STREAM];
     let script = |more: &[Step]| [&begin[..], &[Step::line(r#"{"stream":1}"#)], more].concat();
     let closes = FakeHost::start(&script(&[Step::AnyByte, Step::Close]));
+    let reads_and_closes = FakeHost::start(&script(&[Step::Hang, Step::Close]));
     let hangs = FakeHost::start(&script(&[Step::AnyByte, Step::Pause]));
     let says_something = FakeHost::start(&script(&[
         Step::AnyByte,
@@ -78,11 +79,12 @@ fn a_host_of_another_make_confirms_nothing() {
         .hosts(0)
         .set("slot_grace", "1")
         .fake_host("closes", &closes)
+        .fake_host("reads_and_closes", &reads_and_closes)
         .fake_host("hangs", &hangs)
         .fake_host("says_something", &says_something)
         .start();
     let caller = cluster.caller();
-    for host in ["closes", "hangs", "says_something"] {
+    for host in ["closes", "reads_and_closes", "hangs", "says_something"] {
         let job = caller.call(host, "p", "[]");
         let mut following = caller.follow(&job, r#""since": 0"#);
         assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);

@@ -163,3 +163,42 @@ fn a_host_that_was_told_is_waited_for_no_longer_than_slot_grace() {
         (host.visits().len() == 2).then_some(())
     });
 }
+
+#[test]
+fn a_host_that_was_told_and_closes_knows_however_it_closes() {
+    let packet = Step::line(r#"{"stream":1}"#);
+    for (name, acknowledged, farewell) in [
+        ("closes without a word", ACKNOWLEDGE, vec![CloseSilently]),
+        ("resets", ACKNOWLEDGE, vec![Reset]),
+        ("closes in order", ACKNOWLEDGE, vec![Close]),
+        (
+            "streams, and closes without a word",
+            ACKNOWLEDGE_STREAM,
+            vec![CloseSilently],
+        ),
+        (
+            "streams on, and closes without a word",
+            ACKNOWLEDGE_STREAM,
+            vec![packet, CloseSilently],
+        ),
+        ("streams, and resets", ACKNOWLEDGE_STREAM, vec![Reset]),
+        (
+            "streams, and closes in order",
+            ACKNOWLEDGE_STREAM,
+            vec![Close],
+        ),
+    ] {
+        let first = [&[Handshake, Request, acknowledged, Hang][..], &farewell].concat();
+        let host = host(&first);
+        let cluster = Cluster::around(&host)
+            .set("slot_grace", "600")
+            .set("break_grace", "600")
+            .start();
+        let caller = cluster.caller();
+        let first = caller.call_with("fake", "p", "[]", QUEUE);
+        host.wait_for_lines(1);
+        let second = caller.call_with("fake", "p", "[]", QUEUE);
+        assert!(caller.cancel(&first), "{name}");
+        assert_eq!(caller.result(&second), json!({"result": 2}), "{name}");
+    }
+}

@@ -29,6 +29,9 @@ enum What {
     Proved,
     /// The host has ended the call, which does not prove that nothing runs on.
     Nothing,
+    /// The host was told that the call is given up, and has closed the connection without a
+    /// proof.
+    Closed,
     /// The host may be busy, and is still connected.
     Call(Box<HostCall>),
     /// The host may be busy for so long, and nobody can ask it.
@@ -102,9 +105,12 @@ impl Left {
         Left::new(What::Silent(grace.max(broken)))
     }
 
-    /// Of a call that has ended with this fault.
-    pub(super) fn after(error: &HostError, call: Option<HostCall>) -> Left {
+    /// Of a call that has ended with this fault. A host that was told that it is given up, and
+    /// then ends the connection, knows of it: many close without a word.
+    pub(super) fn after(error: &HostError, call: Option<HostCall>, is_told: bool) -> Left {
+        let is_closed = is_told && error.is_end_of_connection();
         Left::new(match call {
+            _ if is_closed => What::Closed,
             _ if error.is_break() => What::Lost { at: clock::now() },
             Some(call) if error.leaves_host_busy() => What::Call(Box::new(call)),
             _ => What::Nothing,
@@ -115,7 +121,7 @@ impl Left {
     pub(super) fn is_something(&self) -> bool {
         match self.what {
             What::NeverThere | What::Proved | What::Nothing => false,
-            What::Call(_) | What::Silent(_) | What::Lost { .. } => true,
+            What::Closed | What::Call(_) | What::Silent(_) | What::Lost { .. } => true,
         }
     }
 
@@ -147,7 +153,7 @@ impl Left {
         let slot_grace_over = self.since + limits.slot_grace;
         let keep = match &mut self.what {
             What::NeverThere | What::Proved => return Proved::free(Proof::Confirmed),
-            What::Nothing => Duration::ZERO,
+            What::Nothing | What::Closed => Duration::ZERO,
             What::Silent(grace) => *grace,
             What::Lost { .. } => limits.break_grace,
             What::Call(call) => match within(slot_grace_over, call.part()).await {

@@ -96,7 +96,7 @@ impl PlainCall {
             return Said::Heard(Heard::Sign);
         };
         match waits.failed(turn, &error) {
-            Some(_) => Said::Heard(self.ended_by(&error, Some(call))),
+            Some(_) => Said::Heard(self.ended_by(&error, Some(call), false)),
             None => Said::Again,
         }
     }
@@ -132,8 +132,9 @@ impl PlainCall {
                     };
                 }
                 Err(error) => {
+                    let is_told = *is_told;
                     let call = self.take_call();
-                    return self.ended_by(&error, call);
+                    return self.ended_by(&error, call, is_told);
                 }
             }
             if !into.is_full() {
@@ -165,9 +166,9 @@ impl PlainCall {
     }
 
     /// The call has ended with a fault. What it leaves behind depends on that.
-    fn ended_by(&mut self, error: &HostError, call: Option<HostCall>) -> Heard {
+    fn ended_by(&mut self, error: &HostError, call: Option<HostCall>, is_told: bool) -> Heard {
         told_of(error);
-        let left = Left::after(error, call);
+        let left = Left::after(error, call, is_told);
         let is_left = left.is_something();
         self.link = Link::Left(left);
         Heard::End {
