@@ -344,7 +344,9 @@ impl Admission {
                 }
             }
             Entry::Http(door) => {
-                http::serve(socket, client, door, secured, Arc::clone(&self.http)).await;
+                // A connection of the other protocol has no room for what this one needs.
+                let serving = http::serve(socket, client, door, secured, Arc::clone(&self.http));
+                Box::pin(serving).await;
             }
         }
     }

@@ -223,7 +223,9 @@ impl<S: Socket> Conversation<S> {
         match request {
             Request::Call(call) => {
                 let tells_limits = call.limits;
-                let accepted = desk.submit(&self.client, requests::call(*call)).await;
+                // In a place of its own: a follower's task, which may be one of thousands,
+                // has no room for what it never does.
+                let accepted = Box::pin(desk.submit(&self.client, requests::call(*call))).await;
                 let accepted = accepted.map_err(told)?;
                 self.reply(&requests::accepted(accepted, tells_limits))
                     .await
@@ -302,7 +304,7 @@ impl<S: Socket> Conversation<S> {
                 self.send(packets, timestamps).await
             }
             Request::List(list) => {
-                let line = lists::list(&desk, &self.client, list).await?;
+                let line = Box::pin(lists::list(&desk, &self.client, list)).await?;
                 Ok(self.write(&line).await?)
             }
             Request::Hello(hello) => {
