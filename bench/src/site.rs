@@ -86,7 +86,7 @@ impl Site {
         self.harpcallerd_with(hosts, "keep_calls = false")
     }
 
-    /// Like [`Site::harpcallerd`], with further keys in the place of that.
+    /// Starts what [`Site::harpcallerd`] does, with further keys in the place of that.
     pub(crate) fn harpcallerd_with(
         &self,
         hosts: &[(&str, SocketAddr)],

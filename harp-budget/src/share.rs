@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::Budget;
 use crate::state::Asked;
 
-/// How often one who waits looks for who has to give way.
+/// How often a line that waits looks which one has to give way.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What the lines of one connection hold, one line after the other. Given back when dropped.
@@ -77,7 +77,7 @@ impl Share {
         poll_fn(|context| self.poll_hold(context, bytes)).await
     }
 
-    /// Like [`Share::hold`], for a `poll` function.
+    /// Polls for what [`Share::hold`] waits for.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl Share {
         poll_fn(|context| self.poll_gave_way(context)).await;
     }
 
-    /// Like [`Share::gave_way`], for a `poll` function.
+    /// Polls for what [`Share::gave_way`] waits for.
     pub fn poll_gave_way(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self.number {
             Some(number) if self.budget.0.state().gave_way(number, context.waker()) => {
@@ -139,7 +139,7 @@ impl Share {
         }
     }
 
-    /// The line is whole: it is not taken from who has it. One more byte is to be asked for
+    /// The line is whole: it is not taken from the line that has it. One more byte is to be asked for
     /// only after [`Share::release`], or it may wait for itself.
     pub fn settle(&mut self) {
         if let Some(number) = self.number {

@@ -249,9 +249,9 @@ impl RemoteCall {
     /// dispatcher's `slot_grace` at most and is given up after the request time-out. If the
     /// future is dropped, the job may be cancelled or not.
     ///
-    /// Like [`cancel`](RemoteCall::cancel) it is not sent a second time by itself: a second
-    /// answer would be [`Cancellation::NotRunning`], whatever the first has done. Doing it
-    /// again is harmless.
+    /// Sent once only, as [`cancel`](RemoteCall::cancel) is: a second answer
+    /// would be [`Cancellation::NotRunning`], whatever the first has done. Doing it again is
+    /// harmless.
     ///
     /// ```no_run
     /// # async fn example(job: harp_client::RemoteCall) -> Result<(), harp_client::Error> {

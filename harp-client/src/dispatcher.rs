@@ -29,7 +29,7 @@ use tokio::time::Instant;
 pub(crate) use address::Address;
 pub(crate) use connection::Connection;
 pub(crate) use lost::OnLost;
-use pool::Pool;
+use pool::ConnectionPool;
 pub(crate) use reconnect::Reconnect;
 pub use tls::Tls;
 pub(crate) use tls::Transport;
@@ -61,7 +61,7 @@ pub(crate) struct Options {
 pub(crate) struct Dispatcher {
     address: Arc<Address>,
     options: Options,
-    pool: Pool,
+    pool: ConnectionPool,
     /// True once there was a connection: the address is no mistake.
     reached: AtomicBool,
     /// Which of its addresses has answered.
@@ -81,7 +81,7 @@ impl Dispatcher {
     pub(crate) fn new(address: Address, options: Options) -> Dispatcher {
         Dispatcher {
             address: Arc::new(address),
-            pool: Pool::new(options.pool_size),
+            pool: ConnectionPool::new(options.pool_size),
             options,
             reached: AtomicBool::new(false),
             answered: Answered::default(),

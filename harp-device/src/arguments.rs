@@ -14,7 +14,7 @@ pub(crate) struct Changed {
 }
 
 /// Where in a value the writer is.
-enum Place {
+enum Step {
     /// In an object, behind this key.
     Key(String),
     /// In an array, at this element.
@@ -26,7 +26,7 @@ enum Place {
 pub(crate) fn write(text: &[u8], out: &mut Vec<u8>) -> Result<(), Changed> {
     let mut writer = Writer {
         text,
-        places: Vec::new(),
+        steps: Vec::new(),
         changed: None,
         out,
     };
@@ -39,7 +39,7 @@ pub(crate) fn write(text: &[u8], out: &mut Vec<u8>) -> Result<(), Changed> {
 
 struct Writer<'a> {
     text: &'a [u8],
-    places: Vec<Place>,
+    steps: Vec<Step>,
     changed: Option<String>,
     out: &'a mut Vec<u8>,
 }
@@ -54,8 +54,8 @@ impl Writer<'_> {
                     let (string, length) = string(self.text);
                     self.text = &self.text[length..];
                     if std::mem::take(&mut is_key) {
-                        self.places.pop();
-                        self.places.push(Place::Key(string.clone()));
+                        self.steps.pop();
+                        self.steps.push(Step::Key(string.clone()));
                     }
                     self.string(&string);
                     continue;
@@ -63,21 +63,21 @@ impl Writer<'_> {
                 b' ' | b'\t' | b'\n' | b'\r' => {}
                 b'{' | b'[' => {
                     is_key = *byte == b'{';
-                    self.places.push(if is_key {
-                        Place::Key(String::new())
+                    self.steps.push(if is_key {
+                        Step::Key(String::new())
                     } else {
-                        Place::Element(0)
+                        Step::Element(0)
                     });
                     self.out.push(*byte);
                 }
                 b'}' | b']' => {
                     is_key = false;
-                    self.places.pop();
+                    self.steps.pop();
                     self.out.push(*byte);
                 }
                 b',' => {
-                    match self.places.last_mut() {
-                        Some(Place::Element(index)) => *index += 1,
+                    match self.steps.last_mut() {
+                        Some(Step::Element(index)) => *index += 1,
                         _ => is_key = true,
                     }
                     self.out.push(b',');
@@ -110,11 +110,11 @@ impl Writer<'_> {
     }
 
     fn path(&self) -> String {
-        let places = self.places.iter().map(|place| match place {
-            Place::Key(key) => key.clone(),
-            Place::Element(index) => index.to_string(),
+        let steps = self.steps.iter().map(|place| match place {
+            Step::Key(key) => key.clone(),
+            Step::Element(index) => index.to_string(),
         });
-        places.collect::<Vec<_>>().join(".")
+        steps.collect::<Vec<_>>().join(".")
     }
 }
 

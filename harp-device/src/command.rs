@@ -14,9 +14,9 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::arguments;
-use crate::device::{Device, Look, Outgoing, Turn, changed};
+use crate::device::{CommandTurn, Device, Look, Outgoing, changed};
 use crate::fault::{Fault, Phase};
-use crate::inbox::{End, Inbox, Next, Wanted};
+use crate::inbox::{Ended, Inbox, Next, Wanted};
 use crate::procedure::Number;
 use crate::refused::invalid_arguments;
 use crate::reply::Verdict;
@@ -35,7 +35,7 @@ pub(crate) struct CommandAttempt {
     /// Whether that is what is on record.
     is_noted: bool,
     inbox: Arc<Inbox>,
-    turn: Option<Turn>,
+    turn: Option<CommandTurn>,
     stage: Stage,
     /// The call was given up.
     is_told: bool,
@@ -284,9 +284,9 @@ impl CommandAttempt {
             }
             Some(Next::End(end)) => {
                 let (outcome, left) = match end {
-                    End::Result(outcome) => (outcome, false),
-                    End::Restarted | End::Unwanted => (Outcome::Error(restarted()), false),
-                    End::Gone => (Outcome::Error(failures::unknown_host(&self.host)), true),
+                    Ended::Result(outcome) => (outcome, false),
+                    Ended::Restarted | Ended::Unwanted => (Outcome::Error(restarted()), false),
+                    Ended::Gone => (Outcome::Error(failures::unknown_host(&self.host)), true),
                 };
                 self.over(outcome, left)
             }

@@ -17,13 +17,13 @@ use tracing::{debug, info};
 
 pub use self::standing::Standing;
 use self::state::{InFlight, Line, State, Waiting};
-pub(crate) use self::turn::{Look, Outgoing, Turn};
+pub(crate) use self::turn::{CommandTurn, Look, Outgoing};
 
 use crate::backoff::SHORTEST;
 use crate::entry::Entry;
 use crate::fault::Fault;
 use crate::health::{Beat, Known};
-use crate::inbox::{End, Inbox, Wanted};
+use crate::inbox::{Ended, Inbox, Wanted};
 use crate::procedure::is_same;
 use crate::published::{self, Event, Published};
 use crate::reply::{Answer, Verdict};
@@ -74,15 +74,15 @@ impl Device {
             state.streams.push(Arc::downgrade(&inbox));
             state.recording = Some(inbox);
         } else if !records && let Some(inbox) = state.recording.take() {
-            inbox.end(End::Unwanted);
+            inbox.end(Ended::Unwanted);
         }
         if had_one && state.entry.is_none() {
             state.events = Line::Down(None);
             state.commands = Line::Down(None);
             let waiting = state.results.values().map(|waiting| &waiting.inbox);
-            waiting.for_each(|inbox| inbox.end(End::Gone));
+            waiting.for_each(|inbox| inbox.end(Ended::Gone));
             let streams = state.streams.iter().filter_map(Weak::upgrade);
-            streams.for_each(|inbox| inbox.end(End::Gone));
+            streams.for_each(|inbox| inbox.end(Ended::Gone));
             state.fail_in_flight(&Fault::network(
                 self.name.clone(),
                 "closed",
@@ -256,7 +256,7 @@ impl Device {
         self.tally.restarts.add(1);
         state.last_index = None;
         let pending = state.results.values().filter(|waiting| waiting.is_pending);
-        pending.for_each(|waiting| waiting.inbox.end(End::Restarted));
+        pending.for_each(|waiting| waiting.inbox.end(Ended::Restarted));
     }
 
     fn result(&self, state: &mut State, answer: Answer) {
@@ -265,7 +265,7 @@ impl Device {
             (Some(waiting), Verdict::Ended(outcome))
                 if is_same(waiting.command, answer.command) =>
             {
-                waiting.inbox.end(End::Result(outcome));
+                waiting.inbox.end(Ended::Result(outcome));
             }
             _ => {
                 self.tally.strays.add(1);

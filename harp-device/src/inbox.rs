@@ -51,7 +51,7 @@ impl Wanted {
 
 /// How a call has ended otherwise than by its reply.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum End {
+pub(crate) enum Ended {
     /// The device has published its result.
     Result(Outcome),
     /// The device was started anew.
@@ -81,7 +81,7 @@ struct State {
     missing_since: Option<u64>,
     is_apart: bool,
     reply: Option<Result<Answer, Failure>>,
-    end: Option<End>,
+    end: Option<Ended>,
 }
 
 /// What comes next for a stream.
@@ -94,7 +94,7 @@ pub(crate) enum Next {
     /// It is again.
     Back,
     /// The end.
-    End(End),
+    End(Ended),
 }
 
 impl Inbox {
@@ -167,7 +167,7 @@ impl Inbox {
     }
 
     /// The call has ended; the first end counts, and no event comes behind it.
-    pub(crate) fn end(&self, end: End) {
+    pub(crate) fn end(&self, end: Ended) {
         self.state().end.get_or_insert(end);
         self.rung.notify_one();
     }
@@ -309,14 +309,14 @@ mod tests {
         inbox.event(&event(Topic::Event, 1, 1), false, 9);
         let gap = r#"{"topic":"gap","since":5,"until":9}"#.to_owned();
         assert_eq!(taken(&inbox, 1).1, [gap], "no more than are wanted");
-        inbox.end(End::Gone);
-        inbox.end(End::Restarted);
+        inbox.end(Ended::Gone);
+        inbox.end(Ended::Restarted);
         inbox.event(&event(Topic::Event, 1, 3), false, 9);
         assert_eq!(
             taken(&inbox, 100),
             (Some(Next::Packets), vec!["1".to_owned()])
         );
-        assert_eq!(taken(&inbox, 100), (Some(Next::End(End::Gone)), vec![]));
+        assert_eq!(taken(&inbox, 100), (Some(Next::End(Ended::Gone)), vec![]));
     }
 
     #[test]

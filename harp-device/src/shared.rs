@@ -8,7 +8,7 @@ use harp_jobs::world::World;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::device::Device;
 use crate::health::Known;
@@ -41,12 +41,31 @@ pub(crate) struct Kept {
     _tasks: [Task; TASKS],
 }
 
-/// A task that ends with whoever began it.
+/// A task that ends with the device that it is of.
 struct Task(AbortHandle);
 
+/// The name of a task, as long as that is there.
+struct Running(&'static str);
+
 impl Task {
-    fn begin(work: impl Future<Output = ()> + Send + 'static) -> Task {
+    fn begin(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Task {
+        let running = Running(name);
+        let work = async move {
+            let _running = running;
+            work.await;
+        };
         Task(tokio::spawn(work).abort_handle())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!(
+                task = self.0,
+                "a task met a fault of this program and is gone; please report it"
+            );
+        }
     }
 }
 
@@ -117,7 +136,10 @@ impl Shared {
         let commanding = commanding::command(Arc::clone(&device), Arc::clone(&self.surroundings));
         let kept = Kept {
             device: Arc::clone(&device),
-            _tasks: [Task::begin(listening), Task::begin(commanding)],
+            _tasks: [
+                Task::begin("device's publisher", listening),
+                Task::begin("device's commands", commanding),
+            ],
         };
         devices.insert(name.to_owned(), kept);
         device

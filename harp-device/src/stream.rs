@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::device::{Device, changed};
 use crate::fault::{Fault, Phase};
-use crate::inbox::{End, Inbox, Next, Wanted};
+use crate::inbox::{Ended, Inbox, Next, Wanted};
 use crate::refused::invalid_arguments;
 use crate::shared::Shared;
 use crate::token::Note;
@@ -205,7 +205,7 @@ impl StreamAttempt {
                 self.is_apart = false;
                 Heard::Back
             }
-            Next::End(End::Gone) if self.recording.is_none() => Heard::End {
+            Next::End(Ended::Gone) if self.recording.is_none() => Heard::End {
                 outcome: Outcome::Error(failures::unknown_host(&self.host)),
                 left: false,
             },

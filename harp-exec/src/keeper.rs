@@ -90,7 +90,7 @@ pub(crate) fn divide(adopts: bool) -> Result<Side, Errno> {
 /// Reports until nothing is left, then ends this process, with the exit status of the
 /// program as a shell tells it. Async-signal-safe.
 pub(crate) fn keep(program: Pid, reports: BorrowedFd<'_>, dispensable: Dispensable) -> ! {
-    // For who looks at a list of processes; nothing depends on it.
+    // For people that look at a list of processes; nothing depends on it.
     let _ = rustix::thread::set_name(c"harp-keeper");
     close_all_but(reports.as_raw_fd());
     #[expect(unsafe_code, reason = "takes away nearly everything")]

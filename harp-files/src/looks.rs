@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 /// A value that is found out by looking at files.
 ///
 /// Each [`Looks::look`] gives what a look has found that began after it was called. One look
-/// is under way at a time, on a thread that may block; all who ask meanwhile share the next.
+/// is under way at a time, on a thread that may block; all that ask meanwhile share the next.
 pub struct Looks<T>(Arc<Inner<T>>);
 
 struct Inner<T> {

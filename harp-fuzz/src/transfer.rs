@@ -1,7 +1,7 @@
 //! The lines of an export.
 
 use harp_ledger::transfer::TransferError;
-use harp_ledger::transfer::format::{Record, Records, crc, write};
+use harp_ledger::transfer::format::{Item, Items, crc, write};
 
 /// Lines as they may be in a file; and, since no input hits upon a checksum, the same
 /// lines as records with the right one.
@@ -12,13 +12,13 @@ pub(crate) fn export(data: &[u8]) {
             continue;
         };
         let line = format!("{{\"crc\":\"{}\",\"record\":{text}}}\n", crc(text));
-        let mut records = Records::new(line.as_bytes());
+        let mut records = Items::new(line.as_bytes());
         let Ok(Some(record)) = records.next() else {
             continue;
         };
         assert!(matches!(records.next(), Ok(None)));
         let written = written(&record);
-        let mut records = Records::new(&written[..]);
+        let mut records = Items::new(&written[..]);
         let again = records.next().expect("what was written can be read");
         let again = again.expect("what was written is there");
         assert_eq!(again, record);
@@ -26,14 +26,14 @@ pub(crate) fn export(data: &[u8]) {
         // Cut anywhere, it is no record.
         let cut = &written[..written.len() - 1];
         assert!(matches!(
-            Records::new(cut).next(),
+            Items::new(cut).next(),
             Err(TransferError::CutShort)
         ));
     }
 }
 
 fn read_all(data: &[u8]) {
-    let mut records = Records::new(data);
+    let mut records = Items::new(data);
     let mut read = 0;
     while let Ok(Some(_)) = records.next() {
         read += 1;
@@ -41,7 +41,7 @@ fn read_all(data: &[u8]) {
     }
 }
 
-fn written(record: &Record) -> Vec<u8> {
+fn written(record: &Item) -> Vec<u8> {
     let mut out = Vec::new();
     write(&mut out, record).expect("a record can be written");
     assert_eq!(

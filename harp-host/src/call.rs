@@ -180,8 +180,8 @@ impl HostCall {
         }
     }
 
-    /// Like [`HostCall::cancel`], but dropping the future leaves the connection open. Cancel
-    /// safe. Nothing else may be read afterwards.
+    /// Cancels as [`HostCall::cancel`] does, but dropping the future leaves the connection open.
+    /// Cancel safe. Nothing else may be read afterwards.
     pub async fn part(&mut self) -> Parting {
         self.tell_cancel().await;
         loop {
@@ -245,7 +245,7 @@ impl HostCall {
         HostError::timed_out(&self.endpoint, phase)
     }
 
-    /// Like [`HostCall::next`], for a `poll_next`.
+    /// Polls for what [`HostCall::next`] waits for.
     ///
     /// # Errors
     ///

@@ -58,7 +58,7 @@ impl Connection {
         Connection::open_offering(endpoint, trust, limits, deadline, Offer::Nothing).await
     }
 
-    /// Like [`Connection::open`], and offers protocols to choose from.
+    /// Opens one as [`Connection::open`] does, and offers protocols to choose from.
     pub(crate) async fn open_offering(
         endpoint: &Endpoint,
         trust: &Trust,

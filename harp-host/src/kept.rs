@@ -267,7 +267,7 @@ impl KeptConnection {
         flushed.map_err(|error| HostError::io(&self.endpoint, self.phase(), error))
     }
 
-    /// Like [`HostCall::take_packets`](crate::HostCall::take_packets).
+    /// Takes packets as [`HostCall::take_packets`](crate::HostCall::take_packets) does.
     pub fn take_packets(&mut self, mut take: impl FnMut(&[u8]) -> Wanted) {
         if !self.streams || self.stage != Stage::Running {
             return;
@@ -293,7 +293,7 @@ impl KeptConnection {
         }
     }
 
-    /// Like [`KeptConnection::next`], for a `poll_next`.
+    /// Polls for what [`KeptConnection::next`] waits for.
     ///
     /// # Errors
     ///

@@ -207,7 +207,7 @@ impl<S: Source> LineReader<S> {
         while let Ok(Some(())) = self.lines.next_line_if(|line| look(line).then_some(())) {}
     }
 
-    /// Like [`LineReader::next`], for a `poll_next`.
+    /// Polls for what [`LineReader::next`] waits for.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, LineError>> {
         if let Some(share) = &mut self.share
             && share.is_whole()

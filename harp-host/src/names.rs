@@ -22,7 +22,7 @@ static NAMES: LazyLock<Arc<Names>> = LazyLock::new(|| Names::new(lookup));
 
 /// Asks the name service; blocks for as long as that takes.
 type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
-type Answer = Result<Arc<[SocketAddr]>, Failure>;
+type Answer = Result<Arc<[SocketAddr]>, LookUpFailure>;
 
 /// Looks names up.
 struct Names {
@@ -32,14 +32,14 @@ struct Names {
 
 #[derive(Default)]
 struct State {
-    turns: Turns<Failure>,
+    turns: Turns<LookUpFailure>,
     /// Those who wait for a name's look-up.
     asked: HashMap<String, watch::Sender<Option<Answer>>>,
 }
 
-/// Why a name was not found, for all who wait for it.
+/// Why a name was not found, for all that wait for it.
 #[derive(Debug, Clone)]
-enum Failure {
+enum LookUpFailure {
     Unresolved(Unresolved),
     System(i32),
     Other(io::ErrorKind),
@@ -108,7 +108,7 @@ impl Names {
             let started = thread.spawn(move || names.look_up(looked_up));
             if started.is_err() {
                 // The system has no thread for it, which says nothing of the name.
-                let own = Err(Failure::Other(io::ErrorKind::OutOfMemory));
+                let own = Err(LookUpFailure::Other(io::ErrorKind::OutOfMemory));
                 state.ended(&name, own);
             }
         }
@@ -118,7 +118,7 @@ impl Names {
     fn look_up(self: Arc<Names>, mut name: String) {
         loop {
             let found = (self.lookup)(&name);
-            let answer = found.map(Arc::from).map_err(Failure::from);
+            let answer = found.map(Arc::from).map_err(LookUpFailure::from);
             let mut state = self.state();
             state.ended(&name, answer);
             match state.turns.next(Instant::now()) {
@@ -149,32 +149,32 @@ impl State {
     }
 }
 
-impl Failure {
+impl LookUpFailure {
     /// True if our own system could not ask.
     fn is_own(&self) -> bool {
         is_own_fault(&io::Error::from(self.clone()))
     }
 }
 
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
+impl From<io::Error> for LookUpFailure {
+    fn from(error: io::Error) -> LookUpFailure {
         if let Some(errno) = error.raw_os_error() {
-            return Failure::System(errno);
+            return LookUpFailure::System(errno);
         }
         let inner = error.get_ref();
         match inner.and_then(|inner| inner.downcast_ref::<Unresolved>()) {
-            Some(unresolved) => Failure::Unresolved(unresolved.clone()),
-            None => Failure::Other(error.kind()),
+            Some(unresolved) => LookUpFailure::Unresolved(unresolved.clone()),
+            None => LookUpFailure::Other(error.kind()),
         }
     }
 }
 
-impl From<Failure> for io::Error {
-    fn from(failure: Failure) -> io::Error {
+impl From<LookUpFailure> for io::Error {
+    fn from(failure: LookUpFailure) -> io::Error {
         match failure {
-            Failure::Unresolved(unresolved) => io::Error::other(unresolved),
-            Failure::System(errno) => io::Error::from_raw_os_error(errno),
-            Failure::Other(kind) => kind.into(),
+            LookUpFailure::Unresolved(unresolved) => io::Error::other(unresolved),
+            LookUpFailure::System(errno) => io::Error::from_raw_os_error(errno),
+            LookUpFailure::Other(kind) => kind.into(),
         }
     }
 }
@@ -248,8 +248,8 @@ mod tests {
         ] {
             let error = unresolved(LookupError::new(error));
             assert_eq!(IoCode::of(&error).as_str(), code, "{error}");
-            // Told to all who wait for the name.
-            let shared = io::Error::from(Failure::from(error));
+            // Told to all that wait for the name.
+            let shared = io::Error::from(LookUpFailure::from(error));
             assert_eq!(IoCode::of(&shared).as_str(), code, "{shared}");
         }
         let error = lookup("no\0name").unwrap_err();

@@ -171,7 +171,7 @@ impl Trust {
         })
     }
 
-    /// Like [`Trust::new`], with PEM texts and a certificate of our own where wanted.
+    /// Makes what [`Trust::new`] does, of PEM texts, with a certificate of our own where wanted.
     ///
     /// # Errors
     ///
@@ -215,7 +215,7 @@ impl Trust {
         self.client_config_offering(endpoint, Offer::Nothing).await
     }
 
-    /// Like [`Trust::client_config`], with protocols to choose from.
+    /// Makes what [`Trust::client_config`] does, with protocols to choose from.
     ///
     /// # Errors
     ///

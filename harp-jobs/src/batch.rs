@@ -30,7 +30,7 @@ impl Batch {
         Batch::within(first, Output::new(OutputLimits::default(), first, None))
     }
 
-    /// Like [`Batch::new`], with room for as much as `output` has.
+    /// An empty batch with room for as much as `output` has.
     #[must_use]
     pub fn within(first: u64, output: Output) -> Batch {
         Batch {

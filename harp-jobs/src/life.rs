@@ -25,7 +25,7 @@ use harp_values::Outcome;
 pub use self::event::{Event, Sign};
 pub use self::order::{Order, Orders};
 pub use self::retry::Retry;
-pub use self::standing::{Limit, Link, Reach, Record, Run, Standing, Wish};
+pub use self::standing::{Begun, Limit, Link, Reach, Standing, StartRecord, Wish};
 use crate::failures::{self, SetBy};
 use crate::ledger::{Closed, Lost, Start, Then, Token};
 use crate::transport::Proof;
@@ -81,20 +81,20 @@ impl Life {
             Start::ToRecord => (
                 Standing::Starting {
                     link: Link::Opening,
-                    record: Record::Asked { before: false },
+                    record: StartRecord::Asked { before: false },
                 },
                 [Order::Begin, Order::Start(None)].into(),
             ),
             Start::Recorded { .. } => (
                 Standing::Starting {
                     link: Link::Opening,
-                    record: Record::Made(Run::new(&terms, Duration::ZERO, now)),
+                    record: StartRecord::Made(Begun::new(&terms, Duration::ZERO, now)),
                 },
                 [Order::Begin].into(),
             ),
             Start::Attach { .. } => {
                 keeps = true;
-                let run = Run::new(&terms, terms.already, now);
+                let run = Begun::new(&terms, terms.already, now);
                 let standing = Standing::Running {
                     run,
                     heard: now,
@@ -166,22 +166,24 @@ impl Life {
                 self.keeps = keeps;
                 match record {
                     _ if keeps && self.leaving => self.done([Order::Drop]),
-                    Record::Asked { .. } => {
+                    StartRecord::Asked { .. } => {
                         *link = Link::Ready(now);
                         Orders::none()
                     }
-                    Record::Made(run) => self.commit(run),
+                    StartRecord::Made(run) => self.commit(run),
                 }
             }
             Event::LinkFailed(failure) if is_opening => match record {
-                Record::Asked { .. } => {
+                StartRecord::Asked { .. } => {
                     *link = Link::Failed(failure, now);
                     Orders::none()
                 }
-                Record::Made(_) => self.end(Outcome::Error(failure), Some(Proof::Confirmed), now),
+                StartRecord::Made(_) => {
+                    self.end(Outcome::Error(failure), Some(Proof::Confirmed), now)
+                }
             },
-            Event::Started if matches!(record, Record::Asked { .. }) => self.on_started(now),
-            Event::Taken(end) if record == (Record::Asked { before: false }) => self.done([
+            Event::Started if matches!(record, StartRecord::Asked { .. }) => self.on_started(now),
+            Event::Taken(end) if record == (StartRecord::Asked { before: false }) => self.done([
                 Order::Drop,
                 Order::ShowEnd(end),
                 Order::ShowHost(Proof::Confirmed),
@@ -201,7 +203,7 @@ impl Life {
             }
             Event::Interrupt => match record {
                 // It goes on waiting, for the next start.
-                Record::Asked { before: false } => self.done([Order::Drop]),
+                StartRecord::Asked { before: false } => self.done([Order::Drop]),
                 _ => self.drop_and_end(limits::interrupted(), Proof::Confirmed, now),
             },
             Event::Fenced | Event::Shut => self.done([Order::Drop]),
@@ -218,13 +220,13 @@ impl Life {
     }
 
     fn on_started(&mut self, now: Moment) -> Orders {
-        let run = Run::new(&self.terms, Duration::ZERO, now);
+        let run = Begun::new(&self.terms, Duration::ZERO, now);
         let Standing::Starting { link, record } = &mut self.standing else {
             return Orders::none();
         };
         match link {
             Link::Opening => {
-                *record = Record::Made(run);
+                *record = StartRecord::Made(run);
                 Orders::none()
             }
             // The host may have closed it meanwhile, or be there by now.
@@ -232,7 +234,7 @@ impl Life {
                 if now.since(*since) >= self.terms.connect =>
             {
                 *link = Link::Opening;
-                *record = Record::Made(run);
+                *record = StartRecord::Made(run);
                 [Order::Drop, Order::Begin].into()
             }
             Link::Ready(_) => self.commit(run),
@@ -403,7 +405,7 @@ impl Life {
         }
     }
 
-    fn commit(&mut self, run: Run) -> Orders {
+    fn commit(&mut self, run: Begun) -> Orders {
         self.standing = Standing::Committing { run, wish: None };
         [Order::Commit].into()
     }
@@ -412,7 +414,7 @@ impl Life {
     fn start_anew(&mut self, token: Token, now: Moment) -> Orders {
         self.standing = Standing::Starting {
             link: Link::Ready(now),
-            record: Record::Asked { before: true },
+            record: StartRecord::Asked { before: true },
         };
         [Order::Start(Some(token))].into()
     }

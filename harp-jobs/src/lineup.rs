@@ -206,7 +206,7 @@ impl Lineup {
     }
 
     /// Takes out a job that has not started. `None` if it has, is not on record, or is not
-    /// there; otherwise who has its turn instead.
+    /// there; otherwise the jobs that have their turn instead.
     pub fn withdraw(&mut self, id: JobId) -> Option<Turns> {
         let entry = self.jobs.get(&id)?;
         if !matches!(entry.stands, Stands::Waits | Stands::HasTurn) {
@@ -216,7 +216,8 @@ impl Lineup {
     }
 
     /// Takes out all jobs of a queue that have not started and are on record, in their
-    /// order: none of them starts in between. Then who has a turn instead.
+    /// order: none of them starts in between. Then the jobs that have
+    /// a turn instead.
     pub fn withdraw_queue(&mut self, name: &QueueName) -> (Vec<JobId>, Turns) {
         // Those that wait for their time are in their queue's order only when it has come.
         let jobs = self.queues.jobs(name).chain(self.not_before.jobs());
@@ -332,7 +333,7 @@ impl Lineup {
         turns
     }
 
-    /// Takes out who should have started by now, and lets those wait in their queues that
+    /// Takes out the jobs that should have started by now, and lets those wait in their queues that
     /// may start from now on.
     #[must_use = "the overdue have to be ended, the others to be started"]
     pub fn take_due(&mut self, now: Moment) -> (Vec<JobId>, Turns) {
@@ -378,7 +379,7 @@ impl Lineup {
         self.give(turns)
     }
 
-    /// Notes who has a turn; those of pools stand there, the others are returned.
+    /// Notes which jobs have a turn; those of pools stand there, the others are returned.
     fn give(&mut self, turns: Turns) -> Turns {
         let mut own = Turns::new();
         for id in turns {

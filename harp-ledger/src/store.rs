@@ -5,9 +5,9 @@
 //! what is durable. All writes are idempotent by job id or packet number, so a write
 //! whose outcome is unknown can be made again.
 //!
-//! The dispatcher's ledger hands its decisions over as deeds (`round/deeds`). What is written
-//! without one, by imports, benchmarks and tests, has verbs of its own: [`Store::submit`],
-//! [`Store::append`], [`Store::finish`]. A job that has not been finished is live.
+//! The dispatcher's ledger hands its decisions over as deeds (`round/deeds`), and imports the
+//! jobs of other stores as they stand there. Nobody else writes: the verbs of benchmarks and
+//! tests, which have no ledger (`bare`), are only there with the feature of that name.
 //!
 //! What is behind it: `changes` and `reading` are the verbs, `walk` goes through all jobs,
 //! `writer` is the thread that writes and `reply` who it tells, `round` what a change does
@@ -17,6 +17,8 @@
 //! the engine with its guards, `directory` the directory and its lock.
 
 mod aside;
+#[cfg(any(test, feature = "bare"))]
+mod bare;
 mod changes;
 mod check;
 pub mod codec;
@@ -64,7 +66,9 @@ use std::sync::{Arc, mpsc};
 use harp_values::JobId;
 use tokio::sync::{Semaphore, oneshot, watch};
 
-pub use self::changes::{Adopting, Appending, Finished, Submitted};
+#[cfg(any(test, feature = "bare"))]
+pub use self::bare::Submitted;
+pub use self::changes::{Adopting, Appending, Finished};
 pub use self::check::{Checked, Problem};
 pub use self::contents::Contents;
 pub use self::ends::Ahead;
@@ -153,36 +157,6 @@ impl Store {
         report: &mut dyn FnMut(Problem),
     ) -> Result<Checked, OpenError> {
         salvage::salvage(directory, target, options, report)
-    }
-
-    /// Removes ended jobs that are not to be kept, with all that belongs to them, and
-    /// reuses their space: a bounded piece, so that other writes go on in between. To be
-    /// called again as long as there is more. What cannot be read is logged once and
-    /// passed over, until the store is opened again.
-    ///
-    /// The store's files do not become smaller by it: what becomes free in them is used
-    /// for new jobs. An export into a new store gives the space back.
-    ///
-    /// # Errors
-    ///
-    /// As for all writes.
-    pub async fn prune(&self, keep: Keep) -> Result<Pruned, StoreError> {
-        let Candidates {
-            jobs,
-            is_withheld: withheld,
-        } = self.candidates(keep).await?;
-        let nothing = Pruned {
-            withheld,
-            ..Pruned::default()
-        };
-        let Some(oldest) = jobs.first().map(|job| job.id) else {
-            return Ok(nothing);
-        };
-        match self.write(oldest, 0, Change::Prune { jobs, keep }).await? {
-            Done::Pruned(pruned, _) => Ok(Pruned { withheld, ..pruned }),
-            // Not the answer to this.
-            _ => Ok(nothing),
-        }
     }
 
     /// The jobs that may have to go.

@@ -19,7 +19,7 @@ use harp_jobs::segment::{Segment, SegmentBuilder};
 use harp_time::clock;
 use harp_values::{JobId, Json, Outcome};
 
-use self::format::{Record, Records};
+use self::format::{Item, Items};
 use crate::store::{Adopted, Adopting, Appending, Store, StoreError};
 
 /// Packets that are read at once, in bytes.
@@ -98,14 +98,14 @@ struct Export<'a, W: Write> {
 
 impl<W: Write> Export<'_, W> {
     async fn all(&mut self) -> Result<(), TransferError> {
-        self.write(Record::Export {
+        self.write(Item::Export {
             version: format::VERSION,
             created: clock::now(),
         })?;
         for paper in self.store.papers(PaperKind::Service).await? {
             let id = format!("{:032x}", paper.id.name);
             match Json::parse(&paper.text) {
-                Ok(definition) => self.write(Record::Service { id, definition })?,
+                Ok(definition) => self.write(Item::Service { id, definition })?,
                 Err(error) => (self.problem)(format!("service {id} is left out: {error}")),
             }
         }
@@ -139,7 +139,7 @@ impl<W: Write> Export<'_, W> {
             self.left_out(id, &"where it stands cannot be read");
         }
         let jobs = self.moved.jobs;
-        self.write(Record::Complete { jobs })
+        self.write(Item::Complete { jobs })
     }
 
     async fn ended(
@@ -152,7 +152,7 @@ impl<W: Write> Export<'_, W> {
         let Some(end) = self.readable(job, end)? else {
             return Ok(());
         };
-        self.write(Record::Call { job, call })?;
+        self.write(Item::Call { job, call })?;
         let packets = self.packets(job, end.packets).await?;
         if packets < end.packets {
             (self.problem)(format!(
@@ -163,7 +163,7 @@ impl<W: Write> Export<'_, W> {
             self.moved.others += 1;
         }
         self.moved.jobs += 1;
-        self.write(Record::End {
+        self.write(Item::End {
             job,
             started: end.started,
             ended: end.ended,
@@ -178,10 +178,10 @@ impl<W: Write> Export<'_, W> {
         let Some(JobRecord { call, .. }) = self.readable(job, record)? else {
             return Ok(());
         };
-        self.write(Record::Call { job, call })?;
+        self.write(Item::Call { job, call })?;
         self.packets(job, u64::MAX).await?;
         self.moved.jobs += 1;
-        self.write(Record::Live { job, state })
+        self.write(Item::Live { job, state })
     }
 
     /// What was read of a job, if it is there. A job of which it cannot be read is left out,
@@ -220,7 +220,7 @@ impl<W: Write> Export<'_, W> {
                     .collect();
                 let first = next;
                 next = segment.end();
-                self.write(Record::Packets {
+                self.write(Item::Packets {
                     job,
                     first,
                     packets,
@@ -238,7 +238,7 @@ impl<W: Write> Export<'_, W> {
         (self.problem)(format!("job {job} is left out: {why}"));
     }
 
-    fn write(&mut self, record: Record) -> Result<(), TransferError> {
+    fn write(&mut self, record: Item) -> Result<(), TransferError> {
         format::write(&mut self.out, &record)
     }
 }
@@ -253,7 +253,7 @@ impl<W: Write> Export<'_, W> {
 pub async fn import(store: &Store, input: impl Read) -> Result<Moved, TransferError> {
     let mut import = Import {
         store,
-        records: Records::new(BufReader::new(MultiGzDecoder::new(input))),
+        records: Items::new(BufReader::new(MultiGzDecoder::new(input))),
         next_sequence: 1,
         under_way: VecDeque::new(),
         packets: Vec::new(),
@@ -270,7 +270,7 @@ pub async fn import(store: &Store, input: impl Read) -> Result<Moved, TransferEr
 
 struct Import<'a, R> {
     store: &'a Store,
-    records: Records<R>,
+    records: Items<R>,
     /// The sequence number of the next live job.
     next_sequence: u64,
     /// Jobs on their way to the disk, with their packets.
@@ -283,24 +283,24 @@ struct Import<'a, R> {
 impl<R: BufRead> Import<'_, R> {
     async fn all(&mut self) -> Result<(), TransferError> {
         match self.records.next()? {
-            Some(Record::Export { version, .. }) if version > format::VERSION => {
+            Some(Item::Export { version, .. }) if version > format::VERSION => {
                 return Err(TransferError::Newer(version));
             }
-            Some(Record::Export { .. }) => {}
+            Some(Item::Export { .. }) => {}
             _ => return Err(TransferError::NoExport),
         }
         let mut jobs = 0;
         loop {
             match self.records.next()? {
-                Some(Record::Service { id, definition }) if jobs == 0 => {
+                Some(Item::Service { id, definition }) if jobs == 0 => {
                     self.service(&id, definition).await?;
                 }
-                Some(Record::Call { job, call }) => {
+                Some(Item::Call { job, call }) => {
                     self.job(job, call).await?;
                     jobs += 1;
                 }
-                Some(Record::Complete { jobs: expected }) if expected == jobs => break,
-                Some(Record::Complete { .. }) => {
+                Some(Item::Complete { jobs: expected }) if expected == jobs => break,
+                Some(Item::Complete { .. }) => {
                     return Err(self.records.wrong("jobs are missing"));
                 }
                 Some(_) => return Err(self.records.wrong("no job has begun")),
@@ -334,7 +334,7 @@ impl<R: BufRead> Import<'_, R> {
                 return Err(TransferError::CutShort);
             };
             match record {
-                Record::Packets {
+                Item::Packets {
                     job,
                     first,
                     packets,
@@ -347,12 +347,12 @@ impl<R: BufRead> Import<'_, R> {
                     next = segment.end();
                     self.append(id, segment).await?;
                 }
-                Record::Live { job, state } if job == id => {
+                Item::Live { job, state } if job == id => {
                     let sequence = self.next_sequence;
                     self.next_sequence += 1;
                     break Adopted::Live(LiveRecord { sequence, ..state });
                 }
-                Record::End {
+                Item::End {
                     job,
                     started,
                     ended,

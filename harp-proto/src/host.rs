@@ -117,7 +117,7 @@ pub(crate) fn arguments(line: &Bytes, fields: &mut Fields<'_>) -> Result<Json, S
     checked_arguments(arguments, fields)
 }
 
-/// Like [`arguments`], where null and none stand for an empty array.
+/// Takes what [`arguments`] does, where null and none stand for an empty array.
 pub(crate) fn optional_arguments(
     text: &Bytes,
     fields: &mut Fields<'_>,

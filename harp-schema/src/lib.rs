@@ -103,7 +103,7 @@ impl Schema {
         }
     }
 
-    /// Like [`Schema::violations`], of a value that was read.
+    /// What is wrong with a value that was read already.
     #[must_use]
     pub fn violations_of(&self, value: &Value) -> Vec<Violation> {
         let errors = self.0.validator.iter_errors(value).take(MOST);

@@ -72,7 +72,7 @@ impl Way {
                 if self.links > MAX_LINKS {
                     return Ok(None);
                 }
-                // The link itself may be changed by all who may write its directory.
+                // The link itself may be changed by all users that may write its directory.
                 let target = std::fs::read_link(place)?;
                 let target = place.parent().unwrap_or(Path::new("/")).join(target);
                 if let Some(exposed) = self.walk(&normal(&target))? {

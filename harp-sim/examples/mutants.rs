@@ -24,27 +24,28 @@ fn main() -> io::Result<ExitCode> {
     for mutant in &chosen {
         make_copy(&root, &copy)?;
         put_in(mutant, &copy)?;
-        let played = Command::new("cargo")
-            .args(["run", "--quiet", "-p", "harp-sim", "--", &histories])
-            .env("CARGO_TARGET_DIR", root.join("target/mutants/target"))
+        let target = root.join("target/mutants/target");
+        let built = Command::new("cargo")
+            .args(["build", "--quiet", "-p", "harp-sim", "--bin", "harp-sim"])
+            .env("CARGO_TARGET_DIR", &target)
             .env("RUSTFLAGS", "-Awarnings")
             .current_dir(&copy)
-            .output()?;
+            .status()?;
+        if !built.success() {
+            return Err(io::Error::other(format!("{:?} is no program", mutant.name)));
+        }
+        let program = target.join("debug/harp-sim");
+        let played = Command::new(program).arg(&histories).output()?;
         let told = String::from_utf8_lossy(&played.stdout);
         match told.lines().find(|line| line.starts_with("seed ")) {
             Some(line) => println!("found: {}\n       {line}", mutant.name),
             None => {
-                let why = String::from_utf8_lossy(&played.stderr);
-                println!("MISSED: {}\n{told}{why}", mutant.name);
+                println!("MISSED: {}\n{told}", mutant.name);
                 missed.push(mutant.name);
             }
         }
     }
-    println!(
-        "{} of {} found",
-        MUTANTS.len() - missed.len(),
-        MUTANTS.len()
-    );
+    println!("{} of {} found", chosen.len() - missed.len(), chosen.len());
     Ok(ExitCode::from(u8::from(!missed.is_empty())))
 }
 

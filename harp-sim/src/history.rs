@@ -47,7 +47,7 @@ pub fn play(chance: Chance) -> Result<usize, Failure> {
     play_into(chance, &Book::default())
 }
 
-/// Like [`play`], and tells what happens to a book of the caller's.
+/// Plays a history as [`play`] does, and tells what happens to a book of the caller's.
 ///
 /// # Errors
 ///

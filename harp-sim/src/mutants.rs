@@ -32,8 +32,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the request goes out before its start is on record",
         file: "harp-jobs/src/life.rs",
-        from: "                    Record::Asked { .. } => {\n                        *link = Link::Ready(now);\n                        Orders::none()\n                    }\n",
-        to: "                    Record::Asked { .. } => self.commit(Run::new(&self.terms, Duration::ZERO, now)),\n",
+        from: "                    StartRecord::Asked { .. } => {\n                        *link = Link::Ready(now);\n                        Orders::none()\n                    }\n",
+        to: "                    StartRecord::Asked { .. } => self.commit(Begun::new(&self.terms, Duration::ZERO, now)),\n",
     },
     Mutant {
         name: "a cancel is not heard by whoever holds the job",

@@ -108,7 +108,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Like [`Fields::json`], of a key that has to be there.
+    /// Takes what [`Fields::json`] does, of a key that has to be there.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Like [`Fields::string`], of a key that has to be there.
+    /// Takes what [`Fields::string`] does, of a key that has to be there.
     ///
     /// # Errors
     ///

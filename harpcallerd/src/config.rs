@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use harp_host::tls::TrustFiles;
+use harp_jobs::access::AccessRules;
 use harp_proto::CLIENT_PORT;
 use harp_proto::host::kept::MAX_KEEP;
 use harp_service::address::ListenAddress;
 use harp_service::logging::LogSettings;
 use harp_service::settings::{Settings, SettingsError, Table, Warning};
 
-use crate::access::AccessRules;
 use crate::audit_log::AuditSettings;
 use crate::declared::ProcedureSettings;
 use crate::hosts::RegistryConfig;

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use harp_exec::Limit;
+use harp_jobs::audit::Audit;
+use harp_jobs::changes::Changes;
+use harp_jobs::refusal::NotReloaded;
 use harp_jobs::world::World;
 use harp_ledger::store::{Store, StoreOptions};
 use harp_service::logging::Log;
@@ -21,10 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::audit::Audit;
 use crate::audit_log;
 use crate::boot;
-use crate::changes::Changes;
 use crate::config::Config;
 use crate::desk::admin::{Administration, KeptCalls, Reloaded, Started};
 use crate::desk::load::HostLoad;
@@ -38,7 +39,6 @@ use crate::hosts::{self, Hosts};
 use crate::listener::{Admission, Listeners, Opened, Permits};
 use crate::meters::Meters;
 use crate::recordings;
-use crate::refusal::NotReloaded;
 use crate::reload::InForce;
 use crate::retention::Pruner;
 use crate::traces::Traces;

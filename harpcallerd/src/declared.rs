@@ -4,11 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use harp_files::regular;
+use harp_jobs::access::Patterns;
 use harp_proto::Json;
 use harp_schema::{Dialect, Schema, Violation};
 use harp_service::Table;
-
-use crate::access::Patterns;
 
 /// One `[[procedure]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

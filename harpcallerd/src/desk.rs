@@ -30,18 +30,19 @@ pub mod work;
 
 use std::sync::Arc;
 
-use harp_proto::{JobId, Password};
+use harp_jobs::access::AccessRules;
+use harp_jobs::audit::Audit;
+use harp_jobs::changes::Changes;
+use harp_jobs::client::Client;
+use harp_jobs::refusal::Refusal;
 use harp_service::logging::Log;
+use harp_values::{JobId, Password};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use self::load::HostLoad;
-use crate::access::AccessRules;
-use crate::audit::Audit;
-use crate::changes::Changes;
-use crate::client::Client;
 use crate::declared::Declarations;
 use crate::dispatcher::Dispatcher;
 use crate::host_contacts::HostContacts;
@@ -49,7 +50,6 @@ use crate::hosts::{Hosts, Refresher};
 use crate::identity::tokens::{TokenHash, TokensFile};
 use crate::limits::ClientLimits;
 use crate::meters::Meters;
-use crate::refusal::Refusal;
 use crate::traces::Traces;
 
 /// How long the answer to a wrong token takes, beside all else: guessing is not fast.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use harp_device::Devices;
+use harp_jobs::audit::Audit;
+use harp_jobs::changes::Changes;
 use harp_jobs::jobs::Jobs;
 use harp_jobs::ledger::{Drain, Ledger, PaperKind, What};
 use harp_jobs::limits::RunLimits;
@@ -19,8 +21,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{Instrument, warn};
 
-use crate::audit::Audit;
-use crate::changes::Changes;
 use crate::hosts::Hosts;
 use crate::rules::Rules;
 use crate::services::Services;
@@ -293,7 +293,7 @@ impl Dispatcher {
         self.ledger.drain(Drain::WaitForNothing);
     }
 
-    /// Like [`Dispatcher::interrupt`], those of hosts that keep calls too.
+    /// Ends jobs as [`Dispatcher::interrupt`] does, and those whose hosts keep their calls, too.
     pub fn end_calls(&self) {
         self.jobs.stop(Stop::EndCalls);
         self.ledger.drain(Drain::WaitForNothing);

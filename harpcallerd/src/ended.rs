@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use harp_jobs::changes::{Changes, What};
 use harp_jobs::ledger::Ledger as _;
 use harp_proto::JobId;
 use tokio::sync::watch;
 use tracing::debug;
 
-use crate::changes::{Changes, What};
 use crate::dispatcher::Dispatcher;
 use crate::hosts::Hosts;
 use crate::meters::Meters;

@@ -57,7 +57,7 @@ pub struct Attempts {
 
 /// The leave to try the host once. Dropping it gives it to the next call.
 #[derive(Debug)]
-pub struct Turn {
+pub struct Try {
     /// `None` if the host is not away.
     permit: Option<OwnedSemaphorePermit>,
     /// Time at which the call's patience is over, if it has had to wait.
@@ -126,7 +126,7 @@ impl Attempts {
     /// # Errors
     ///
     /// The failure of the newest attempt at the host, once the call's patience is over.
-    pub async fn turn(&mut self) -> Result<Turn, Failure> {
+    pub async fn turn(&mut self) -> Result<Try, Failure> {
         loop {
             let mut is_away = self.host.is_away.subscribe();
             let next = {
@@ -136,7 +136,7 @@ impl Attempts {
             let until = match next {
                 Next::Try { until } => {
                     let permit = None;
-                    return Ok(Turn { permit, until });
+                    return Ok(Try { permit, until });
                 }
                 Next::Wait { until } => until,
                 Next::GiveUp(failure) => return Err(failure),
@@ -153,20 +153,20 @@ impl Attempts {
             self.patience += limit.end() - until;
             if permit.is_some() {
                 let until = Some(limit.end());
-                return Ok(Turn { permit, until });
+                return Ok(Try { permit, until });
             }
         }
     }
 
     /// Takes note that an attempt has failed, and says what the call ends with; `None` if
     /// it is to be tried again.
-    pub fn failed(&mut self, turn: Turn, error: &HostError) -> Option<Failure> {
+    pub fn failed(&mut self, turn: Try, error: &HostError) -> Option<Failure> {
         self.follows(turn, error, failures::may_pass(error))
     }
 
-    /// Like [`Attempts::failed`], of a request that may be at the host and is run by nobody
-    /// there: a fault of the way there may always pass.
-    pub fn not_run(&mut self, turn: Turn, error: &HostError) -> Option<Failure> {
+    /// Judges, as [`Attempts::failed`] does, a request that may be at the host and is run by
+    /// nobody there: a fault of the way there may always pass.
+    pub fn not_run(&mut self, turn: Try, error: &HostError) -> Option<Failure> {
         let is_of_way = matches!(
             error.kind(),
             HostErrorKind::Network { .. } | HostErrorKind::Os { .. }
@@ -174,7 +174,7 @@ impl Attempts {
         self.follows(turn, error, is_of_way)
     }
 
-    fn follows(&mut self, turn: Turn, error: &HostError, may_pass: bool) -> Option<Failure> {
+    fn follows(&mut self, turn: Try, error: &HostError, may_pass: bool) -> Option<Failure> {
         let now = Instant::now();
         let has_turn = turn.permit.is_some();
         if !may_pass {
@@ -209,7 +209,7 @@ impl Attempts {
 
     /// Takes note that the host has acknowledged the call, or has refused it: whoever waits
     /// for the host goes on.
-    pub fn acknowledged(&mut self, turn: Turn) {
+    pub fn acknowledged(&mut self, turn: Try) {
         let mut reach = self.host.reach();
         if let Some(attempts) = reach.answered(Instant::now()) {
             let host = &self.host.name;
@@ -225,11 +225,11 @@ impl Attempts {
     }
 }
 
-impl Turn {
+impl Try {
     /// The leave to go on with a host that has just been heard.
     #[must_use]
-    pub fn free() -> Turn {
-        Turn {
+    pub fn free() -> Try {
+        Try {
             permit: None,
             until: None,
         }

@@ -17,7 +17,8 @@ use tokio::sync::watch;
 
 pub use entry::{Device, Harpd, Host};
 pub use refresh::{
-    Outcome, RefreshError, Refreshed, Refresher, Refreshing, RegistryConfig, ask_script, start,
+    RefreshError, RefreshResult, Refreshed, Refresher, Refreshing, RegistryConfig, ask_script,
+    start,
 };
 pub use script::ScriptError;
 

@@ -33,6 +33,3 @@ pub mod services;
 pub mod traces;
 pub mod transports;
 pub mod world;
-
-// What the desk speaks of, and the forms of what is kept, are the core's.
-pub use harp_jobs::{access, audit, call, changes, client, record, refusal, segment};

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use harp_budget::{Budget, Share};
+use harp_jobs::client::Client;
 use harp_jobs::limits::DeskLimits;
 
-use crate::client::Client;
 use crate::peer_group::PeerGroup;
 
 /// The limits of clients. All of them may change while the daemon runs.

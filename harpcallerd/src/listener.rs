@@ -14,6 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use harp_jobs::access::AccessRules;
+use harp_jobs::client::{Client, Peer, Via};
+use harp_jobs::refusal::Full;
 use harp_service::accept::Acceptor;
 use harp_service::unix_socket::SocketFile;
 use harp_time::within;
@@ -25,8 +28,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
 
-use crate::access::AccessRules;
-use crate::client::{Client, Peer, Via};
 use crate::desk::Desk;
 use crate::faces::connection::Socket;
 use crate::faces::http::{self, Lobby, Secured};
@@ -35,7 +36,6 @@ use crate::identity::user;
 use crate::limits::{ClientLimits, ClientMemory};
 use crate::meters::Meters;
 use crate::peer_group::PeerGroup;
-use crate::refusal::Full;
 
 pub use change::{Listeners, Opened};
 pub use harp_service::tls::TlsFiles;

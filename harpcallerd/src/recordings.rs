@@ -9,7 +9,7 @@ use harp_jobs::jobs::Submission;
 use harp_jobs::ledger::{Accepted, Room};
 use harp_jobs::record::CallRecord;
 use harp_proto::{JobId, Json, Outcome};
-use tokio::task::AbortHandle;
+use harp_service::tasks::Tasks;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
@@ -36,33 +36,26 @@ pub async fn keep(
     mut going: HashMap<String, JobId>,
 ) {
     let mut registry = hosts.subscribe();
-    let mut tasks: HashMap<String, Task> = HashMap::new();
+    let mut recording: HashMap<String, Tasks> = HashMap::new();
     loop {
         let now = Arc::clone(&registry.borrow_and_update());
         let is_recorded = |name: &str| match now.get(name) {
             Some(Host::Autotrainer(device)) => device.entry.record,
             _ => false,
         };
-        tasks.retain(|name, _| is_recorded(name));
+        recording.retain(|name, _| is_recorded(name));
         for name in now.keys().filter(|name| is_recorded(name)) {
-            tasks.entry(name.clone()).or_insert_with(|| {
+            recording.entry(name.clone()).or_insert_with(|| {
                 let first = going.remove(name);
-                let recording = record(Arc::clone(&dispatcher), name.clone(), first);
-                Task(tokio::spawn(recording).abort_handle())
+                let tasks = Tasks::of_phase("recordings");
+                let work = record(Arc::clone(&dispatcher), name.clone(), first);
+                tasks.spawn("recording", work);
+                tasks
             });
         }
         if registry.changed().await.is_err() {
             return;
         }
-    }
-}
-
-/// A task that ends with whoever began it.
-struct Task(AbortHandle);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

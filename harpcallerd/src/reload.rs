@@ -11,14 +11,15 @@ use std::sync::Arc;
 
 use harp_budget::Budget;
 use harp_host::tls::Trust;
+use harp_jobs::access::AccessRules;
 use harp_jobs::limits::{DeskLimits, RunLimits};
+use harp_jobs::refusal::NotReloaded;
 use harp_service::logging::{Log, Prepared};
 use harp_service::report::with_causes;
 use tokio::sync::watch;
 use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
-use crate::access::AccessRules;
 use crate::config::{self, Config};
 use crate::declared::Declarations;
 use crate::desk::admin::Reloaded;
@@ -27,7 +28,6 @@ use crate::identity::tokens::TokensFile;
 use crate::limits::{ClientLimits, ClientMemory};
 use crate::listener::Listeners;
 use crate::meters::by_name::Labels;
-use crate::refusal::NotReloaded;
 use crate::retention::Retention;
 use crate::rules::Rules;
 use crate::services::settings::ServiceSettings;

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use calls::KeptCalls;
 use clock::Clock;
-use lives::Life;
+use lives::HarpdLife;
 use settings::KeepSettings;
 
 use crate::keeper_notes::KeeperNotes;
@@ -41,6 +41,6 @@ pub async fn begin(
     grace: Duration,
 ) -> io::Result<(Arc<KeptCalls>, KeeperNotes)> {
     let clock = Clock::start();
-    let (life, notes) = Life::begin(&settings.state_directory, grace).await?;
+    let (life, notes) = HarpdLife::begin(&settings.state_directory, grace).await?;
     Ok((KeptCalls::new(clock, life, settings.clone()), notes))
 }

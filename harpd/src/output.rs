@@ -234,7 +234,7 @@ fn string(bytes: &[u8], limit: usize) -> Result<Json, Failure> {
     within(limit, json)
 }
 
-/// Like [`parse`], of text that is long; `then` makes of it what does not stay in memory.
+/// Parses as [`parse`] does, text that is long; `then` makes of it what does not stay in memory.
 fn parse_long<T>(
     text: Stash,
     limit: usize,

@@ -41,7 +41,7 @@ impl Mount {
         Mount::format(&["-q", "-O", "^has_journal"], file, at)
     }
 
-    /// Like [`Mount::in_file`], with the journal that disks have as a rule.
+    /// Mounts as [`Mount::in_file`] does, with the journal that disks have as a rule.
     #[must_use]
     pub fn with_journal(file: &Path, at: &Path) -> Option<Mount> {
         Mount::format(&["-q"], file, at)

@@ -121,7 +121,7 @@ impl FakeDevice {
         self.shared.state().dealers
     }
 
-    /// Publishes a message to all who have subscribed.
+    /// Publishes a message to all that have subscribed.
     pub fn publish(&self, topic: u32, body: &str) {
         self.publish_all(&[(topic, body.to_owned())]);
     }

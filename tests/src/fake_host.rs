@@ -120,7 +120,7 @@ impl FakeHost {
         FakeHost::start_with(&certificate, rustls::ALL_VERSIONS, scripts)
     }
 
-    /// Like [`FakeHost::start_each`], for a host that has agreed on `harp/2`.
+    /// Starts what [`FakeHost::start_each`] does, as a host that has agreed on `harp/2`.
     #[must_use]
     pub fn keeping(scripts: &[&[Step]]) -> FakeHost {
         let certificate = Authority::shared().issue(&["127.0.0.1"]);

@@ -17,7 +17,7 @@ const LONGEST_IDLE: Duration = Duration::from_secs(60);
 const TACITURN_FOR: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(super) struct ConnectionPool {
     size: usize,
     idle: Mutex<Vec<Idle>>,
     /// One permit for each short request that may run at the same time.
@@ -32,9 +32,9 @@ struct Idle {
     since: Instant,
 }
 
-impl Pool {
-    pub(super) fn new(size: usize) -> Pool {
-        Pool {
+impl ConnectionPool {
+    pub(super) fn new(size: usize) -> ConnectionPool {
+        ConnectionPool {
             size,
             idle: Mutex::new(Vec::new()),
             short: Semaphore::new(size.clamp(1, Semaphore::MAX_PERMITS)),

@@ -41,7 +41,7 @@ impl Tls {
         Tls::authorities(Pem::File(file.into()))
     }
 
-    /// Like [`Tls::ca_file`], with the PEM text itself.
+    /// Trusts authorities as [`Tls::ca_file`] does, by the PEM text itself.
     pub fn ca_pem(text: impl AsRef<[u8]>) -> Tls {
         Tls::authorities(Pem::Text("ca_pem", text.as_ref().into()))
     }
@@ -83,7 +83,7 @@ impl Tls {
         self
     }
 
-    /// Like [`Tls::client_certificate`], with the PEM texts themselves.
+    /// Shows a certificate as [`Tls::client_certificate`] does, by the PEM texts themselves.
     pub fn client_certificate_pem(
         mut self,
         certificate: impl AsRef<[u8]>,

@@ -76,7 +76,7 @@ impl ScriptedDispatcher {
         ScriptedDispatcher::listen(port, None, scripts).await
     }
 
-    /// Like [`ScriptedDispatcher::start`], over TLS. A handshake that fails is the end of its connection and of its
+    /// Starts one as [`ScriptedDispatcher::start`] does, over TLS. A handshake that fails is the end of its connection and of its
     /// script.
     pub async fn start_tls<const N: usize>(
         config: ServerConfig,

@@ -37,27 +37,27 @@ pub(crate) enum Look {
 
 /// A place in the line of commands, until the reply has come or this is dropped. A command that
 /// is out then takes the connection with it.
-pub(crate) struct Turn {
+pub(crate) struct CommandTurn {
     device: Arc<Device>,
     number: u64,
 }
 
 impl Device {
     /// Takes a place in the line of commands.
-    pub(crate) fn line_up(self: &Arc<Self>) -> Turn {
+    pub(crate) fn line_up(self: &Arc<Self>) -> CommandTurn {
         let mut state = self.state();
         let number = state.next_turn;
         state.next_turn += 1;
         state.turns.push_back(number);
         drop(state);
-        Turn {
+        CommandTurn {
             device: Arc::clone(self),
             number,
         }
     }
 }
 
-impl Turn {
+impl CommandTurn {
     /// Whether the command may go out. `needs_version`: its number depends on that.
     pub(crate) fn look(&self, needs_version: bool) -> Look {
         let now = self.device.world.now();
@@ -102,7 +102,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for CommandTurn {
     fn drop(&mut self) {
         let mut state = self.device.state();
         let number = self.number;

@@ -139,8 +139,8 @@ impl Follower {
         }
     }
 
-    /// What comes next, about `most` bytes of packets at once but at least one; more to one
-    /// who takes them quickly. Cancel safe.
+    /// What comes next, about `most` bytes of packets at once but at least one; more to a
+    /// follower that takes them quickly. Cancel safe.
     ///
     /// # Errors
     ///

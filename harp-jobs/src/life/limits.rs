@@ -3,7 +3,7 @@
 use harp_values::{Outcome, standstill};
 
 use super::parting::MOST;
-use super::{Event, Life, Limit, Orders, Reach, Record, Standing, Unexpected, Wish};
+use super::{Event, Life, Limit, Orders, Reach, Standing, StartRecord, Unexpected, Wish};
 use crate::failures;
 use crate::world::Moment;
 
@@ -82,7 +82,7 @@ impl Life {
     fn first_limit(&self) -> Option<(Moment, Limit)> {
         let (run, heard) = match &self.standing {
             Standing::Starting {
-                record: Record::Made(run),
+                record: StartRecord::Made(run),
                 ..
             }
             | Standing::Committing { run, wish: None } => (run, Some(run.begun)),

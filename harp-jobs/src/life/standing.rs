@@ -17,19 +17,19 @@ pub enum Standing {
         /// How far the connection has come.
         link: Link,
         /// How far the start has come.
-        record: Record,
+        record: StartRecord,
     },
     /// The request is going out: something of it may be at the host.
     Committing {
         /// Since when it runs.
-        run: Run,
+        run: Begun,
         /// What is done when it is known what became of the request.
         wish: Option<Wish>,
     },
     /// The call is at its host.
     Running {
         /// Since when it runs.
-        run: Run,
+        run: Begun,
         /// When the host was heard last.
         heard: Moment,
         /// Whether the host is read. One that is not is not silent.
@@ -79,19 +79,19 @@ pub enum Link {
 
 /// How far the start of a job has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Record {
+pub enum StartRecord {
     /// It is being recorded, and the limits do not count yet.
     Asked {
         /// Whether one is on record from before, of which nothing has come.
         before: bool,
     },
     /// It is on record.
-    Made(Run),
+    Made(Begun),
 }
 
 /// A start that is on record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
+pub struct Begun {
     /// From when on the limits count.
     pub begun: Moment,
     /// When the execution has to have ended.
@@ -132,10 +132,10 @@ pub enum Limit {
     Execution,
 }
 
-impl Run {
+impl Begun {
     /// A start of a job that has run for `already`; the silence counts from now on.
-    pub(super) fn new(terms: &Terms, already: Duration, now: Moment) -> Run {
-        Run {
+    pub(super) fn new(terms: &Terms, already: Duration, now: Moment) -> Begun {
+        Begun {
             begun: now,
             end_by: now + terms.longest.saturating_sub(already),
         }

@@ -143,8 +143,8 @@ fn shape(life: &Life) -> String {
                 Link::Failed(..) => "failed",
             },
             match record {
-                Record::Asked { before } => Some(*before),
-                Record::Made(_) => None,
+                StartRecord::Asked { before } => Some(*before),
+                StartRecord::Made(_) => None,
             }
         ),
         Standing::Committing { wish, .. } => format!("{wish:?}"),

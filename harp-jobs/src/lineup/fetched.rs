@@ -19,7 +19,7 @@ impl Lineup {
     }
 
     /// Takes out all jobs of a pool that have not started and are on record, in their order.
-    /// Then who has a turn instead.
+    /// Then the jobs that have a turn instead.
     pub fn withdraw_pool(&mut self, pool: &PoolId) -> (Vec<JobId>, Turns) {
         let jobs = self.jobs.iter();
         let mut taken: Vec<(u64, JobId)> = jobs

@@ -11,8 +11,8 @@ use crate::segment::Segment;
 /// further behind reads the ledger.
 const TAIL: usize = 128 * 1024;
 
-/// Like [`TAIL`], while the job has followers: twice what can be on its way at once, so
-/// that those who keep up need not read the ledger.
+/// Bytes of packets that are held while the job has followers: twice what can be on its
+/// way at once, so that those who keep up need not read the ledger.
 const FOLLOWED_TAIL: usize = 2 * 1024 * 1024;
 
 /// What packets that became durable together count beside their bytes.
@@ -62,7 +62,7 @@ impl Tail {
 }
 
 /// Packets that became durable together, at least one, and the form that a face gives them,
-/// made once for all who follow.
+/// made once for all followers.
 #[derive(Debug)]
 pub struct TailBatch {
     segments: Vec<Segment>,

@@ -56,7 +56,7 @@ impl HeldJobs {
         self.start_by.first()
     }
 
-    /// Takes out who should have started by now.
+    /// Takes out the jobs that should have started by now.
     pub(super) fn take_due(&mut self, now: Moment) -> Vec<(JobId, Held)> {
         let due = self.start_by.take_due(now).into_iter();
         due.filter_map(|job| Some((job, self.jobs.remove(&job)?)))

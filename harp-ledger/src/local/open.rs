@@ -198,7 +198,7 @@ async fn end_damaged(store: &Store, world: &dyn World, job: JobId) -> Result<(),
         packets: count(store, job).await?,
         outcome: Outcome::Error(failures::storage(&why)),
     };
-    store.finish(job, &record, Place::Free).await.map(drop)
+    store.end(job, &record, Place::Free).await.map(drop)
 }
 
 /// How many packets a job has; of damaged ones those that can be read.

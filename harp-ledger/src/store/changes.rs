@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use harp_jobs::ledger::PaperEdit;
-use harp_jobs::record::{CallRecord, EndRecord, LiveRecord};
+use harp_jobs::record::{CallRecord, EndRecord};
 use harp_jobs::segment::Segment;
 use harp_values::JobId;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -20,19 +20,7 @@ use super::{Store, WRITE_BUDGET, codec};
 /// Cost of a write beside its content, in bytes of the budget.
 const WRITE_COST: usize = 256;
 
-/// Result of a [`Store::submit_once`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Submitted {
-    /// The job is recorded.
-    Now,
-    /// It is not: this one has its key.
-    Before(JobId),
-    /// It is not: its key stands for a call to another host, of another procedure or
-    /// with other arguments.
-    KeyTaken,
-}
-
-/// Result of a [`Store::finish`].
+/// Result of recording an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finished {
     /// The job has ended with this.
@@ -46,7 +34,7 @@ pub enum Finished {
 ///
 /// Dropping it does not call the packets back.
 #[derive(Debug)]
-pub struct Appending(oneshot::Receiver<Result<Done, StoreError>>);
+pub struct Appending(pub(super) oneshot::Receiver<Result<Done, StoreError>>);
 
 /// A job of another store on its way to the disk: a future of whether it is new here.
 ///
@@ -55,94 +43,6 @@ pub struct Appending(oneshot::Receiver<Result<Done, StoreError>>);
 pub struct Adopting(oneshot::Receiver<Result<Done, StoreError>>);
 
 impl Store {
-    /// Records a job that has been submitted and, if `live` says so, started in the same
-    /// step. A job that exists stays as it is.
-    ///
-    /// Dropping the future may leave the job recorded or not.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::UnknownOutcome`]: the job may exist. Any other: it certainly does
-    /// not.
-    pub async fn submit(
-        &self,
-        id: JobId,
-        call: &CallRecord,
-        live: &LiveRecord,
-    ) -> Result<(), StoreError> {
-        self.record(id, call, live, None).await?;
-        Ok(())
-    }
-
-    /// Records a job like [`Store::submit`], unless there is one under the same key of
-    /// the same client already: with `unless_since`, one submitted less than this many
-    /// seconds before that still lives or has returned a result. What decides is the
-    /// order of the writes, and the other job is on disk when this returns. A call
-    /// without a key is recorded in any case.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Store::submit`].
-    pub async fn submit_once(
-        &self,
-        id: JobId,
-        call: &CallRecord,
-        live: &LiveRecord,
-        unless_since: Option<u64>,
-    ) -> Result<Submitted, StoreError> {
-        let claim = Claim::of(call, unless_since);
-        Ok(match self.record(id, call, live, claim).await? {
-            Done::Existing(job) => Submitted::Before(job),
-            Done::KeyTaken => Submitted::KeyTaken,
-            _ => Submitted::Now,
-        })
-    }
-
-    async fn record(
-        &self,
-        id: JobId,
-        call: &CallRecord,
-        live: &LiveRecord,
-        claim: Option<Claim>,
-    ) -> Result<Done, StoreError> {
-        let call = Bytes::from(codec::encode_call(call).map_err(refused(id))?);
-        let live = live.clone();
-        let size = call.len();
-        self.write(id, size, Change::Submit { call, live, claim })
-            .await
-    }
-
-    /// For tests, which have no ledger. Records that the job's execution starts, in milliseconds since 1970. If it has
-    /// started before, the first time stays.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::NotLive`] if the job has ended or does not exist.
-    #[cfg(test)]
-    pub(crate) async fn start(&self, id: JobId, started: u64) -> Result<(), StoreError> {
-        self.write(id, 0, Change::Start { at: started }).await?;
-        Ok(())
-    }
-
-    /// Adds packets to a live job. Waits until there is room for them in memory; what is
-    /// returned then waits until they are on disk. Packets that the job has already are
-    /// passed over.
-    ///
-    /// Several appends of a job are made in the order of their first step. A segment is
-    /// best not much longer than [`SEGMENT_SIZE`](harp_jobs::segment::SEGMENT_SIZE).
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Refused`] if the packets do not follow those that the job has,
-    /// [`StoreError::NotLive`] if it has ended or does not exist: from the second step.
-    pub async fn append(&self, id: JobId, segments: Vec<Segment>) -> Result<Appending, StoreError> {
-        let size = segments.iter().map(Segment::len_bytes).sum();
-        let answer = self
-            .hand_over(id, size, Change::Append { segments })
-            .await?;
-        Ok(Appending(answer))
-    }
-
     /// Records how the job ended, and whether its place in its queue is free, all in one
     /// step. A job that has ended before stays as
     /// it is.
@@ -151,7 +51,7 @@ impl Store {
     ///
     /// [`StoreError::NotLive`] if there is no such job, [`StoreError::Refused`] if it
     /// counts packets that are not on disk. After [`StoreError::UnknownOutcome`] the job must not be shown as ended.
-    pub async fn finish(
+    pub(crate) async fn end(
         &self,
         id: JobId,
         end: &EndRecord,
@@ -180,7 +80,7 @@ impl Store {
     /// # Errors
     ///
     /// As for all writes.
-    pub async fn adopt_packets(
+    pub(crate) async fn adopt_packets(
         &self,
         id: JobId,
         segments: Vec<Segment>,
@@ -199,7 +99,7 @@ impl Store {
     /// # Errors
     ///
     /// As for all writes.
-    pub async fn adopt(
+    pub(crate) async fn adopt(
         &self,
         id: JobId,
         call: &CallRecord,
@@ -218,21 +118,10 @@ impl Store {
     /// # Errors
     ///
     /// As for all writes.
-    pub async fn edit_paper(&self, edit: PaperEdit) -> Result<(), StoreError> {
+    pub(crate) async fn edit_paper(&self, edit: PaperEdit) -> Result<(), StoreError> {
         let size = edit.text.as_ref().map_or(0, Bytes::len);
         let change = Change::Deed(Deed::Paper(edit));
         self.write(JobId::NONE, size, change).await?;
-        Ok(())
-    }
-
-    /// For tests, which have no ledger. Frees the place in its queue that an ended job has kept.
-    ///
-    /// # Errors
-    ///
-    /// As for all writes.
-    #[cfg(test)]
-    pub(crate) async fn release_place(&self, id: JobId) -> Result<(), StoreError> {
-        self.write(id, 0, Change::ReleasePlace).await?;
         Ok(())
     }
 
@@ -256,7 +145,7 @@ impl Store {
     }
 
     /// Gives a change to the writer, once there is room for it.
-    async fn hand_over(
+    pub(super) async fn hand_over(
         &self,
         id: JobId,
         size: usize,
@@ -341,7 +230,7 @@ fn answered(
     answer.unwrap_or_else(|_| Err(StoreError::UnknownOutcome(unanswered.into())))
 }
 
-fn refused(id: JobId) -> impl FnOnce(serde_json::Error) -> StoreError {
+pub(super) fn refused(id: JobId) -> impl FnOnce(serde_json::Error) -> StoreError {
     move |error| StoreError::Refused {
         id,
         why: error.to_string(),

@@ -13,7 +13,8 @@ pub struct Contents {
     /// Jobs that have ended.
     pub ended: u64,
     /// Bytes of calls, ends and packets, those of live jobs included: what was asked to
-    /// be kept. The file is larger, see [`Store::prune`](super::Store::prune).
+    /// be kept. The files are larger, and do not become smaller by pruning: what
+    /// becomes free in them is used for new jobs.
     pub bytes: u64,
     /// The live jobs; `None` if the store does not say, or the state of one cannot be read.
     pub live: Option<LiveSum>,

@@ -58,7 +58,7 @@ pub(super) struct Message {
 
 /// A segment of the file.
 #[derive(Debug, Default)]
-pub(super) struct Segment {
+pub(super) struct LogSegment {
     /// Its LSN and how far the log was on disk when it was begun; `None` if its header is
     /// none.
     pub(super) header: Option<(u64, u64)>,
@@ -72,7 +72,7 @@ pub(super) struct Segment {
     pub(super) broken_after: Option<usize>,
 }
 
-impl Segment {
+impl LogSegment {
     /// Whether messages of a later life of the segment stand in it: it is being written
     /// over, and what it held before is nowhere needed.
     pub(super) fn is_written_over(&self) -> bool {
@@ -85,7 +85,7 @@ impl Segment {
 }
 
 /// Reads segment number `index` of a file of this length.
-pub(super) fn segment(file: &File, index: u64, length: u64) -> io::Result<Segment> {
+pub(super) fn segment(file: &File, index: u64, length: u64) -> io::Result<LogSegment> {
     let base = index * SEGMENT as u64;
     let len = usize::try_from((length - base).min(SEGMENT as u64)).unwrap_or(SEGMENT);
     let mut bytes = vec![0; len];
@@ -126,10 +126,10 @@ fn decode_header(bytes: &[u8]) -> Option<(u64, u64)> {
     Some((lsn, if stable > u64::MAX >> 1 { 0 } else { stable }))
 }
 
-fn decode(bytes: &[u8], base: u64) -> Segment {
-    let mut segment = Segment {
+fn decode(bytes: &[u8], base: u64) -> LogSegment {
+    let mut segment = LogSegment {
         header: decode_header(bytes),
-        ..Segment::default()
+        ..LogSegment::default()
     };
     let mut at = SEGMENT_HEADER.min(bytes.len());
     if segment.header.is_none() {

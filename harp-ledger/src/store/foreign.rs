@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::error::OpenError;
 
-/// Names that a store, or who works with one, may have made before there was a whole one;
+/// Names that a store, or a person who works with one, may have made before there was a whole one;
 /// and what a file system has at its root.
 const OURS: [&str; 8] = [
     "blobs",
@@ -22,7 +22,7 @@ const OURS: [&str; 8] = [
 const OUR_BEGINNINGS: [&str; 4] = [".", "damaged.", "snap.", "store.json"];
 
 /// Refuses a directory without a store that holds anything else. One that is not there, or
-/// cannot be read, is left to who makes it.
+/// cannot be read, is left to the program that makes it.
 pub(super) fn refuse(path: &Path) -> Result<(), OpenError> {
     match found(path) {
         Ok(Some(what)) => Err(OpenError::Foreign {

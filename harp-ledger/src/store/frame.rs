@@ -150,7 +150,7 @@ pub fn unwrap(key: &[u8], framed: &[u8]) -> Result<usize, Damage> {
     Ok(header.len)
 }
 
-/// Like [`unwrap`], the value itself.
+/// Takes a frame off as [`unwrap`] does, and returns the value itself.
 ///
 /// # Errors
 ///

@@ -36,6 +36,8 @@ pub(super) const BATCH: usize = 256;
 pub(crate) enum Change {
     /// What the ledger has decided.
     Deed(Deed),
+    /// Of benchmarks and tests: what is accepted is a deed.
+    #[cfg(any(test, feature = "bare"))]
     Submit {
         call: Bytes,
         live: LiveRecord,
@@ -46,6 +48,8 @@ pub(crate) enum Change {
     Start {
         at: u64,
     },
+    /// Of benchmarks and tests: packets are a deed.
+    #[cfg(any(test, feature = "bare"))]
     Append {
         segments: Vec<Segment>,
     },
@@ -171,9 +175,11 @@ impl<'a> Round<'a> {
     pub(crate) fn write(&mut self, id: JobId, change: &Change) -> Result<Done, Trouble> {
         match change {
             Change::Deed(deed) => self.deed(deed).map(Done::Made),
+            #[cfg(any(test, feature = "bare"))]
             Change::Submit { call, live, claim } => self.submit(id, call, live, claim.as_ref()),
             #[cfg(test)]
             Change::Start { at } => self.start(id, *at),
+            #[cfg(any(test, feature = "bare"))]
             Change::Append { segments } => self.append(id, segments),
             Change::Finish {
                 end,
@@ -224,6 +230,7 @@ impl<'a> Round<'a> {
         self.engine.apply(batch)
     }
 
+    #[cfg(any(test, feature = "bare"))]
     fn submit(
         &mut self,
         id: JobId,

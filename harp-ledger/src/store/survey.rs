@@ -14,7 +14,7 @@ use std::path::Path;
 
 use memchr::memmem;
 
-use super::engine_log::{self, Kind, SEGMENT, Segment};
+use super::engine_log::{self, Kind, LogSegment, SEGMENT};
 use super::frame::{self, Header};
 use super::layout;
 
@@ -114,7 +114,7 @@ pub(super) fn survey(data_file: &Path, from: u64, orderly: bool) -> io::Result<S
 /// Finds the damage of a segment. `is_elsewhere`: the segment with this LSN need not be
 /// here; `may_be_torn`: a crash can have left it half written.
 fn damaged(
-    segment: &Segment,
+    segment: &LogSegment,
     from: u64,
     last: u64,
     is_elsewhere: impl Fn(u64) -> bool,
@@ -151,7 +151,7 @@ fn damaged(
 }
 
 /// The highest mark in what the engine reads of a segment.
-fn highest_mark(file: &File, segment: &Segment) -> io::Result<Option<u64>> {
+fn highest_mark(file: &File, segment: &LogSegment) -> io::Result<Option<u64>> {
     let sought = [&frame::MAGIC[..], layout::MARK_KEY].concat();
     let finder = memmem::Finder::new(&sought);
     let read = segment.broken_after.unwrap_or(segment.messages.len());

@@ -31,7 +31,7 @@ use super::shared::Shared;
 use super::sled::{Batch, Engine};
 
 /// How much a round takes in, in bytes, so that those who came first need not wait for
-/// all who came after them.
+/// all that came after them.
 const ROUND: usize = 16 * 1024 * 1024;
 
 /// How often the mark is raised while there are writes. Each is covered by a mark on disk

@@ -7,7 +7,7 @@
 //! {"crc":"0f3a9c52","record":{"export":{"version":1,"created":1700000000000}}}
 //! ```
 //!
-//! Records come in this order: `export`, any number of services, then for each job its `call`, any number of
+//! Items come in this order: `export`, any number of services, then for each job its `call`, any number of
 //! `packets`, and `end` or `live`, and at last `complete`, without which the export is cut
 //! short. Text of users is there byte for byte. A reader passes over keys that it does not
 //! know; what changes the meaning of the others raises `version`.
@@ -28,7 +28,7 @@ pub const VERSION: u32 = 1;
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Record {
+pub enum Item {
     /// The first one.
     Export {
         /// Of the format.
@@ -108,7 +108,7 @@ struct LineIn<'a> {
 /// # Errors
 ///
 /// [`TransferError::Io`].
-pub fn write(out: &mut impl Write, record: &Record) -> Result<(), TransferError> {
+pub fn write(out: &mut impl Write, record: &Item) -> Result<(), TransferError> {
     let record = serde_json::value::to_raw_value(record).map_err(std::io::Error::from)?;
     let line = LineOut {
         crc: crc(record.get()),
@@ -121,16 +121,16 @@ pub fn write(out: &mut impl Write, record: &Record) -> Result<(), TransferError>
 
 /// Reads records, one a line.
 #[derive(Debug)]
-pub struct Records<R> {
+pub struct Items<R> {
     input: R,
     /// Lines read so far.
     pub line: u64,
 }
 
-impl<R: BufRead> Records<R> {
+impl<R: BufRead> Items<R> {
     /// Reads from here.
-    pub fn new(input: R) -> Records<R> {
-        Records { input, line: 0 }
+    pub fn new(input: R) -> Items<R> {
+        Items { input, line: 0 }
     }
 
     /// The next one, `None` at the end of the file.
@@ -139,7 +139,7 @@ impl<R: BufRead> Records<R> {
     ///
     /// [`TransferError`], if the line is none of an export's, or is cut short.
     #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Result<Option<Record>, TransferError> {
+    pub fn next(&mut self) -> Result<Option<Item>, TransferError> {
         let mut text = Vec::new();
         match self.input.read_until(b'\n', &mut text) {
             Ok(0) => return Ok(None),

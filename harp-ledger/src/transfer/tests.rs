@@ -199,7 +199,7 @@ async fn what_is_cut_short_or_altered_is_seen() {
     assert!(matches!(error, TransferError::NoExport), "{error}");
     let newer = {
         let mut out = GzEncoder::new(Vec::new(), Compression::fast());
-        let header = Record::Export {
+        let header = Item::Export {
             version: 2,
             created: 0,
         };

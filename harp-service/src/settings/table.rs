@@ -309,7 +309,7 @@ impl<'s> Table<'s> {
         }
     }
 
-    /// Like [`Table::guard`] for one key, which people also call by other words.
+    /// Guards one key as [`Table::guard`] does, which people also call by other words.
     pub fn guard_also(&self, key: &str, words: &[&'static str]) {
         let mut notes = self.settings.notes.borrow_mut();
         notes.known.guard(&self.name, key, words);

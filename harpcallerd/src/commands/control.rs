@@ -154,7 +154,7 @@ impl Control {
         read(&line.context("the daemon ended before it answered")?)
     }
 
-    /// Like [`Control::ask`], with every result but `ok` as an error.
+    /// Asks as [`Control::ask`] does, with every result but `ok` as an error.
     pub(super) fn ask_for(&mut self, request: &AdminRequest) -> anyhow::Result<Reply> {
         self.ask(request)?.ok()
     }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
+use harp_jobs::refusal::NotReloaded;
 use harp_service::signals::{ServiceSignal, Signals};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use crate::desk::admin::{KeptCalls, Order, Reloaded};
-use crate::refusal::NotReloaded;
 
 /// Something to do.
 pub(super) enum Event {

@@ -4,20 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use harp_jobs::audit::Act;
+use harp_jobs::client::Client;
 use harp_jobs::ledger::{Ledger, Pruned};
+use harp_jobs::refusal::{NotReloaded, Refusal};
 use harp_ledger::store::StoreError;
-use harp_proto::JobId;
 use harp_service::logging::Log;
+use harp_values::JobId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::info;
 
 use super::Desk;
 use super::hosts::HostOverview;
-use crate::audit::Act;
-use crate::client::Client;
-use crate::hosts::{Hosts, Outcome, Refreshed, Refresher, Refreshing};
-use crate::refusal::{NotReloaded, Refusal};
+use crate::hosts::{Hosts, RefreshResult, Refreshed, Refresher, Refreshing};
 use crate::retention::Pruner;
 
 /// How long an administrator who reloads waits for the registry's script.
@@ -296,7 +296,7 @@ impl Started {
 
 /// What becomes of the registry by a reload; `None` if its script takes longer than 5 s.
 /// Cancel safe: the script runs on.
-pub async fn registry_after(reload: Refreshing) -> Option<Outcome> {
+pub async fn registry_after(reload: Refreshing) -> Option<RefreshResult> {
     timeout(REGISTRY_AFTER_RELOAD, reload.outcome()).await.ok()
 }
 

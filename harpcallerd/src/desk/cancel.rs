@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
+use harp_jobs::access::Operation;
+use harp_jobs::client::Client;
 use harp_jobs::jobs::NotKnown;
+use harp_jobs::refusal::Refusal;
 use harp_jobs::transport::Proof;
-use harp_proto::JobId;
 use harp_time::within;
+use harp_values::JobId;
 use tokio::time::Instant;
 use tracing::info;
 
 use super::Desk;
-use crate::access::Operation;
-use crate::client::Client;
-use crate::refusal::Refusal;
 
 /// What came of a cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

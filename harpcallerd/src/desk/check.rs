@@ -1,9 +1,10 @@
 //! What would become of a call, without making it.
 
+use harp_jobs::call::NewCall;
+use harp_jobs::client::Client;
+use harp_jobs::refusal::Refusal;
+
 use super::Desk;
-use crate::call::NewCall;
-use crate::client::Client;
-use crate::refusal::Refusal;
 
 /// A call could be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
+use harp_jobs::call::NewCall;
+use harp_jobs::client::Client;
 use harp_jobs::ledger::Ledger;
-use harp_proto::{JobId, Json};
+use harp_jobs::refusal::Refusal;
+use harp_values::{JobId, Json};
 use tokio::time::{Instant, timeout_at};
 
 use super::Desk;
 use super::find::{Filter, Find, Name};
 use super::view::View;
 use super::work::Wanted;
-use crate::call::NewCall;
-use crate::client::Client;
-use crate::refusal::Refusal;
 use crate::services::{Service, Sign, Worker};
 
 /// Jobs of a list.

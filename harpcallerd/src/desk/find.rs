@@ -7,8 +7,13 @@ mod words;
 
 use std::time::Duration;
 
+use harp_jobs::access::{Operation, Verdict};
+use harp_jobs::changes::What;
+use harp_jobs::client::Client;
 use harp_jobs::ledger::{Cursor, Direction, Ledger as _};
-use harp_proto::JobId;
+use harp_jobs::record::JobRecord;
+use harp_jobs::refusal::Refusal;
+use harp_values::JobId;
 use tokio::time::Instant;
 
 pub use self::filter::{Filter, InQueue, Kind, Name};
@@ -19,11 +24,6 @@ use super::lists::passing_damaged;
 use super::permission::identified;
 use super::read::Report;
 use super::view::View;
-use crate::access::{Operation, Verdict};
-use crate::changes::What;
-use crate::client::Client;
-use crate::record::JobRecord;
-use crate::refusal::Refusal;
 
 /// Records that one request looks at.
 const RECORDS: u64 = 20_000;

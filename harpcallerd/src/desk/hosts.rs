@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use harp_device::Standing;
+use harp_jobs::access::Operation;
+use harp_jobs::audit::Act;
+use harp_jobs::client::Client;
+use harp_jobs::refusal::Refusal;
 use tracing::info;
 
 use super::Desk;
 use super::load::Load;
-use crate::access::Operation;
-use crate::audit::Act;
-use crate::client::Client;
 use crate::host_contacts::Contact;
 use crate::hosts::Host;
-use crate::refusal::Refusal;
 
 /// A host of the registry, without what opens it.
 #[derive(Debug, Clone, PartialEq, Eq)]

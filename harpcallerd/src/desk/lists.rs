@@ -4,14 +4,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use harp_jobs::client::Client;
 use harp_jobs::ledger::Unreadable;
-use harp_proto::JobId;
+use harp_jobs::refusal::Refusal;
+use harp_values::JobId;
 use tracing::error;
 
 use super::Desk;
 use super::read::Report;
-use crate::client::Client;
-use crate::refusal::Refusal;
 
 /// Jobs of the first page of a list, so that it comes at once, and of each further one.
 const FIRST_PAGE: usize = 16;

@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use harp_jobs::ledger::{Ledger as _, Whereabouts};
-use harp_proto::JobId;
+use harp_jobs::refusal::Refusal;
+use harp_values::JobId;
 
 use super::Desk;
 use super::lists::passing_damaged;
-use crate::refusal::Refusal;
 
 /// Which host each live job is at, as far as anybody has asked.
 #[derive(Debug, Default)]

@@ -1,17 +1,17 @@
 //! How the dispatcher stands, in numbers.
 
 use harp_device::Standing;
+use harp_jobs::access::Operation;
+use harp_jobs::changes::Totals;
+use harp_jobs::client::Client;
 use harp_jobs::ledger::{Ledger as _, Whereabouts};
+use harp_jobs::refusal::Refusal;
 use harp_ledger::store::StoreCounts;
-use harp_proto::JobId;
 use harp_time::clock;
+use harp_values::JobId;
 
 use super::Desk;
-use crate::access::Operation;
-use crate::changes::Totals;
-use crate::client::Client;
 use crate::hosts::Host;
-use crate::refusal::Refusal;
 
 /// How the dispatcher stands.
 #[derive(Debug, Clone, Default)]

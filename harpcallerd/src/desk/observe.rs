@@ -1,11 +1,11 @@
 //! Requests that are about no call: whether a client may make them.
 
+use harp_jobs::access::{Operation, Verdict};
+use harp_jobs::client::Client;
+use harp_jobs::refusal::Refusal;
 use tracing::info;
 
 use super::{Desk, permission};
-use crate::access::{Operation, Verdict};
-use crate::client::Client;
-use crate::refusal::Refusal;
 
 impl Desk {
     /// Lets nobody through who may not do this, which is about no call.

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use harp_jobs::access::{Operation, Verdict};
+use harp_jobs::client::Client;
 use harp_jobs::ledger::{Ledger as _, Whereabouts};
-use harp_proto::{JobId, QueueName};
+use harp_jobs::refusal::Refusal;
+use harp_values::{JobId, QueueName};
 use tracing::info;
 
 use super::Desk;
 use super::lists::passing_damaged;
 use super::view::View;
-use crate::access::{Operation, Verdict};
-use crate::client::Client;
-use crate::refusal::Refusal;
 
 /// A queue as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,18 +7,18 @@
 
 use std::sync::Arc;
 
+use harp_jobs::access::Operation;
+use harp_jobs::client::Client;
 use harp_jobs::jobs::{Followed, Follower, Known, NotKnown, Outages};
 use harp_jobs::live::TailBatch;
-use harp_proto::JobId;
+use harp_jobs::record::EndRecord;
+use harp_jobs::refusal::Refusal;
+use harp_jobs::segment::Segment;
+use harp_values::JobId;
 
 use super::Desk;
 use super::permission::Permission;
-use crate::access::Operation;
-use crate::client::Client;
 use crate::meters::Present;
-use crate::record::EndRecord;
-use crate::refusal::Refusal;
-use crate::segment::Segment;
 
 /// Bytes of packets that are given out at once, unless one packet is longer.
 const BATCH: usize = 64 * 1024;
@@ -97,7 +97,7 @@ pub struct Piece {
 /// Where packets are, in order.
 #[derive(Debug)]
 pub enum Batches {
-    /// In the memory of a job that lives, for all who follow.
+    /// In the memory of a job that lives, for all of its followers.
     Held(Vec<Arc<TailBatch>>),
     /// Out of the store, for this reader.
     Read(Vec<Segment>),

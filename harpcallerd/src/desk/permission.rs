@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use harp_jobs::access::{AccessRules, Operation, Verdict};
+use harp_jobs::client::{Client, Identity};
 use harp_jobs::ledger::Ledger;
-use harp_proto::{JobId, Password};
+use harp_jobs::refusal::Refusal;
 use harp_time::within;
+use harp_values::{JobId, Password};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use super::Desk;
-use crate::access::{AccessRules, Operation, Verdict};
-use crate::client::{Client, Identity};
 use crate::identity::tokens::{TokenProof, TokensFile};
-use crate::refusal::Refusal;
 
 /// How often it is looked whether a client that waits or follows is still who it was. It is
 /// promised within 10 s.

@@ -1,11 +1,12 @@
 //! The procedures that a client may call, as far as anything is known of them.
 
+use harp_jobs::client::Client;
+use harp_jobs::refusal::Refusal;
+
 use super::Desk;
 use super::find::Name;
 use super::permission::identified;
-use crate::client::Client;
 use crate::procedures::{Described, Source};
-use crate::refusal::Refusal;
 
 /// Which procedures are wanted.
 #[derive(Debug, Clone, Default)]

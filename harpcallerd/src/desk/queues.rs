@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
+use harp_jobs::audit::Act;
+use harp_jobs::client::Client;
 use harp_jobs::ledger::Ledger;
-use harp_proto::{JobId, QueueName};
+use harp_jobs::refusal::Refusal;
+use harp_values::{JobId, QueueName};
 use tracing::info;
 
 use super::Desk;
 use super::cancel::not_recorded;
 use super::lists::passing_damaged;
 use super::read::Report;
-use crate::audit::Act;
-use crate::client::Client;
-use crate::refusal::Refusal;
 
 /// Jobs of a queue that are looked up at once.
 const PAGE: usize = 256;

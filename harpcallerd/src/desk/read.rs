@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use harp_jobs::access::Operation;
+use harp_jobs::client::Client;
 use harp_jobs::jobs::{Ended, NotKnown};
 use harp_jobs::ledger::Unreadable;
-use harp_proto::JobId;
+use harp_jobs::record::{CallRecord, EndRecord, JobRecord, Stage};
+use harp_jobs::refusal::Refusal;
+use harp_values::JobId;
 
 use super::Desk;
-use crate::access::Operation;
-use crate::client::Client;
-use crate::record::{CallRecord, EndRecord, JobRecord, Stage};
-use crate::refusal::Refusal;
 
 /// A job as it is shown. Times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]

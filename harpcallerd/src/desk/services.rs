@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
+use harp_jobs::access::Operation;
+use harp_jobs::client::Client;
 use harp_jobs::failures;
 use harp_jobs::ledger::{Ledger, Lost, Which};
 use harp_jobs::lineup::pool::PoolId;
-use harp_proto::{Json, Outcome};
+use harp_jobs::refusal::{Full, Refusal};
 use harp_schema::{Dialect, Schema};
+use harp_values::{Json, Outcome};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{Desk, permission};
-use crate::access::Operation;
-use crate::client::Client;
 use crate::dispatcher::Dispatcher;
-use crate::refusal::{Full, Refusal};
 use crate::services::service::{
     DEFAULT_TIMEOUT, Declared, Definition, LONGEST_DESCRIPTION, LONGEST_NAME, LONGEST_TIMEOUT,
     ServiceId,

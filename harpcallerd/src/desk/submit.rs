@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use harp_jobs::call::{Accepted, NewCall, TimeLimits};
+use harp_jobs::client::{Client, Via};
 use harp_jobs::jobs::Submission;
 use harp_jobs::ledger::{self, NotAccepted, Room};
-use harp_proto::Json;
+use harp_jobs::record::{CallRecord, QueueRecord};
+use harp_jobs::refusal::{Full, Refusal, Violated};
 use harp_schema::Violation;
+use harp_values::Json;
 use tracing::info;
 
 use super::{Desk, permission};
-use crate::call::{Accepted, NewCall, TimeLimits};
-use crate::client::{Client, Via};
-use crate::record::{CallRecord, QueueRecord};
-use crate::refusal::{Full, Refusal, Violated};
 use crate::traces::Request;
 use crate::traces::context::Traceparent;
 

@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
+use harp_jobs::client::Client;
 use harp_jobs::lineup::pool::Pick;
-use harp_proto::{Failure, JobId, Json, Outcome};
+use harp_jobs::refusal::{Refusal, Violated};
+use harp_values::{Failure, JobId, Json, Outcome};
 use serde_json::Value;
 
 use super::view::{State, View};
 use super::work::Wanted;
 use super::{Desk, permission};
-use crate::client::Client;
-use crate::refusal::{Refusal, Violated};
 use crate::services::Service;
 use crate::transports::worker::claim::Claim;
 

@@ -3,18 +3,18 @@
 
 use std::sync::Arc;
 
+use harp_jobs::access::Operation;
+use harp_jobs::call::Accepted;
+use harp_jobs::client::Client;
 use harp_jobs::jobs::{Ended, Outages};
 use harp_jobs::ledger::{Ledger as _, Unreadable};
-use harp_proto::JobId;
+use harp_jobs::record::EndRecord;
+use harp_jobs::refusal::Refusal;
+use harp_values::JobId;
 use tokio::time::{Instant, timeout_at};
 
 use super::Desk;
 use super::read::Report;
-use crate::access::Operation;
-use crate::call::Accepted;
-use crate::client::Client;
-use crate::record::EndRecord;
-use crate::refusal::Refusal;
 
 /// Changes of jobs that are looked at together.
 const AT_ONCE: usize = 256;

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use harp_jobs::client::Client;
 use harp_jobs::ledger::{Ledger, Lost, Whereabouts};
 use harp_jobs::lineup::pool::Pick;
-use harp_proto::{JobId, Json, Outcome};
+use harp_jobs::record::EndRecord;
+use harp_jobs::refusal::{Refusal, Violated};
 use harp_time::within;
+use harp_values::{JobId, Json, Outcome};
 use tokio::time::Instant;
 use tracing::info;
 
 use super::view::View;
 use super::{Desk, permission};
-use crate::client::Client;
-use crate::record::EndRecord;
-use crate::refusal::{Refusal, Violated};
 use crate::services::service::LONGEST_TIMEOUT;
 use crate::services::{Service, Sign, Worker};
 use crate::transports::worker::claim::{Claim, NotTaken, Stage};

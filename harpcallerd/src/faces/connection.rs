@@ -93,7 +93,7 @@ impl Socket for UnixStream {
 pub struct Connection<S> {
     socket: S,
     lines: LineBuffer,
-    /// What a large line holds of a budget; `None` for who needs to ask nobody.
+    /// What a large line holds of a budget; `None` for a client that needs to ask nobody.
     share: Option<Share>,
     /// A large line that waits for the memory of what is made of it.
     whole: Option<Bytes>,

@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use harp_budget::Share;
+use harp_jobs::client::Client;
+use harp_jobs::refusal::{Full, Refusal};
 use harp_proto::client::{Hello, HelloReply, Reply, Request, feature};
 use harp_proto::{Fault, LINE_ALLOWANCE};
 use tokio::time::Instant;
 use tracing::debug;
 use zeroize::Zeroize;
 
-use crate::client::Client;
 use crate::desk::Desk;
 use crate::desk::packets::{Next, Packets, Span, Until};
 use crate::desk::read::Wait;
@@ -28,7 +29,6 @@ use crate::faces::connection::{Connection, Patience, ReadError, Socket};
 use crate::limits::{ClientLimits, ClientMemory};
 use crate::meters::request_error;
 use crate::meters::requests::{Protocol, Status};
-use crate::refusal::{Full, Refusal};
 use refusals::fault;
 
 /// One conversation under way.
@@ -51,7 +51,7 @@ struct Conversation<S> {
 }
 
 /// Why a conversation ends before the client has ended it.
-enum End {
+enum Closing {
     /// There is nothing more to say, or nobody to say it to.
     Silent,
     /// This is the last line.
@@ -60,29 +60,29 @@ enum End {
     Broken(io::Error),
 }
 
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> End {
-        End::Broken(error)
+impl From<io::Error> for Closing {
+    fn from(error: io::Error) -> Closing {
+        Closing::Broken(error)
     }
 }
 
-impl From<Fault> for End {
-    fn from(fault: Fault) -> End {
-        End::With(fault)
+impl From<Fault> for Closing {
+    fn from(fault: Fault) -> Closing {
+        Closing::With(fault)
     }
 }
 
 /// The answer to a call, which the dispatcher may refuse since it stops.
-fn told(refusal: Refusal) -> End {
-    End::With(fault(refusal))
+fn told(refusal: Refusal) -> Closing {
+    Closing::With(fault(refusal))
 }
 
 /// The answer to all but calls. In a stop there is none: a line about the dispatcher's end
 /// could be taken for the job's.
-impl From<Refusal> for End {
-    fn from(refusal: Refusal) -> End {
+impl From<Refusal> for Closing {
+    fn from(refusal: Refusal) -> Closing {
         match refusal {
-            Refusal::Closing => End::Silent,
+            Refusal::Closing => Closing::Silent,
             refusal => told(refusal),
         }
     }
@@ -112,8 +112,8 @@ pub async fn serve<S: Socket>(
     let end = conversation.converse().await;
     conversation.connection.release();
     match end {
-        End::Silent => conversation.connection.finish().await,
-        End::With(fault) => {
+        Closing::Silent => conversation.connection.finish().await,
+        Closing::With(fault) => {
             debug!(peer = %conversation.client.peer, fault = %fault.0, "request refused");
             let mut line = BytesMut::new();
             fault.encode(&mut line);
@@ -121,7 +121,9 @@ pub async fn serve<S: Socket>(
                 conversation.connection.close().await;
             }
         }
-        End::Broken(error) => debug!(peer = %conversation.client.peer, %error, "connection broke"),
+        Closing::Broken(error) => {
+            debug!(peer = %conversation.client.peer, %error, "connection broke")
+        }
     }
 }
 
@@ -139,7 +141,7 @@ pub async fn refuse<S: Socket>(socket: S, full: Full, patience: Duration) {
 
 impl<S: Socket> Conversation<S> {
     /// Answers requests until the connection is to be closed.
-    async fn converse(&mut self) -> End {
+    async fn converse(&mut self) -> Closing {
         loop {
             let answered = match self.request().await {
                 Ok(request) => {
@@ -147,25 +149,25 @@ impl<S: Socket> Conversation<S> {
                     self.answer(request).await
                 }
                 Err(end) => {
-                    self.asked = matches!(end, End::With(_)).then(|| ("-", Instant::now()));
+                    self.asked = matches!(end, Closing::With(_)).then(|| ("-", Instant::now()));
                     Err(end)
                 }
             };
             match &answered {
-                Err(End::With(fault)) => self.count(request_error(&fault.0.error_type)),
+                Err(Closing::With(fault)) => self.count(request_error(&fault.0.error_type)),
                 // Nobody was told anything.
                 Err(_) => {}
                 Ok(()) => self.count("ok"),
             }
             match answered {
                 Ok(()) if self.persistent => {}
-                Ok(()) => return End::Silent,
+                Ok(()) => return Closing::Silent,
                 Err(end) => return end,
             }
         }
     }
 
-    async fn request(&mut self) -> Result<Request, End> {
+    async fn request(&mut self) -> Result<Request, Closing> {
         let limits = self.limits;
         let patience = Patience {
             begin: if self.persistent {
@@ -185,18 +187,18 @@ impl<S: Socket> Conversation<S> {
         let read = tokio::select! {
             biased;
             read = self.connection.next_line(patience) => read,
-            () = self.desk.closing.cancelled() => return Err(End::Silent),
+            () = self.desk.closing.cancelled() => return Err(Closing::Silent),
         };
         match read {
             // The store is about to be closed: one request after the other would keep it
             // open for ever. No line says so, since it could be taken for a job's end.
-            Ok(Some(_)) if self.is_last => Err(End::Silent),
+            Ok(Some(_)) if self.is_last => Err(Closing::Silent),
             Ok(Some(line)) => {
                 self.is_last = self.desk.closing.is_cancelled();
                 Ok(decode(line)?)
             }
             // An error line could be taken for the answer to a request that is on its way.
-            Ok(None) | Err(ReadError::Idle) => Err(End::Silent),
+            Ok(None) | Err(ReadError::Idle) => Err(Closing::Silent),
             Err(ReadError::TooLong) => Err(self
                 .desk
                 .refuse_longer(&self.client, limits.desk.max_request_size)
@@ -210,11 +212,11 @@ impl<S: Socket> Conversation<S> {
                 "it came too slowly while others waited for its memory (client_memory)",
             )
             .into()),
-            Err(ReadError::Io(error)) => Err(End::Broken(error)),
+            Err(ReadError::Io(error)) => Err(Closing::Broken(error)),
         }
     }
 
-    async fn answer(&mut self, request: Request) -> Result<(), End> {
+    async fn answer(&mut self, request: Request) -> Result<(), Closing> {
         let desk = Arc::clone(&self.desk);
         if !matches!(request, Request::Call(_)) {
             // All else is small, however long its line was.
@@ -233,7 +235,7 @@ impl<S: Socket> Conversation<S> {
             Request::Cancel { job, confirm } => {
                 let cancelled = tokio::select! {
                     cancelled = desk.cancel(&self.client, job, confirm) => cancelled?,
-                    () = self.connection.broken() => return Err(End::Silent),
+                    () = self.connection.broken() => return Err(Closing::Silent),
                 };
                 self.reply(&requests::cancelled(cancelled)).await
             }
@@ -258,10 +260,10 @@ impl<S: Socket> Conversation<S> {
                 self.answer = None;
                 let end = tokio::select! {
                     end = desk.end(&self.client, job, Wait::UntilEnd) => end?,
-                    () = self.connection.broken() => return Err(End::Silent),
+                    () = self.connection.broken() => return Err(Closing::Silent),
                 };
                 // Without one, nobody may wait any more.
-                let mut end = end.ok_or(End::Silent)?;
+                let mut end = end.ok_or(Closing::Silent)?;
                 let length = desk.lengths(job).await.end;
                 if Self::is_large(length) {
                     // It is read again when there is room.
@@ -270,7 +272,7 @@ impl<S: Socket> Conversation<S> {
                     end = desk
                         .end(&self.client, job, Wait::Not)
                         .await?
-                        .ok_or(End::Silent)?;
+                        .ok_or(Closing::Silent)?;
                 }
                 self.reply(&requests::result(Some(&end))).await
             }
@@ -286,7 +288,7 @@ impl<S: Socket> Conversation<S> {
                 let packets = tokio::select! {
                     biased;
                     packets = desk.packets(&self.client, job, span) => packets,
-                    () = self.connection.broken() => return Err(End::Silent),
+                    () = self.connection.broken() => return Err(Closing::Silent),
                 };
                 self.send(packets?, timestamps).await
             }
@@ -326,19 +328,19 @@ impl<S: Socket> Conversation<S> {
         }
     }
 
-    async fn reply<R: Reply>(&mut self, reply: &R) -> Result<(), End> {
+    async fn reply<R: Reply>(&mut self, reply: &R) -> Result<(), Closing> {
         let mut line = BytesMut::new();
         reply.encode(&mut line);
         self.write_answer(&line).await
     }
 
-    async fn send(&mut self, mut packets: Packets, timestamps: bool) -> Result<(), End> {
+    async fn send(&mut self, mut packets: Packets, timestamps: bool) -> Result<(), Closing> {
         // The rest can take as long as its job.
         self.count("ok");
         loop {
             let next = tokio::select! {
                 next = packets.next() => next?,
-                () = self.connection.broken() => return Err(End::Silent),
+                () = self.connection.broken() => return Err(Closing::Silent),
             };
             match next {
                 Next::Some(piece) => {
@@ -348,7 +350,7 @@ impl<S: Socket> Conversation<S> {
                 }
                 Next::End(end) => self.reply(&stream::last_line(end.as_deref())).await?,
                 Next::Finished => return Ok(()),
-                Next::Closing => return Err(End::Silent),
+                Next::Closing => return Err(Closing::Silent),
             }
         }
     }

@@ -1,10 +1,9 @@
 //! A call of the client protocol, which bodies of HTTP have too, in words of the desk.
 
 use bytes::Bytes;
+use harp_jobs::call::{NewCall, QueueChoice};
 use harp_proto::Json;
 use harp_proto::client::Call;
-
-use crate::call::{NewCall, QueueChoice};
 
 /// The call of a longer text. Its arguments are kept while the job runs: if they are a small
 /// part of that text, they are copied, so that they do not hold on to all of it.

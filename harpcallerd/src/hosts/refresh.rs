@@ -78,7 +78,7 @@ pub struct Refreshed {
 }
 
 /// What came of a refresh, for everybody who waits for it.
-pub type Outcome = Result<Refreshed, Arc<RefreshError>>;
+pub type RefreshResult = Result<Refreshed, Arc<RefreshError>>;
 
 /// Asks for refreshes. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -87,17 +87,17 @@ pub struct Refresher {
 }
 
 enum RefreshRequest {
-    Refresh(oneshot::Sender<Outcome>),
-    Configure(RegistryConfig, oneshot::Sender<Outcome>),
+    Refresh(oneshot::Sender<RefreshResult>),
+    Configure(RegistryConfig, oneshot::Sender<RefreshResult>),
 }
 
 /// A refresh that has been asked for.
 #[derive(Debug)]
-pub struct Refreshing(oneshot::Receiver<Outcome>);
+pub struct Refreshing(oneshot::Receiver<RefreshResult>);
 
 impl Refreshing {
     /// Waits for its outcome. Cancel safe: it goes on without the waiting.
-    pub async fn outcome(self) -> Outcome {
+    pub async fn outcome(self) -> RefreshResult {
         let answer = self.0.await;
         answer.unwrap_or_else(|_| Err(Arc::new(RefreshError::Stopping)))
     }
@@ -118,7 +118,7 @@ impl Refresher {
     /// # Errors
     ///
     /// [`RefreshError`]; the registry is then as it was.
-    pub async fn refresh(&self) -> Outcome {
+    pub async fn refresh(&self) -> RefreshResult {
         self.ask(RefreshRequest::Refresh).await.outcome().await
     }
 
@@ -130,7 +130,7 @@ impl Refresher {
 
     async fn ask(
         &self,
-        request: impl FnOnce(oneshot::Sender<Outcome>) -> RefreshRequest,
+        request: impl FnOnce(oneshot::Sender<RefreshResult>) -> RefreshRequest,
     ) -> Refreshing {
         let (reply, answer) = oneshot::channel();
         // Without a keeper the daemon is stopping; then `reply` is dropped, which says so.
@@ -207,7 +207,7 @@ async fn keep_fresh(
     }
 }
 
-fn report(hosts: &Hosts, outcome: &Outcome, meters: &Meters) {
+fn report(hosts: &Hosts, outcome: &RefreshResult, meters: &Meters) {
     meters.refreshed(outcome.is_ok(), clock::now());
     match outcome {
         Ok(refreshed) => info!(

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
 use harp_files::{Content, Kept, Look, Looks, text};
+use harp_jobs::client::{Identity, Proof};
 use harp_proto::Password;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -18,8 +19,6 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
-
-use crate::client::{Identity, Proof};
 
 /// What a token is known by: its SHA-256.
 pub type TokenHash = [u8; 32];
@@ -178,7 +177,7 @@ impl TokenProof {
         self.hash
     }
 
-    /// Like [`TokenProof::of`], for a token that was shown before.
+    /// Finds what [`TokenProof::of`] does, for a token that was shown before.
     pub async fn of_hash(
         hash: TokenHash,
         tokens: &watch::Receiver<Option<Arc<TokensFile>>>,

@@ -2,12 +2,11 @@
 
 use std::io;
 
+use harp_jobs::client::{Identity, Peer};
 use nix::errno::Errno;
 use nix::unistd::{Uid, User};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
-
-use crate::client::{Identity, Peer};
 
 /// Names of users that are being looked up at once, each in a thread that blocks.
 static LOOK_UPS: Semaphore = Semaphore::const_new(16);

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use harp_jobs::refusal::Full;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::ClientLimits;
 use crate::peer_group::PeerGroup;
-use crate::refusal::Full;
 
 /// How long a handshake keeps its permit however many others come.
 const UNDISTURBED: Duration = Duration::from_secs(1);

@@ -4,13 +4,13 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use harp_jobs::client::{Identity, Proof};
 use harp_service::tls::{Protocols, ServerTls, TlsError, TlsFiles};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::client::{Identity, Proof};
 use crate::faces::http::Secured;
 
 /// The certificate and CAs of now: files that have changed are read again.

@@ -149,7 +149,7 @@ impl Declared {
 
 /// A definition on record. A field is added with `#[serde(default)]`.
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct ServiceRecord {
     name: String,
     description: String,
     arguments_schema: Option<Json>,
@@ -166,7 +166,7 @@ impl Definition {
     /// What goes on record.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let record = Record {
+        let record = ServiceRecord {
             name: self.name.clone(),
             description: self.description.clone(),
             arguments_schema: self.arguments.as_ref().map(|schema| schema.text().clone()),
@@ -188,7 +188,8 @@ impl Definition {
     ///
     /// Why it cannot be used.
     pub fn decode(text: &Bytes) -> Result<Definition, String> {
-        let record: Record = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let record: ServiceRecord =
+            serde_json::from_slice(text).map_err(|error| error.to_string())?;
         let dialect = if record.draft_4 {
             Dialect::Draft4
         } else {

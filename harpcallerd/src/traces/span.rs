@@ -142,7 +142,7 @@ mod tests {
     use harp_proto::{Failure, Json};
 
     use super::*;
-    use crate::record::QueueRecord;
+    use harp_jobs::record::QueueRecord;
 
     #[test]
     fn a_job_has_waited_and_run() {

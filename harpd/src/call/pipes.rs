@@ -133,7 +133,8 @@ impl Pipes {
         fed
     }
 
-    /// Like [`Pipes::take`], of a call that has its outcome: what does not fit is left out.
+    /// Takes what [`Pipes::take`] does, of a call that has its outcome: what does not fit is left
+    /// out.
     /// Where there is no caller nobody takes packets any more.
     pub(super) fn take_last_words<R: Recipient>(&mut self, moved: Moved, caller: Option<&mut R>) {
         let mut packets = Vec::new();

@@ -24,7 +24,7 @@ pub struct AgentReply {
     pub name: String,
     /// The action as the description has it.
     pub action: Arc<Action>,
-    /// The files of the call, which go with the last who has them.
+    /// The files of the call, which go with the last one that has them.
     pub files: Arc<CallFiles>,
     /// For what the agent prints.
     pub log: LineLog,

@@ -31,8 +31,8 @@ const LEAST: usize = 16 << 10;
 /// The lines.
 #[derive(Debug)]
 pub struct Backlog {
-    segments: VecDeque<Segment>,
-    /// The newest lines, which are no segment yet, and how many they are.
+    stretches: VecDeque<Stretch>,
+    /// The newest lines, which are no stretch yet, and how many they are.
     open: BytesMut,
     open_count: u64,
     /// Number of the next packet, and place of its line among all that ever were, in bytes.
@@ -53,18 +53,18 @@ pub struct Backlog {
 
 /// Some lines that are kept together.
 #[derive(Debug)]
-struct Segment {
+struct Stretch {
     /// Place of the first, in bytes from the first of all.
     start: u64,
     length: usize,
     /// Number of the first packet, and how many there are; none in the line of the end.
     first: u64,
     count: u64,
-    place: Place,
+    held: Held,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Held {
     Memory(Bytes),
     Spooled(u64),
     /// A long line in a file of its own.
@@ -121,7 +121,7 @@ impl Backlog {
     #[must_use]
     pub fn new(limit: usize, spool: Spool) -> Backlog {
         Backlog {
-            segments: VecDeque::new(),
+            stretches: VecDeque::new(),
             open: BytesMut::new(),
             open_count: 0,
             next: 0,
@@ -202,12 +202,12 @@ impl Backlog {
         let start = self.position;
         self.memory += line.len();
         self.position += line.len() as u64;
-        self.segments.push_back(Segment {
+        self.stretches.push_back(Stretch {
             start,
             length: line.len(),
             first: self.next,
             count: 0,
-            place: Place::Memory(line.freeze()),
+            held: Held::Memory(line.freeze()),
         });
         self.ended = true;
         self.count();
@@ -216,12 +216,12 @@ impl Backlog {
     /// Puts a long line behind the others: that of `packets` packets, or of the end.
     fn push_own(&mut self, line: InFile, packets: u64) {
         let length = line.length;
-        self.segments.push_back(Segment {
+        self.stretches.push_back(Stretch {
             start: self.position,
             length: usize::try_from(length).unwrap_or(usize::MAX),
             first: self.next,
             count: packets,
-            place: Place::Own {
+            held: Held::Own {
                 line: Box::new(line),
                 _counted: self.spool.count_elsewhere(length),
             },
@@ -233,16 +233,16 @@ impl Backlog {
 
     /// Packets below `packets` are needed no longer.
     pub fn acknowledge(&mut self, packets: u64) {
-        while let Some(segment) = self.segments.front() {
-            if segment.count == 0 || segment.first + segment.count > packets {
+        while let Some(stretch) = self.stretches.front() {
+            if stretch.count == 0 || stretch.first + stretch.count > packets {
                 break;
             }
-            match &segment.place {
-                Place::Memory(bytes) => self.memory -= bytes.len(),
-                Place::Spooled(offset) => self.spool.release(*offset),
-                Place::Own { line, .. } => self.elsewhere -= line.length,
+            match &stretch.held {
+                Held::Memory(bytes) => self.memory -= bytes.len(),
+                Held::Spooled(offset) => self.spool.release(*offset),
+                Held::Own { line, .. } => self.elsewhere -= line.length,
             }
-            self.segments.pop_front();
+            self.stretches.pop_front();
         }
         if self.open_count > 0 && self.next <= packets {
             self.memory -= self.open.len();
@@ -264,26 +264,26 @@ impl Backlog {
             };
         }
         let after = self
-            .segments
-            .partition_point(|segment| segment.start <= cursor.position);
-        let Some(segment) = after.checked_sub(1).and_then(|at| self.segments.get(at)) else {
+            .stretches
+            .partition_point(|stretch| stretch.start <= cursor.position);
+        let Some(stretch) = after.checked_sub(1).and_then(|at| self.stretches.get(at)) else {
             return Read::Nothing;
         };
-        let from = usize::try_from(cursor.position - segment.start).unwrap_or(usize::MAX);
-        let length = segment.length.saturating_sub(from).min(most);
+        let from = usize::try_from(cursor.position - stretch.start).unwrap_or(usize::MAX);
+        let length = stretch.length.saturating_sub(from).min(most);
         if length == 0 {
             return Read::Nothing;
         }
-        let packets = segment.count > 0;
-        match (&segment.place, self.spool.file()) {
-            (Place::Memory(bytes), _) => cursor.copy(&bytes[from..from + length], packets, out),
-            (Place::Spooled(offset), Some(file)) => Read::Spooled {
+        let packets = stretch.count > 0;
+        match (&stretch.held, self.spool.file()) {
+            (Held::Memory(bytes), _) => cursor.copy(&bytes[from..from + length], packets, out),
+            (Held::Spooled(offset), Some(file)) => Read::Spooled {
                 file: Arc::clone(file),
                 offset: offset + from as u64,
                 length,
                 packets,
             },
-            (Place::Own { line, .. }, _) => {
+            (Held::Own { line, .. }, _) => {
                 let (offset, left) = line.find(from as u64);
                 let left = usize::try_from(left).unwrap_or(usize::MAX);
                 Read::Spooled {
@@ -294,11 +294,11 @@ impl Backlog {
                 }
             }
             // What is spooled has a file.
-            (Place::Spooled(_), None) => Read::Nothing,
+            (Held::Spooled(_), None) => Read::Nothing,
         }
     }
 
-    /// Where the segment of a packet begins, and how many packets of it are before that
+    /// Where the stretch of a packet begins, and how many packets of it are before that
     /// one.
     #[must_use]
     pub fn find(&self, packet: u64) -> (Cursor, u64) {
@@ -313,16 +313,16 @@ impl Backlog {
             let open_start = self.position - self.open.len() as u64;
             return (at(open_start, open_first), packet - open_first);
         }
-        let of_packet = |segment: &&Segment| packet < segment.first + segment.count;
-        match self.segments.iter().find(of_packet) {
-            Some(segment) => {
-                let before = packet.saturating_sub(segment.first);
-                (at(segment.start, segment.first), before)
+        let of_packet = |stretch: &&Stretch| packet < stretch.first + stretch.count;
+        match self.stretches.iter().find(of_packet) {
+            Some(stretch) => {
+                let before = packet.saturating_sub(stretch.first);
+                (at(stretch.start, stretch.first), before)
             }
             // Only the end is left, if that is there.
             None => {
-                let end = self.segments.back().filter(|segment| segment.count == 0);
-                let position = end.map_or(self.position, |segment| segment.start);
+                let end = self.stretches.back().filter(|stretch| stretch.count == 0);
+                let position = end.map_or(self.position, |stretch| stretch.start);
                 (at(position, self.next), 0)
             }
         }
@@ -340,8 +340,8 @@ impl Backlog {
         let goal = (self.limit / 4).min(LEAST);
         let mut stays = self.memory;
         let mut pieces = Vec::new();
-        for segment in &self.segments {
-            let Place::Memory(bytes) = &segment.place else {
+        for stretch in &self.stretches {
+            let Held::Memory(bytes) = &stretch.held else {
                 continue;
             };
             if stays <= goal {
@@ -352,7 +352,7 @@ impl Backlog {
             };
             stays -= bytes.len();
             pieces.push(Piece {
-                start: segment.start,
+                start: stretch.start,
                 offset,
                 bytes: bytes.clone(),
             });
@@ -384,13 +384,13 @@ impl Backlog {
         };
         for piece in spilled.pieces {
             let at = self
-                .segments
-                .binary_search_by_key(&piece.start, |segment| segment.start);
-            let segment = at.ok().and_then(|at| self.segments.get_mut(at));
-            match segment {
-                Some(segment) if result.is_ok() => {
-                    segment.place = Place::Spooled(piece.offset);
-                    self.memory -= segment.length;
+                .stretches
+                .binary_search_by_key(&piece.start, |stretch| stretch.start);
+            let stretch = at.ok().and_then(|at| self.stretches.get_mut(at));
+            match stretch {
+                Some(stretch) if result.is_ok() => {
+                    stretch.held = Held::Spooled(piece.offset);
+                    self.memory -= stretch.length;
                 }
                 // It has been acknowledged meanwhile, or is not on the disk.
                 _ => self.spool.release(piece.offset),
@@ -417,12 +417,12 @@ impl Backlog {
             self.open.clear();
             bytes
         };
-        self.segments.push_back(Segment {
+        self.stretches.push_back(Stretch {
             start: self.position - bytes.len() as u64,
             length: bytes.len(),
             first: self.next - self.open_count,
             count: self.open_count,
-            place: Place::Memory(bytes),
+            held: Held::Memory(bytes),
         });
         self.open_count = 0;
     }

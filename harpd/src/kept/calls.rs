@@ -12,7 +12,7 @@ use super::backlog::Backlog;
 use super::book::{Answer, Asked, Book, Change};
 use super::call::KeptCall;
 use super::clock::Clock;
-use super::lives::Life;
+use super::lives::HarpdLife;
 use super::settings::KeepSettings;
 use super::spool::{Spool, Stock};
 use super::standing::{Cause, Stage};
@@ -29,7 +29,7 @@ pub struct KeptCalls {
     settings: RwLock<KeepSettings>,
     stock: Arc<Stock>,
     book: Mutex<Book<Arc<KeptCall>>>,
-    life: Mutex<Life>,
+    life: Mutex<HarpdLife>,
     connections: AtomicU64,
     /// A call was accepted or has ended, so time may have something to do earlier.
     hurry: Notify,
@@ -40,7 +40,7 @@ pub struct KeptCalls {
 impl KeptCalls {
     /// None yet, of this life.
     #[must_use]
-    pub fn new(clock: Clock, life: Life, settings: KeepSettings) -> Arc<KeptCalls> {
+    pub fn new(clock: Clock, life: HarpdLife, settings: KeepSettings) -> Arc<KeptCalls> {
         Arc::new(KeptCalls {
             clock,
             stock: Stock::new(settings.state_directory.clone()),
@@ -144,7 +144,7 @@ impl KeptCalls {
         answer
     }
 
-    /// To be called under the lock of the book, so that the two agree on who has a call.
+    /// To be called under the lock of the book, so that the two agree on which caller has a call.
     fn taken(&self, asked: &Asked, answer: &Answer<Arc<KeptCall>>) {
         if let Answer::Known { call, over, .. } = answer {
             call.hand_to(asked.connection);

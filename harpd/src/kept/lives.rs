@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// This life. As long as it is held, no other harpd uses the directory.
 #[derive(Debug)]
-pub struct Life {
+pub struct HarpdLife {
     directory: PathBuf,
     _lock: File,
     lives: Vec<NotedLife>,
@@ -46,14 +46,14 @@ struct NotedLife {
     gone: bool,
 }
 
-impl Life {
+impl HarpdLife {
     /// Begins a life: ends what the one before has left, as far as that is known, SIGKILL
     /// coming `grace` after SIGTERM. Gives the place to note this one's keepers, too.
     ///
     /// # Errors
     ///
     /// If another harpd uses the directory, or the system does not let it be used.
-    pub async fn begin(directory: &Path, grace: Duration) -> io::Result<(Life, KeeperNotes)> {
+    pub async fn begin(directory: &Path, grace: Duration) -> io::Result<(HarpdLife, KeeperNotes)> {
         private_file::create_directory(directory)?;
         let lock = File::options()
             .create(true)
@@ -94,7 +94,7 @@ impl Life {
         });
         let excess = lives.len().saturating_sub(TOLD + 1);
         lives.drain(..excess);
-        let life = Life {
+        let life = HarpdLife {
             directory: directory.to_owned(),
             _lock: lock,
             lives,

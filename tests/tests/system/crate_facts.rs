@@ -59,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "harp-schema",
             "harp-service",
             "harp-time",
+            "harp-values",
         ],
     ),
     (
@@ -175,6 +176,19 @@ fn values_and_wires_know_nothing_of_the_outside_world() {
             .collect();
         assert!(outside.is_empty(), "{name} uses {outside:?}");
     }
+}
+
+/// Nobody but the ledger decides about jobs and writes them.
+#[test]
+fn nothing_that_is_installed_writes_jobs_without_the_ledger() {
+    let members = members();
+    let bare = |name: &str| {
+        let features = members[name].get("harp-ledger");
+        features.is_some_and(|features| features.contains("bare"))
+    };
+    let users: Vec<_> = MAY_USE.iter().filter(|(name, _)| bare(name)).collect();
+    assert!(users.is_empty(), "{users:?}");
+    assert!(bare("harp-bench"), "the name of the feature");
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn files(directory: &Path, module: &Module, found: &mut BTreeMap<Module, String>
 }
 
 /// The text without comments and without the tests at its end.
-fn production(text: &str) -> String {
+pub(crate) fn production(text: &str) -> String {
     let text = match text.find("#[cfg(test)]\nmod tests") {
         Some(tests) => &text[..tests],
         None => text,
@@ -46,7 +46,7 @@ fn production(text: &str) -> String {
 
 /// Every path that the text uses, as words: of `use` lines each branch, and what is written
 /// out in the code.
-fn paths(text: &str) -> Vec<Vec<String>> {
+pub(crate) fn paths(text: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some(begin) = rest.find("use ") {

@@ -349,7 +349,7 @@ fn an_upgrade_restarts_what_can_be_restarted_and_never_fails() {
     let (asked, said) = machine.run("harpd.postinst", &["configure", "0.0.1"]);
     assert!(!asked.contains(&restart("harpd")), "{asked}");
     assert!(said.contains("backup rpc"), "{said}");
-    // No users, no /proc for who makes them.
+    // No users, no /proc for the scripts that make them.
     machine.answers("systemd-sysusers", "exit 1");
     machine.answers("systemd-tmpfiles", "exit 1");
     let (_, said) = machine.run("harpcallerd.postinst", &["configure", "0.0.1"]);

@@ -11,10 +11,22 @@ use harp_tests::{members, repository};
 const LONGEST: usize = 500;
 
 /// Comments that begin so cannot be understood without the one before, or name nobody.
-const BEGINNINGS: [&str; 3] = ["The same", "Same", "Who "];
+const BEGINNINGS: [&str; 4] = ["The same", "Same", "Who ", "Like ["];
 
 /// Sentences that go on so name nobody either.
-const WITHIN: [&str; 4] = [": who ", "; who ", ". Who ", "? Who "];
+const WITHIN: [&str; 11] = [
+    ": who ",
+    "; who ",
+    ". Who ",
+    "? Who ",
+    " all who ",
+    " for who ",
+    " from who ",
+    " last who ",
+    " or who ",
+    "herwise who ",
+    "Then who ",
+];
 
 /// The source files below a directory.
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
@@ -119,6 +131,7 @@ fn a_comment_that_leans_on_another_is_found() {
         [": who "]
     );
     assert_eq!(of("//! First. Who waits.\n"), [". Who "]);
+    assert_eq!(of("/// Told to all who wait.\n"), [" all who "]);
     assert!(of("/// A client who waits.\n\n/// Whoever it is: the host.\n").is_empty());
     assert!(of("fn the_same() { \"The same\" }\n").is_empty());
 }

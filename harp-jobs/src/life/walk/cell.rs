@@ -236,14 +236,14 @@ fn holds(condition: &str, life: &Life, event: &Event, now: Moment) -> bool {
         "asked" => matches!(
             standing,
             Standing::Starting {
-                record: Record::Asked { .. },
+                record: StartRecord::Asked { .. },
                 ..
             }
         ),
         "recorded" => !matches!(
             standing,
             Standing::Starting {
-                record: Record::Asked { before: false },
+                record: StartRecord::Asked { before: false },
                 ..
             }
         ),

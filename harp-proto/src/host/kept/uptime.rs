@@ -42,7 +42,7 @@ impl Uptime {
         }
     }
 
-    /// Like [`Uptime::take`], but it has to be there.
+    /// Takes what [`Uptime::take`] does, and it has to be there.
     pub(super) fn required(fields: &mut Fields<'_>) -> Result<Uptime, ShapeError> {
         Uptime::take(fields)?.ok_or_else(|| fields.error("up", "missing, must be a number"))
     }

@@ -1,11 +1,11 @@
 //! What has to hold of a job that is wanted. Alternatives of one kind stand beside each
 //! other; all kinds have to hold.
 
+use harp_jobs::access::Patterns;
 use harp_proto::{JobId, Outcome, QueueName};
 
 use super::path::Path;
 use super::words::Words;
-use crate::access::Patterns;
 use crate::desk::read::Report;
 use crate::desk::view::{State, View};
 

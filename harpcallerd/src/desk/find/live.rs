@@ -1,14 +1,14 @@
 //! Finding jobs that have not ended: they are known by heart, so those that have are not
 //! walked through.
 
+use harp_jobs::client::Client;
+use harp_jobs::refusal::Refusal;
 use harp_proto::JobId;
 use tokio::time::Instant;
 
 use super::{Find, Found, RECORDS, TIME};
-use crate::client::Client;
 use crate::desk::Desk;
 use crate::desk::lists::passing_damaged;
-use crate::refusal::Refusal;
 
 impl Desk {
     /// Finds jobs among those that live.

@@ -5,10 +5,10 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use harp_jobs::client::{Client, Identity, Peer, Via};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::client::{Client, Identity, Peer, Via};
 use crate::faces::connection::{Connection, Patience, ReadError};
 use crate::identity::user;
 

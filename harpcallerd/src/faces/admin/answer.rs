@@ -3,18 +3,18 @@
 use std::io;
 use std::time::Duration;
 
+use harp_jobs::client::Client;
+use harp_jobs::refusal::Refusal;
 use harp_proto::JobId;
 use serde_json::{Value, json};
 
 use super::administrator::Administrator;
 use super::request::AdminRequest;
 use super::{lists, replies};
-use crate::client::Client;
 use crate::desk::Desk;
 use crate::desk::admin::{self, Administration, KeptCalls, Started};
 use crate::desk::lists::Which;
 use crate::faces::listing::hosts::{DeviceState, state};
-use crate::refusal::Refusal;
 
 /// Answers one request.
 ///

@@ -4,15 +4,15 @@
 use std::fmt::Display;
 
 use harp_jobs::ledger::Pruned;
+use harp_jobs::record::queue_name;
+use harp_jobs::refusal::{NotReloaded, Refusal};
 use harp_proto::{Json, QueueName};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use crate::desk::admin::Reloaded;
 use crate::desk::read::Report;
-use crate::hosts::{Outcome, Refreshed};
-use crate::record::queue_name;
-use crate::refusal::{NotReloaded, Refusal};
+use crate::hosts::{RefreshResult, Refreshed};
 
 /// A job as it is listed. Times are seconds since 1970.
 #[derive(Debug, Serialize)]
@@ -156,7 +156,7 @@ pub(super) fn refreshed(refreshed: &Refreshed) -> Vec<u8> {
 
 /// The reply to a reload, and to the run of the registry's script that came of it, if that
 /// has ended by now.
-pub(super) fn reloaded(reloaded: &Reloaded, registry: Option<Outcome>) -> Vec<u8> {
+pub(super) fn reloaded(reloaded: &Reloaded, registry: Option<RefreshResult>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Reply<'a> {
         result: &'static str,

@@ -1,11 +1,10 @@
 //! The requests of the administrative socket, as our own commands write them and as the
 //! daemon reads them, whoever has written them.
 
+use harp_jobs::record::queue_name;
 use harp_proto::{JobId, Json, QueueName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-
-use crate::record::queue_name;
 
 /// What an administrator asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -4,16 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use harp_jobs::client::Client;
+use harp_jobs::refusal::Full;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Secured;
 use super::settings::Door;
-use crate::client::Client;
 use crate::desk::Desk;
 use crate::faces::connection::Socket;
 use crate::limits::{ClientLimits, ClientMemory};
-use crate::refusal::Full;
 
 /// Nothing.
 #[derive(Debug)]

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use harp_jobs::client::Client;
 use tokio::sync::watch;
 
 use super::Secured;
 use super::settings::Door;
-use crate::client::Client;
 
 /// Longest head of a request, in bytes.
 pub(super) const HEAD: usize = 32 * 1024;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::http::Request;
 use bytes::Bytes;
+use harp_jobs::client::Client;
+use harp_jobs::refusal::{Full, Refusal};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -27,10 +29,8 @@ use super::pace::{Overdue, Pace, UnderWay};
 use super::problem::Problem;
 use super::settings::Door;
 use super::stalling::Stalling;
-use crate::client::Client;
 use crate::faces::connection::Socket;
 use crate::limits::ClientLimits;
-use crate::refusal::{Full, Refusal};
 
 /// Requests of one HTTP/2 connection at once.
 const REQUESTS: u32 = 128;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Uri};
 use axum::response::IntoResponse;
+use harp_jobs::refusal::Refusal;
 use harp_time::clock;
 use serde_json::json;
 use tokio::sync::watch;
@@ -20,7 +21,6 @@ use super::routes;
 use super::streams::Streams;
 use crate::limits::ClientLimits;
 use crate::peer_group::PeerGroup;
-use crate::refusal::Refusal;
 
 /// Where connections come to. One for all listeners.
 #[derive(Debug)]

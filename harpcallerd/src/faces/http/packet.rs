@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use bytes::{BufMut, BytesMut};
+use harp_jobs::segment::Segment;
 
 use super::text::without_escapes;
 use crate::desk::packets::{Batches, Piece};
 use crate::faces::listing::values::Values;
-use crate::segment::Segment;
 
 /// Calls `each` with number, time (milliseconds since 1970) and JSON text of the packets of a
 /// piece, in order, until it returns false.

@@ -6,11 +6,10 @@ use axum::http::header::{self, HeaderValue};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use bytes::{BufMut, BytesMut};
+use harp_jobs::refusal::{Full, Refusal, Violated};
 use harp_proto::{Fault, error_type};
 use harp_schema::Violation;
 use serde_json::{Map, Value, json};
-
-use crate::refusal::{Full, Refusal, Violated};
 
 /// What `Retry-After` says where it is not known better, in seconds.
 const RETRY: u32 = 1;

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::HeaderMap;
+use harp_jobs::client::Peer;
 
 use super::problem::Problem;
 use super::settings::{HttpSettings, Trusted};
-use crate::client::Peer;
 
 /// What a trusted proxy says of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
+use harp_jobs::client::{Identity, Proof};
 use harp_service::private_file;
 use harp_time::clock;
 use ring::hmac;
@@ -18,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::warn;
 
-use crate::client::{Identity, Proof};
 use crate::identity::tokens::{TokenHash, TokenProof, TokensFile};
 
 /// How long a session lasts behind its last use, in milliseconds.
@@ -55,7 +55,7 @@ struct Kept {
 
 /// A session, as its cookie says. Times are milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Session {
+pub(super) struct LoginSession {
     id: [u8; ID],
     began: u64,
     used: u64,
@@ -65,7 +65,7 @@ pub(super) struct Session {
 /// Proof of a client that came with both halves of a session.
 #[derive(Debug)]
 pub(super) struct SessionProof {
-    session: Session,
+    session: LoginSession,
     token: TokenProof,
     sessions: Arc<Sessions>,
 }
@@ -112,9 +112,9 @@ impl Sessions {
     /// # Errors
     ///
     /// If the system has no random numbers.
-    pub(super) fn begin(&self, token: TokenHash) -> std::io::Result<Session> {
+    pub(super) fn begin(&self, token: TokenHash) -> std::io::Result<LoginSession> {
         let now = clock::now();
-        Ok(Session {
+        Ok(LoginSession {
             id: random()?,
             began: now,
             used: now,
@@ -123,14 +123,14 @@ impl Sessions {
     }
 
     /// The value of a session's cookie.
-    pub(super) fn cookie(&self, session: &Session) -> String {
+    pub(super) fn cookie(&self, session: &LoginSession) -> String {
         let said = session.said();
         let signature = hmac::sign(&self.key, &said);
         hex(&said) + &hex(signature.as_ref())
     }
 
     /// The half that the page keeps.
-    pub(super) fn page_key(&self, session: &Session) -> String {
+    pub(super) fn page_key(&self, session: &LoginSession) -> String {
         hex(hmac::sign(&self.key, &session.page()).as_ref())
     }
 
@@ -145,7 +145,7 @@ impl Sessions {
         let signed: [u8; SIGNED] = from_hex(cookie)?;
         let (said, signature) = signed.split_at(SAID);
         hmac::verify(&self.key, said, signature).ok()?;
-        let session = Session::read(said)?;
+        let session = LoginSession::read(said)?;
         let page_key: [u8; 32] = from_hex(page_key)?;
         hmac::verify(&self.key, &session.page(), &page_key).ok()?;
         let (identity, token) = TokenProof::of_hash(session.token, tokens).await?;
@@ -162,7 +162,7 @@ impl Sessions {
     /// # Errors
     ///
     /// What the system says: it is ended until the next start, then.
-    pub(super) fn end(&self, session: &Session) -> std::io::Result<()> {
+    pub(super) fn end(&self, session: &LoginSession) -> std::io::Result<()> {
         let now = clock::now();
         let mut kept = self.kept();
         kept.ended.retain(|_, until| *until > now);
@@ -186,7 +186,7 @@ impl Sessions {
     }
 }
 
-impl Session {
+impl LoginSession {
     fn said(&self) -> [u8; SAID] {
         let mut said = [0; SAID];
         said[..ID].copy_from_slice(&self.id);
@@ -196,11 +196,11 @@ impl Session {
         said
     }
 
-    fn read(said: &[u8]) -> Option<Session> {
+    fn read(said: &[u8]) -> Option<LoginSession> {
         let (id, rest) = said.split_first_chunk::<ID>()?;
         let (began, rest) = rest.split_first_chunk::<8>()?;
         let (used, token) = rest.split_first_chunk::<8>()?;
-        Some(Session {
+        Some(LoginSession {
             id: *id,
             began: u64::from_be_bytes(*began),
             used: u64::from_be_bytes(*used),
@@ -221,15 +221,15 @@ impl Session {
 
 impl SessionProof {
     /// The session.
-    pub(super) fn session(&self) -> &Session {
+    pub(super) fn session(&self) -> &LoginSession {
         &self.session
     }
 
     /// The session with a newer note of its use, if it is time for one.
-    pub(super) fn renewed(&self) -> Option<Session> {
+    pub(super) fn renewed(&self) -> Option<LoginSession> {
         let now = clock::now();
         let is_old = now.saturating_sub(self.session.used) >= NOTED;
-        is_old.then_some(Session {
+        is_old.then_some(LoginSession {
             used: now,
             ..self.session
         })
@@ -332,7 +332,7 @@ mod tests {
         sessions.end(&session).unwrap();
         assert!(sessions.of(&cookie, &page_key, &tokens).await.is_none());
         assert!(open().of(&cookie, &page_key, &tokens).await.is_none());
-        let late = Session {
+        let late = LoginSession {
             used: clock::now() - UNUSED,
             ..other
         };

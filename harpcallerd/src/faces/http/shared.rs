@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
+use harp_jobs::client::Client;
 use harp_proto::JobId;
 use tokio::time::Instant;
 
@@ -16,7 +17,6 @@ use super::query::{self, PAGE_KEY, Query, may_have_page_key};
 use super::sessions::{SessionProof, Sessions};
 use super::streams::{StreamPermit, Streams};
 use super::topchef::offers::Offers;
-use crate::client::Client;
 use crate::desk::Desk;
 use crate::limits::ClientMemory;
 use crate::peer_group::PeerGroup;

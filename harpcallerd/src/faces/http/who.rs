@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::{HeaderMap, Uri};
 use futures_util::FutureExt;
+use harp_jobs::client::{Client, Peer, Proof};
 use harp_proto::Password;
 
 use super::cross_site;
@@ -19,7 +20,6 @@ use super::query::{self, PAGE_KEY, may_have_page_key};
 use super::sessions::SessionProof;
 use super::settings::Door;
 use super::shared::Shared;
-use crate::client::{Client, Peer, Proof};
 use crate::desk::permission::in_time;
 use crate::peer_group::PeerGroup;
 

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::{Conversation, End};
+use super::{Closing, Conversation};
 use crate::faces::connection::Socket;
 
 /// An answer from this length on is large.
@@ -23,21 +23,21 @@ impl<S: Socket> Conversation<S> {
     }
 
     /// Waits for room for the next answer, if it is large.
-    pub(super) async fn make_room(&mut self, length: usize) -> Result<(), End> {
+    pub(super) async fn make_room(&mut self, length: usize) -> Result<(), Closing> {
         if !Self::is_large(length) {
             return Ok(());
         }
         let mut share = self.memory.share_of_answers(&self.client);
         tokio::select! {
             held = share.hold(COPIES * length) => held.map_err(|_| too_slow())?,
-            () = self.connection.broken() => return Err(End::Silent),
+            () = self.connection.broken() => return Err(Closing::Silent),
         }
         self.answer = Some(share);
         Ok(())
     }
 
     /// Writes an answer, and gives back what is held for it.
-    pub(super) async fn write_answer(&mut self, line: &[u8]) -> Result<(), End> {
+    pub(super) async fn write_answer(&mut self, line: &[u8]) -> Result<(), Closing> {
         let Some(mut share) = self.answer.take() else {
             return Ok(self.write(line).await?);
         };
@@ -53,7 +53,7 @@ impl<S: Socket> Conversation<S> {
     }
 }
 
-fn too_slow() -> End {
+fn too_slow() -> Closing {
     let why = "a large answer was taken too slowly while others waited";
-    End::Broken(io::Error::new(io::ErrorKind::TimedOut, why))
+    Closing::Broken(io::Error::new(io::ErrorKind::TimedOut, why))
 }

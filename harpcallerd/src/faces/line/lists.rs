@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use harp_jobs::client::Client;
+use harp_jobs::refusal::Refusal;
 use harp_proto::Fault;
 use harp_proto::client::{List, Listed};
 
 use super::refusals::fault;
-use crate::client::Client;
 use crate::desk::Desk;
 use crate::faces::listing::names::{NameFault, Names};
 use crate::faces::listing::{hosts, jobs, procedures, queues};
-use crate::refusal::Refusal;
 
 /// The line of the list that a client asks for.
 pub(super) async fn list(desk: &Arc<Desk>, by: &Client, list: List) -> Result<Vec<u8>, Fault> {

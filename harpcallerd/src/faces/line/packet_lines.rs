@@ -1,8 +1,7 @@
 //! Stored packets as lines of the client protocol (section 6).
 
+use harp_jobs::segment::Segment;
 use harp_proto::client::PacketLines;
-
-use crate::segment::Segment;
 
 /// The lines of all packets of these segments from number `first` up to, not including,
 /// number `end`, as [`add`] makes them. Memory is asked for once.
@@ -37,7 +36,7 @@ pub fn add(lines: &mut PacketLines, segment: &Segment, end: u64, timestamps: boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::SegmentBuilder;
+    use harp_jobs::segment::SegmentBuilder;
 
     fn segment(first: u64) -> Segment {
         let mut builder = SegmentBuilder::new(first);

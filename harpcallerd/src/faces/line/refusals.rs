@@ -1,9 +1,8 @@
 //! What a client is told for each reason to refuse (client protocol, section 7).
 
+use harp_jobs::refusal::Refusal;
 use harp_proto::{Failure, Fault, error_type};
 use serde_json::json;
-
-use crate::refusal::Refusal;
 
 /// What a client is told that has to authenticate first.
 const AUTHENTICATE: &str = "this listener wants clients to authenticate: send hello with a token that is known, \

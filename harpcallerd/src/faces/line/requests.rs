@@ -1,17 +1,17 @@
 //! Requests of the client protocol in words of the desk, and what it answers in replies.
 
+use harp_jobs::call::{Accepted, NewCall};
+use harp_jobs::record::EndRecord;
 use harp_jobs::transport::Proof;
 use harp_proto::Json;
 use harp_proto::client::{
     Call, CallReply, CancelReply, JobTimes, ResultReply, StatusReply, StreamStart, TimeLimits,
 };
 
-use crate::call::{Accepted, NewCall};
 use crate::desk::cancel::Cancelled;
 use crate::desk::packets::Start;
 use crate::desk::read::Report;
 use crate::faces::wire_call::new_call;
-use crate::record::EndRecord;
 
 /// A call, whose info may be most of its line.
 pub(super) fn call(call: Call) -> NewCall {

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use harp_jobs::live::TailBatch;
+use harp_jobs::record::EndRecord;
 use harp_proto::client::{PacketLines, StreamReply};
 
 use super::packet_lines;
 use crate::desk::packets::{Batches, Piece};
-use crate::record::EndRecord;
 
 /// The face's name for the form in which it keeps lines with their packets.
 const FACE: &str = "line";

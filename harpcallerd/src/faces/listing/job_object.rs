@@ -1,11 +1,11 @@
 //! A job as JSON: whole, or as it stands in a list.
 
+use harp_jobs::call::TimeLimits;
 use harp_proto::{Json, Outcome};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::values::{Ended, UserValue, Values};
-use crate::call::TimeLimits;
 use crate::desk::view::{View, WaitingFor};
 
 /// Characters of arguments and info that stand in a list.

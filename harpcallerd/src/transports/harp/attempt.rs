@@ -26,7 +26,7 @@ use super::lives::Speaks;
 use super::plain::PlainCall;
 use super::token::Note;
 use super::{Shared, told_of};
-use crate::host_attempts::{Attempts, Turn};
+use crate::host_attempts::{Attempts, Try};
 use crate::hosts::Harpd;
 use crate::rules::Rules;
 
@@ -65,7 +65,7 @@ enum Link {
 struct Reached {
     made: Made,
     host: Arc<Harpd>,
-    turn: Turn,
+    turn: Try,
     /// When the acknowledgement must have come.
     by: Instant,
 }
@@ -208,7 +208,7 @@ impl HarpAttempt {
                 self.link = Link::Open(Box::new(Reached {
                     made: Made::Kept(line),
                     host,
-                    turn: Turn::free(),
+                    turn: Try::free(),
                     by,
                 }));
                 Heard::NeverRan(token)

@@ -10,6 +10,7 @@ use std::time::Duration;
 use harp_host::HostError;
 use harp_host::kept::{KeptConnection, News};
 use harp_host::tls::Offer;
+use harp_service::tasks::Tasks;
 use harp_time::{Limit, within};
 use rustls::ClientConfig;
 use tokio::time::{Instant, sleep};
@@ -44,8 +45,21 @@ pub(super) struct Line {
 }
 
 /// Connections without a call, by their hosts' names in the registry.
-#[derive(Debug, Default)]
-pub(super) struct Idle(Mutex<Kept>);
+#[derive(Debug)]
+pub(super) struct Idle {
+    kept: Mutex<Kept>,
+    /// What closes those that are too old, and what waits for last words. They end with this.
+    tasks: Tasks,
+}
+
+impl Default for Idle {
+    fn default() -> Idle {
+        Idle {
+            kept: Mutex::default(),
+            tasks: Tasks::of_phase("connections to hosts"),
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -141,10 +155,12 @@ impl Idle {
         if line.connection.is_sent() {
             return self.keep(host, line, most);
         }
-        let (idle, host) = (Arc::clone(self), host.to_owned());
-        tokio::spawn(async move {
+        let (idle, host) = (Arc::downgrade(self), host.to_owned());
+        self.tasks.spawn("last words to a host", async move {
             let by = Instant::now() + LAST_WORDS;
-            if let Some(Ok(())) = within(by, line.connection.flush()).await {
+            if let Some(Ok(())) = within(by, line.connection.flush()).await
+                && let Some(idle) = idle.upgrade()
+            {
                 idle.keep(&host, line, most);
             }
         });
@@ -167,7 +183,8 @@ impl Idle {
         }
         lines.push((line, Instant::now()));
         if !std::mem::replace(&mut kept.is_swept, true) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
+            let sweeping = sweep(Arc::downgrade(self));
+            self.tasks.spawn("idle connections", sweeping);
         }
     }
 
@@ -198,7 +215,7 @@ impl Idle {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         // A std mutex: held for moving a few things, never across an await.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::attach::Leave;
 use super::idle::Line;
 use super::token::Note;
-use crate::host_attempts::Turn;
+use crate::host_attempts::Try;
 use crate::hosts::Harpd;
 
 /// What a call has come to.
@@ -45,7 +45,7 @@ pub(super) struct Joined {
     by: Limit,
     /// When it has answered.
     pub(super) answered: Option<Instant>,
-    pub(super) turn: Option<Turn>,
+    pub(super) turn: Option<Try>,
     pub(super) leave: Option<Leave>,
     is_cancelled: bool,
 }
@@ -76,7 +76,7 @@ impl Joined {
         }
     }
 
-    pub(super) fn with_turn(mut self, turn: Turn) -> Joined {
+    pub(super) fn with_turn(mut self, turn: Try) -> Joined {
         self.turn = Some(turn);
         self
     }

@@ -26,7 +26,7 @@ use super::lives::Speaks;
 use super::refusals;
 use super::token::{Note, Owes, Stamp};
 use super::{Shared, told_of};
-use crate::host_attempts::{Attempts, Turn};
+use crate::host_attempts::{Attempts, Try};
 use crate::rules::Rules;
 
 /// A connection that breaks again so soon after an answer has helped nobody.
@@ -364,7 +364,7 @@ impl KeptCall {
         self.shared.idle.forget(&self.host);
         let is_unanswered = joined.asked == Asked::Request && joined.answered.is_none();
         if is_unanswered && self.note.boot.is_none() {
-            let turn = joined.turn.take().unwrap_or_else(Turn::free);
+            let turn = joined.turn.take().unwrap_or_else(Try::free);
             return Some(self.run_by_nobody(turn, error, waits));
         }
         debug!(%error, "the connection to the host is broken; the call goes on there");
@@ -387,7 +387,7 @@ impl KeptCall {
 
     /// What follows of a request that names no life of harpd, and so is run by nobody, once its
     /// connection is gone.
-    fn run_by_nobody(&self, turn: Turn, error: &HostError, waits: &mut Attempts) -> Said {
+    fn run_by_nobody(&self, turn: Try, error: &HostError, waits: &mut Attempts) -> Said {
         debug!(%error, "the request was run by nobody");
         match waits.not_run(turn, error) {
             None if !self.is_told => Said::Again,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::joined::Said;
 use super::left::Left;
 use super::told_of;
-use crate::host_attempts::{Attempts, Turn};
+use crate::host_attempts::{Attempts, Try};
 use crate::rules::Rules;
 
 /// One call over one connection.
@@ -39,7 +39,7 @@ enum Link {
 /// A request that is not acknowledged yet.
 struct Sent {
     call: HostCall,
-    turn: Turn,
+    turn: Try,
     by: Instant,
 }
 
@@ -52,7 +52,7 @@ struct Running {
 
 impl PlainCall {
     /// A call whose request was sent; its acknowledgement must come by then.
-    pub(super) fn sent(call: HostCall, turn: Turn, by: Instant, rules: &Arc<Rules>) -> PlainCall {
+    pub(super) fn sent(call: HostCall, turn: Try, by: Instant, rules: &Arc<Rules>) -> PlainCall {
         PlainCall::at(Link::Sent(Box::new(Sent { call, turn, by })), rules)
     }
 

@@ -91,7 +91,7 @@ fn a_request_runs_once_whoever_sends_it_again() {
         assert_eq!(refusal(answer), nothing);
     }
     book.ended(at(4), id(1));
-    // Only who has it can say so.
+    // Only the caller that has it can say so.
     assert_eq!(book.acknowledge(at(5), id(1), 1, 0, at(5), true), None);
     let done = book.acknowledge(at(5), id(1), 2, 0, at(5), true);
     assert_eq!(done, Some(Change::Forgotten(1)));

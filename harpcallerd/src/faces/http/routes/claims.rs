@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use harp_jobs::refusal::Refusal;
 use harp_proto::client::work;
 use serde::Serialize;
 use serde_json::json;
@@ -19,7 +20,6 @@ use crate::faces::http::reply::Answer;
 use crate::faces::http::shared::{Asked, NamePath, Shared};
 use crate::faces::listing::job_object::JobObject;
 use crate::faces::listing::values::Values;
-use crate::refusal::Refusal;
 use crate::transports::worker::ClaimId;
 
 /// `POST /services/S/claims`.

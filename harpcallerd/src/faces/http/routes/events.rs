@@ -8,14 +8,15 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
+use harp_jobs::access::Operation;
+use harp_jobs::changes::{Change, Changes, What};
+use harp_jobs::client::Client;
+use harp_jobs::refusal::Refusal;
 use harp_time::clock;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::access::Operation;
-use crate::changes::{Change, Changes, What};
-use crate::client::Client;
 use crate::desk::find::Filter;
 use crate::faces::http::event::{self, HEARTBEAT};
 use crate::faces::http::problem::Problem;
@@ -25,7 +26,6 @@ use crate::faces::http::shared::{Asked, Shared};
 use crate::faces::http::streams::StreamPermit;
 use crate::faces::listing::job_object::JobObject;
 use crate::faces::listing::jobs::filter;
-use crate::refusal::Refusal;
 
 /// Changes that are looked at together.
 const AT_ONCE: usize = 64;

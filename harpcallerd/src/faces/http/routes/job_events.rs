@@ -7,13 +7,15 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
+use harp_jobs::client::Client;
+use harp_jobs::record::EndRecord;
+use harp_jobs::refusal::Refusal;
 use harp_proto::JobId;
 use harp_time::clock;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::packets::start;
-use crate::client::Client;
 use crate::desk::packets::{Next, Packets, Piece, Span, Start, Until};
 use crate::desk::view::{self, View};
 use crate::faces::http::event::{self, HEARTBEAT};
@@ -26,8 +28,6 @@ use crate::faces::http::shared::{Asked, JobPath, Shared};
 use crate::faces::http::streams::StreamPermit;
 use crate::faces::listing::job_object::JobObject;
 use crate::faces::listing::values::{Ended, Values};
-use crate::record::EndRecord;
-use crate::refusal::Refusal;
 
 /// A stream under way.
 struct Events {

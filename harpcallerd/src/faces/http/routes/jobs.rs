@@ -6,13 +6,13 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION};
+use harp_jobs::call::NewCall;
 use harp_jobs::transport::Proof;
 use harp_proto::client::body;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use crate::call::NewCall;
 use crate::desk::read::Wait;
 use crate::desk::view;
 use crate::faces::http::body::{Sent, Whole, is_too_deep};

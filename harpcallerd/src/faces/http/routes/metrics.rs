@@ -6,9 +6,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Response;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use harp_jobs::changes::Totals;
 use serde_json::json;
 
-use crate::changes::Totals;
 use crate::faces::http::exposition::{Exposition, Form};
 use crate::faces::http::families;
 use crate::faces::http::problem::Problem;

@@ -7,11 +7,12 @@ use axum::extract::State;
 use axum::http::Response;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use bytes::{BufMut, BytesMut};
+use harp_jobs::client::Client;
+use harp_jobs::record::EndRecord;
 use harp_proto::JobId;
 use tokio::time::{Instant, timeout_at};
 
 use super::jobs::wait;
-use crate::client::Client;
 use crate::desk::packets::{Next, Span, Start, Until};
 use crate::faces::http::packet;
 use crate::faces::http::problem::Problem;
@@ -19,7 +20,6 @@ use crate::faces::http::query::Query;
 use crate::faces::http::reply::Answer;
 use crate::faces::http::shared::{Asked, JobPath, Shared};
 use crate::faces::listing::values::{Ended, Values};
-use crate::record::EndRecord;
 
 /// Packets of a page.
 const LIMIT: u64 = 1000;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, SET_COOKIE};
+use harp_jobs::client::Client;
+use harp_jobs::refusal::Refusal;
 use harp_proto::client::body;
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
 use super::jobs::problem;
-use crate::client::Client;
 use crate::faces::http::body::Sent;
 use crate::faces::http::compress::Plain;
 use crate::faces::http::host::Site;
@@ -20,7 +21,6 @@ use crate::faces::http::reply;
 use crate::faces::http::reply::Answer;
 use crate::faces::http::shared::{Asked, Shared};
 use crate::faces::http::who;
-use crate::refusal::Refusal;
 
 /// Bytes of a login's body.
 const LOGIN: usize = 4096;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use axum::http::Method;
 use axum::http::header::HeaderMap;
+use harp_jobs::client::Peer;
 use harp_proto::{JobId, Json};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::place::Place;
 use super::reply::Fault;
-use crate::client::Peer;
 use crate::faces::http::body::Sent;
 use crate::faces::http::host::Site;
 use crate::faces::http::shared::{Asked, Shared};

@@ -2,13 +2,13 @@
 
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderValue};
+use harp_jobs::refusal::{Refusal, Violated};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::faces::http::problem::Problem;
 use crate::faces::http::reply::{self, Answer};
 use crate::faces::http::settings::Generation;
-use crate::refusal::{Refusal, Violated};
 
 /// An answer that is an error.
 #[derive(Debug)]

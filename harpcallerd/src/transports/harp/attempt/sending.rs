@@ -15,7 +15,7 @@ use super::super::plain::PlainCall;
 use super::super::token::Note;
 use super::super::told_of;
 use super::{HarpAttempt, Link, Made, Reached};
-use crate::host_attempts::Turn;
+use crate::host_attempts::Try;
 use crate::hosts::Harpd;
 
 impl HarpAttempt {
@@ -110,7 +110,7 @@ impl HarpAttempt {
         }
     }
 
-    fn not_sent(&mut self, turn: Turn, error: &HostError) -> Commit {
+    fn not_sent(&mut self, turn: Try, error: &HostError) -> Commit {
         match self.waits.failed(turn, error) {
             None => {
                 self.link = Link::Refused;

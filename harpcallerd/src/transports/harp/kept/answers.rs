@@ -17,7 +17,7 @@ use super::super::refusals::{self, Follows, NoSuchCall};
 use super::super::token::{Note, Owes, Stamp};
 use super::super::told_of;
 use super::{KeptCall, Side, ended};
-use crate::host_attempts::{Attempts, Turn};
+use crate::host_attempts::{Attempts, Try};
 
 impl KeptCall {
     pub(super) fn answered(
@@ -108,7 +108,7 @@ impl KeptCall {
             }
             (Asked::Request, _) => {
                 self.rest(*joined);
-                match waits.failed(turn.unwrap_or_else(Turn::free), &error) {
+                match waits.failed(turn.unwrap_or_else(Try::free), &error) {
                     None => Said::Again,
                     Some(failure) => {
                         told_of(&error);
