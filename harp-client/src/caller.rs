@@ -7,7 +7,7 @@ use std::time::Duration;
 use harp_proto::{JobId, Json, Password};
 use serde::Serialize;
 
-use crate::dispatcher::{Address, Dispatcher, OnLost, Options, Transport};
+use crate::dispatcher::{Address, Dispatcher, OnLost, Options, Protection};
 use crate::{Error, RemoteCall, RemoteServer, Tls};
 
 /// A dispatcher: the way to its hosts and to the jobs it knows.
@@ -89,7 +89,7 @@ impl HarpCaller {
                 pool_size: 16,
                 client_name: None,
                 token: None,
-                transport: Transport::Plain,
+                transport: Protection::Plain,
                 max_reply_size: 64 * 1024 * 1024,
                 reconnect_for: Duration::from_secs(300),
                 on_lost: None,

@@ -31,8 +31,8 @@ pub(crate) use connection::Connection;
 pub(crate) use lost::OnLost;
 use pool::ConnectionPool;
 pub(crate) use reconnect::Reconnect;
+pub(crate) use tls::Protection;
 pub use tls::Tls;
-pub(crate) use tls::Transport;
 
 use crate::error::Phase;
 use crate::{Error, deadline};
@@ -48,7 +48,7 @@ pub(crate) struct Options {
     pub(crate) client_name: Option<String>,
     /// Token by which the client authenticates.
     pub(crate) token: Option<Password>,
-    pub(crate) transport: Transport,
+    pub(crate) transport: Protection,
     /// Greatest length of a reply's line in bytes.
     pub(crate) max_reply_size: usize,
     /// How long a dispatcher that was lost is looked for.

@@ -13,7 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::tls::{Encrypted, Transport};
+use super::tls::{Encrypted, Protection};
 
 /// Plain TCP, TLS over it, or a Unix socket. Dropping it closes it.
 #[derive(Debug)]
@@ -26,10 +26,10 @@ pub(super) enum Socket {
 impl Socket {
     /// Does the TLS handshake, where there is to be one. Dropping the future closes the
     /// connection.
-    pub(super) async fn open(tcp: TcpStream, transport: &Transport) -> io::Result<Socket> {
+    pub(super) async fn open(tcp: TcpStream, transport: &Protection) -> io::Result<Socket> {
         match transport {
-            Transport::Plain => Ok(Socket::Plain(tcp)),
-            Transport::Tls(encrypted) => {
+            Protection::Plain => Ok(Socket::Plain(tcp)),
+            Protection::Tls(encrypted) => {
                 let stream = encrypted.handshake(tcp).await?;
                 Ok(Socket::Tls(Box::new(stream)))
             }

@@ -107,7 +107,7 @@ impl Tls {
         }
     }
 
-    pub(crate) fn build(self, address: &Address) -> Result<Transport, Error> {
+    pub(crate) fn build(self, address: &Address) -> Result<Protection, Error> {
         let Address::Tcp { host, port } = address else {
             return Err(Error::invalid_input(format!(
                 "tls: {address} is a Unix socket, which has none and needs none; leave it out \
@@ -128,13 +128,13 @@ impl Tls {
                  dispatcher.example.net"
             )));
         }
-        Ok(Transport::Tls(Arc::new(Encrypted { trust, endpoint })))
+        Ok(Protection::Tls(Arc::new(Encrypted { trust, endpoint })))
     }
 }
 
 /// Layer over TCP connections to the dispatcher.
 #[derive(Debug, Clone)]
-pub(crate) enum Transport {
+pub(crate) enum Protection {
     Plain,
     Tls(Arc<Encrypted>),
 }

@@ -10,14 +10,13 @@ use harp_tests::repository;
 use crate::import_circles::{paths, production};
 
 /// What is behind the desk, by paths and by fields and verbs.
-const BEHIND: [&str; 12] = [
+const BEHIND: [&str; 11] = [
     "crate::boot",
     "crate::daemon",
     "crate::dispatcher",
     "crate::recordings",
     "crate::reload",
     "crate::retention",
-    "harp_device",
     "harp_jobs::audit",
     "harp_jobs::jobs",
     "harp_jobs::lineup",
@@ -35,7 +34,7 @@ const INNER: [&str; 5] = [
 ];
 
 /// Sockets, files that people write, and words of a wire.
-const WIRES: [&str; 16] = [
+const WIRES: [&str; 15] = [
     "axum",
     "crate::commands",
     "crate::config",
@@ -46,7 +45,6 @@ const WIRES: [&str; 16] = [
     "harp_zmtp",
     "hyper",
     "rustls",
-    "serde_json",
     "sled",
     "tokio::io",
     "tokio::net",

@@ -2,7 +2,7 @@
 //! other; all kinds have to hold.
 
 use harp_jobs::access::Patterns;
-use harp_proto::{JobId, Outcome, QueueName};
+use harp_values::{JobId, Outcome, QueueName};
 
 use super::path::Path;
 use super::words::Words;

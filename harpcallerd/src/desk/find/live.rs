@@ -3,7 +3,7 @@
 
 use harp_jobs::client::Client;
 use harp_jobs::refusal::Refusal;
-use harp_proto::JobId;
+use harp_values::JobId;
 use tokio::time::Instant;
 
 use super::{Find, Found, RECORDS, TIME};

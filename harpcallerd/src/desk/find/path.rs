@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harp_proto::Json;
+use harp_values::Json;
 use serde_json::Value;
 use serde_json::value::RawValue;
 

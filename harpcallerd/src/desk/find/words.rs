@@ -1,6 +1,6 @@
 //! Words that occur anywhere in a job, in any case, with JSON's escapes undone.
 
-use harp_proto::{JobId, Outcome};
+use harp_values::{JobId, Outcome};
 
 use crate::desk::view::View;
 
