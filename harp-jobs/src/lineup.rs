@@ -23,7 +23,7 @@ use harp_values::{JobId, QueueName};
 
 use self::due::Due;
 use self::pool::{PoolId, Pools};
-use self::queue::{Members, Queues};
+use self::queue::{Members, Place, Queues};
 use crate::record::QueueRecord;
 use crate::world::Moment;
 
@@ -449,6 +449,14 @@ impl Lineup {
     #[must_use]
     pub fn queue_names(&self) -> Vec<QueueName> {
         self.queues.names()
+    }
+
+    /// Where a job stands in its queue; `None` if it is in none, or waits for its time first.
+    #[must_use]
+    pub fn place(&self, id: JobId) -> Option<Place> {
+        let entry = self.jobs.get(&id)?;
+        let queue = entry.queue.as_ref()?;
+        self.queues.place(&queue.name, id, entry.sequence)
     }
 
     /// The jobs of a queue.

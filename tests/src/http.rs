@@ -173,6 +173,13 @@ impl HttpClient {
         }
     }
 
+    /// Connects, if somebody listens.
+    #[must_use]
+    pub fn try_connect(address: SocketAddr) -> Option<HttpClient> {
+        TcpStream::connect(address).ok()?;
+        Some(HttpClient::connect(address))
+    }
+
     /// Sends a request.
     ///
     /// # Panics

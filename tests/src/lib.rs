@@ -4,7 +4,7 @@
 //! - [`Cluster`]: a dispatcher, some hosts and their registry;
 //! - [`Caller`] and [`RawClient`]: a client that speaks plain lines, so that a test sees
 //!   every byte;
-//! - [`HttpRequest`]: one of HTTP, byte by byte;
+//! - [`HttpRequest`]: one of HTTP, byte by byte; [`http2`]: frames of HTTP/2, one by one;
 //! - [`FakeHost`]: a host that misbehaves by a script;
 //! - [`FakeDevice`]: a device of auto-trainer that does what the test orders;
 //! - [`crash`]: a dispatcher that is killed again and again, under load;
@@ -30,6 +30,7 @@ mod fake_host;
 pub mod false_clock;
 mod feed;
 mod http;
+pub mod http2;
 pub mod hung;
 mod line_client;
 mod loopback;

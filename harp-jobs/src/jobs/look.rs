@@ -28,20 +28,25 @@ impl Jobs {
     ///
     /// [`Unreadable`].
     pub async fn job(&self, job: JobId) -> Result<Option<Box<JobRecord>>, Unreadable> {
-        // Asked first: a job that runs now may have its end on record before that is read.
-        let run = self.run_of(job);
         let mut record = self.ledger.job(job).await?;
-        if let Some(run) = run
+        if let Some(record) = &mut record {
+            self.show(record);
+        }
+        Ok(record)
+    }
+
+    /// Makes a record that has just been read what is shown of it: a job that runs here has
+    /// not ended before its end is shown.
+    pub fn show(&self, record: &mut JobRecord) {
+        if let Stage::Ended {
+            started: Some(started),
+            ..
+        } = record.stage
+            && let Some(run) = self.run_of(record.id)
             && run.watch().borrow().end.is_none()
-            && let Some(record) = &mut record
-            && let Stage::Ended {
-                started: Some(started),
-                ..
-            } = record.stage
         {
             record.stage = Stage::Running { started };
         }
-        Ok(record)
     }
 
     /// How a job has ended by now. Cancel safe.

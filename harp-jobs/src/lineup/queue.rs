@@ -15,9 +15,13 @@
 //! - a start from the records leads to the same order, and keeps the places of what ran;
 //! - a queue without jobs does not exist.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod line;
+
+use std::collections::{HashMap, HashSet};
 
 use harp_values::{JobId, QueueName};
+
+use self::line::{Line, Waiting};
 
 /// All queues that have a job.
 #[derive(Debug, Default)]
@@ -32,15 +36,8 @@ struct Queue {
     concurrency: u64,
     /// Jobs that hold a place.
     running: HashSet<JobId>,
-    /// Jobs that wait, by sequence number.
-    waiting: BTreeMap<u64, Waiting>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    id: JobId,
-    /// False until the job's record is on disk: it must not start before.
-    ready: bool,
+    /// Jobs that wait.
+    waiting: Line,
 }
 
 /// What became of a job that entered its queue.
@@ -50,6 +47,15 @@ pub struct Joined {
     pub concurrency: u64,
     /// True if the job got a place at once.
     pub runs: bool,
+}
+
+/// Where a job stands in its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It holds a place.
+    Held,
+    /// It waits, and so many jobs of the queue must end before it starts.
+    Behind(u64),
 }
 
 /// The jobs of one queue.
@@ -123,7 +129,7 @@ impl Queues {
     #[must_use = "the returned jobs hold places and have to be started"]
     pub fn ready(&mut self, name: &QueueName, sequence: u64) -> Vec<JobId> {
         if let Some(queue) = self.queues.get_mut(name)
-            && let Some(waiting) = queue.waiting.get_mut(&sequence)
+            && let Some(waiting) = queue.waiting.get_mut(sequence)
         {
             waiting.ready = true;
         }
@@ -138,9 +144,9 @@ impl Queues {
         };
         let ready = queue
             .waiting
-            .get(&sequence)
+            .get(sequence)
             .is_some_and(|waiting| waiting.ready);
-        ready && queue.waiting.remove(&sequence).is_some()
+        ready && queue.waiting.remove(sequence).is_some()
     }
 
     /// Takes a job out that could not be recorded, whether it waits or has a place.
@@ -148,7 +154,7 @@ impl Queues {
     #[must_use = "the returned jobs hold places and have to be started"]
     pub fn undo_join(&mut self, name: &QueueName, id: JobId, sequence: u64) -> Vec<JobId> {
         if let Some(queue) = self.queues.get_mut(name) {
-            queue.waiting.remove(&sequence);
+            queue.waiting.remove(sequence);
         }
         self.leave(name, id)
     }
@@ -171,10 +177,8 @@ impl Queues {
         };
         while !self.closed
             && queue.has_place()
-            && let Some(first) = queue.waiting.first_entry()
-            && first.get().ready
+            && let Some(id) = queue.waiting.next()
         {
-            let id = first.remove().id;
             queue.running.insert(id);
             started.push(id);
         }
@@ -190,12 +194,7 @@ impl Queues {
         let Some(queue) = self.queues.get_mut(name) else {
             return Vec::new();
         };
-        let (ready, rest) = std::mem::take(&mut queue.waiting)
-            .into_iter()
-            .partition(|(_, waiting)| waiting.ready);
-        queue.waiting = rest;
-        let ready: BTreeMap<u64, Waiting> = ready;
-        ready.into_values().map(|waiting| waiting.id).collect()
+        queue.waiting.take_ready()
     }
 
     /// The names of all queues that have a job, sorted.
@@ -215,11 +214,25 @@ impl Queues {
         };
         let mut running: Vec<_> = queue.running.iter().copied().collect();
         running.sort_unstable();
-        let ready = queue.waiting.values().filter(|waiting| waiting.ready);
+        let ready = queue.waiting.iter().filter(|waiting| waiting.ready);
         Members {
             running,
             waiting: ready.map(|waiting| waiting.id).collect(),
         }
+    }
+
+    /// Where a job of a queue stands; `None` if it is in none. Those that wait before it count
+    /// from their submission on, whether they are on disk yet or not.
+    #[must_use]
+    pub fn place(&self, name: &QueueName, id: JobId, sequence: u64) -> Option<Place> {
+        let queue = self.queues.get(name)?;
+        if queue.running.contains(&id) {
+            return Some(Place::Held);
+        }
+        queue.waiting.get(sequence)?;
+        let before = queue.running.len() + queue.waiting.before(sequence) + 1;
+        let before = u64::try_from(before).unwrap_or(u64::MAX);
+        Some(Place::Behind(before.saturating_sub(queue.concurrency)))
     }
 
     /// The jobs of a queue, in no order: those that hold a place, and those that wait in its
@@ -227,7 +240,7 @@ impl Queues {
     pub fn jobs(&self, name: &QueueName) -> impl Iterator<Item = JobId> {
         let queue = self.queues.get(name).into_iter();
         queue.flat_map(|queue| {
-            let waiting = queue.waiting.values().map(|waiting| waiting.id);
+            let waiting = queue.waiting.iter().map(|waiting| waiting.id);
             queue.running.iter().copied().chain(waiting)
         })
     }
@@ -249,7 +262,7 @@ impl Queue {
         Queue {
             concurrency: concurrency.max(1),
             running: HashSet::new(),
-            waiting: BTreeMap::new(),
+            waiting: Line::default(),
         }
     }
 

@@ -1,11 +1,12 @@
-//! Lists for administrators.
+//! Lists for administrators, and where a job stands in its queue, and which have a key.
 
 use harp_jobs::ledger::{Answer, Unreadable};
+use harp_jobs::lineup::queue::Place;
 use harp_jobs::record::JobRecord;
 use harp_values::JobId;
 
 use super::Local;
-use crate::store::StoreCounts;
+use crate::store::{Keyed, StoreCounts};
 
 impl Local {
     /// All jobs that have not ended, in the order of their submission.
@@ -21,6 +22,18 @@ impl Local {
         jobs.sort_unstable_by_key(|(_, sequence)| *sequence);
         let jobs = jobs.into_iter().map(|(job, _)| job);
         leaving.into_iter().chain(jobs).collect()
+    }
+
+    /// Where a job stands in its queue; `None` if it is in none, or waits for something else
+    /// first.
+    pub fn place(&self, job: JobId) -> Answer<Option<Place>, Unreadable> {
+        self.look(|state| state.lineup.place(job))
+    }
+
+    /// The jobs that have this key, as far as is known at once.
+    pub fn keyed(&self, key: &str) -> Answer<Keyed, Unreadable> {
+        let key = key.to_owned();
+        self.read(move |store| async move { store.keyed(&key).await })
     }
 
     /// What the store has done since it was opened.

@@ -17,6 +17,8 @@
 //! - `crc` is a checksum of what stands before it.
 //! - `closed_with` is the length of the engine's file at an orderly closing; missing
 //!   while the store is open and after a crash.
+//! - `keyed_behind` is a job: those behind it that have a key are found by it
+//!   ([`keyed`](super::keyed)). A release that does not know that leaves it out.
 //! - `home` says which file the note itself is, by which a copy is known
 //!   ([`home`](super::home)).
 
@@ -30,6 +32,7 @@ use std::path::{Path, PathBuf};
 use flate2::Crc;
 use harp_files::regular;
 use harp_time::clock;
+use harp_values::JobId;
 use serde::{Deserialize, Serialize};
 
 use super::aside::Aside;
@@ -44,6 +47,8 @@ pub(crate) struct Directory {
     lock: File,
     /// The life of the machine, if it is known.
     boot: Option<u64>,
+    /// All jobs behind this one that have a key are found by it; `None` if nothing says so.
+    keyed_behind: Option<JobId>,
 }
 
 /// Which files of ours are not in the directory any more.
@@ -61,6 +66,9 @@ struct About {
     mark: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     closed_with: Option<u64>,
+    /// Filled in when it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keyed_behind: Option<JobId>,
     /// Which file this is; filled in when it is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     home: Option<Home>,
@@ -126,11 +134,14 @@ impl Directory {
                 sync_directory(parent).map_err(failed("sync the directory above"))?;
             }
         }
-        Ok(Directory {
+        let mut directory = Directory {
             path: path.into(),
             lock: lock(path)?,
             boot: clock::boot(),
-        })
+            keyed_behind: None,
+        };
+        directory.keyed_behind = directory.about().and_then(|about| about.keyed_behind);
+        Ok(directory)
     }
 
     /// Locks the directory of a store, and changes nothing in it.
@@ -147,6 +158,7 @@ impl Directory {
             path: path.into(),
             lock: locked(path, file)?,
             boot: clock::boot(),
+            keyed_behind: None,
         })
     }
 
@@ -225,8 +237,7 @@ impl Directory {
         self.note(About {
             layout: layout::VERSION,
             mark,
-            closed_with: None,
-            home: None,
+            ..About::default()
         })
     }
 
@@ -237,7 +248,7 @@ impl Directory {
             layout: layout::VERSION,
             mark,
             closed_with: Some(std::fs::metadata(self.data_file())?.len()),
-            home: None,
+            ..About::default()
         })
     }
 
@@ -301,6 +312,12 @@ impl Directory {
     /// What the store says about itself.
     pub(crate) fn note_file(&self) -> PathBuf {
         self.path.join(ABOUT)
+    }
+
+    /// The job behind which all that have a key are found by it; from now on it is noted. If
+    /// nothing says so, it is `newest`, the newest job that there is.
+    pub(crate) fn keyed_behind(&mut self, newest: JobId) -> JobId {
+        *self.keyed_behind.get_or_insert(newest)
     }
 
     /// The life of the machine, if it is known.
@@ -370,6 +387,7 @@ impl Directory {
         remove(&new)?;
         let mut file = private_file(&new)?;
         about.home = Some(Home::of(&file, self.boot)?);
+        about.keyed_behind = self.keyed_behind;
         file.write_all(about.write()?.as_bytes())?;
         file.sync_all()?;
         // Should a power cut undo the renaming, the older note is as true.

@@ -9,6 +9,7 @@
 //! | `e` id | how the job ended |
 //! | `q` id | where a job stood of which an attempt has ended that still owes something, such as its place in its queue |
 //! | `k` digest | the id of the job that was submitted last under a key (see `round/keys`) |
+//! | `k` digest id | the id once more: that job has the key of which this is half a digest (see [`keyed`](super::keyed)) |
 //! | `p` id number | a segment of packets, by the number of its first |
 //! | `C` id n, `E` id n, `P` id number n | further pieces of a long `c`, `e`, `p` value |
 //! | `d` id | a job that has been pruned, of which there are packets or pieces left |
@@ -174,6 +175,11 @@ pub fn entries_behind(id: JobId) -> [(Key, Key); 4] {
 /// Key of the entry of a submission's key, by that key's digest.
 pub fn claim_key(digest: &[u8; 32]) -> Key {
     Key::new(Table::Keys as u8).with(digest)
+}
+
+/// Key of the entry that says that a job has a key, by half the digest of that key alone.
+pub fn keyed_key(half: &[u8; 16], job: JobId) -> Key {
+    Key::new(Table::Keys as u8).with(half).with(job.as_bytes())
 }
 
 /// The key of the entry that makes this further piece known; `None` if this is no key of

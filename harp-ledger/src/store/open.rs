@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 
+use harp_values::JobId;
 use tokio::sync::Semaphore;
 
 use super::aside::Aside;
@@ -13,10 +14,12 @@ use super::directory::Directory;
 use super::ends::Ends;
 use super::error::OpenError;
 use super::foreign;
+use super::layout::{self, Table};
 use super::opened::{self, Opened};
 use super::presence::Presence;
 use super::read;
 use super::shared::Shared;
+use super::sled::EngineError;
 use super::survey;
 use super::undo::Undo;
 use super::writer::Writer;
@@ -24,7 +27,7 @@ use super::{Store, StoreOptions, WRITE_BUDGET};
 
 pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenError> {
     foreign::refuse(path)?;
-    let directory = Directory::prepare(path)?;
+    let mut directory = Directory::prepare(path)?;
     let expected = directory.inspect()?;
     // Nothing is written before it is known that what is there is good.
     let found = examine(&directory)?;
@@ -38,7 +41,12 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
         tracing::warn!(%error, "should this start be refused, the job store's files will not be as they were");
     });
     directory.make_private_files()?;
-    let Ready { opened, held, ends } = match ready(&directory, options, expected) {
+    let Ready {
+        opened,
+        held,
+        newest,
+        ends,
+    } = match ready(&directory, options, expected) {
         Ok(ready) => ready,
         Err(refusal) => {
             if let Ok(undo) = undo
@@ -49,6 +57,7 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
             return Err(refusal);
         }
     };
+    let keyed_behind = directory.keyed_behind(newest);
     let presence = Presence::note(&directory).map_err(directory.io_error("open the file db"))?;
     directory
         .note_open(opened.mark)
@@ -58,7 +67,12 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenErro
         .map_err(|error| opened::failed(&directory, error))?;
 
     let (mark, layout) = (opened.mark, opened.layout);
-    let shared = Arc::new(Shared::new(opened.engine, opened.contents, ends));
+    let shared = Arc::new(Shared::new(
+        opened.engine,
+        opened.contents,
+        ends,
+        keyed_behind,
+    ));
     shared.set_layout(layout);
     if held {
         shared.may_hold();
@@ -82,6 +96,8 @@ struct Ready {
     opened: Opened,
     /// Whether jobs are held.
     held: bool,
+    /// The newest job, or none.
+    newest: JobId,
     ends: Ends,
 }
 
@@ -97,12 +113,20 @@ fn ready(
     }
     let held = read::held(&opened.engine);
     let held = held.map_err(|error| directory.damaged(error.to_string()))?;
+    let (from, to) = Table::Calls.bounds();
+    let newest = match opened.engine.last(&from, &to) {
+        Ok(last) => last.and_then(|(key, _)| layout::job_of(&key)),
+        // One damaged call keeps nothing from opening.
+        Err(EngineError::Value { key, .. }) => layout::job_of(&key),
+        Err(error) => return Err(opened::failed(directory, error)),
+    };
     let ends = Ends::open(&opened.engine, directory.boot(), opened.mark);
     let ends = ends.map_err(|error| opened::failed(directory, error))?;
     copies::is_settled(&opened.engine).map_err(|error| opened::failed(directory, error))?;
     Ok(Ready {
         opened,
         held: !held.is_empty(),
+        newest: newest.unwrap_or(JobId::NONE),
         ends,
     })
 }

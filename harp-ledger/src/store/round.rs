@@ -18,6 +18,7 @@ pub use self::adopt::Adopted;
 pub(crate) use self::adopt::AdoptedBytes;
 pub(crate) use self::deeds::{Deed, Entry, How, Made, Verdict};
 pub(crate) use self::keys::Claim;
+pub(super) use self::keys::holder_of;
 pub(crate) use self::prune::{Candidate, Candidates, candidates};
 use super::codec;
 use super::contents::{Contents, entry_size};

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use harp_values::JobId;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     layout: AtomicU32,
     /// The number of this start of the dispatcher.
     owner: AtomicU32,
+    /// All jobs behind this one that have a key are found by it.
+    keyed_behind: JobId,
     /// Why nothing can be written at present, if so.
     outage: watch::Sender<Option<Arc<str>>>,
     pub(crate) unsynced: Unsynced,
@@ -62,7 +65,12 @@ const CLOSED: &str = "it is closed";
 const OPENING: &str = "it is being opened anew";
 
 impl Shared {
-    pub(crate) fn new(engine: Engine, contents: Contents, ends: Ends) -> Shared {
+    pub(crate) fn new(
+        engine: Engine,
+        contents: Contents,
+        ends: Ends,
+        keyed_behind: JobId,
+    ) -> Shared {
         Shared {
             engine: RwLock::new(Some(Arc::new(engine))),
             condition: watch::Sender::default(),
@@ -71,6 +79,7 @@ impl Shared {
             holds_some: AtomicBool::new(false),
             layout: AtomicU32::new(layout::VERSION),
             owner: AtomicU32::new(1),
+            keyed_behind,
             outage: watch::Sender::new(None),
             unsynced: Unsynced::new(),
             passed_over: PassedOver::default(),
@@ -223,6 +232,11 @@ impl Shared {
 
     pub(crate) fn set_owner(&self, owner: u32) {
         self.owner.store(owner, Ordering::Relaxed);
+    }
+
+    /// All jobs behind this one that have a key are found by it.
+    pub(crate) fn keyed_behind(&self) -> JobId {
+        self.keyed_behind
     }
 
     /// Whether there may be a job that is held. Most stores never have one, and their

@@ -1,8 +1,10 @@
 //! Finding jobs by what they are: newest first or oldest first, a bounded piece at a time.
 
+mod among;
 mod filter;
-mod live;
+mod keyed;
 mod path;
+mod walk;
 mod words;
 
 use std::time::Duration;
@@ -10,8 +12,6 @@ use std::time::Duration;
 use harp_jobs::access::{Operation, Verdict};
 use harp_jobs::changes::What;
 use harp_jobs::client::Client;
-use harp_jobs::ledger::{Cursor, Direction, Ledger as _};
-use harp_jobs::record::JobRecord;
 use harp_jobs::refusal::Refusal;
 use harp_values::JobId;
 use tokio::time::Instant;
@@ -30,19 +30,6 @@ const RECORDS: u64 = 20_000;
 
 /// How long one request looks.
 const TIME: Duration = Duration::from_millis(200);
-
-/// Records that are read at once: few at first, so that a first page comes at once.
-const FIRST: usize = 64;
-const MORE: usize = 512;
-
-/// As many as are missing, as long as every one that was looked at is wanted.
-fn next_page(found: &Found, limit: usize) -> usize {
-    if found.jobs.len() as u64 == found.examined {
-        limit.saturating_sub(found.jobs.len()).clamp(1, MORE)
-    } else {
-        MORE
-    }
-}
 
 /// Which jobs are wanted, and from where on.
 #[derive(Debug, Clone)]
@@ -108,53 +95,18 @@ impl Desk {
             }
             return Ok(found);
         }
-        if find.filter.wants_live_only() {
-            self.find_live(by, find, &mut found).await?;
-            return Ok(found);
-        }
         let by_time = Instant::now() + TIME;
-        let towards = if find.newest_first {
-            Direction::Older
+        if find.filter.wants_live_only() {
+            let jobs = self.dispatcher.ledger().live_jobs();
+            self.find_among(by, find, jobs, by_time, &mut found).await?;
+        } else if !find.filter.keys.is_empty() {
+            self.find_keyed(by, find, by_time, &mut found).await?;
         } else {
-            Direction::Newer
-        };
-        let mut after = find.filter.start(find.newest_first, find.after);
-        let mut at_once = FIRST.min(find.limit.max(1));
-        loop {
-            let from = after.map_or(Cursor::Edge, Cursor::Behind);
-            let page = self.dispatcher.ledger().walk(from, towards, at_once).await;
-            let page: Vec<JobRecord> = page?;
-            if page.is_empty() {
-                found.next = None;
-                return Ok(found);
-            }
-            for record in page {
-                let (id, submitted) = (record.id, record.call.submitted);
-                after = Some(id);
-                if find.filter.is_beyond(find.newest_first, submitted) {
-                    found.next = None;
-                    return Ok(found);
-                }
-                found.examined += 1;
-                found.through = Some(submitted);
-                found.next = Some(id);
-                // It may be shown as ended a moment after that is on record.
-                let report = Report::of(record);
-                if find.filter.may_match(&report)
-                    && let Some(report) = passing_damaged(self.report(id).await)?
-                {
-                    self.take(by, &find.filter, report, &mut found).await?;
-                }
-                if found.jobs.len() >= find.limit {
-                    return Ok(found);
-                }
-                if found.examined >= RECORDS || Instant::now() >= by_time {
-                    found.complete = false;
-                    return Ok(found);
-                }
-            }
-            at_once = next_page(&found, find.limit);
+            let start = find.filter.start(find.newest_first, find.after);
+            let walked = self.walk(by, find, start, None, by_time, &mut found);
+            walked.await?;
         }
+        Ok(found)
     }
 
     /// A job that has changed, as it stands; `None` if it is not wanted, may not be read, or is
@@ -192,15 +144,13 @@ impl Desk {
         report: Report,
         found: &mut Found,
     ) -> Result<(), Refusal> {
-        let is_visible = by.is_administrator()
-            || self
-                .access
-                .borrow()
-                .allow_job(by, Operation::Read, &report.call);
-        if !is_visible || !filter.may_match(&report) {
+        let is_visible = |call| {
+            by.is_administrator() || self.access.borrow().allow_job(by, Operation::Read, call)
+        };
+        if !filter.may_match(&report) || !is_visible(&report.call) {
             return Ok(());
         }
-        let Some(view) = passing_damaged(self.view_of(report).await.map(Some))? else {
+        let Some(view) = passing_damaged(self.view_of(report).await)? else {
             return Ok(());
         };
         if filter.matches(&view) {

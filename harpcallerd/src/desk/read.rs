@@ -121,12 +121,21 @@ impl Desk {
     /// What is shown of a job; `None` if there is no such job.
     pub(super) async fn report(&self, job: JobId) -> Result<Option<Report>, Unreadable> {
         let record = self.dispatcher.jobs().job(job).await?;
-        let report = record.map(|record| Report::of(*record));
-        Ok(report.map(|report| Report {
-            held: report.started.or(report.ended).is_none()
-                && self.dispatcher.ledger().is_held(job),
-            unreachable_since: self.dispatcher.jobs().unreachable_since(job),
+        Ok(record.map(|record| self.report_of(*record)))
+    }
+
+    /// What is shown of a job whose record has just been read.
+    pub(super) fn report_of(&self, mut record: JobRecord) -> Report {
+        let jobs = self.dispatcher.jobs();
+        jobs.show(&mut record);
+        let report = Report::of(record);
+        if report.ended.is_some() {
+            return report;
+        }
+        Report {
+            held: report.started.is_none() && self.dispatcher.ledger().is_held(report.id),
+            unreachable_since: jobs.unreachable_since(report.id),
             ..report
-        }))
+        }
     }
 }

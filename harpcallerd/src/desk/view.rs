@@ -8,6 +8,7 @@ use harp_jobs::call::Accepted;
 use harp_jobs::client::Client;
 use harp_jobs::jobs::{Ended, Outages};
 use harp_jobs::ledger::{Ledger as _, Unreadable};
+use harp_jobs::lineup::queue::Place;
 use harp_jobs::record::EndRecord;
 use harp_jobs::refusal::Refusal;
 use harp_values::JobId;
@@ -188,11 +189,11 @@ impl Desk {
         let Some(report) = self.report(job).await? else {
             return Ok(None);
         };
-        Ok(Some(self.view_of(report).await?))
+        self.view_of(report).await
     }
 
-    /// Adds to a report what can be seen beside it.
-    pub(super) async fn view_of(&self, report: Report) -> Result<View, Unreadable> {
+    /// Adds to a report what can be seen beside it; `None` if the job has been pruned since.
+    pub(super) async fn view_of(&self, report: Report) -> Result<Option<View>, Unreadable> {
         let mut view = View {
             end: None,
             packets: 0,
@@ -213,15 +214,17 @@ impl Desk {
                     view.packets = known.packets.unwrap_or_default();
                 }
             }
-            State::Ended => {
-                if let Ended::Yes(end) = jobs.end(job).await? {
+            State::Ended => match jobs.end(job).await? {
+                Ended::Yes(end) => {
                     view.packets = end.packets;
                     view.end = Some(end);
                 }
-            }
+                // An end that has been shown stays, as long as the job does.
+                Ended::NotYet | Ended::Nothing => return Ok(None),
+            },
         }
         self.add_place(&mut view).await?;
-        Ok(view)
+        Ok(Some(view))
     }
 
     async fn add_place(&self, view: &mut View) -> Result<(), Unreadable> {
@@ -230,28 +233,19 @@ impl Desk {
         if state == State::Queued && ledger.outage().borrow().is_some() {
             view.waiting_for = Some(WaitingFor::Store);
         }
-        let Some(queue) = &view.report.call.queue else {
-            if state == State::Queued && view.of_service {
-                view.waiting_for.get_or_insert(WaitingFor::Worker);
-            }
-            return Ok(());
-        };
         if state == State::Running {
             return Ok(());
         }
-        let job = view.report.id;
-        let members = ledger.queue_jobs(&queue.name).await?;
-        if state == State::Ended {
-            view.place_kept = members.running.contains(&job);
-            return Ok(());
-        }
-        let place = members.waiting.iter().position(|waiting| *waiting == job);
-        if let Some(before) = place {
-            let before = (members.running.len() + before + 1) as u64;
-            view.ahead = Some(before.saturating_sub(queue.concurrency));
-            view.waiting_for.get_or_insert(WaitingFor::Queue);
-        } else if view.of_service {
-            view.waiting_for.get_or_insert(WaitingFor::Worker);
+        match (ledger.place(view.report.id).await?, state) {
+            (Some(Place::Held), State::Ended) => view.place_kept = true,
+            (Some(Place::Behind(ahead)), State::Queued) => {
+                view.ahead = Some(ahead);
+                view.waiting_for.get_or_insert(WaitingFor::Queue);
+            }
+            (_, State::Queued) if view.of_service => {
+                view.waiting_for.get_or_insert(WaitingFor::Worker);
+            }
+            _ => {}
         }
         Ok(())
     }

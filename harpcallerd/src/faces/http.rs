@@ -37,6 +37,8 @@ mod pace;
 #[cfg(feature = "http")]
 mod packet;
 #[cfg(feature = "http")]
+mod packet_events;
+#[cfg(feature = "http")]
 mod page;
 #[cfg(feature = "http")]
 mod problem;

@@ -1,6 +1,7 @@
 //! The HTTP face from outside, by a socket (the sections that the modules name are those of
 //! the HTTP contract).
 
+mod attacks;
 mod curl;
 mod events;
 mod face;

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use harp_values::{JobId, QueueName};
 use proptest::prelude::*;
 
-use super::{Members, Queues};
+use super::{Members, Place, Queues};
 use crate::record::{LiveRecord, QueueRecord};
 
 const NAMES: [&str; 2] = ["{}", r#"{"other":1}"#];
@@ -277,6 +277,17 @@ impl Both {
             }
             names.push(name(queue));
             let concurrency = self.concurrency[queue].expect("a queue with jobs");
+            for job in &running {
+                assert_eq!(self.place(*job), Some(Place::Held));
+            }
+            for (before, job) in waiting.iter().enumerate() {
+                let ahead = (running.len() + before + 1) as u64;
+                let behind = Place::Behind(ahead.saturating_sub(concurrency));
+                assert_eq!(self.place(*job), Some(behind));
+            }
+            for job in self.of(queue, &[State::Gone]) {
+                assert_eq!(self.place(job), None);
+            }
             let kept = self.of(queue, &[State::Kept]).len() as u64;
             // What was kept from before may have run under another number.
             assert!(self.taken(queue) <= concurrency.max(kept), "{self:?}");
@@ -306,6 +317,10 @@ impl Both {
 
     fn taken(&self, queue: usize) -> u64 {
         self.of(queue, &[State::Running, State::Kept]).len() as u64
+    }
+
+    fn place(&self, job: usize) -> Option<Place> {
+        self.queues.place(&self.name_of(job), id(job), number(job))
     }
 
     fn name_of(&self, job: usize) -> QueueName {

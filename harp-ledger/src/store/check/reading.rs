@@ -16,6 +16,7 @@ use super::super::error::StoreError;
 use super::super::layout::{self, Table};
 use super::super::papers;
 use super::super::read::{self, Long};
+use super::super::round;
 use super::super::sled::{EngineError, Value};
 use super::{Checked, Problem};
 
@@ -355,8 +356,7 @@ impl<'a> Check<'a> {
     }
 
     fn key(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let job = value.first_chunk().filter(|_| value.len() == 16);
-        let job = job.map(|id| JobId::from_bytes(*id));
+        let job = round::holder_of(value);
         let what = match job {
             None => "the job of a submission's key is not readable",
             Some(id) if !self.has(Table::Calls, id)? => "a submission's key whose job is gone",

@@ -128,6 +128,7 @@ impl Round<'_> {
             if holder.is_none_or(|holder| holder[..] < id.as_bytes()[..]) {
                 self.batch.insert(&claim.key, id.as_bytes());
             }
+            self.note_keyed(claim, id);
         }
         Ok(Done::Recorded)
     }

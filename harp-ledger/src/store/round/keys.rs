@@ -7,7 +7,8 @@
 //! An entry names the job that was submitted last under its key, and the moment of that by
 //! the order of lives that `store/ends.rs` keeps, so that its age is right whatever the wall
 //! clock does. It counts for nothing once that job is gone; the code that removes a job
-//! removes its entry with [`Round::free_key`], so that nothing is left behind.
+//! removes its entry with [`Round::free_key`], so that nothing is left behind. A second entry
+//! ([`keyed`](crate::store::keyed)) says of every job which key it has, whoever submitted it.
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::{Done, Round, Trouble};
 use crate::store::codec;
 use crate::store::ends::Moment;
 use crate::store::error::StoreError;
+use crate::store::keyed;
 use crate::store::layout::{self, Key, Table};
 use crate::store::read::{self, Long};
 
@@ -28,6 +30,8 @@ use crate::store::read::{self, Long};
 pub(crate) struct Claim {
     /// Key of the entry that names the job.
     pub(crate) key: Key,
+    /// Half the digest of the client's key alone.
+    half: [u8; 16],
     /// Only a job submitted less than this many seconds before stands in the way.
     unless_since: Option<u64>,
 }
@@ -38,6 +42,7 @@ impl Claim {
         let key = call.key.as_deref()?;
         Some(Claim {
             key: entry_key(call.client.as_deref(), key),
+            half: keyed::half(key),
             unless_since,
         })
     }
@@ -66,6 +71,11 @@ impl Holder {
         let job = JobId::from_bytes(*job);
         Some(Holder { job, submitted })
     }
+}
+
+/// The job that an entry names; `None` if it is not readable.
+pub(in crate::store) fn holder_of(entry: &[u8]) -> Option<JobId> {
+    Holder::decode(entry).map(|holder| holder.job)
 }
 
 /// Makes the key of the entry for a client's key. A digest, because a key may be longer than an
@@ -108,6 +118,13 @@ impl Round<'_> {
         let entry = Holder { job, submitted }.encode();
         self.batch.insert(&claim.key, &entry);
         self.claimed.insert(claim.key);
+        self.note_keyed(claim, job);
+    }
+
+    /// Notes that a job that is being recorded has a claim's key, whoever else has it too.
+    pub(super) fn note_keyed(&mut self, claim: &Claim, job: JobId) {
+        let key = layout::keyed_key(&claim.half, job);
+        self.batch.insert(&key, job.as_bytes());
     }
 
     fn holder(&self, claim: &Claim, call: &Bytes) -> Result<Option<Done>, StoreError> {
@@ -157,20 +174,20 @@ impl Round<'_> {
     /// called while the job's call is still in the engine, in the batch that removes it.
     /// The key of a damaged call stays behind; it is free without its job.
     pub(super) fn free_key(&mut self, job: JobId) -> Result<(), StoreError> {
-        let entry = match self.key_of(job) {
-            Ok(Some(entry)) => entry,
+        let claim = match self.claim_of(job) {
+            Ok(Some(claim)) => claim,
             Ok(None) | Err(StoreError::Corrupt { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let holder = self.engine.get(&entry)?;
-        let holder = holder.as_deref().and_then(Holder::decode);
-        if holder.is_some_and(|holder| holder.job == job) {
-            self.batch.remove(&entry);
+        let holder = self.engine.get(&claim.key)?;
+        if holder.as_deref().and_then(holder_of) == Some(job) {
+            self.batch.remove(&claim.key);
         }
+        self.batch.remove(&layout::keyed_key(&claim.half, job));
         Ok(())
     }
 
-    fn key_of(&self, job: JobId) -> Result<Option<Key>, StoreError> {
+    fn claim_of(&self, job: JobId) -> Result<Option<Claim>, StoreError> {
         let Some(call) = Long::read(self.engine, Table::Calls, job)? else {
             return Ok(None);
         };
@@ -181,6 +198,10 @@ impl Round<'_> {
         };
         // What cannot be read has no key that could be found.
         let known = known.ok().flatten();
-        Ok(known.map(|(client, key)| entry_key(client.as_deref(), &key)))
+        Ok(known.map(|(client, key)| Claim {
+            key: entry_key(client.as_deref(), &key),
+            half: keyed::half(&key),
+            unless_since: None,
+        }))
     }
 }

@@ -26,6 +26,8 @@ pub struct Filter {
     pub client: Name,
     /// It is in one of these queues.
     pub queues: Vec<InQueue>,
+    /// It is a job of one of these services, by their ids.
+    pub services: Vec<String>,
     /// It has one of these keys.
     pub keys: Vec<String>,
     /// It was submitted at this time or later, in milliseconds since 1970.
@@ -183,6 +185,7 @@ impl Filter {
             && self.procedure.holds(&call.procedure)
             && self.client.holds(client)
             && (self.queues.is_empty() || self.queues.iter().any(|wanted| wanted.is(queue)))
+            && (self.services.is_empty() || self.services.contains(&call.procedure))
             && (self.keys.is_empty() || self.keys.iter().any(|key| call.key.as_ref() == Some(key)))
             && within(call.submitted, self.submitted_since, self.submitted_until)
             && self.info.iter().all(|path| path.holds(&call.info))
@@ -203,6 +206,7 @@ impl Filter {
         };
         let is_of_kind = |outcome| self.kinds.contains(&Kind::of(outcome));
         (self.kinds.is_empty() || outcome.is_some_and(is_of_kind))
+            && (self.services.is_empty() || view.of_service)
             && (self.error_types.is_empty()
                 || error_type.is_some_and(|kind| self.error_types.contains(kind)))
             && self.words.occur_in(view)

@@ -20,8 +20,8 @@ const LEAST: u64 = 1024;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plain;
 
-/// Compresses an answer if the request asks for it and it is worth it.
-pub(super) fn if_asked(asked: &HeaderMap, mut response: Response<Body>) -> Response<Body> {
+/// Compresses an answer if the request takes that and it is worth it.
+pub(super) fn if_asked(takes_gzip: bool, mut response: Response<Body>) -> Response<Body> {
     let is_worth = response
         .body()
         .size_hint()
@@ -34,7 +34,7 @@ pub(super) fn if_asked(asked: &HeaderMap, mut response: Response<Body>) -> Respo
     }
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    if !takes_gzip(asked) {
+    if !takes_gzip {
         return response;
     }
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -47,7 +47,8 @@ pub(super) fn if_asked(asked: &HeaderMap, mut response: Response<Body>) -> Respo
     })
 }
 
-fn takes_gzip(asked: &HeaderMap) -> bool {
+/// True if whoever asks takes an answer in that form.
+pub(super) fn takes_gzip(asked: &HeaderMap) -> bool {
     let said = asked.get_all(header::ACCEPT_ENCODING);
     let said = said.iter().filter_map(|said| said.to_str().ok());
     said.flat_map(|said| said.split(',')).any(|coding| {

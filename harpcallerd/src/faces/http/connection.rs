@@ -59,13 +59,14 @@ pub async fn serve<S: Socket + 'static>(
     let service = service_fn(move |request: Request<Incoming>| {
         let (lobby, connected) = (Arc::clone(&lobby), Arc::clone(&connected));
         let under_way = UnderWay::begin(&watching);
-        async move {
+        // In a box of its own: hyper keeps room for one as long as the connection lives.
+        Box::pin(async move {
             let answer = lobby.answer(&connected, request.map(Body::new)).await;
             Ok::<_, Infallible>(answer.map(|body| Counted {
                 body,
                 _under_way: under_way,
             }))
-        }
+        })
     });
     let ended = if is_http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -73,7 +74,8 @@ pub async fn serve<S: Socket + 'static>(
             .timer(TokioTimer::new())
             .max_header_list_size(HEAD as u32)
             .max_concurrent_streams(REQUESTS);
-        let mut connection = pin!(builder.serve_connection(socket, service));
+        // In a box, since it is larger than one of HTTP/1.1.
+        let mut connection = Box::pin(builder.serve_connection(socket, service));
         drive(
             connection.as_mut(),
             |connection| connection.graceful_shutdown(),

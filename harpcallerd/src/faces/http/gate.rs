@@ -88,28 +88,30 @@ impl Face {
             None => None,
         };
         // What of the request is needed for the answer's head.
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let asked = request.headers().clone();
-        let place = Place::of(&door.settings.serve, &path);
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let path = uri.path();
+        let allowed = cross_site::allowed_origin(request.headers(), &door.settings);
+        let takes_gzip = compress::takes_gzip(request.headers());
+        let place = Place::of(&door.settings.serve, path);
         let through = self.through(connected, &door, place.as_ref(), request, trace);
         let mut answer = match through.await {
             Ok(answer) => answer,
             Err(problem) if place.is_some() => topchef::problem(problem, place.as_ref()),
             Err(problem) => axum::response::IntoResponse::into_response(problem),
         };
-        answer = dress(answer, &path, place.is_some(), &id);
+        answer = dress(answer, path, place.is_some(), &id);
         debug!(
             peer = %connected.client.peer, %method, path, status = answer.status().as_u16(),
             request = id, milliseconds = begun.elapsed().as_millis(), "request answered"
         );
-        let asked_for = (Protocol::Http, route::of(&path));
+        let asked_for = (Protocol::Http, route::of(path));
         let status = Status::Number(answer.status().as_u16());
         let meters = &self.shared.desk.meters;
         meters.answered(asked_for, status, begun.elapsed());
         if let Some(span) = span
-            && !routes::health::is_of(&path)
+            && !routes::health::is_of(path)
         {
-            let route = route::template(&path);
+            let route = route::template(path);
             let status = answer.status();
             let attributes = vec![
                 ("http.request.method", method.as_str().into()),
@@ -122,10 +124,9 @@ impl Face {
             let name = format!("{method} {route}");
             traces.answered(span, name, attributes, status.is_server_error());
         }
-        let allowed = cross_site::allowed_origin(&asked, &door.settings);
         let is_question = method == Method::OPTIONS;
         cross_site::tell(answer.headers_mut(), allowed, &door.settings, is_question);
-        compress::if_asked(&asked, answer)
+        compress::if_asked(takes_gzip, answer)
     }
 
     async fn through(
@@ -142,6 +143,7 @@ impl Face {
         let settings = &door.settings;
         let headers = request.headers();
         let (site, forwarded) = site_of(connected, door, request.uri(), headers)?;
+        let site = Arc::new(site);
         if head_length(&request) > HEAD {
             return Err(Problem::head_too_long(HEAD));
         }
@@ -176,7 +178,8 @@ impl Face {
             client: known.client,
             how: known.how,
             session: known.session.clone(),
-            site: Arc::new(site.clone()),
+            site: Arc::clone(&site),
+            prefix: forwarded.map_or_else(String::new, |forwarded| forwarded.prefix),
             whole_by,
             trace,
         };

@@ -53,18 +53,7 @@ pub(super) fn write_json(out: &mut BytesMut, number: u64, time: u64, data: &[u8]
 
 /// Appends a number in decimal.
 pub(super) fn write_number(out: &mut BytesMut, number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// How packets are shown as text.

@@ -17,6 +17,8 @@ pub(super) struct Forwarded {
     pub(super) is_tls: Option<bool>,
     /// The host that was asked for, if that is said.
     pub(super) host: Option<String>,
+    /// What stands before our paths in those that were asked for; empty if that is not said.
+    pub(super) prefix: String,
 }
 
 impl Forwarded {
@@ -40,8 +42,10 @@ impl Forwarded {
         }
         Ok(Some(Forwarded {
             sender: sender(trusted, headers)?,
-            is_tls: last(headers, "x-forwarded-proto")?.map(|scheme| scheme == "https"),
-            host: last(headers, "x-forwarded-host")?,
+            is_tls: last(headers, "x-forwarded-proto")?
+                .map(|scheme| scheme.eq_ignore_ascii_case("https")),
+            host: last(headers, "x-forwarded-host")?.map(|host| host.to_ascii_lowercase()),
+            prefix: prefix(headers)?,
         }))
     }
 }
@@ -87,7 +91,21 @@ fn last(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Probl
     };
     let header = header.to_str().map_err(|_| not_text(name))?;
     let last = header.rsplit(',').next().unwrap_or_default();
-    Ok(Some(last.trim().to_ascii_lowercase()))
+    Ok(Some(last.trim().to_owned()))
+}
+
+/// What stands before our paths, without a slash at its end.
+fn prefix(headers: &HeaderMap) -> Result<String, Problem> {
+    const NAME: &str = "x-forwarded-prefix";
+    let said = last(headers, NAME)?.unwrap_or_default();
+    let prefix = said.trim_end_matches('/');
+    let is_of_path =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:@".contains(&byte);
+    if prefix.is_empty() || prefix.starts_with('/') && prefix.bytes().all(is_of_path) {
+        Ok(prefix.to_owned())
+    } else {
+        Err(Problem::field(NAME, "must be a path"))
+    }
 }
 
 fn not_text(name: &str) -> Problem {
@@ -118,6 +136,25 @@ mod tests {
         assert_eq!(sender("192.0.2.1:77,10.0.0.7"), it("192.0.2.1"));
         assert_eq!(sender("[2001:db8::1]:77"), it("2001:db8::1"));
         assert_eq!(sender("10.0.0.8, 10.0.0.7"), it("10.0.0.8"));
+    }
+
+    #[test]
+    fn a_prefix_is_a_path_without_a_slash_at_its_end() {
+        let of = |header: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-prefix", header.parse().unwrap());
+            prefix(&headers).ok()
+        };
+        for (said, is) in [
+            ("/Harp/", "/Harp"),
+            ("/a, /b/c", "/b/c"),
+            ("/", ""),
+            ("", ""),
+        ] {
+            assert_eq!(of(said).as_deref(), Some(is), "{said}");
+        }
+        assert_eq!(of("harp"), None);
+        assert_eq!(of("/a\"b"), None);
     }
 
     #[test]

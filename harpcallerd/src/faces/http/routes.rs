@@ -28,50 +28,56 @@ use super::reply;
 use super::reply::Answer;
 use super::shared::Shared;
 
+/// Where the API is.
+const BASE: &str = "/api/v1";
+
 /// What this release has beside what every release has.
 const FEATURES: [&str; 2] = ["jobs", "services"];
 
 /// All paths of the API.
 pub(super) fn all(shared: Arc<Shared>) -> Router {
-    let api = Router::new()
-        .route("/", get(about))
-        .route("/openapi.json", get(description))
+    // Whole paths: a nested router would have each request's address written anew.
+    let at = |path: &str| format!("{BASE}{}", path.trim_end_matches('/'));
+    Router::new()
+        .route(&at("/"), get(about))
+        .route(&at("/openapi.json"), get(description))
         .route(
-            "/session",
+            &at("/session"),
             get(session::show).post(session::begin).delete(session::end),
         )
-        .route("/jobs", get(list::show).post(jobs::submit))
-        .route("/jobs/check", post(jobs::check))
-        .route("/jobs/{job}", get(jobs::show))
-        .route("/jobs/{job}/result", get(jobs::result))
-        .route("/jobs/{job}/cancel", post(jobs::cancel))
-        .route("/jobs/{job}/packets", get(packets::show))
-        .route("/jobs/{job}/output", get(output::show))
-        .route("/jobs/{job}/search", get(search::show))
-        .route("/jobs/{job}/events", get(job_events::show))
-        .route("/events", get(events::show))
-        .route("/summary", get(metrics::summary))
-        .route("/queues", get(queues::list))
-        .route("/queues/jobs", get(queues::jobs))
-        .route("/queues/cancel", post(queues::cancel))
-        .route("/hosts", get(hosts::list))
-        .route("/hosts/refresh", post(hosts::refresh))
-        .route("/hosts/{name}", get(hosts::show))
-        .route("/hosts/{name}/procedures", get(procedures::of_host))
-        .route("/procedures", get(procedures::list))
-        .route("/services", get(services::list).post(services::register))
+        .route(&at("/jobs"), get(list::show).post(jobs::submit))
+        .route(&at("/jobs/check"), post(jobs::check))
+        .route(&at("/jobs/{job}"), get(jobs::show))
+        .route(&at("/jobs/{job}/result"), get(jobs::result))
+        .route(&at("/jobs/{job}/cancel"), post(jobs::cancel))
+        .route(&at("/jobs/{job}/packets"), get(packets::show))
+        .route(&at("/jobs/{job}/output"), get(output::show))
+        .route(&at("/jobs/{job}/search"), get(search::show))
+        .route(&at("/jobs/{job}/events"), get(job_events::show))
+        .route(&at("/events"), get(events::show))
+        .route(&at("/summary"), get(metrics::summary))
+        .route(&at("/queues"), get(queues::list))
+        .route(&at("/queues/jobs"), get(queues::jobs))
+        .route(&at("/queues/cancel"), post(queues::cancel))
+        .route(&at("/hosts"), get(hosts::list))
+        .route(&at("/hosts/refresh"), post(hosts::refresh))
+        .route(&at("/hosts/{name}"), get(hosts::show))
+        .route(&at("/hosts/{name}/procedures"), get(procedures::of_host))
+        .route(&at("/procedures"), get(procedures::list))
         .route(
-            "/services/{name}",
+            &at("/services"),
+            get(services::list).post(services::register),
+        )
+        .route(
+            &at("/services/{name}"),
             get(services::show)
                 .patch(services::change)
                 .delete(services::remove),
         )
-        .route("/services/{name}/claims", post(claims::claim))
-        .route("/claims/{name}/renew", post(claims::renew))
-        .route("/claims/{name}/packets", post(claims::packets))
-        .route("/claims/{name}/finish", post(claims::finish));
-    Router::new()
-        .nest("/api/v1", api)
+        .route(&at("/services/{name}/claims"), post(claims::claim))
+        .route(&at("/claims/{name}/renew"), post(claims::renew))
+        .route(&at("/claims/{name}/packets"), post(claims::packets))
+        .route(&at("/claims/{name}/finish"), post(claims::finish))
         .route("/metrics", get(metrics::show))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())

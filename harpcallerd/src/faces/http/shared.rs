@@ -50,6 +50,8 @@ pub(super) struct Asked {
     pub(super) session: Option<Arc<SessionProof>>,
     /// For which site the request is meant.
     pub(super) site: Arc<Site>,
+    /// What stands before our paths where a proxy has taken it away; as a rule empty.
+    pub(super) prefix: String,
     /// By when all of it has to be here.
     pub(super) whole_by: Instant,
     /// The trace that calls of this request are part of, if they name no other.
@@ -71,7 +73,7 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Asked, Problem> {
         // The gate puts it there, and nobody reaches a route but through the gate.
-        let asked = parts.extensions.get::<Asked>().cloned();
+        let asked = parts.extensions.remove::<Asked>();
         asked.ok_or_else(|| Problem::unauthorized("nobody knows who asks"))
     }
 }
@@ -81,8 +83,7 @@ impl<S: Sync> FromRequestParts<S> for Query {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query, Problem> {
         let mut query = query::read(&parts.uri)?;
-        let asked = parts.extensions.get::<Asked>();
-        if asked.is_some() && may_have_page_key(parts.uri.path()) {
+        if may_have_page_key(parts.uri.path()) {
             query.text(PAGE_KEY)?;
         }
         Ok(query)

@@ -109,10 +109,9 @@ pub fn filter(names: &mut Names) -> Result<Filter, NameFault> {
         info: paths(names, "info."),
         arguments: paths(names, "arguments."),
         words: Words::of(&names.text("q")?.unwrap_or_default()),
-        // There are no batches and no services.
-        is_impossible: [names.all("batch"), names.all("service")]
-            .iter()
-            .any(|ids| !ids.is_empty()),
+        services: names.all("service"),
+        // There are no batches.
+        is_impossible: !names.all("batch").is_empty(),
         ..Filter::default()
     };
     for state in names.all("state") {

@@ -2,8 +2,8 @@
 
 use std::process::{Command, Output};
 
+use harp_tests::Cluster;
 use harp_tests::certificates::Authority;
-use harp_tests::{Cluster, HttpRequest};
 use serde_json::{Value, json};
 
 use super::{address, api, call};
@@ -134,43 +134,4 @@ fn a_proxy_on_a_unix_socket_is_nobody_itself() {
         return;
     };
     assert_eq!(answer(&output)["status"], 401);
-}
-
-#[test]
-fn what_was_answered_exists_after_a_crash() {
-    let fixed = harp_tests::unused_address();
-    let tables = format!("[[listen_http]]\naddress = '{fixed}'\nrequire_authentication = false\n");
-    let mut cluster = Cluster::builder().hosts(0).tables(&tables).start();
-    for round in 0..4 {
-        address(&cluster);
-        let submitting = std::thread::spawn(move || {
-            let mut made = Vec::new();
-            let mut client = harp_tests::HttpClient::connect(fixed);
-            for number in 0..10_000 {
-                let body = json!({"host": "nowhere", "procedure": "p", "info": number});
-                let request = HttpRequest::post(&api("/jobs"), body);
-                match client.try_ask(&request) {
-                    Some(answer) if answer.status() == 201 => {
-                        made.push(answer.json()["id"].clone())
-                    }
-                    Some(answer) => panic!("{}", answer.text()),
-                    None => break,
-                }
-            }
-            made
-        });
-        std::thread::sleep(std::time::Duration::from_millis(100 + 70 * round));
-        cluster.kill_dispatcher();
-        let made = submitting.join().unwrap();
-        cluster.start_dispatcher();
-        harp_tests::until("it listens again", || {
-            let client = std::net::TcpStream::connect(fixed);
-            client.is_ok().then_some(())
-        });
-        for id in &made {
-            let path = api(&format!("/jobs/{}", id.as_str().unwrap()));
-            let answer = HttpRequest::get(&path).ask(fixed);
-            assert_eq!(answer.status(), 200, "{}", answer.text());
-        }
-    }
 }

@@ -157,7 +157,7 @@ fn a_proxy_that_is_trusted_speaks_for_others() {
         .set("audit_file", &json!(audit).to_string())
         .tables(
             "[[listen_http]]\naddress = '127.0.0.1:0'\ntrusted_proxies = ['127.0.0.0/8']\n\
-             hosts = ['harp.example.net']\n",
+             hosts = ['harp.example.net']\nserve = ['api', 'topchef']\n",
         )
         .start();
     let request = || HttpRequest::post(&api("/jobs"), json!({"host": "h", "procedure": "p"}));
@@ -169,6 +169,15 @@ fn a_proxy_that_is_trusted_speaks_for_others() {
         .header("Origin", "https://harp.example.net")
         .ask(address(&cluster));
     assert_eq!(answer.status(), 201, "{}", answer.text());
+    // What the proxy has taken away from paths stands in absolute addresses.
+    let root = HttpRequest::get("/topchef/v1")
+        .token(&token)
+        .header("X-Forwarded-Host", "harp.example.net")
+        .header("X-Forwarded-Proto", "https")
+        .header("X-Forwarded-Prefix", "/Harp/")
+        .ask(address(&cluster));
+    let own = "https://harp.example.net:443/Harp/topchef/v1";
+    assert!(root.text().contains(own), "{}", root.text());
     let line = until("the call is in the audit log", || {
         let text = fs::read_to_string(&audit).ok()?;
         let mut lines = text

@@ -19,7 +19,7 @@ fn amount(large: usize, small: usize) -> usize {
 }
 
 /// Resident memory of the dispatcher, in bytes.
-fn memory(cluster: &Cluster) -> u64 {
+pub(super) fn memory(cluster: &Cluster) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", cluster.dispatcher_id()));
     let status = status.unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -27,7 +27,7 @@ fn memory(cluster: &Cluster) -> u64 {
     kilobytes.parse::<u64>().unwrap() * 1024
 }
 
-const MIB: u64 = 1024 * 1024;
+pub(super) const MIB: u64 = 1024 * 1024;
 
 /// Reads events to their end; the numbers of the packets.
 fn numbers(mut stream: impl Read) -> Vec<u64> {

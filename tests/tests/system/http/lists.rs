@@ -145,6 +145,40 @@ fn lists_leave_out_what_may_not_be_read() {
             "{path}"
         );
     }
+    // Others' keys are others' jobs.
+    for (number, token) in [&shop, &ops, &shop].into_iter().enumerate() {
+        let body = json!({"host": "nowhere", "procedure": "p", "key": "k", "unless_since": 60});
+        let answer = ask(HttpRequest::post(&api("/jobs?wait=30"), body), token);
+        assert_eq!(answer.status(), 201, "{}", answer.text());
+        own.push(answer.json()["id"].as_str().unwrap().to_owned());
+        let page = ask(HttpRequest::get(&api("/jobs?key=k")), &ops).json();
+        assert_eq!(page["jobs"].as_array().unwrap().len(), number + 1, "{page}");
+        assert_eq!(page["jobs"][0]["id"], own[number + 2]);
+        // None of the others is looked at.
+        assert_eq!(page["examined"], number + 1, "{page}");
+        assert_eq!(
+            (&page["complete"], &page["next"]),
+            (&json!(true), &json!(null))
+        );
+    }
+    let keyed = |query: &str, token: &str| -> Vec<Value> {
+        let path = api(&format!("/jobs?key=k&{query}"));
+        let page = ask(HttpRequest::get(&path), token).json();
+        let jobs = page["jobs"].as_array().unwrap().clone();
+        jobs.into_iter().map(|job| job["id"].clone()).collect()
+    };
+    assert_eq!(
+        keyed("key=other&order=oldest", &shop),
+        [json!(own[2]), json!(own[4])]
+    );
+    let first = ask(HttpRequest::get(&api("/jobs?key=k&limit=2")), &ops).json();
+    let next = first["next"].as_str().unwrap();
+    assert_eq!(
+        keyed(&format!("limit=2&cursor={next}"), &ops),
+        [json!(own[2])]
+    );
+    assert!(keyed("client=token:x", &ops).is_empty());
+
     let refresh = || HttpRequest::new("POST", &api("/hosts/refresh"));
     assert_problem(&ask(refresh(), &shop), 403, "forbidden");
     let refreshed = ask(refresh(), &ops).json();

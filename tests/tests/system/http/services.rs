@@ -60,6 +60,15 @@ fn a_worker_fetches_a_job_and_answers_it() {
     let queued = job(&cluster, &id);
     assert_eq!(queued["procedure"], service.as_str());
     assert_eq!(queued["service"], service.as_str());
+    for (of, is_listed) in [(service.as_str(), true), ("spectrometer", false)] {
+        let listed = get(&cluster, &format!("/jobs?service={of}")).json();
+        let ids: Vec<_> = listed["jobs"].as_array().unwrap().iter().collect();
+        assert_eq!(
+            ids.iter().any(|job| job["id"] == id.as_str()),
+            is_listed,
+            "{of}"
+        );
+    }
     assert_eq!(
         (&queued["state"], &queued["waiting_for"]),
         (&json!("queued"), &json!("worker"))

@@ -42,7 +42,9 @@ struct Events {
     newest: watch::Receiver<u64>,
     /// The number of the last change that was looked at.
     seen: u64,
-    /// What it begins with, until that was told.
+    /// True before anything was told.
+    is_new: bool,
+    /// What is told before all that happens, until it was.
     begins: Option<&'static str>,
     spoke: Instant,
     is_done: bool,
@@ -80,6 +82,7 @@ pub(super) async fn show(
         changes,
         newest,
         seen,
+        is_new: true,
         begins,
         spoke: Instant::now(),
         is_done: false,
@@ -117,8 +120,8 @@ impl Events {
     /// If what follows cannot be read: the connection is to be cut.
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         let mut out = BytesMut::new();
-        if self.begins.is_some() || self.spoke.elapsed() > HEARTBEAT {
-            out.extend_from_slice(self.begins.map_or(b"", |_| event::RETRY));
+        if std::mem::take(&mut self.is_new) {
+            out.extend_from_slice(event::RETRY);
         }
         if let Some(name) = self.begins.take() {
             let id = self.id(self.seen);

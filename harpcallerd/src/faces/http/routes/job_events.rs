@@ -1,5 +1,6 @@
 //! `GET /jobs/JOB/events`: a job as a stream of events, from any packet on.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -16,10 +17,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::packets::start;
-use crate::desk::packets::{Next, Packets, Piece, Span, Start, Until};
+use crate::desk::packets::{Next, Packets, Span, Start, Until};
 use crate::desk::view::{self, View};
 use crate::faces::http::event::{self, HEARTBEAT};
-use crate::faces::http::packet;
+use crate::faces::http::packet_events;
 use crate::faces::http::problem::Problem;
 use crate::faces::http::query::Query;
 use crate::faces::http::reply;
@@ -36,6 +37,8 @@ struct Events {
     job: JobId,
     packets: Packets,
     values: Values,
+    /// Events that have been made and not been given out.
+    made: VecDeque<Bytes>,
     /// The state that was told last; `None` before anything was.
     told: Option<view::State>,
     /// How many changes of jobs there had been then.
@@ -86,14 +89,16 @@ pub(super) async fn show(
         job,
         packets,
         values,
+        made: VecDeque::new(),
         told: None,
         seen: 0,
         spoke: Instant::now(),
         is_done: false,
         _place: place,
     };
+    // In a box: a stream holds its state twice, and there can be many that wait.
     Ok(event::answer(stream::try_unfold(
-        events,
+        Box::new(events),
         |mut events| async {
             let part = events.next().await?;
             Ok::<_, io::Error>(part.map(|part| (part, events)))
@@ -135,6 +140,9 @@ impl Events {
     ///
     /// If what follows cannot be read: the connection is to be cut.
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if let Some(part) = self.made.pop_front() {
+            return Ok(Some(part));
+        }
         let mut out = BytesMut::new();
         while out.is_empty() && !self.is_done {
             if self.told.is_none() {
@@ -147,7 +155,13 @@ impl Events {
             match self.come().await {
                 Come::Packets(Ok(Next::Some(piece))) => {
                     self.tell_start(&mut out).await?;
-                    self.tell_packets(&mut out, &piece);
+                    self.made = packet_events::of(&piece, self.values).into();
+                    if out.is_empty()
+                        && let Some(part) = self.made.pop_front()
+                    {
+                        self.spoke = Instant::now();
+                        return Ok(Some(part));
+                    }
                 }
                 Come::Packets(Ok(Next::End(Some(end)))) => {
                     self.tell_end(&mut out, &end).await?;
@@ -209,17 +223,6 @@ impl Events {
     fn tell_view(&mut self, out: &mut BytesMut, id: Option<&str>, view: &View) {
         self.told = Some(view.state());
         event::write(out, Some("job"), id, &JobObject::head(view));
-    }
-
-    fn tell_packets(&self, out: &mut BytesMut, piece: &Piece) {
-        packet::each(piece, |number, time, data| {
-            out.extend_from_slice(b"id: ");
-            packet::write_number(out, number);
-            out.extend_from_slice(b"\ndata: ");
-            packet::write_json(out, number, time, data, self.values);
-            out.extend_from_slice(b"\n\n");
-            true
-        });
     }
 
     async fn tell_end(&mut self, out: &mut BytesMut, end: &EndRecord) -> io::Result<()> {

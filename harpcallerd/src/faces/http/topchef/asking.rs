@@ -86,7 +86,8 @@ impl<'a> Asking<'a> {
         } else {
             host.clone()
         };
-        format!("{scheme}://{host}:{port}{}", self.place.base)
+        let prefix = &self.asked.prefix;
+        format!("{scheme}://{host}:{port}{prefix}{}", self.place.base)
     }
 
     /// The address that was asked for.

@@ -1,29 +1,29 @@
-//! Finding jobs that have not ended: they are known by heart, so those that have are not
-//! walked through.
+//! Finding jobs among some whose ids are known: those that live, those that have a key. All
+//! others are not walked through.
 
 use harp_jobs::client::Client;
 use harp_jobs::refusal::Refusal;
 use harp_values::JobId;
 use tokio::time::Instant;
 
-use super::{Find, Found, RECORDS, TIME};
+use super::{Find, Found, RECORDS};
 use crate::desk::Desk;
 use crate::desk::lists::passing_damaged;
 
 impl Desk {
-    /// Finds jobs among those that live.
-    pub(super) async fn find_live(
+    /// Finds jobs among these.
+    pub(super) async fn find_among(
         &self,
         by: &Client,
         find: &Find,
+        mut jobs: Vec<JobId>,
+        by_time: Instant,
         found: &mut Found,
     ) -> Result<(), Refusal> {
-        let by_time = Instant::now() + TIME;
-        let mut live = self.dispatcher.ledger().live_jobs();
         // Ids are in the order of submissions, as in a walk.
-        live.sort_unstable();
+        jobs.sort_unstable();
         if find.newest_first {
-            live.reverse();
+            jobs.reverse();
         }
         let start = find.filter.start(find.newest_first, find.after);
         let is_behind = |job: &JobId| match (start, find.newest_first) {
@@ -31,7 +31,7 @@ impl Desk {
             (Some(start), true) => *job < start,
             (Some(start), false) => *job > start,
         };
-        for job in live.into_iter().filter(is_behind) {
+        for job in jobs.into_iter().filter(is_behind) {
             // There is one more, so there is where to go on.
             if found.jobs.len() >= find.limit {
                 return Ok(());
