@@ -8,6 +8,7 @@ mod prune;
 
 use std::collections::{HashMap, HashSet};
 
+#[cfg(any(test, feature = "bare"))]
 use bytes::Bytes;
 use harp_jobs::ledger::{Keep, Pruned};
 use harp_jobs::record::LiveRecord;
