@@ -53,10 +53,14 @@ use moment::Signal;
 use random::Random;
 
 /// How long the load may take to come to a moment. Most come within milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long all jobs that live may take to end when no new ones come.
+/// How long it may take until one more job has ended, when no new ones come and some live.
 const DRAIN: Duration = Duration::from_secs(60);
+
+/// Of so many jobs more clients are told before each crash, at least, and the counting host
+/// has begun so many more runs: a crash of a dispatcher that does nothing shows nothing.
+const LOAD: (usize, usize) = (5, 3);
 
 /// Rounds between two times when all jobs come to an end.
 const DRAIN_EVERY: u64 = 12;
@@ -185,6 +189,7 @@ struct Disk {
 impl Crashes {
     fn round(&mut self) {
         let round = self.report.rounds;
+        self.await_load();
         thread::sleep(Duration::from_millis(100) + self.random.up_to(1500));
         // Each in its turn.
         let moment = Moment::ALL[(self.first + round) as usize % Moment::ALL.len()];
@@ -195,6 +200,27 @@ impl Crashes {
         self.check(&ids, started);
         if (round + 1).is_multiple_of(DRAIN_EVERY) {
             self.drain();
+        }
+    }
+
+    /// Waits until clients and the counting host have something to do with this dispatcher,
+    /// however slow the machine is.
+    fn await_load(&self) {
+        let load = || (self.load.ledger.count(), self.load.host.total());
+        let (jobs, runs) = load();
+        let enough = (jobs + LOAD.0, runs + LOAD.1);
+        let give_up = Instant::now() + DRAIN;
+        loop {
+            let (jobs, runs) = load();
+            if jobs >= enough.0 && runs >= enough.1 {
+                return;
+            }
+            if Instant::now() >= give_up {
+                let broken = format!("calls are not taken, or not run: {jobs} jobs, {runs} runs");
+                self.load.ledger.broken(broken);
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -271,6 +297,7 @@ impl Crashes {
         self.cluster.start_dispatcher();
         if self.disk.is_some() {
             // The disk is a copy, in the same life of the machine: what waits is held.
+            // It is asserted that this succeeds.
             let _ = self.cluster.lines(&["resume"]);
         }
         started

@@ -5,13 +5,32 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::process::geteuid;
 
-use crate::wait::until;
+use crate::wait::{PATIENCE, until};
 
 /// How long a disk in a file is.
-const DISK_SIZE: u64 = 1 << 30;
+const DISK_SIZE: u64 = 512 << 20;
+
+/// A file system that is whole when it is made, so that the system does not go on making it
+/// in the background while it is used; for a few large files.
+const WHOLE: [&str; 7] = [
+    "-q",
+    "-b",
+    "4096",
+    "-N",
+    "2048",
+    "-E",
+    "lazy_itable_init=0,lazy_journal_init=0",
+];
+
+/// So many copies of a disk at least are tried before it is said that something writes to it
+/// all the time: on a busy machine one takes long, and what the system has in memory goes to
+/// the disk in a few bursts.
+const COPIES: u32 = 20;
 
 /// A file system of its own. Dropping it takes it away.
 #[derive(Debug)]
@@ -38,19 +57,19 @@ impl Mount {
     /// journal. `None`, and says why, where this cannot be done.
     #[must_use]
     pub fn in_file(file: &Path, at: &Path) -> Option<Mount> {
-        Mount::format(&["-q", "-O", "^has_journal"], file, at)
+        Mount::format(&["-O", "^has_journal"], file, at)
     }
 
     /// Mounts as [`Mount::in_file`] does, with the journal that disks have as a rule.
     #[must_use]
     pub fn with_journal(file: &Path, at: &Path) -> Option<Mount> {
-        Mount::format(&["-q"], file, at)
+        Mount::format(&["-J", "size=8"], file, at)
     }
 
     fn format(options: &[&str], file: &Path, at: &Path) -> Option<Mount> {
         let made = File::create(file).and_then(|file| file.set_len(DISK_SIZE));
         made.expect("a place for the disk's file");
-        run("mkfs.ext4", options, file.to_str()?)?;
+        run("mkfs.ext4", &[&WHOLE, options].concat(), file.to_str()?)?;
         Mount::of_image(file, at)
     }
 
@@ -110,18 +129,14 @@ impl Mount {
     pub fn cut_power(&mut self, die: impl FnOnce()) {
         let (image, device) = self.disk.take().expect("a disk in a file");
         let copy = image.with_extension("copy");
-        let names = [&image, &copy].map(|file| file.to_str().expect("a name in UTF-8"));
-        until("the disk is copied as it is in one moment", || {
-            let before = written(&device);
-            let copied = run("cp", &["--sparse=always", names[0]], names[1]);
-            copied.expect("room for a copy of the disk");
-            // The system may write out of its memory meanwhile.
-            (before.is_some() && written(&device) == before).then_some(())
-        });
+        copy_of_a_moment(&image, &copy, &device);
         die();
         unmount(&self.at, Some(&device));
         fs::rename(&copy, &image).expect("a directory of our own");
-        let mut after = Mount::of_image(&image, &self.at).expect("a disk that was there before");
+        // Others take and give back devices meanwhile.
+        let mut after = until("the disk is there again", || {
+            Mount::of_image(&image, &self.at)
+        });
         std::mem::swap(self, &mut after);
         // What is left of the old one has been taken away.
         std::mem::forget(after);
@@ -144,6 +159,27 @@ impl Drop for Stalled<'_> {
     fn drop(&mut self) {
         let at = self.0.at.to_str().unwrap_or_default();
         let _ = run("fsfreeze", &["--unfreeze"], at);
+    }
+}
+
+/// Copies a disk's file as it is in one moment: nothing was written to the device meanwhile.
+/// The system may write out of its memory, and then it is copied again.
+fn copy_of_a_moment(image: &Path, copy: &Path, device: &str) {
+    let names = [image, copy].map(|file| file.to_str().expect("a name in UTF-8"));
+    let give_up = Instant::now() + PATIENCE;
+    for copies in 1.. {
+        let before = written(device);
+        let copied = run("cp", &["--sparse=always", names[0]], names[1]);
+        copied.expect("room for a copy of the disk");
+        let after = written(device);
+        if before.is_some() && after == before {
+            return;
+        }
+        assert!(
+            copies < COPIES || Instant::now() < give_up,
+            "{device} is written to all the time: {before:?}, {after:?}"
+        );
+        sleep(Duration::from_millis(10));
     }
 }
 

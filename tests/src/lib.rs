@@ -36,6 +36,7 @@ mod line_client;
 mod loopback;
 mod number_options;
 pub mod outlive;
+mod own_names;
 mod proxy;
 mod raw_client;
 mod repository;
@@ -56,6 +57,7 @@ pub use http::{HttpAnswer, HttpClient, HttpEnd, HttpHead, HttpRequest, HttpStrea
 pub use line_client::LineClient;
 pub use loopback::{refusing_address, unanswering_address, unique_address, unused_address};
 pub use number_options::number_options;
+pub use own_names::{OwnNames, with_own_names};
 pub use proxy::{Proxy, Way};
 pub use raw_client::{RawClient, ask};
 pub use repository::{members, repository};

@@ -6,6 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::ioctl_fionread;
+
 /// What becomes of what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -45,6 +47,8 @@ struct Inner {
     taken: u64,
     /// What callers send on connections up to this number waits.
     held: u64,
+    /// How long the pieces of callers are that wait at this moment, in bytes.
+    waiting: Vec<usize>,
     open: Vec<TcpStream>,
 }
 
@@ -65,6 +69,7 @@ impl Proxy {
                 cuts: 0,
                 taken: 0,
                 held: 0,
+                waiting: Vec::new(),
                 open: Vec::new(),
             }),
             changed: Condvar::new(),
@@ -123,6 +128,15 @@ impl Proxy {
         self.state.inner().to = to;
     }
 
+    /// Whether so many bytes that were sent together wait here, or behind others that do.
+    #[must_use]
+    pub fn holds(&self, bytes: usize) -> bool {
+        let inner = self.state.inner();
+        let mut unread = inner.open.iter().filter_map(|it| ioctl_fionread(it).ok());
+        inner.waiting.iter().any(|length| *length >= bytes)
+            || unread.any(|unread| unread >= bytes as u64)
+    }
+
     /// How many connections have come.
     #[must_use]
     pub fn taken(&self) -> u64 {
@@ -135,9 +149,9 @@ impl State {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until something may be sent; false if the connection is to end.
+    /// Waits until so many bytes may be sent; false if the connection is to end.
     /// Of a caller it is the n-th piece.
-    fn may_send(&self, number: u64, cuts: u64, of_caller: Option<u32>) -> bool {
+    fn may_send(&self, length: usize, number: u64, cuts: u64, of_caller: Option<u32>) -> bool {
         let mut inner = self.inner();
         loop {
             if inner.cuts != cuts {
@@ -150,8 +164,15 @@ impl State {
                 Way::Greeting if of_caller.is_none_or(|piece| piece == 1) => return true,
                 _ => {}
             }
+            if of_caller.is_some() {
+                inner.waiting.push(length);
+            }
             let waiting = self.changed.wait(inner);
             inner = waiting.unwrap_or_else(PoisonError::into_inner);
+            if of_caller.is_some() {
+                let place = inner.waiting.iter().position(|waits| *waits == length);
+                place.map(|place| inner.waiting.swap_remove(place));
+            }
         }
     }
 }
@@ -189,25 +210,25 @@ fn forward(state: &Arc<State>, caller: TcpStream) -> io::Result<()> {
     }
     let back = (host.try_clone()?, caller.try_clone()?);
     let returning = Arc::clone(state);
-    let may_return = move || returning.may_send(number, cuts, None);
+    let may_return = move |length| returning.may_send(length, number, cuts, None);
     thread::spawn(move || copy(may_return, back.0, back.1));
     let mut pieces = 0;
-    let may_go = || {
+    let may_go = |length| {
         pieces += 1;
-        state.may_send(number, cuts, Some(pieces))
+        state.may_send(length, number, cuts, Some(pieces))
     };
     copy(may_go, caller, host);
     Ok(())
 }
 
-fn copy(mut may_send: impl FnMut() -> bool, mut from: TcpStream, mut to: TcpStream) {
+fn copy(mut may_send: impl FnMut(usize) -> bool, mut from: TcpStream, mut to: TcpStream) {
     let mut piece = vec![0; 64 * 1024];
     loop {
         let read = match from.read(&mut piece) {
             Ok(0) | Err(_) => break,
             Ok(read) => read,
         };
-        if !may_send() || to.write_all(&piece[..read]).is_err() {
+        if !may_send(read) || to.write_all(&piece[..read]).is_err() {
             break;
         }
     }

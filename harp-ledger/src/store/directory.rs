@@ -188,7 +188,8 @@ impl Directory {
         }
         match about.closed_with {
             Some(expected) if expected != length => Err(self.damaged(format!(
-                "its file db was closed with {expected} bytes and has {length}"
+                "its file db was closed with {expected} bytes and has {length}; one that comes from a \
+                 backup belongs to the store.json beside it there: put back the whole directory"
             ))),
             _ => Ok(Some(about.mark)),
         }

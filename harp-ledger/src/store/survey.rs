@@ -54,8 +54,9 @@ impl Survey {
 }
 
 /// Told of a store whose end is missing.
-pub(super) const LAST_GONE: &str =
-    "what was written last is gone; \"harpcallerd check-store --repair\" accepts the loss";
+pub(super) const LAST_GONE: &str = "what was written last is gone, or the file db was put back \
+     alone from a backup: put back the whole directory, or have \"harpcallerd check-store \
+     --repair\" accept the loss";
 
 /// Looks at the log from this LSN on. `orderly`: the store was closed in order, so nothing
 /// can be half written.

@@ -38,6 +38,22 @@ impl Cluster {
         &host.expect("a host of this cluster").log
     }
 
+    /// The calls that a host's daemon has, or whose ends it keeps until somebody has fetched
+    /// them: what `harpd list --calls` prints.
+    ///
+    /// # Panics
+    ///
+    /// If the daemon does not answer.
+    #[must_use]
+    pub fn host_calls(&self, host: &str) -> String {
+        let mut list = Command::new(binary("harpd"));
+        let config = self.path(&format!("{host}.toml"));
+        let list = list.arg("--config").arg(config).args(["list", "--calls"]);
+        let output = list.output().expect("a program that was built");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
     /// Stops the process of a host's daemon where it is, by SIGSTOP.
     ///
     /// # Panics

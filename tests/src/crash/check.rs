@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -139,18 +140,24 @@ impl Load {
         }
     }
 
-    /// Waits until every job has ended; those that do not are stuck.
-    pub(crate) fn drain(&self, patience: std::time::Duration) {
-        let give_up = Instant::now() + patience;
-        while !self.ledger.live().is_empty() {
-            if Instant::now() >= give_up {
-                for id in self.ledger.live() {
+    /// Waits until every job has ended; those that live are stuck if none of them ends for
+    /// this long.
+    pub(crate) fn drain(&self, patience: Duration) {
+        let mut live = self.ledger.live();
+        let mut give_up = Instant::now() + patience;
+        while !live.is_empty() {
+            let before = live.len();
+            live = self.ledger.live();
+            if live.len() < before {
+                give_up = Instant::now() + patience;
+            } else if Instant::now() >= give_up {
+                for id in live {
                     let known = self.ledger.get(&id);
                     self.ledger.broken(format!("job {id} is stuck: {known:?}"));
                 }
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
         }
     }
 }

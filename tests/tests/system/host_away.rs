@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use harp_tests::certificates::Authority;
 use harp_tests::{
-    ACKNOWLEDGE, Caller, Cluster, ClusterBuilder, FakeHost, Step, unanswering_address, until,
-    unused_address,
+    ACKNOWLEDGE, Caller, Cluster, ClusterBuilder, FakeHost, OwnNames, Step, unanswering_address,
+    unique_address, until, unused_address, with_own_names,
 };
 use serde_json::{Value, json};
 
@@ -162,6 +162,61 @@ fn each_attempt_asks_the_registry_anew() {
         assert!(cluster.run(&["hosts-refresh"]).status.success());
         assert_eq!(caller.result(&job), json!({"result": 1}), "{name}");
     }
+}
+
+#[test]
+fn a_name_that_is_not_known_for_a_while_fails_no_job() {
+    with_own_names(
+        "host_away::a_name_that_is_not_known_for_a_while_fails_no_job",
+        call_by_name,
+    );
+}
+
+fn call_by_name(own: &OwnNames) {
+    const NAME: &str = "away.test";
+    let certificate = Authority::shared().issue(&[NAME]);
+    let address = SocketAddr::new(unique_address(), 0);
+    let script: &[&[Step]] = &[&answers()];
+    let host = FakeHost::start_at(address, &certificate, rustls::ALL_VERSIONS, script);
+    let known = format!("{} {NAME}\n", address.ip());
+    own.set(&known);
+    let entry = |hostname: &str, address: &str| {
+        json!({
+            "hostname": hostname, "address": address, "port": host.address().port(),
+            "credentials": {"user": "u", "password": "p"},
+        })
+    };
+    let cluster = Cluster::builder()
+        .hosts(0)
+        .set("connect_patience", "60")
+        .entry(entry("fake", NAME))
+        .start();
+    let caller = cluster.caller();
+    returns(&caller);
+    own.set("");
+    let jobs: Vec<String> = (0..20)
+        .map(|number| {
+            let queue = if number < 10 { QUEUE } else { "" };
+            caller.call_with("fake", "p", "[]", queue)
+        })
+        .collect();
+    let away = cluster.log().wait_for(AWAY);
+    assert!(away["error"].as_str().unwrap().contains(NAME), "{away}");
+    own.set(&known);
+    for job in &jobs {
+        assert_eq!(caller.result(job), json!({"result": 1}));
+    }
+    // One that was never heard of fails at once.
+    cluster.set_registry(&[entry("other", "other.test")]);
+    assert!(cluster.run(&["hosts-refresh"]).status.success());
+    let job = caller.call("other", "p", "[]");
+    let failure = caller.result(&job);
+    assert_eq!(failure["error"]["data"]["code"], "nxdomain", "{failure}");
+    assert_eq!(
+        failure["error"]["data"]["attempts"],
+        Value::Null,
+        "{failure}"
+    );
 }
 
 #[test]

@@ -179,6 +179,47 @@ fn a_data_file_without_its_note() {
 }
 
 #[test]
+fn a_data_file_that_is_put_back_alone_is_refused() {
+    let mut cluster = Cluster::builder()
+        .unkept()
+        .set("stop_grace", "0")
+        .set("slot_grace", "1")
+        .start();
+    let waiting = Waiting::submit(&cluster);
+    cluster.stop_dispatcher();
+    drop(waiting.gate);
+    let backup = cluster.path("backup");
+    copy(cluster.path("jobs").to_str().unwrap(), &backup);
+    cluster.start_dispatcher();
+    let caller = cluster.caller();
+    for job in &waiting.jobs {
+        assert_eq!(caller.result(job), json!({"result": null}));
+    }
+    cluster.stop_dispatcher();
+    let store = cluster.path("jobs");
+    copy(backup.join("db").to_str().unwrap(), &store);
+    let refused = cluster.fail_to_start();
+    assert!(
+        refused.contains("put back the whole directory"),
+        "{refused}"
+    );
+
+    // Whoever makes do with it has nothing run a second time.
+    let salvaged = cluster.path("salvaged");
+    let mut salvage = cluster.command();
+    salvage.arg("check-store").arg("--store").arg(&store);
+    let salvage = salvage.arg("--salvage").arg(&salvaged).output().unwrap();
+    assert!(salvage.status.success(), "{salvage:?}");
+    cluster.set("stream_directory", &json!(salvaged).to_string());
+    cluster.start_dispatcher();
+    for job in &waiting.jobs {
+        let end = caller.result(job);
+        assert_eq!(end["error"]["type"], "storage_error", "{end}");
+    }
+    assert_eq!(runs(&cluster).len(), 3);
+}
+
+#[test]
 fn an_import_into_a_new_store() {
     is_held(|cluster| {
         fs::remove_dir_all(cluster.path("jobs")).unwrap();

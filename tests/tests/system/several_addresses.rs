@@ -3,13 +3,13 @@
 //! Each test runs itself again where other names are in `/etc/hosts`, which takes root.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 use harp_client::HarpCaller;
 use harp_tests::certificates::Authority;
-use harp_tests::{ACKNOWLEDGE, Cluster, FakeHost, Step, binary, unique_address, until};
+use harp_tests::{
+    ACKNOWLEDGE, Cluster, FakeHost, OwnNames, Step, unique_address, until, with_own_names,
+};
 use serde_json::{Value, json};
 
 use Step::{AnyByte, Close, Handshake, Hang, Request, Reset};
@@ -40,7 +40,7 @@ fn the_next_address_of_a_dispatcher_is_tried() {
     );
 }
 
-fn call_hosts() {
+fn call_hosts(own: &OwnNames) {
     let firsts: [(&str, Option<&[Step]>); 6] = [
         ("refuses", None),
         ("silent", Some(&[Hang])),
@@ -57,7 +57,10 @@ fn call_hosts() {
     ];
     let mut hosts = Vec::new();
     let mut cluster = Cluster::builder().hosts(0);
-    for (name, (what, first)) in names(firsts.map(|(what, _)| what)).into_iter().zip(firsts) {
+    for (name, (what, first)) in names(own, firsts.map(|(what, _)| what))
+        .into_iter()
+        .zip(firsts)
+    {
         let second = host(&name, SocketAddr::new(name.second, 0), &good);
         let port = second.address().port();
         let first = first.map(|steps| host(&name, SocketAddr::new(name.first, port), steps));
@@ -82,8 +85,8 @@ fn call_hosts() {
     }
 }
 
-fn ask_dispatcher() {
-    let [name] = names(["dispatcher"]).try_into().ok().unwrap();
+fn ask_dispatcher(own: &OwnNames) {
+    let [name] = names(own, ["dispatcher"]).try_into().ok().unwrap();
     let cluster = Cluster::builder()
         .tables(&format!(
             "[[listener]]\naddress = '{}:0'\nrequire_authentication = false\n",
@@ -132,19 +135,13 @@ fn entry(hostname: &str, address: &str, port: u16) -> Value {
 }
 
 /// Gives each name two addresses of loopback.
-fn names<const N: usize>(names: [&str; N]) -> Vec<Name> {
+fn names<const N: usize>(own: &OwnNames, names: [&str; N]) -> Vec<Name> {
     let names = names.map(|name| format!("{name}.two.test"));
-    let mut text = "127.0.0.1 localhost\n".to_owned();
+    let mut text = String::new();
     for name in names.iter().chain(&names) {
         text += &format!("{} {name}\n", unique_address());
     }
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(&file, text).unwrap();
-    let mounted = Command::new("mount")
-        .arg("--bind")
-        .args([file.path(), "/etc/hosts".as_ref()])
-        .status();
-    assert!(mounted.unwrap().success());
+    own.set(&text);
     let resolved = names.into_iter().map(|text| {
         let addresses: Vec<_> = (text.as_str(), 0).to_socket_addrs().unwrap().collect();
         let [first, second] = addresses[..] else {
@@ -157,34 +154,4 @@ fn names<const N: usize>(names: [&str; N]) -> Vec<Name> {
         }
     });
     resolved.collect()
-}
-
-/// Runs the test in a file system of its own, or says why it is skipped.
-fn with_own_names(test: &str, run: fn()) {
-    const INSIDE: &str = "HARP_TESTS_WITH_NAMES_OF_THEIR_OWN";
-    if env::var_os(INSIDE).is_some() {
-        return run();
-    }
-    let unshare = || {
-        let mut command = Command::new("unshare");
-        command.arg("--mount").stdin(Stdio::null());
-        command
-    };
-    let probe = unshare()
-        .args(["mount", "--bind", "/etc/hosts", "/etc/hosts"])
-        .output();
-    if !probe.is_ok_and(|probe| probe.status.success()) {
-        eprintln!("{test} is skipped: nothing can be mounted over /etc/hosts here");
-        return;
-    }
-    let binaries = binary("harpcallerd");
-    let output = unshare()
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", test])
-        .env(INSIDE, "1")
-        .env("HARP_BIN_DIR", binaries.parent().unwrap())
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
 }
