@@ -27,6 +27,7 @@ use harp_host::HostError;
 use harp_jobs::ledger::{Hold, Token};
 use harp_jobs::record::CallRecord;
 use harp_jobs::transport::{Attempt, How, Minted, Transport};
+use harp_time::clock;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tracing::{Span, debug};
@@ -61,6 +62,8 @@ struct Shared {
     unaware_until: Option<Instant>,
     /// When this process began to call.
     began: Instant,
+    /// The same by the wall clock, in milliseconds since 1970.
+    began_at: u64,
     lives: Lives,
     gates: Gates,
     idle: Arc<Idle>,
@@ -89,6 +92,7 @@ impl Harp {
             rules,
             unaware_until,
             began: Instant::now(),
+            began_at: clock::now(),
             lives: Lives::default(),
             gates: Gates::default(),
             idle: Arc::new(Idle::default()),

@@ -87,6 +87,36 @@ fn a_host_that_is_away_for_a_second_fails_no_job() {
 }
 
 #[test]
+fn a_dispatcher_that_dies_while_a_host_is_away_goes_on_waiting_for_it() {
+    let address = unused_address();
+    let mut cluster = heard_of(address, Cluster::builder().set("connect_patience", "60"));
+    let caller = cluster.caller();
+    let jobs: Vec<String> = (0..20)
+        .map(|number| {
+            let queue = if number < 10 { QUEUE } else { "" };
+            caller.call_with("fake", &format!("p{number}"), "[]", queue)
+        })
+        .collect();
+    let away = || cluster.log().count(AWAY);
+    until("the host is waited for", || (away() > 0).then_some(()));
+    let before = away();
+    cluster.kill_dispatcher();
+    cluster.start_dispatcher();
+    let away = || cluster.log().count(AWAY);
+    until("it is waited for again", || (away() > before).then_some(()));
+    let host = appear(address, &[&answers()]);
+    for job in &jobs {
+        assert_eq!(caller.result(job), json!({"result": 1}));
+    }
+    let requests = host
+        .visits()
+        .iter()
+        .filter(|visit| !visit.lines.is_empty())
+        .count();
+    assert_eq!(requests, jobs.len(), "each once");
+}
+
+#[test]
 fn whatever_leaves_no_doubt_that_it_was_not_run_is_tried_again() {
     let big = format!("[\"{}\"]", "x".repeat(12 << 20));
     let text = |text: &'static str| Step::Send(text.into());

@@ -107,9 +107,14 @@ impl HarpAttempt {
             (How::Attach { .. }, None) => plain(Left::at_restart(&rules.limits, unaware)),
             (How::Settle, None) => plain(Left::of_debt(&token, &rules.limits, unaware)),
         };
+        let waits = shared.known.of_call(&call.host, patience);
+        if call.submitted < shared.began_at {
+            // Nobody knows any more whether its host had been heard of: it is waited for.
+            waits.heard(shared.began);
+        }
         HarpAttempt {
             shared: Arc::clone(shared),
-            waits: shared.known.of_call(&call.host, patience),
+            waits,
             rules,
             call,
             id,
