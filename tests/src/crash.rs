@@ -35,8 +35,8 @@ pub(crate) mod random;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -146,6 +146,7 @@ fn run_on(options: Options, builder: ClusterBuilder, disk: Option<Disk>) -> Repo
         signal,
         traces: cluster.path(""),
         paused: AtomicBool::new(false),
+        submitting: RwLock::default(),
         finished: AtomicBool::new(false),
     });
     let clients = load.start(&mut random);
@@ -287,6 +288,10 @@ impl Crashes {
 
     /// Starts the dispatcher; the second in which that began.
     fn start(&mut self, moment: Moment) -> u64 {
+        // The disk is a copy, in the same life of the machine: what waits is held. A call that
+        // is submitted before the word of the operator would come before those.
+        let load = Arc::clone(&self.load);
+        let _nobody_submits = self.disk.is_some().then(|| load.submitting.write());
         if moment == Moment::Starting {
             for _ in 0..3 {
                 let after = self.random.up_to(120);
@@ -296,7 +301,6 @@ impl Crashes {
         let started = check::now();
         self.cluster.start_dispatcher();
         if self.disk.is_some() {
-            // The disk is a copy, in the same life of the machine: what waits is held.
             // It is asserted that this succeeds.
             let _ = self.cluster.lines(&["resume"]);
         }

@@ -24,8 +24,8 @@ mod usage;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -115,6 +115,7 @@ impl Soak {
             signal,
             traces: cluster.path(""),
             paused: AtomicBool::new(false),
+            submitting: RwLock::default(),
             finished: AtomicBool::new(false),
         };
         let clients = Clients {

@@ -62,7 +62,7 @@ struct Shared {
     unaware_until: Option<Instant>,
     /// When this process began to call.
     began: Instant,
-    /// The same by the wall clock, in milliseconds since 1970.
+    /// When that was by the wall clock, in milliseconds since 1970.
     began_at: u64,
     lives: Lives,
     gates: Gates,

@@ -4,8 +4,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub(crate) struct Load {
     pub(crate) traces: PathBuf,
     /// No new calls are made.
     pub(crate) paused: AtomicBool,
+    /// Whoever submits a call reads it: whoever writes it has nobody do so meanwhile.
+    pub(crate) submitting: RwLock<()>,
     pub(crate) finished: AtomicBool,
 }
 
@@ -105,6 +107,7 @@ impl Load {
     }
 
     fn ask_to_submit(&self, plan: &Plan) -> Result<Value, Unsent> {
+        let _submitting = self.submitting.read();
         let mut link = Link::open(self.address).map_err(|_| Unsent::Certainly)?;
         let request = plan.request(&self.trace(plan.lane).to_string_lossy());
         link.send(&request).map_err(|_| Unsent::Perhaps)?;
