@@ -10,8 +10,9 @@ use harp_tests::{members, repository};
 use crate::import_circles::production;
 
 /// Words of the glossary that name one type at most. The forms that wires and lists give to
-/// a call, a queue, a packet, a host or a refusal have the word, too.
-const ONE_TYPE: [&str; 22] = [
+/// a call, a queue, a packet, a host or a refusal have the word, too; so do the two sides of a
+/// job's place: where it stands (the lineup), and what becomes of it at the job's end (the store).
+const ONE_TYPE: [&str; 21] = [
     "Attempt",
     "Desk",
     "End",
@@ -24,7 +25,6 @@ const ONE_TYPE: [&str; 22] = [
     "Outcome",
     "Paper",
     "Permit",
-    "Place",
     "Pool",
     "Record",
     "Registry",

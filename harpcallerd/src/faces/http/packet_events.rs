@@ -1,4 +1,4 @@
-//! Packets as events of a job's stream, many at once; once for all who read them as they come.
+//! Packets as events of a job's stream, many at once; once for all that read them as they come.
 
 use bytes::{Bytes, BytesMut};
 use harp_jobs::live::TailBatch;
