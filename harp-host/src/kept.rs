@@ -7,10 +7,12 @@
 //!
 //! Dropping a connection leaves its call running at the host.
 
+mod hearing;
 mod news;
 mod opening;
 mod pace;
 mod room;
+mod vouching;
 
 use std::future::poll_fn;
 use std::io;
@@ -18,11 +20,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use harp_budget::Share;
 use harp_proto::host;
-use harp_proto::host::kept::{Attach, Message, Order, Request, Uptime};
-use harp_proto::{Failure, Outcome};
+use harp_proto::host::kept::{Attach, Order, Request, Uptime};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use zeroize::Zeroize;
@@ -32,6 +33,7 @@ pub use opening::{Opened, open};
 
 use pace::Pace;
 use room::most_bytes;
+use vouching::Vouching;
 
 use crate::connection::{Connection, HostLines};
 use crate::{Endpoint, HostError, Limits, Phase, Wanted};
@@ -61,8 +63,8 @@ pub struct KeptConnection {
     streams: bool,
     /// What may be forgotten, as it was said last.
     durable: u64,
-    /// The newest `up`, and when that came.
-    newest: Option<(Uptime, Instant)>,
+    /// What is said of the host's clock.
+    vouching: Vouching,
     /// How often a beat comes.
     beat: Duration,
     /// Whether beats come more often than that by far.
@@ -105,7 +107,7 @@ impl KeptConnection {
             owes_answer: false,
             streams: false,
             durable: 0,
-            newest: None,
+            vouching: Vouching::new(now),
             beat: BEAT,
             pace: Pace::new(now),
             heard: now,
@@ -212,7 +214,28 @@ impl KeptConnection {
     /// The newest `up` of the host, and when it came.
     #[must_use]
     pub fn newest_up(&self) -> Option<(Uptime, Instant)> {
-        self.newest
+        self.vouching.newest()
+    }
+
+    /// When [`KeptConnection::vouch`] is due, if nothing is read until then; `None` if there
+    /// is no call.
+    #[must_use]
+    pub fn vouches_at(&self) -> Option<Instant> {
+        let due = self.vouching.due(self.beat);
+        due.filter(|_| self.has_call())
+    }
+
+    /// Says that the caller is there, with the moment that the host's clock must have come to:
+    /// for one that reads nothing at present. To be sent by [`KeptConnection::flush`].
+    pub fn vouch(&mut self) {
+        if self.has_call()
+            && self.out.len() <= MOST_UNSENT
+            && let Some(up) = self.vouching.estimate(Instant::now())
+        {
+            let packets = self.durable;
+            let end = false;
+            self.say(&Order::Ack { packets, up, end });
+        }
     }
 
     /// When something came from the host last that is no beat, be it a part of a message or
@@ -312,6 +335,11 @@ impl KeptConnection {
             Poll::Pending => {
                 if after > before && self.lines.has_partial_line() {
                     self.spoke = after;
+                    if self.vouches_at().is_some_and(|due| due <= after) {
+                        self.vouch();
+                        let _ = self.poll_flush(context);
+                        return Poll::Ready(Ok(News::Part));
+                    }
                 }
                 return Poll::Pending;
             }
@@ -335,95 +363,13 @@ impl KeptConnection {
         }
     }
 
-    fn news(&mut self, line: &Bytes, phase: Phase) -> Result<News, HostError> {
-        let unexpected =
-            |why: &dyn std::fmt::Display| HostError::unexpected(&self.endpoint, phase, line, why);
-        let message = Message::decode(line).map_err(|error| unexpected(&error))?;
-        match (message, self.stage) {
-            (Message::Beat(_), _) if self.pace.is_flood(Instant::now()) => {
-                Err(unexpected(&"more beats than any host has to send"))
-            }
-            (Message::Beat(up), _) => {
-                self.newest = Some((up, Instant::now()));
-                if self.has_call() {
-                    self.say_durable(false);
-                }
-                Ok(News::Beat(up))
-            }
-            (Message::Acknowledged(answer), Stage::Asked)
-                if self.attaches && answer.attached.is_none() =>
-            {
-                Err(unexpected(&"the answer to an attach without since"))
-            }
-            (Message::Acknowledged(acknowledgement), Stage::Asked) => {
-                self.newest = Some((acknowledgement.up, Instant::now()));
-                self.stage = Stage::Running;
-                self.had_call = true;
-                self.delay = Duration::ZERO;
-                self.streams = acknowledgement.stream_result;
-                self.beat = BEAT.min(acknowledgement.keep / 6);
-                Ok(News::Acknowledged(acknowledgement))
-            }
-            (Message::Acknowledged(_), _) => Err(unexpected(&"a second acknowledgement")),
-            (Message::Plain(host::Message::Error(failure)), Stage::Asked) => {
-                self.stage = Stage::Idle;
-                Ok(News::Refused(failure))
-            }
-            (Message::Plain(message), Stage::Running) => self.of_call(message, line),
-            (Message::Plain(host::Message::Error(failure)), Stage::Idle | Stage::Ended) => {
-                // What the host closes the connection for.
-                Err(HostError::remote(&self.endpoint, failure))
-            }
-            (Message::Plain(_), _) => Err(unexpected(&"there is no call that this is of")),
-        }
-    }
-
-    fn of_call(&mut self, message: host::Message, line: &Bytes) -> Result<News, HostError> {
-        let unexpected = |why: &dyn std::fmt::Display| {
-            HostError::unexpected(&self.endpoint, Phase::Stream, line, why)
-        };
-        let (news, size) = match message {
-            host::Message::Stream(_) if !self.streams => {
-                return Err(unexpected(&"a packet, but the procedure does not stream"));
-            }
-            host::Message::Stream(data) => {
-                let size = data.as_bytes().len();
-                (News::Packet(data), size)
-            }
-            host::Message::Result(result) => {
-                let size = result.as_bytes().len();
-                (News::End(Outcome::Returned(result)), size)
-            }
-            host::Message::Exception(failure) => (News::End(Outcome::Exception(failure)), 0),
-            // No end: the host could not understand a line, and the call goes on.
-            host::Message::Error(failure) if is_fault(&failure) => {
-                return Err(HostError::remote(&self.endpoint, failure));
-            }
-            host::Message::Error(failure) => (News::End(Outcome::Error(failure)), 0),
-            host::Message::Acknowledged { .. } => {
-                return Err(unexpected(&"an acknowledgement of another protocol"));
-            }
-        };
-        let limit = self.limits.max_packet_size;
-        if size > limit {
-            return Err(unexpected(&format_args!(
-                "{size} bytes in one packet or result; max_packet_size allows {limit}"
-            )));
-        }
-        match &news {
-            News::Packet(_) => self.packet += 1,
-            _ => self.stage = Stage::Ended,
-        }
-        Ok(news)
-    }
-
     fn has_call(&self) -> bool {
         matches!(self.stage, Stage::Running | Stage::Ended)
     }
 
     /// On a connection that has had a call a request is as new as this.
     fn up_of_request(&self) -> Option<Uptime> {
-        let newest = self.newest.map(|(up, _)| up);
+        let newest = self.vouching.newest().map(|(up, _)| up);
         newest.filter(|_| self.had_call)
     }
 
@@ -440,12 +386,14 @@ impl KeptConnection {
     }
 
     fn say_durable(&mut self, end: bool) {
-        let Some((up, _)) = self.newest else { return };
         // A host that sends beats and reads nothing is not to fill the memory with answers.
         if !end && self.out.len() > MOST_UNSENT {
             self.owes_answer = true;
             return;
         }
+        let Some(up) = self.vouching.say(Instant::now()) else {
+            return;
+        };
         let packets = self.durable;
         self.say(&Order::Ack { packets, up, end });
     }
@@ -485,9 +433,4 @@ impl Drop for KeptConnection {
     fn drop(&mut self) {
         self.out.zeroize();
     }
-}
-
-/// True for what a host says of a line that is no message.
-fn is_fault(failure: &Failure) -> bool {
-    failure.error_type == harp_proto::error_type::INVALID_REQUEST
 }

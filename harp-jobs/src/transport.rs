@@ -64,6 +64,12 @@ pub trait Attempt: Send {
     /// for nothing once something was heard.
     fn next<'a>(&'a mut self, into: &'a mut Batch) -> BoxFuture<'a, Heard>;
 
+    /// While the host is not read, since no more of what it says can be taken: lets it know
+    /// that the call is still wanted. Never completes.
+    fn hold_on(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
     /// Whether packets may come: not before the host has acknowledged the call.
     fn streams(&self) -> bool;
 

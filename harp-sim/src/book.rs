@@ -266,9 +266,18 @@ impl Book {
             }
         }
         let mut earlier: BTreeMap<String, u64> = BTreeMap::new();
-        for ((job, attempt), call) in hosts.calls().iter() {
+        for ((job, attempt), call) in &hosts.state().calls {
             if call.runs > 1 {
                 return Err(format!("{job}/{attempt} was run {} times", call.runs));
+            }
+            if !call.given.is_sorted_by(|earlier, later| earlier < later) {
+                return Err(format!("{job} was given to an older one: {:?}", call.given));
+            }
+            if let Some(epoch) = call.ended_by_older {
+                return Err(format!(
+                    "{job} was ended by epoch {epoch}: {:?}",
+                    call.given
+                ));
             }
             if !call.beside.is_empty() {
                 let (queue, others) = (&call.queue, &call.beside);
@@ -286,6 +295,15 @@ impl Book {
             }
             if row.end.as_ref().is_some_and(|end| end.started.is_none()) {
                 return Err(format!("{job} was run, and has no start"));
+            }
+            if let Some(Outcome::Returned(value)) = row.end.as_ref().map(|end| &end.outcome)
+                && (row.count(), value.to_string()) != (call.plan, call.plan.to_string())
+            {
+                let (count, plan) = (row.count(), call.plan);
+                return Err(format!("{job}: {count} packets and {value}, of {plan}"));
+            }
+            if call.waits > 20 && row.count() >= call.sent && !entries.is_disturbed {
+                return Err(format!("the host of {job} waits to hear what is durable"));
             }
             if let Some((queue, _)) = &call.queue {
                 let last = earlier.entry(queue.clone()).or_default();

@@ -1,4 +1,4 @@
-//! Deliberate faults of the core, each of which the histories have to find: what is replaced
+//! Deliberate faults of the core, and of hosts as they are played, each of which the histories have to find: what is replaced
 //! by what. `cargo run -p harp-sim --example mutants` puts each into a copy of the sources
 //! and plays.
 
@@ -118,6 +118,30 @@ pub const MUTANTS: &[Mutant] = &[
         file: "harp-jobs/src/life/parting.rs",
         from: "            Event::HostEnd { left: true, .. } | Event::Apart => None,\n",
         to: "            Event::HostEnd { left: true, .. } | Event::Apart => Some(Proof::Confirmed),\n",
+    },
+    Mutant {
+        name: "a host gives a call to somebody who is older than the one who has it",
+        file: "harp-sim/src/script/call.rs",
+        from: "        if epoch < newest {\n",
+        to: "        if epoch < newest && since > u64::MAX / 2 {\n",
+    },
+    Mutant {
+        name: "a host lets somebody cancel a call who has lost it",
+        file: "harp-sim/src/script/call.rs",
+        from: "        if !self.is_held_by(connection) {\n            return false;\n",
+        to: "        if connection == u64::MAX {\n            return false;\n",
+    },
+    Mutant {
+        name: "a host begins anew for whoever attaches",
+        file: "harp-sim/src/script/call.rs",
+        from: "        self.sent = since;\n",
+        to: "        self.sent = 0;\n",
+    },
+    Mutant {
+        name: "a host is never told what is durable",
+        file: "harp-jobs/src/runner/run.rs",
+        from: "            self.work.stored(Stored::Packets(last.end()));\n",
+        to: "            let _ = last;\n",
     },
     Mutant {
         name: "a stop does not leave what its host keeps",

@@ -45,10 +45,14 @@ struct Inner {
     cuts: u64,
     /// How many connections have come.
     taken: u64,
+    /// How many of them have not ended.
+    live: u64,
     /// What callers send on connections up to this number waits.
     held: u64,
     /// How long the pieces of callers are that wait at this moment, in bytes.
     waiting: Vec<usize>,
+    /// So many bytes go over each connection in a second, each way; 0: as many as can.
+    pace: u32,
     open: Vec<TcpStream>,
 }
 
@@ -68,8 +72,10 @@ impl Proxy {
                 way: Way::Open,
                 cuts: 0,
                 taken: 0,
+                live: 0,
                 held: 0,
                 waiting: Vec::new(),
+                pace: 0,
                 open: Vec::new(),
             }),
             changed: Condvar::new(),
@@ -81,6 +87,7 @@ impl Proxy {
                 thread::spawn(move || {
                     // A connection that fails is what a caller has to bear.
                     let _ = forward(&state, caller);
+                    state.inner().live -= 1;
                 });
             }
         });
@@ -123,6 +130,11 @@ impl Proxy {
         self.state.changed.notify_all();
     }
 
+    /// From now on so many bytes go over each connection in a second, each way.
+    pub fn slow_down(&self, pace: u32) {
+        self.state.inner().pace = pace;
+    }
+
     /// Where new connections lead.
     pub fn lead_to(&self, to: SocketAddr) {
         self.state.inner().to = to;
@@ -141,6 +153,12 @@ impl Proxy {
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.state.inner().taken
+    }
+
+    /// How many connections there are that callers have not closed.
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.state.inner().live
     }
 }
 
@@ -191,6 +209,7 @@ fn forward(state: &Arc<State>, caller: TcpStream) -> io::Result<()> {
     let (to, number, cuts) = {
         let mut inner = state.inner();
         inner.taken += 1;
+        inner.live += 1;
         if inner.way == Way::Closed {
             return Ok(());
         }
@@ -211,23 +230,40 @@ fn forward(state: &Arc<State>, caller: TcpStream) -> io::Result<()> {
     let back = (host.try_clone()?, caller.try_clone()?);
     let returning = Arc::clone(state);
     let may_return = move |length| returning.may_send(length, number, cuts, None);
-    thread::spawn(move || copy(may_return, back.0, back.1));
+    let slow = Arc::clone(state);
+    thread::spawn(move || copy(&slow, may_return, back.0, back.1));
     let mut pieces = 0;
     let may_go = |length| {
         pieces += 1;
         state.may_send(length, number, cuts, Some(pieces))
     };
-    copy(may_go, caller, host);
+    copy(state, may_go, caller, host);
     Ok(())
 }
 
-fn copy(mut may_send: impl FnMut(usize) -> bool, mut from: TcpStream, mut to: TcpStream) {
+fn copy(
+    state: &State,
+    mut may_send: impl FnMut(usize) -> bool,
+    mut from: TcpStream,
+    mut to: TcpStream,
+) {
     let mut piece = vec![0; 64 * 1024];
     loop {
-        let read = match from.read(&mut piece) {
+        let pace = state.inner().pace;
+        // Ten times in a second.
+        let most = if pace == 0 {
+            piece.len()
+        } else {
+            pace as usize / 10
+        };
+        let most = most.clamp(1, piece.len());
+        let read = match from.read(&mut piece[..most]) {
             Ok(0) | Err(_) => break,
             Ok(read) => read,
         };
+        if pace > 0 {
+            thread::sleep(Duration::from_secs(1) * read as u32 / pace);
+        }
         if !may_send(read) || to.write_all(&piece[..read]).is_err() {
             break;
         }

@@ -17,4 +17,7 @@ pub enum News {
     End(Outcome),
     /// The host is there. Answered already, if there is a call.
     Beat(Uptime),
+    /// A part of a message that takes longer than beats do, so that none can come. The host
+    /// has been told that the caller is there.
+    Part,
 }

@@ -1,6 +1,7 @@
 //! Cancelling a job, wherever it stands.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use harp_values::{JobId, Outcome, QueueName};
@@ -11,6 +12,10 @@ use crate::ledger::{Lost, Unreadable, Whereabouts, Which};
 use crate::live::{JobView, Progress};
 use crate::record::EndRecord;
 use crate::transport::Proof;
+
+/// An outage that is shorter delays a cancel; in a longer one it is told that its effect is not
+/// known. As long as a read waits.
+const PASSING: Duration = Duration::from_secs(5);
 
 /// A job that was cancelled.
 pub struct Cancelled {
@@ -201,19 +206,36 @@ impl Jobs {
         }
     }
 
-    /// Waits for something that needs the ledger, but for no outage and no longer than
-    /// anybody waits.
+    /// Waits for something that needs the ledger, but for no outage that lasts and no longer
+    /// than anybody waits.
     async fn unless_in_trouble<T>(&self, work: impl Future<Output = T>) -> Result<T, NotKnown> {
-        let mut outage = self.ledger.outage();
-        let down = async {
-            let why = outage.wait_for(Option::is_some).await;
-            why.ok().and_then(|why| why.clone())
-        };
         tokio::select! {
             biased;
             done = work => Ok(done),
-            why = down => Err(why.map_or(NotKnown::Closing, NotKnown::Storage)),
+            trouble = self.lasting_outage() => Err(trouble),
             () = self.over() => Err(NotKnown::Closing),
+        }
+    }
+
+    /// Completes when an outage has lasted for [`PASSING`] while this is waited for, or there
+    /// is no ledger any more.
+    async fn lasting_outage(&self) -> NotKnown {
+        let mut outage = self.ledger.outage();
+        loop {
+            let why = match outage.wait_for(Option::is_some).await.as_deref() {
+                Ok(Some(why)) => Arc::clone(why),
+                Ok(None) | Err(_) => return NotKnown::Closing,
+            };
+            let lasts = self.world.sleep(self.world.now() + PASSING);
+            tokio::select! {
+                biased;
+                over = outage.wait_for(Option::is_none) => {
+                    if over.is_err() {
+                        return NotKnown::Closing;
+                    }
+                }
+                () = lasts => return NotKnown::Storage(why),
+            }
         }
     }
 }

@@ -196,6 +196,13 @@ impl<'r> Run<'r> {
             }
             Poll::Pending
         };
+        let comes = async {
+            if reads || !listens {
+                work.came(batch).await
+            } else {
+                work.hold_on().await
+            }
+        };
         let rings = async {
             match timer {
                 Some((_, timer)) => timer.await,
@@ -214,7 +221,7 @@ impl<'r> Run<'r> {
             stop = stops => Step::Stop(stop),
             reply = asked.answer() => Step::Reply(reply),
             step = poll_fn(packets) => step,
-            came = work.came(batch), if reads || !listens => Step::Came(came),
+            came = comes => Step::Came(came),
             () = rings => Step::Rang,
         }
     }

@@ -87,6 +87,15 @@ impl Work {
         came
     }
 
+    /// Does not listen for now, and lets the host know that it is still wanted. Never
+    /// completes.
+    pub(super) async fn hold_on(&mut self) -> Came {
+        if let Work::Listen(attempt) = self {
+            attempt.hold_on().await;
+        }
+        std::future::pending().await
+    }
+
     /// Takes the attempt out, if it is at hand.
     pub(super) fn take(&mut self) -> Option<Boxed> {
         match std::mem::replace(self, Work::Idle(None)) {

@@ -104,6 +104,8 @@ struct Conversation {
     /// A beat waits for the end of a line.
     beat_pending: bool,
     unanswered: u32,
+    /// When a line came last.
+    heard_at: Instant,
     /// What to say last.
     last_words: Option<Failure>,
 }
@@ -166,6 +168,7 @@ pub async fn serve(
         beat_at: Instant::now() + BEAT,
         beat_pending: false,
         unanswered: 0,
+        heard_at: Instant::now(),
         last_words: None,
         house,
     };
@@ -335,7 +338,9 @@ impl Conversation {
     fn beat(&mut self) -> Flow {
         let interval = self.beat_interval();
         self.beat_at = Instant::now() + interval;
-        let is_stuck = self.link.stuck_for() >= interval * BEATS_UNANSWERED;
+        // Over a slow way the system takes nothing for long; a caller that reads says so.
+        let patience = interval * BEATS_UNANSWERED;
+        let is_stuck = self.link.stuck_for().min(self.heard_at.elapsed()) >= patience;
         if self.unanswered >= BEATS_UNANSWERED || is_stuck {
             debug!(peer = %self.peer, "no answer to beats, the connection is taken for broken");
             return Flow::Over;
@@ -352,6 +357,7 @@ impl Conversation {
     /// A line has come.
     async fn heard(&mut self, line: Bytes) -> Flow {
         self.unanswered = 0;
+        self.heard_at = Instant::now();
         self.is_reading = false;
         let large = self.large.take();
         if let Some(place) = &large {

@@ -12,6 +12,7 @@ mod hosts_gone;
 mod never_twice;
 mod restarts;
 mod shown;
+mod slow_ways;
 
 use std::net::SocketAddr;
 use std::path::Path;

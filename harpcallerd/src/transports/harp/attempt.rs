@@ -275,6 +275,15 @@ impl Attempt for HarpAttempt {
         })
     }
 
+    fn hold_on(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Link::Kept(call) = &mut self.link {
+                call.hold_on().await;
+            }
+            std::future::pending().await
+        })
+    }
+
     fn stored(&mut self, what: Stored) {
         // harp/1 acknowledges nothing.
         if let Link::Kept(call) = &mut self.link {

@@ -14,7 +14,7 @@ use harp_jobs::transport::{Batch, Heard, Stored};
 use harp_jobs::world::World;
 use harp_proto::host::kept::{Attach, CallId};
 use harp_proto::{Failure, Outcome, error_type};
-use harp_time::clock;
+use harp_time::{clock, within};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
@@ -231,6 +231,22 @@ impl KeptCall {
         self.side = Side::Joined(Box::new(joined));
     }
 
+    /// Reads nothing, since nothing more can be taken, and lets a host that is connected know
+    /// that the call is still wanted. Completes when it is not connected.
+    pub(super) async fn hold_on(&mut self) {
+        while let Side::Joined(joined) = &mut self.side
+            && let Some(due) = joined.line.connection.vouches_at()
+        {
+            sleep_until(due).await;
+            joined.line.connection.vouch();
+            // It is not the host that is silent.
+            self.renewed = Instant::now();
+            self.heard = self.renewed;
+            // One that takes nothing is found out by reading.
+            let _ = within(self.renewed + SHORT, joined.line.connection.flush()).await;
+        }
+    }
+
     /// Takes in what has arrived. Cancel safe.
     async fn listen(&mut self, waits: &mut Attempts, into: &mut Batch) -> Option<Said> {
         let due = self.acknowledging.due();
@@ -335,7 +351,7 @@ impl KeptCall {
                     left: false,
                 }))
             }
-            News::Beat(_) => {
+            News::Beat(_) | News::Part => {
                 self.renewed = Instant::now();
                 self.heard = self.renewed;
                 waits.heard(self.renewed);

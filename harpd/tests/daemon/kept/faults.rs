@@ -161,6 +161,46 @@ async fn a_first_line_that_is_no_message_is_refused() {
 }
 
 #[tokio::test]
+async fn an_attach_that_is_no_message_is_refused_and_leaves_every_call() {
+    let harpd = host().start();
+    let (_, boot) = connected(&harpd).await;
+    let mut going_on = waiting(&harpd, &boot, 1).await;
+    let whole = Kept::attach(&call_id(1), 9, 0);
+    for (key, values) in [
+        (
+            "attach",
+            vec![json!("x"), json!(7), json!(format!("{}/0", call_id(1)))],
+        ),
+        (
+            "since",
+            vec![Value::Null, json!(-1), json!(0.5), json!("0")],
+        ),
+        (
+            "epoch",
+            vec![Value::Null, json!(-1), json!(1_u64 << 53), json!("9")],
+        ),
+        ("up", vec![json!(1e9), json!(-1), json!("1")]),
+        (
+            "auth",
+            vec![Value::Null, json!("rpc"), json!({ "user": "rpc" })],
+        ),
+        ("procedure", vec![json!("nothing")]),
+    ] {
+        for value in values {
+            let mut attach = whole.clone();
+            attach[key] = value.clone();
+            let mut kept = Kept::connect(&harpd).await;
+            let error = kept.refused(&attach).await;
+            assert_eq!(error["type"], "invalid_request", "{key}: {value}: {error}");
+            assert_eq!(kept.next().await, None, "{key}: {value}");
+        }
+    }
+    // The call has noticed nothing.
+    going_on.cancel().await;
+    assert_eq!(going_on.rest().await.1["error"]["type"], "cancelled");
+}
+
+#[tokio::test]
 async fn a_refused_request_leaves_the_connection_for_the_next() {
     let harpd = host().start();
     let (mut kept, boot) = connected(&harpd).await;

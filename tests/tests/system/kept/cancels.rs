@@ -74,3 +74,38 @@ fn a_cancel_of_a_host_that_is_there_is_proved() {
     assert_eq!(answer, json!({"cancelled": true, "remote": "confirmed"}));
     feed.wait_abandoned();
 }
+
+#[test]
+fn a_cancel_of_what_a_stop_leaves_is_not_answered() {
+    let builder = Cluster::builder().set("stop_grace", "60");
+    let (mut cluster, proxy) = behind_a_proxy(builder);
+    let mut far = cluster.entry("web01");
+    far["hostname"] = json!("far");
+    far["address"] = json!(proxy.address().ip());
+    far["port"] = json!(proxy.address().port());
+    let mut plain = cluster.entry("web01");
+    plain["keep"] = json!(false);
+    cluster.set_registry(&[far, plain]);
+    let _ = cluster.lines(&["hosts-refresh"]);
+    let caller = cluster.caller();
+    let mut kept = cluster.feed("kept");
+    let mut waited_for = cluster.feed("waited_for");
+    let job = caller.call("far", "gate", &kept.arguments());
+    let other = caller.call("web01", "gate", &waited_for.arguments());
+    kept.wait_read();
+    waited_for.wait_read();
+    cluster.ask_dispatcher_to_stop();
+    until("the job is left to the next start", || {
+        (proxy.live() == 0).then_some(())
+    });
+    let mut cancel = caller.send(json!({"harpcaller": 1, "cancel": job}));
+    waited_for.send("1");
+    waited_for.finish();
+    assert!(cancel.at_end(), "nothing is known of it");
+    assert!(cluster.wait_dispatcher_ended().success());
+    assert!(kept.is_read(), "it goes on");
+    cluster.start_dispatcher();
+    assert_eq!(caller.result_now(&other), json!({"result": 1}));
+    assert!(caller.cancel(&job));
+    kept.wait_abandoned();
+}
