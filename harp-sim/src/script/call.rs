@@ -1,5 +1,6 @@
-//! One call, as its host sees it: who has it, what of it is kept, when it is over. A host that
-//! keeps calls judges requests, attaches, acknowledgements and cancels by epoch and connection.
+//! One call, as its host sees it: what of it is kept, whom it is given to, when it is over. A
+//! host that keeps calls judges requests, attaches, acknowledgements and cancels by epoch and
+//! connection.
 
 use harp_jobs::world::Moment;
 use harp_values::JobId;
