@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{Access, OFlags, access, fcntl_getfl, fcntl_setfl};
 
 /// Opens a file to append to, and makes it with this mode if it is missing. A terminal, a
 /// device or a named pipe that somebody reads will do; one that nobody reads is not waited
@@ -23,6 +23,27 @@ pub fn open(path: &Path, mode: u32) -> io::Result<File> {
         .open(path)?;
     fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
     Ok(file)
+}
+
+/// Whether [`open`] would succeed, without making the file.
+///
+/// # Errors
+///
+/// As for [`open`].
+pub fn check(path: &Path) -> io::Result<()> {
+    if path.try_exists()? {
+        return open(path, 0).map(drop);
+    }
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    access(directory, Access::WRITE_OK | Access::EXEC_OK)?;
+    if directory.is_dir() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use harp_jobs::access::AccessRules;
 use harp_jobs::client::{Client, Peer, Via};
 use harp_jobs::refusal::Full;
 use harp_service::accept::Acceptor;
+use harp_service::tls::TlsError;
 use harp_service::unix_socket::SocketFile;
 use harp_time::within;
 use socket2::SockRef;
@@ -44,6 +45,15 @@ pub use settings::{ListenerPlace, ListenerSettings, Speaks};
 use terms::{Entry, Prepared, Terms};
 pub use tls::Tls;
 pub use unix::UnixPlace;
+
+/// Reads the files of a listener as a start would, and lets go of them. Blocks.
+///
+/// # Errors
+///
+/// If one of them cannot be read, or they do not go together.
+pub(crate) fn check_files(settings: &ListenerSettings) -> Result<(), TlsError> {
+    Prepared::of(settings).map(drop)
+}
 
 /// How long a client that is one too many may take to receive its answer.
 const REFUSAL: Duration = Duration::from_secs(1);

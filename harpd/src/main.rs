@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use harp_exec::Limit;
+use harp_files::append;
 use harp_service::report::with_causes;
 use harp_service::settings::verdict;
 use harp_service::signals::Signals;
@@ -293,6 +294,14 @@ fn test(config_file: &Path, limits: Vec<Limit>) -> Result<()> {
     tell_passed_over(&state.config);
     let mut broken = state.broken_procedures();
     broken.append(&mut state.imports.problems);
+    if let Some(file) = &state.config.log.file
+        && let Err(error) = append::check(file)
+    {
+        broken.push(format!(
+            "log_file: cannot append to {}: {error}",
+            file.display()
+        ));
+    }
     if !broken.is_empty() {
         bail!("{}", broken.join("\n"));
     }

@@ -1,15 +1,15 @@
-//! `check-config`: the file, and if asked the hosts.
+//! `check-config`: the file, those that it names, and if asked the hosts.
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use futures_util::{StreamExt, stream};
 use harp_host::tls::Trust;
 use harp_host::{Connection, Limits};
 use harp_service::{descriptors, settings, terminal};
-use harpcallerd::config::{self, Config};
+use harpcallerd::config::{self, Config, Unusable};
 use harpcallerd::hosts::{self, Host};
 use tokio::time::Instant;
 
@@ -27,8 +27,16 @@ pub(crate) fn run(file: &Path, with_hosts: bool) -> Done {
         &config,
         descriptors::highest(),
     ));
+    let Unusable {
+        problems,
+        warnings: of_files,
+    } = config::unusable(&config);
+    warnings.extend(of_files);
     for warning in &warnings {
         say(format_args!("warning: {warning}"))?;
+    }
+    if !problems.is_empty() {
+        bail!("{}", problems.join("\n"));
     }
     say(format_args!(
         "{}: {}",

@@ -181,6 +181,14 @@ fn a_test_tells_everything_that_is_wrong() {
     let host = Host::new().script("one", "", "echo 1");
     assert_eq!(told(&host), (true, String::new()));
 
+    let logs_nowhere = Host::new().set("log_file = '/nonexistent/log'");
+    let (good, text) = told(&logs_nowhere);
+    assert!(!good);
+    assert!(
+        text.contains("log_file: cannot append to /nonexistent/log"),
+        "{text}"
+    );
+
     let host = host.set("max_cals = 3");
     let (good, text) = told(&host);
     assert!(good);

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
+use harp_tests::certificates::Authority;
 use harp_tests::{Cluster, binary, repository};
 use serde_json::json;
 use tempfile::TempDir;
@@ -36,13 +38,16 @@ const LEAST: &str = "stream_directory = '/nonexistent/jobs'\n\
 
 #[test]
 fn a_good_file_is_good() {
+    let files = tempfile::tempdir().unwrap();
+    let authority = files.path().join("ca.pem");
+    fs::write(&authority, Authority::shared().pem()).unwrap();
     let everything = format!(
         "{LEAST}
         listen = ['*:3502', '127.0.0.1:3503', '[::1]:3504', 'localhost:3505']
         default_timeout = 60
         max_exec_time = 3600
         max_age = 24
-        ca_file = '/etc/harpcaller/ca.pem'
+        ca_file = {authority:?}
         known_certs_file = '/etc/harpcaller/known.pem'
         host_db_refresh = 900
         log_handlers = ['harpcaller_stdout_h', 'stderr']
@@ -263,8 +268,11 @@ fn files_with_jobs_or_credentials_are_private() {
     }
 }
 
+/// The sample, with a registry script and a log that are there.
 fn sample() -> String {
-    fs::read_to_string(repository().join("dist/harpcaller.toml")).unwrap()
+    let sample = fs::read_to_string(repository().join("dist/harpcaller.toml")).unwrap();
+    let sample = sample.replace("\"/etc/harpcaller/hosts\"", "\"/bin/sh\"");
+    sample.replace("/var/log/harpcaller/harpcallerd.log", "/dev/null")
 }
 
 #[test]
@@ -289,6 +297,77 @@ fn the_sample_is_good_and_so_are_its_keys_of_log_and_retention() {
         assert!(said.ends_with("test.toml: good\n"), "{said}");
         assert_eq!(said.lines().count(), 1, "no warning: {said}");
     }
+}
+
+#[test]
+fn files_that_are_named_are_opened_and_nothing_is_made() {
+    let files = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let (one, other) = (
+        Authority::shared().issue(&["a"]),
+        Authority::shared().issue(&["b"]),
+    );
+    let certificate = write("certificate", &one.pem);
+    let key = write("key", &one.key_pem);
+    let key_of_other = write("key of other", &other.key_pem);
+    let no_pem = write("no PEM", "nothing");
+    let no_token = write("tokens", "operator: no hash\n");
+    let no_schema = write("schema", "{");
+    let missing = files.path().join("none/file");
+    let new = files.path().join("new");
+    let tls = |certificate: &Path, key: &Path, more: &str| {
+        format!(
+            "[[listener]]\naddress = '127.0.0.1:0'\nrequire_authentication = false\n\
+             certificate = {certificate:?}\nprivate_key = {key:?}\n{more}"
+        )
+    };
+    let good = [
+        tls(&certificate, &key, ""),
+        format!("audit_file = {new:?}\nlog_file = {new:?}\n"),
+        format!("known_certs_file = {missing:?}\n"),
+    ];
+    for more in good {
+        let (output, said, _) = run("check-config", &format!("{LEAST}{more}"));
+        assert!(output.status.success(), "{more}: {said}");
+        assert!(!new.exists());
+    }
+    let bad = [
+        (format!("ca_file = {missing:?}\n"), &missing),
+        (format!("ca_file = {no_pem:?}\n"), &no_pem),
+        (format!("tokens_file = {missing:?}\n"), &missing),
+        (format!("tokens_file = {no_token:?}\n"), &no_token),
+        (format!("audit_file = {missing:?}\n"), &missing),
+        (format!("log_file = {missing:?}\n"), &missing),
+        (tls(&certificate, &key_of_other, ""), &key_of_other),
+        (tls(&missing, &key, ""), &missing),
+        (
+            tls(
+                &certificate,
+                &key,
+                &format!("client_ca_file = {no_pem:?}\n"),
+            ),
+            &no_pem,
+        ),
+        (
+            format!("[[procedure]]\nprocedure = 'p'\narguments_schema = {no_schema:?}\n"),
+            &no_schema,
+        ),
+    ];
+    for (more, file) in bad {
+        let (output, said, _) = run("check-config", &format!("{LEAST}{more}"));
+        assert_eq!(output.status.code(), Some(1), "{more}: {said}");
+        assert!(said.contains(&*file.to_string_lossy()), "{more}: {said}");
+        assert!(
+            !said.contains("can be used") && !said.contains("good"),
+            "{said}"
+        );
+    }
+    let (_, said, _) = run("check-config", LEAST);
+    assert!(said.contains("/nonexistent/script cannot be run"), "{said}");
 }
 
 #[test]
