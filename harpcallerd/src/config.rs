@@ -4,7 +4,6 @@ mod access;
 mod clients;
 mod descriptors;
 mod exposed;
-mod named;
 mod places;
 
 use std::collections::BTreeSet;
@@ -32,7 +31,6 @@ use crate::traces::TraceSettings;
 
 pub use descriptors::{connections_that_fit, too_many_descriptors};
 pub use exposed::exposed;
-pub use named::{Unusable, unusable};
 
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/harpcaller/harpcaller.toml";

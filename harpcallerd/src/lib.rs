@@ -19,6 +19,7 @@ pub mod identity;
 pub mod limits;
 pub mod listener;
 pub mod meters;
+pub mod named_files;
 pub mod peer_group;
 pub mod procedures;
 pub mod recordings;

@@ -9,8 +9,9 @@ use futures_util::{StreamExt, stream};
 use harp_host::tls::Trust;
 use harp_host::{Connection, Limits};
 use harp_service::{descriptors, settings, terminal};
-use harpcallerd::config::{self, Config, Unusable};
+use harpcallerd::config::{self, Config};
 use harpcallerd::hosts::{self, Host};
+use harpcallerd::named_files::{self, Unusable};
 use tokio::time::Instant;
 
 use super::Done;
@@ -30,7 +31,7 @@ pub(crate) fn run(file: &Path, with_hosts: bool) -> Done {
     let Unusable {
         problems,
         warnings: of_files,
-    } = config::unusable(&config);
+    } = named_files::unusable(&config);
     warnings.extend(of_files);
     for warning in &warnings {
         say(format_args!("warning: {warning}"))?;

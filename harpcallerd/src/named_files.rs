@@ -6,7 +6,7 @@ use harp_host::tls::Trust;
 use harp_service::report::with_causes;
 use rustix::fs::{Access, access};
 
-use super::Config;
+use crate::config::Config;
 use crate::declared::Declarations;
 use crate::identity::tokens::TokensFile;
 use crate::listener;
