@@ -75,7 +75,7 @@ impl CommandAttempt {
         note: Option<Note>,
     ) -> Result<CommandAttempt, Failure> {
         let device = shared.device(&call.host);
-        let inbox = Arc::new(Inbox::new(Wanted::ALL));
+        let inbox = Arc::new(Inbox::new(Wanted::ALL, &shared.room));
         let mut data = None;
         let stage = match (how, note) {
             (How::New, _) => {

@@ -27,6 +27,7 @@ use crate::inbox::{Ended, Inbox, Wanted};
 use crate::procedure::is_same;
 use crate::published::{self, Event, Published};
 use crate::reply::{Answer, Verdict};
+use crate::room::Room;
 use crate::tally::Tally;
 
 /// Events that came under one topic and are expected under the other, at most.
@@ -39,6 +40,7 @@ pub(crate) struct Device {
     tally: Arc<Tally>,
     /// Rung when there is something to keep of it.
     learned: Arc<tokio::sync::Notify>,
+    room: Arc<Room>,
     state: Mutex<State>,
     /// Rung when something has changed that somebody may wait for.
     changed: watch::Sender<()>,
@@ -50,6 +52,7 @@ impl Device {
         world: Arc<dyn World>,
         tally: Arc<Tally>,
         learned: Arc<tokio::sync::Notify>,
+        room: Arc<Room>,
         known: Known,
     ) -> Device {
         Device {
@@ -57,6 +60,7 @@ impl Device {
             world,
             tally,
             learned,
+            room,
             state: Mutex::new(State::new(known)),
             changed: watch::Sender::new(()),
         }
@@ -70,7 +74,7 @@ impl Device {
         let records = entry.as_ref().is_some_and(|entry| entry.record);
         state.entry = entry;
         if records && state.recording.is_none() {
-            let inbox = Arc::new(Inbox::new(Wanted::ALL));
+            let inbox = Arc::new(Inbox::new(Wanted::ALL, &self.room));
             state.streams.push(Arc::downgrade(&inbox));
             state.recording = Some(inbox);
         } else if !records && let Some(inbox) = state.recording.take() {
@@ -151,6 +155,10 @@ impl Device {
         self.changed.subscribe()
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn world(&self) -> &Arc<dyn World> {
         &self.world
     }
@@ -174,15 +182,19 @@ impl Device {
     }
 
     /// What it publishes does not come here.
-    pub(crate) fn unheard(&self, fault: Fault) {
+    pub(crate) fn unheard(&self, fault: Option<Fault>) {
         let wall = self.world.wall();
         let mut state = self.state();
         if state.events == Line::Up {
-            info!(device = self.name, %fault, "the device's events are not heard");
+            let fault = fault.as_ref().map(tracing::field::display);
+            info!(
+                device = self.name,
+                fault, "the device's events are not heard"
+            );
             let since = state.heard.map_or(wall, |(_, heard)| heard);
             state.streams().for_each(|inbox| inbox.lost(since));
         }
-        state.events = Line::Down(Some(fault));
+        state.events = Line::Down(fault);
         drop(state);
         self.changed.send_replace(());
     }

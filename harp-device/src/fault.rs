@@ -77,6 +77,13 @@ impl Fault {
         Fault::network(address, IoCode::TimedOut.as_str(), what)
     }
 
+    /// Its large message had memory that others wait for, and came too slowly.
+    pub(crate) fn gave_way(address: impl Into<String>) -> Fault {
+        let what = "it was too slow with a large message while others waited for its memory; \
+                    host_memory sets how much there is";
+        Fault::timed_out(address, what)
+    }
+
     /// What the system reports.
     pub(crate) fn io(address: impl Into<String>, error: &io::Error) -> Fault {
         let code = IoCode::of(error);

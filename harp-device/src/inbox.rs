@@ -1,7 +1,7 @@
 //! What a device has said that concerns one call, until its run takes it.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use harp_jobs::transport::Batch;
@@ -10,9 +10,10 @@ use tokio::sync::Notify;
 
 use crate::published::{Event, Topic};
 use crate::reply::Answer;
+use crate::room::Room;
 
-/// Bytes of packets that wait for their run, at most. Beyond them, as in a long outage of the
-/// store, events are missed, which a packet tells.
+/// Bytes of packets that wait for their run, at most. Beyond them, or where the [`Room`] of all
+/// is full, as in a long outage of the store, events are missed, which a packet tells.
 const MOST: usize = 16 * 1024 * 1024;
 
 /// What a packet counts beside its data.
@@ -66,13 +67,24 @@ pub(crate) enum Ended {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     wanted: Wanted,
+    room: Arc<Room>,
     state: Mutex<State>,
     rung: Notify,
 }
 
+/// A packet that waits.
+#[derive(Debug)]
+struct Held {
+    /// When it came, in milliseconds since 1970.
+    time: u64,
+    data: Bytes,
+    /// What it takes of the room; nothing if it tells of a gap.
+    cost: usize,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    packets: VecDeque<(u64, Bytes)>,
+    packets: VecDeque<Held>,
     /// What they count.
     bytes: usize,
     /// The times of the first and the last event that there was no room for.
@@ -99,9 +111,10 @@ pub(crate) enum Next {
 
 impl Inbox {
     /// Takes events of these.
-    pub(crate) fn new(wanted: Wanted) -> Inbox {
+    pub(crate) fn new(wanted: Wanted, room: &Arc<Room>) -> Inbox {
         Inbox {
             wanted,
+            room: Arc::clone(room),
             state: Mutex::default(),
             rung: Notify::new(),
         }
@@ -116,14 +129,15 @@ impl Inbox {
         if state.end.is_some() {
             return;
         }
-        let cost = event.packet.len() + PACKET_COST;
+        let data = event.packet.clone();
+        let cost = data.len() + PACKET_COST;
         if let Some((_, last)) = &mut state.dropped {
             *last = time;
-        } else if state.bytes + cost > MOST {
+        } else if state.bytes + cost > MOST || !self.room.take(cost) {
             state.dropped = Some((time, time));
         } else {
             state.bytes += cost;
-            state.packets.push_back((time, event.packet.clone()));
+            state.packets.push_back(Held { time, data, cost });
         }
         drop(state);
         self.rung.notify_one();
@@ -143,7 +157,7 @@ impl Inbox {
         let mut state = self.state();
         state.is_apart = false;
         if let Some(since) = state.missing_since.take() {
-            state.packets.push_back((now, gap(since, now)));
+            state.packets.push_back(gap(since, now));
         }
         drop(state);
         self.rung.notify_one();
@@ -154,7 +168,7 @@ impl Inbox {
         let mut state = self.state();
         match &mut state.missing_since {
             Some(missing) if *missing == until => *missing = since.min(until),
-            _ => state.packets.push_front((until, gap(since, until))),
+            _ => state.packets.push_front(gap(since, until)),
         }
         drop(state);
         self.rung.notify_one();
@@ -198,18 +212,19 @@ impl Inbox {
         let first = into.next();
         let last = first.saturating_add(most);
         while !into.is_full() && into.next() < last {
-            let Some((time, packet)) = state.packets.pop_front() else {
+            let Some(packet) = state.packets.pop_front() else {
                 break;
             };
-            state.bytes = state.bytes.saturating_sub(packet.len() + PACKET_COST);
-            into.push(time, &packet);
+            state.bytes -= packet.cost;
+            self.room.give(packet.cost);
+            into.push(packet.time, &packet.data);
         }
-        if state.packets.is_empty() && into.next() < last {
-            // What a gap packet counts was never added.
-            state.bytes = 0;
-            if let Some((first, until)) = state.dropped.take() {
-                into.push(until, &gap(first, until));
-            }
+        if state.packets.is_empty()
+            && into.next() < last
+            && let Some((first, until)) = state.dropped.take()
+        {
+            let gap = gap(first, until);
+            into.push(gap.time, &gap.data);
         }
         if into.next() > first {
             return Some(Next::Packets);
@@ -231,15 +246,28 @@ impl Inbox {
     }
 }
 
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        let bytes = self.state().bytes;
+        self.room.give(bytes);
+    }
+}
+
 /// What tells that events were missed, between two times in milliseconds since 1970.
-fn gap(since: u64, until: u64) -> Bytes {
+fn gap(since: u64, until: u64) -> Held {
     let until = until.max(since);
-    format!("{{\"topic\":\"gap\",\"since\":{since},\"until\":{until}}}").into()
+    let data = format!("{{\"topic\":\"gap\",\"since\":{since},\"until\":{until}}}");
+    Held {
+        time: until,
+        data: data.into(),
+        cost: 0,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::room;
 
     fn event(topic: Topic, kind: i64, size: usize) -> Event {
         Event {
@@ -264,7 +292,7 @@ mod tests {
         let (event_101, emergency_101) =
             (event(Topic::Event, 101, 1), event(Topic::Emergency, 101, 2));
         let count = |wanted: Wanted| {
-            let inbox = Inbox::new(wanted);
+            let inbox = Inbox::new(wanted, &Arc::default());
             inbox.event(&emergency_101, false, 1);
             inbox.event(&event_101, true, 1);
             inbox.event(&event(Topic::Event, 7, 3), false, 1);
@@ -283,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_there_was_no_room_for_is_told_in_its_place() {
-        let inbox = Inbox::new(Wanted::ALL);
+        let inbox = Inbox::new(Wanted::ALL, &Arc::default());
         for time in 0..20 {
             inbox.event(&event(Topic::Event, 1, 1024 * 1024), false, time);
         }
@@ -298,8 +326,34 @@ mod tests {
     }
 
     #[test]
+    fn all_together_have_no_more_room_than_that() {
+        let room = Arc::default();
+        let mut inboxes: Vec<_> = (0..6).map(|_| Inbox::new(Wanted::ALL, &room)).collect();
+        let fill = |inbox: &Inbox| {
+            let large = event(Topic::Event, 1, 1024 * 1024);
+            (0..15).for_each(|time| inbox.event(&large, false, time));
+        };
+        inboxes.iter().for_each(fill);
+        let count = |inbox: &Inbox| {
+            let mut all = Vec::new();
+            while let (Some(Next::Packets), packets) = taken(inbox, 100) {
+                all.extend(packets);
+            }
+            all.len()
+        };
+        assert_eq!(count(&inboxes[5]), 1, "no room is left, which is told");
+        // What has been taken of one, or given up, is another's.
+        assert_eq!(count(&inboxes[1]), 15);
+        inboxes.swap_remove(0);
+        fill(&inboxes[0]);
+        assert_eq!(count(&inboxes[0]), 15);
+        inboxes.clear();
+        assert!(room.take(room::MOST) && !room.take(1));
+    }
+
+    #[test]
     fn a_gap_is_told_when_the_device_is_heard_again() {
-        let inbox = Inbox::new(Wanted::ALL);
+        let inbox = Inbox::new(Wanted::ALL, &Arc::default());
         inbox.found(1);
         assert_eq!(taken(&inbox, 100), (None, vec![]), "nothing was missed");
         inbox.lost(5);
@@ -321,7 +375,7 @@ mod tests {
 
     #[test]
     fn what_was_missed_before_comes_first() {
-        let inbox = Inbox::new(Wanted::ALL);
+        let inbox = Inbox::new(Wanted::ALL, &Arc::default());
         inbox.event(&event(Topic::Event, 1, 1), false, 9);
         inbox.missed(3, 8);
         let gap = |since, until| format!(r#"{{"topic":"gap","since":{since},"until":{until}}}"#);

@@ -27,11 +27,13 @@ mod procedure;
 mod published;
 mod refused;
 mod reply;
+mod room;
 mod shared;
 mod stream;
 mod surroundings;
 mod tally;
 mod token;
+mod upkeep;
 
 pub use device::Standing;
 pub use devices::Devices;

@@ -10,13 +10,16 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tracing::{error, warn};
 
+use crate::commanding::Commander;
 use crate::device::Device;
 use crate::health::Known;
+use crate::listening::Publisher;
 use crate::nonces::Nonces;
+use crate::room::Room;
 use crate::surroundings::Surroundings;
 use crate::tally::Tally;
 use crate::token::Note;
-use crate::{commanding, listening};
+use crate::upkeep::keep_up;
 
 /// What all calls of devices share.
 pub(crate) struct Shared {
@@ -29,6 +32,8 @@ pub(crate) struct Shared {
     others: BTreeMap<String, Known>,
     /// Rung when there is something to keep.
     pub(crate) learned: Arc<Notify>,
+    /// What events that wait for their runs hold.
+    pub(crate) room: Arc<Room>,
     saving: tokio::sync::Mutex<()>,
 }
 
@@ -115,6 +120,7 @@ impl Shared {
             devices: Mutex::default(),
             others: kept.devices,
             learned: Arc::default(),
+            room: Arc::default(),
             saving: tokio::sync::Mutex::default(),
         }
     }
@@ -130,10 +136,13 @@ impl Shared {
             Arc::clone(&self.world),
             Arc::clone(&self.tally),
             Arc::clone(&self.learned),
+            Arc::clone(&self.room),
             self.others.get(name).cloned().unwrap_or_default(),
         ));
-        let listening = listening::listen(Arc::clone(&device), Arc::clone(&self.surroundings));
-        let commanding = commanding::command(Arc::clone(&device), Arc::clone(&self.surroundings));
+        let (listening, commanding) = (
+            keep_up::<Publisher>(Arc::clone(&device), Arc::clone(&self.surroundings)),
+            keep_up::<Commander>(Arc::clone(&device), Arc::clone(&self.surroundings)),
+        );
         let kept = Kept {
             device: Arc::clone(&device),
             _tasks: [

@@ -95,7 +95,7 @@ impl StreamAttempt {
         let inbox = if call.endless {
             device.recording()
         } else {
-            Some(Arc::new(Inbox::new(wanted)))
+            Some(Arc::new(Inbox::new(wanted, &shared.room)))
         };
         let stage = match (how, &inbox) {
             (How::Attach { since }, Some(inbox)) => {

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use harp_budget::Share;
 use harp_jobs::world::BoxFuture;
 use harp_values::JobId;
 
@@ -21,6 +22,9 @@ pub struct Settings {
 pub trait Surroundings: Send + Sync {
     /// What calls go by now.
     fn settings(&self) -> Settings;
+
+    /// What large messages of this device are to hold of the memory of all hosts; of nothing yet.
+    fn share(&self, device: &str) -> Share;
 
     /// Keeps this text, in place of the one before; durable when it completes.
     fn keep(&self, text: Vec<u8>) -> BoxFuture<'static, io::Result<()>>;

@@ -39,7 +39,8 @@ export class Arguments {
     fill(this.about, description);
     this.#schema = schema && isWorthIt(field(schema)) ? schema : null;
     this.#form = null;
-    if (this.#schema) this.#toForm();
+    // Nothing is taken from under somebody's hands; the form is offered.
+    if (this.#schema && document.activeElement !== this.editor) this.#toForm();
     this.#draw();
   }
 
@@ -96,6 +97,8 @@ export class Arguments {
     fill(this.error);
     this.switch.hidden = this.#schema === null;
     this.switch.textContent = this.#form ? "Write them as JSON" : "Fill in fields";
+    // Moved within the document, an editor loses the focus.
+    if (this.place.contains(this.#form?.element ?? this.editor)) return;
     fill(this.place, this.#form
       ? h("fieldset", { class: "fields" }, h("legend", null, "Arguments"), this.#form.element)
       : h("div", { class: "field" }, h("label", { for: "arguments" }, "Arguments, as JSON"), this.editor));

@@ -117,8 +117,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// [`Error`].
     pub async fn receive(&mut self) -> Result<Vec<Bytes>, Error> {
         loop {
-            match self.item().await? {
-                Item::Message(parts) => return Ok(parts),
+            if let Some(parts) = self.arrived()? {
+                return Ok(parts);
+            }
+            self.read().await?;
+        }
+    }
+
+    /// The next message, if it has been read whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn arrived(&mut self) -> Result<Option<Vec<Bytes>>, Error> {
+        while let Some(item) = self.decoder.next()? {
+            match item {
+                Item::Message(parts) => return Ok(Some(parts)),
                 Item::Command(Command::Ping(context)) => {
                     if self.out.len() > MAX_PONGS {
                         return Err(Violation::Command.into());
@@ -129,33 +143,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Item::Command(_) | Item::Greeting(_) => {}
             }
         }
+        Ok(None)
     }
 
-    /// The next item. Writes what waits meanwhile. Cancel safe.
+    /// Bytes that have been read and are no whole message yet.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.decoder.unfinished()
+    }
+
+    /// Reads once: how many bytes, at least one. Writes what waits meanwhile. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::Closed`].
+    pub async fn read(&mut self) -> Result<usize, Error> {
+        let bytes = self.decoder.bytes();
+        loop {
+            bytes.reserve(READ);
+            let read = if self.out.is_empty() {
+                self.stream.read_buf(bytes).await?
+            } else {
+                let (mut reading, mut writing) = tokio::io::split(&mut self.stream);
+                tokio::select! {
+                    read = reading.read_buf(bytes) => read?,
+                    written = writing.write_buf(&mut self.out) => {
+                        written?;
+                        continue;
+                    }
+                }
+            };
+            return if read == 0 {
+                Err(Error::Closed)
+            } else {
+                Ok(read)
+            };
+        }
+    }
+
+    /// The next item. Cancel safe.
     async fn item(&mut self) -> Result<Item, Error> {
         loop {
             if let Some(item) = self.decoder.next()? {
                 return Ok(item);
             }
-            let bytes = self.decoder.bytes();
-            bytes.reserve(READ);
-            if self.out.is_empty() {
-                if self.stream.read_buf(bytes).await? == 0 {
-                    return Err(Error::Closed);
-                }
-                continue;
-            }
-            let (mut reading, mut writing) = tokio::io::split(&mut self.stream);
-            tokio::select! {
-                read = reading.read_buf(bytes) => {
-                    if read? == 0 {
-                        return Err(Error::Closed);
-                    }
-                }
-                written = writing.write_buf(&mut self.out) => {
-                    written?;
-                }
-            }
+            self.read().await?;
         }
     }
 

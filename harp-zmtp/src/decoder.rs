@@ -52,6 +52,12 @@ impl Decoder {
         &mut self.bytes
     }
 
+    /// Bytes that have come and are no whole item yet.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.bytes.len() + self.size
+    }
+
     /// Whether something has come that is no whole item yet.
     #[must_use]
     pub fn is_within(&self) -> bool {

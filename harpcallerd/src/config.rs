@@ -20,7 +20,7 @@ use harp_service::settings::{Settings, SettingsError, Table, Warning};
 
 use crate::audit_log::AuditSettings;
 use crate::declared::ProcedureSettings;
-use crate::hosts::RegistryConfig;
+use crate::hosts::{Discovery, RegistryConfig};
 use crate::limits::ClientLimits;
 use crate::listener::settings::ListenerSettings;
 use crate::meters::by_name::Labels;
@@ -204,6 +204,12 @@ impl Config {
             .map(|(_, settings)| settings)
             .collect();
         let required_path = |key| table.required(key, table.path(key)).unwrap_or_default();
+        let discovery = Discovery::take(table);
+        let script = table.path("host_db_script");
+        let script = match discovery {
+            None => table.required("host_db_script", script),
+            Some(_) => script,
+        };
         let interval = seconds("host_db_refresh", 900);
         let script_timeout = seconds("host_db_script_timeout", 60);
         let resume_queued = table.boolean("resume_queued").unwrap_or(true);
@@ -226,7 +232,8 @@ impl Config {
             execution,
             trust,
             registry: RegistryConfig {
-                script: required_path("host_db_script"),
+                script,
+                discovery,
                 script_timeout,
                 cache: required_path("host_db"),
                 interval,

@@ -4,6 +4,7 @@
 //! An administrator's script prints it, one JSON object a line; `hosts/refresh.rs` has it
 //! run and keeps the cache file. Here is what the rest of the daemon asks.
 
+mod discovery;
 mod entry;
 mod refresh;
 mod script;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use harp_files::text;
 use tokio::sync::watch;
 
+pub use discovery::Discovery;
 pub use entry::{Device, Harpd, Host};
 pub use refresh::{
     RefreshError, RefreshResult, Refreshed, Refresher, Refreshing, RegistryConfig, ask_script,

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::geteuid;
+use rustix::process::{Pid, Resource, Rlimit, geteuid, getrlimit, prlimit};
 
 use crate::wait::{PATIENCE, until};
 
@@ -31,6 +31,22 @@ const WHOLE: [&str; 7] = [
 /// all the time: on a busy machine one takes long, and what the system has in memory goes to
 /// the disk in a few bursts.
 const COPIES: u32 = 20;
+
+/// Sets how long the files of a process of ours may become: what it writes beyond that fails, as
+/// on a full disk. `None` is what this process has.
+///
+/// # Panics
+///
+/// If there is no such process.
+pub fn limit_files(process: u32, limit: Option<u64>) {
+    let now = getrlimit(Resource::Fsize);
+    let new = Rlimit {
+        current: limit,
+        maximum: now.maximum,
+    };
+    let id = Pid::from_raw(process.cast_signed());
+    prlimit(id, Resource::Fsize, new).expect("a limit of a process of our own");
+}
 
 /// A file system of its own. Dropping it takes it away.
 #[derive(Debug)]

@@ -132,6 +132,17 @@ impl FakeDevice {
         for (topic, body) in messages {
             write_message(&[&topic.to_le_bytes(), body.as_bytes()], &mut wire);
         }
+        self.publish_bytes(&wire);
+    }
+
+    /// Publishes the first half of a message, and nothing more of it.
+    pub fn publish_half(&self, topic: u32, body: &str) {
+        let mut wire = BytesMut::new();
+        write_message(&[&topic.to_le_bytes(), body.as_bytes()], &mut wire);
+        self.publish_bytes(&wire[..wire.len() / 2]);
+    }
+
+    fn publish_bytes(&self, wire: &[u8]) {
         let subscribers: Vec<_> = {
             let state = self.shared.state();
             let streams = state.subscribers.iter();
@@ -141,7 +152,7 @@ impl FakeDevice {
         };
         for mut subscriber in subscribers {
             // One that has gone hears nothing.
-            let _ = subscriber.write_all(&wire);
+            let _ = subscriber.write_all(wire);
         }
     }
 

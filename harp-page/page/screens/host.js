@@ -2,9 +2,10 @@
 
 import { fill, h, name } from "../dom.js";
 import { JobList } from "../job_list.js";
+import { Refetch } from "../refetch.js";
 import { address } from "../router.js";
 import { rowKeys } from "../rows.js";
-import { failed, loading } from "../states.js";
+import { duration } from "../time.js";
 import { contact, load } from "./hosts.js";
 
 /** @param {any} app @param {import("../router.js").Route} route */
@@ -13,7 +14,11 @@ export function host(app, route) {
   const facts = h("div", { class: "sentence" });
   const procedures = h("div", { class: "procedures" });
   const list = new JobList(app, [["host", id]], undefined, "No job of this host.");
-  if (app.may("observe")) readFacts(app, id, facts);
+  const part = app.may("observe") ? new Refetch(app, {
+    place: facts, what: "the host", events: null,
+    read: () => app.api.get(`/hosts/${encodeURIComponent(id)}`),
+    show: (host) => showFacts(facts, host),
+  }) : null;
   readProcedures(app, id, procedures);
   return {
     title: id,
@@ -22,20 +27,20 @@ export function host(app, route) {
         app.may("call") && h("a", { class: "button", href: address(["call"], [["host", id]]) }, "Call")),
       facts, procedures, h("h2", null, "Jobs"), list.element),
     keys: rowKeys(list.rows),
-    close: () => list.close(),
+    close: () => { list.close(); part?.close(); },
   };
 }
 
-/** @param {any} app @param {string} id @param {Element} place */
-async function readFacts(app, id, place) {
-  fill(place, loading("the host"));
-  try {
-    const host = await app.api.get(`/hosts/${encodeURIComponent(id)}`);
-    const parts = [h("span", { class: "mono" }, name(`${host.address}:${host.port}`)), contact(host), load(host)];
-    fill(place, parts.flatMap((part) => (part === "" || (part instanceof Element && part.textContent === "") ? [] : [part, ". "])));
-  } catch (error) {
-    fill(place, failed(error, () => readFacts(app, id, place)));
-  }
+/** @param {Element} place @param {any} host */
+function showFacts(place, host) {
+  const { identifier, interval } = host.device ?? {};
+  const parts = [
+    h("span", { class: "mono" }, name(`${host.address}:${host.port}`)), contact(host),
+    identifier && h("span", null, "It calls itself ", name(identifier, "mono")),
+    interval && `A heartbeat comes every ${duration(interval)}`, load(host),
+  ];
+  const isThere = (/** @type {any} */ part) => part && !(part instanceof Element && part.textContent === "");
+  fill(place, parts.filter(isThere).flatMap((part) => [part, ". "]));
 }
 
 /** Its procedures, where the dispatcher knows any. @param {any} app @param {string} id @param {Element} place */

@@ -6,7 +6,7 @@ import { pages, Refetch } from "../refetch.js";
 import { address, value } from "../router.js";
 import { rowKeys } from "../rows.js";
 import { empty, explain } from "../states.js";
-import { ago, timeElement } from "../time.js";
+import { ago, duration, timeElement } from "../time.js";
 import { counted, number } from "../words.js";
 
 /** @param {any} app @param {import("../router.js").Route} route */
@@ -68,12 +68,27 @@ export function load(host) {
 
 /** When the host was heard of, and what went wrong since. @param {any} host */
 export function contact(host) {
+  if (host.device) return standing(host);
   const { last_contact: last, last_failure: failure } = host;
   const isBroken = failure && (last === null || failure.time > last);
   return h("span", null,
     isBroken && h("span", { class: "bad" }, name(`${failure.type}${failure.code ? ` (${failure.code})` : ""} `), timeElement(failure.time, ago(failure.time)), last === null ? "" : ", "),
     last !== null && h("span", { class: "quiet" }, "heard ", timeElement(last, ago(last))),
     last === null && !isBroken && host.running !== null && h("span", { class: "quiet" }, "not called yet"));
+}
+
+/** How a device stands, which tells that by itself. @param {any} host */
+function standing(host) {
+  const { age, version, why } = host.device;
+  const isUp = host.state === "reachable";
+  const facts = [
+    age !== null && `heartbeat ${duration(age)} ago`,
+    version !== null && `version ${version}`,
+  ].filter((fact) => fact !== false);
+  return h("span", { "data-standing": host.state },
+    h("span", { class: isUp ? "good" : "bad" }, isUp ? "\u2713 reachable" : "\u2717 unreachable"),
+    facts.length > 0 && h("span", { class: "quiet" }, ", ", name(facts.join(", "))),
+    !isUp && why !== null && h("span", { class: "bad" }, ": ", name(why)));
 }
 
 /** @param {any} app @param {HTMLButtonElement} button @param {Refetch} part */

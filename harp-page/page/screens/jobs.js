@@ -10,6 +10,9 @@ import { number } from "../words.js";
 /** How often the counts are read at most, in milliseconds. */
 const EVERY = 2000;
 
+/** How often they are read while nothing happens to any job: the dispatcher may be in trouble. */
+const AT_REST = 15_000;
+
 /** @type {[string, string][]} */
 const FAILED = [["failed", "true"], ["ended_since", "-1h"]];
 
@@ -48,9 +51,11 @@ export function jobs(app, route) {
   };
 }
 
-/** Numbers of jobs by what becomes of them, as links. */
+/** Numbers of jobs by what becomes of them, as links, and what the dispatcher is in trouble with. */
 class Counts {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  /** When the timer goes off. */
+  #due = Infinity;
 
   /** @param {any} app @param {Element} place @param {[string, string][]} filters */
   constructor(app, place, filters) {
@@ -62,19 +67,36 @@ class Counts {
 
   close() {
     clearTimeout(this.#timer);
+    this.#due = -Infinity;
   }
 
   soon() {
-    this.#timer ??= setTimeout(() => this.#read(), EVERY);
+    if (this.app.may("observe")) this.#within(EVERY);
+  }
+
+  /** Reads again within so many milliseconds. @param {number} time */
+  #within(time) {
+    const due = Date.now() + time;
+    if (this.#due <= due) return;
+    clearTimeout(this.#timer);
+    this.#due = due;
+    this.#timer = setTimeout(() => this.#read(), time);
   }
 
   async #read() {
-    this.#timer = undefined;
+    let rest = AT_REST;
+    this.#due = Infinity;
     try {
-      this.#show(await this.app.api.get("/summary"));
+      // Nobody looks at a tab that is behind others.
+      if (document.visibilityState === "visible") {
+        const summary = await this.app.api.get("/summary");
+        this.#show(summary);
+        if (summary.store === "outage" || summary.draining) rest = EVERY;
+      }
     } catch {
       // The list beside it says what is wrong.
     }
+    this.#within(rest);
   }
 
   /** @param {any} summary */

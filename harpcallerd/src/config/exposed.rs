@@ -5,18 +5,22 @@ use std::path::Path;
 use harp_service::exposure::{self, Exposed};
 
 use super::Config;
+use crate::hosts::Discovery;
 use crate::listener::settings::ListenerSettings;
 
 /// Files that others could change, of all that say who may do what, which hosts there are and
-/// how to get into them: the configuration, keys, certificates, tokens, and the registry
-/// script. Blocks.
+/// how to get into them: the configuration, keys, certificates, tokens, the registry
+/// script and the discovery program. Blocks.
 ///
 /// # Errors
 ///
 /// All of it, one a line, if this process is root's and `allow_unsafe_permissions` is not
 /// set. Otherwise it is what to warn of.
 pub fn exposed(file: &Path, config: &Config) -> Result<Vec<String>, String> {
-    let mut files = vec![file, &config.registry.script];
+    let mut files = vec![file];
+    files.extend(config.registry.script.as_deref());
+    let discovery = config.registry.discovery.as_ref();
+    files.extend(discovery.into_iter().flat_map(Discovery::files));
     files.extend(config.tokens_file.as_deref());
     files.extend(config.trust.ca_file.as_deref());
     files.extend(config.trust.known_certs_file.as_deref());

@@ -66,6 +66,58 @@ fn a_problem_names_key_line_and_expectation() {
 }
 
 #[test]
+fn a_discovery_program_needs_what_makes_an_entry() {
+    let without_script = LEAST.replace("host_db_script = \"/h\"\n", "");
+    assert!(
+        check(&without_script)
+            .unwrap_err()
+            .contains("host_db_script")
+    );
+    let node = "[discovery.node]\nport = 1\nuser = 'u'\npassword = 'p'\n";
+    let good = format!("[discovery]\ncommand = ['/d', '-x']\n{node}");
+    let (config, warnings) = check(&format!("{without_script}{good}")).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let discovery = config.registry.discovery.unwrap();
+    assert_eq!(discovery.program().to_str(), Some("/d"));
+    assert!(!format!("{discovery:?}").contains("\"p\""));
+    let device = "[discovery.node]\nkind = 'autotrainer'\nrecord = true\n";
+    check(
+        &good
+            .replace(node, device)
+            .replace("[discovery]", &format!("{LEAST}[discovery]")),
+    )
+    .unwrap();
+    for (from, to, told) in [
+        (
+            "'/d'",
+            "'d'",
+            "discovery.command: must begin with the absolute path",
+        ),
+        (
+            "['/d', '-x']",
+            "[]",
+            "discovery.command: must begin with the absolute path",
+        ),
+        ("port = 1\n", "", "discovery.node: makes no entry"),
+        ("user = 'u'\n", "", "discovery.node.user: missing"),
+        (
+            "port = 1",
+            "kind = 'toaster'",
+            "discovery.node: makes no entry",
+        ),
+        (
+            "port = 1",
+            "port = 1\nfingerprint = 'zz'",
+            "discovery.node: makes no entry",
+        ),
+        (node, "", "discovery.node: missing"),
+    ] {
+        let error = check(&format!("{LEAST}{}", good.replace(from, to))).unwrap_err();
+        assert!(error.contains(told), "{to}: {error}");
+    }
+}
+
+#[test]
 fn a_listener_has_one_place_and_a_way_to_authenticate() {
     let of = |keys: &str| check(&format!("{LEAST}[[listener]]\n{keys}\n"));
     let (config, _) = of("path = '/run/s'\nmode = '0600'\n").unwrap();

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
 
+use super::discovery::Discovery;
 use super::script::{self, ScriptError};
 use super::script_output::ScriptOutput;
 use super::{Hosts, Registry, parse};
@@ -26,8 +27,11 @@ const MAX_KEPT: usize = 10;
 /// Sources of the registry (daemon specification, keys `host_db*`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryConfig {
-    /// The script that prints it.
-    pub script: PathBuf,
+    /// The script that prints it, unless a discovery program tells all there is.
+    pub script: Option<PathBuf>,
+    /// A discovery program of Choria, beside the script or in its place. Where both have a
+    /// host, the script's line counts.
+    pub discovery: Option<Discovery>,
     /// How long the script may run.
     pub script_timeout: Duration,
     /// The cache between runs of the daemon.
@@ -38,6 +42,17 @@ pub struct RegistryConfig {
     pub allow_empty: bool,
 }
 
+impl RegistryConfig {
+    /// The program that is named when there is no host.
+    fn source(&self) -> &Path {
+        let discovery = self.discovery.as_ref().map(Discovery::program);
+        self.script
+            .as_deref()
+            .or(discovery)
+            .unwrap_or(Path::new(""))
+    }
+}
+
 /// Why a refresh left the registry as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
@@ -46,7 +61,7 @@ pub enum RefreshError {
     Script(#[from] ScriptError),
     /// It has said that there is no host, and there are some.
     #[error(
-        "{script} ended well and printed no host{ignored}, and {known} are known; \
+        "{script} ended well and told of no host{ignored}, and {known} are known; \
          host_db_allow_empty = true lets it empty the registry"
     )]
     NoHosts {
@@ -316,7 +331,7 @@ async fn refresh(
     let before = hosts.all();
     if registry.is_empty() && !before.is_empty() && !config.allow_empty {
         return Err(RefreshError::NoHosts {
-            script: config.script.clone(),
+            script: config.source().to_owned(),
             ignored: match output.parsed.ignored {
                 0 => String::new(),
                 lines => format!(" in {lines} lines"),
@@ -353,12 +368,19 @@ fn write_cache(cache: &Path, output: &ScriptOutput) -> io::Result<()> {
     file.finish()
 }
 
-/// Runs the script and takes in its output; problems with it are logged.
+/// Runs what there is of a script and a discovery program and takes in what they say; problems
+/// with it are logged.
 async fn read_script(
     config: &RegistryConfig,
     limits: &[Limit],
 ) -> Result<ScriptOutput, RefreshError> {
-    let output = script::run(&config.script, config.script_timeout, limits).await?;
+    let (time, mut output) = (config.script_timeout, ScriptOutput::default());
+    if let Some(script) = &config.script {
+        script::read(script, time, limits, &mut output).await?;
+    }
+    if let Some(discovery) = &config.discovery {
+        discovery.ask(time, limits, &mut output).await?;
+    }
     let parsed = &output.parsed;
     if let Some((line, fault)) = &parsed.first_ignored {
         warn!(

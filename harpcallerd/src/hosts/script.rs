@@ -82,6 +82,15 @@ pub enum ScriptError {
         /// The script.
         script: PathBuf,
     },
+    /// It is a discovery program and has left no reply, or one that says why there are no
+    /// nodes.
+    #[error("{script} ended well and has not told its nodes: {why}")]
+    NoReply {
+        /// The program.
+        script: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// It printed too much.
     #[error("{script} printed more than {MAX_OUTPUT} bytes and was killed")]
     TooMuch {
@@ -90,22 +99,45 @@ pub enum ScriptError {
     },
 }
 
-/// Runs the script in a process group of its own and returns what it prints. Dropping the
-/// future ends the group. It has these limits in place of those of this process.
+/// Runs the script and adds what it prints. Dropping the future ends it and its group.
+///
+/// # Errors
+///
+/// [`ScriptError`].
+pub(super) async fn read(
+    script: &Path,
+    limit: Duration,
+    limits: &[Limit],
+    into: &mut ScriptOutput,
+) -> Result<(), ScriptError> {
+    let command = std::process::Command::new(script);
+    run(script, command, limit, limits, |text| into.take(text)).await?;
+    if into.end() {
+        return Ok(());
+    }
+    Err(ScriptError::CutOff {
+        script: script.to_owned(),
+    })
+}
+
+/// Runs a script by this command in a process group of its own and hands on what it prints,
+/// until that is too much. Dropping the future ends the group. It has these limits in place
+/// of those of this process.
 ///
 /// # Errors
 ///
 /// [`ScriptError`].
 pub(super) async fn run(
     script: &Path,
+    command: std::process::Command,
     limit: Duration,
     limits: &[Limit],
-) -> Result<ScriptOutput, ScriptError> {
+    hear: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), ScriptError> {
     let until = Instant::now() + limit;
     let (script, limits) = (script.to_owned(), limits.to_vec());
-    let path = script.clone();
     // Through when the script is executed, which its file has to be read for.
-    let starting = spawn_blocking(move || start(&path, limits));
+    let starting = spawn_blocking(move || start(command, limits));
     let started = match within(until, starting).await {
         Some(started) => started.map_err(io::Error::other).flatten(),
         None => return Err(ScriptError::TimedOut { script, limit }),
@@ -114,7 +146,11 @@ pub(super) async fn run(
         Ok(started) => started,
         Err(error) => return Err(ScriptError::Start { script, error }),
     };
-    let mut heard = Heard::default();
+    let mut heard = Heard {
+        hear,
+        complaint: Vec::new(),
+        has_ended: false,
+    };
     let status = match within(until, heard.until_its_end(&mut child, &mut group)).await {
         Some(Ok(status)) => status,
         Some(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
@@ -124,27 +160,26 @@ pub(super) async fn run(
         None if heard.has_ended => return Err(ScriptError::Endless { script, limit }),
         None => return Err(ScriptError::TimedOut { script, limit }),
     };
-    if !status.success() {
-        let complaint = String::from_utf8_lossy(&heard.complaint).trim().to_owned();
-        return Err(ScriptError::Failed {
-            script,
-            status,
-            complaint: if complaint.is_empty() {
-                complaint
-            } else {
-                format!(": {complaint}")
-            },
-        });
+    if status.success() {
+        return Ok(());
     }
-    if !heard.output.end() {
-        return Err(ScriptError::CutOff { script });
-    }
-    Ok(heard.output)
+    let complaint = String::from_utf8_lossy(&heard.complaint).trim().to_owned();
+    Err(ScriptError::Failed {
+        script,
+        status,
+        complaint: if complaint.is_empty() {
+            complaint
+        } else {
+            format!(": {complaint}")
+        },
+    })
 }
 
 /// Starts the script. Blocks for as long as the file system does that it is on.
-fn start(script: &Path, limits: Vec<Limit>) -> io::Result<(Child, ScriptGroup)> {
-    let mut command = std::process::Command::new(script);
+fn start(
+    mut command: std::process::Command,
+    limits: Vec<Limit>,
+) -> io::Result<(Child, ScriptGroup)> {
     harp_exec::limit(&mut command, limits);
     for variable in systemd::VARIABLES {
         command.env_remove(variable);
@@ -161,14 +196,14 @@ fn start(script: &Path, limits: Vec<Limit>) -> io::Result<(Child, ScriptGroup)> 
 }
 
 /// What has come of a script so far.
-#[derive(Default)]
-struct Heard {
-    output: ScriptOutput,
+struct Heard<H> {
+    /// Takes what it prints.
+    hear: H,
     complaint: Vec<u8>,
     has_ended: bool,
 }
 
-impl Heard {
+impl<H: FnMut(&[u8]) -> io::Result<()>> Heard<H> {
     /// Reads until the script has ended and both pipes are at their ends, or silent for
     /// [`SILENCE`]: then what is left of its group is ended.
     async fn until_its_end(
@@ -187,7 +222,7 @@ impl Heard {
             tokio::select! {
                 biased;
                 read = next(&mut stdout, &mut printed), if stdout.is_some() => {
-                    self.output.take(&printed[..read?])?;
+                    (self.hear)(&printed[..read?])?;
                     silent_by = Instant::now() + SILENCE;
                 }
                 read = next(&mut stderr, &mut said), if stderr.is_some() => {

@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use harp_budget::Share;
 use harp_device::{Devices, Entry, Settings, Surroundings};
 use harp_jobs::ledger::{Edited, Ledger, PaperEdit, PaperId, PaperKind};
 use harp_jobs::world::{BoxFuture, World};
@@ -89,6 +90,10 @@ impl Surroundings for Here {
             max_packet_size: rules.limits.max_packet_size,
             max_packets: rules.limits.output.max_packets,
         }
+    }
+
+    fn share(&self, device: &str) -> Share {
+        self.rules.borrow().memory.share(&device)
     }
 
     fn keep(&self, text: Vec<u8>) -> BoxFuture<'static, io::Result<()>> {

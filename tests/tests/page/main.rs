@@ -5,6 +5,7 @@ mod accessibility;
 mod acting;
 mod clicks;
 mod connection;
+mod devices;
 mod hostile;
 mod live;
 mod login;

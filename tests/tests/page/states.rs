@@ -1,9 +1,10 @@
 //! Loading, empty, failed, forbidden, gone: each has a face of its own (26).
 
+use harp_tests::disk::limit_files;
 use harp_tests::{Chromium, Cluster, Proxy, Way};
 use serde_json::json;
 
-use super::{OPEN, click_words, finished, open, submit, url, wait_for_words};
+use super::{OPEN, click_words, fill, finished, jobs, open, submit, url, wait_for_words};
 
 fn is_there(state: &str) -> String {
     format!("document.querySelector('main [data-{state}]')?.checkVisibility() === true")
@@ -69,25 +70,50 @@ fn what_failed_says_so_and_may_be_tried_again() {
     browser.wait_for(&is_there("error=missing"));
     wait_for_words(&mut browser, "No such job");
 
-    // What the dispatcher is in trouble with is told beside what it still shows.
-    browser.evaluate(
-        "window.fetch = async (url, request) => { \
-         const answer = await real(url, request); \
-         if (!String(url).endsWith('/summary')) return answer; \
-         const told = await answer.json(); told.store = 'outage'; \
-         return new Response(JSON.stringify(told)); }; location.hash = '#/jobs'",
-    );
-    wait_for_words(&mut browser, "The job store cannot be written");
-    browser.wait_for(&format!(
-        "document.querySelector('[data-job=\"{job}\"]') !== null"
-    ));
-    browser.evaluate("window.fetch = window.real");
-
     // The server is gone while a job is asked for that was not seen yet.
     cluster.kill_dispatcher();
     browser.evaluate(&format!("location.hash = '#/jobs/{job}'"));
     browser.wait_for(&is_there("error=unreachable"));
     cluster.start_dispatcher();
+}
+
+#[test]
+fn an_outage_of_the_store_is_told_where_it_matters_and_loses_nothing() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let cluster = open().start();
+    let job = finished(&cluster, "say", json!(["a line"]));
+    let row = format!("document.querySelector('[data-job=\"{job}\"]') !== null");
+    let list = browser.open(&url(&cluster, "#/jobs"));
+    browser.wait_for(&row);
+    let form = browser.open(&url(&cluster, "#/call?host=web01&procedure=say"));
+    browser.turn_to(&form);
+    fill(&mut browser, "#arguments", "[\"another\"]");
+    wait_for_words(&mut browser, "This would be accepted.");
+    limit_files(cluster.dispatcher_id(), Some(1));
+    click_words(&mut browser, "Call");
+    browser.wait_for(&is_there("error=outage"));
+    wait_for_words(
+        &mut browser,
+        "The job store cannot be written at the moment.",
+    );
+    // What was typed stays; the list says why nothing comes, and shows what there is.
+    let typed = "document.querySelector('#arguments').value";
+    assert_eq!(browser.evaluate(typed), "[\"another\"]");
+    browser.turn_to(&list);
+    let told = "document.querySelector('.counts .warning')?.textContent \
+                .startsWith('The job store cannot be written')";
+    browser.wait_for(told);
+    browser.wait_for(&row);
+    limit_files(cluster.dispatcher_id(), None);
+    browser.wait_for("document.querySelector('.counts .warning') === null");
+    browser.turn_to(&form);
+    // Whether the first one was accepted is not known to anybody but the dispatcher.
+    click_words(&mut browser, "Call");
+    browser.wait_for("document.body.dataset.screen === 'job'");
+    wait_for_words(&mut browser, "The procedure returned.");
+    assert_eq!(jobs(&cluster), 2, "it is the same call");
 }
 
 #[test]

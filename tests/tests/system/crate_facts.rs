@@ -29,6 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "harp-device",
         &[
+            "harp-budget",
             "harp-host",
             "harp-jobs",
             "harp-time",

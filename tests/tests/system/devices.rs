@@ -3,7 +3,7 @@
 
 mod commands;
 mod faults;
-mod packages;
+pub(crate) mod packages;
 mod recordings;
 mod standing;
 mod streams;

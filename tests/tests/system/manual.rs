@@ -170,7 +170,8 @@ fn every_error_is_in_the_manual_and_no_other() {
 
 /// Names of tables, which stand among the keys of a file, and names that the samples
 /// below give to procedures and users.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
+    "discovery",
     "traces",
     "topchef",
     "listener",
@@ -201,7 +202,7 @@ fn assert_keys(name: &str, keys: Result<BTreeSet<String>, impl std::fmt::Debug>)
 #[test]
 fn keys_of_the_configuration_are_those_of_the_dispatcher() {
     let sample = "[[listener]]\naddress = \"127.0.0.1:1\"\n\
-                  [[listen_http]]\naddress = \"127.0.0.1:2\"\n[[allow]]\n[traces]\n[topchef]\n[[procedure]]\n";
+                  [[listen_http]]\naddress = \"127.0.0.1:2\"\n[[allow]]\n[discovery]\n[discovery.node]\n[traces]\n[topchef]\n[[procedure]]\n";
     assert_keys(
         "harpcaller.toml.5",
         harpcallerd::config::Config::keys(sample),

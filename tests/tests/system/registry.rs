@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use harp_tests::{Cluster, ClusterBuilder, until};
 use serde_json::{Value, json};
 
+mod discovery;
 mod lines;
 mod script;
 

@@ -6,9 +6,8 @@
 use std::fs;
 use std::path::Path;
 
-use harp_tests::disk::{Mount, run};
+use harp_tests::disk::{self, Mount, run};
 use harp_tests::{Caller, Cluster, ClusterBuilder, Page, packet, until};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
 use crate::assertions::assert_refused;
@@ -160,13 +159,7 @@ fn goes_through_an_outage(
 
 /// Sets how long files of the dispatcher may become.
 pub(crate) fn limit_files(cluster: &Cluster, limit: Option<u64>) {
-    let id = Pid::from_raw(cluster.dispatcher_id().cast_signed());
-    let now = rustix::process::getrlimit(Resource::Fsize);
-    let new = Rlimit {
-        current: limit,
-        maximum: now.maximum,
-    };
-    prlimit(id, Resource::Fsize, new).expect("a limit of a process of our own");
+    disk::limit_files(cluster.dispatcher_id(), limit);
 }
 
 #[test]

@@ -322,3 +322,51 @@ fn a_device_that_the_registry_loses_takes_its_jobs_with_it() {
     assert_eq!(error(caller, &announced)["type"], "unknown_host");
     assert_eq!(error(caller, &stream)["type"], "unknown_host");
 }
+
+#[test]
+fn a_device_that_stalls_within_a_large_message_keeps_no_memory_from_others() {
+    let large = |index| {
+        let text = "x".repeat(8 * 1024 * 1024);
+        json!({"kind": 7, "when": 1.5, "index": index, "context": text}).to_string()
+    };
+    let (stalling, other) = (FakeDevice::start(), FakeDevice::start());
+    let cluster = around(&stalling)
+        .entry(other.entry("rig2"))
+        .set("host_memory", "\"1M\"")
+        .start();
+    let caller = cluster.caller();
+    let stream = |device: &FakeDevice, host: &str| {
+        let job = caller.call(host, "events", "[]");
+        until("it streams", || {
+            device.event(7, 1);
+            (!super::packets(&caller, &job).is_empty()).then_some(())
+        });
+        job
+    };
+    let (first, second) = (stream(&stalling, "rig1"), stream(&other, "rig2"));
+    let is_last = |job: &str, index: u64| {
+        until("the event has come", || {
+            let packets = super::packets(&caller, job);
+            let last = packets.last().cloned();
+            last.filter(|last| last["index"] == index)
+        })
+    };
+    // What is of nobody but the one is his, however slow he is.
+    stalling.publish_half(EVENT, &large(2));
+    other.publish(EVENT, &large(2));
+    let come = is_last(&second, 2);
+    assert_eq!(
+        come["context"].as_str().map(str::len),
+        Some(8 * 1024 * 1024)
+    );
+    // The one that stalled is connected to anew, which is told.
+    until("it is heard again", || {
+        stalling.event(7, 9);
+        let packets = super::packets(&caller, &first);
+        packets
+            .iter()
+            .any(|packet| packet["topic"] == "gap")
+            .then_some(())
+    });
+    is_last(&first, 9);
+}

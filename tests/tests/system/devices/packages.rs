@@ -19,7 +19,7 @@ const INSTALL_TIME: Duration = Duration::from_secs(180);
 const MANY: u64 = 5000;
 
 /// Python with packages of the package index, kept between runs; a word why not, otherwise.
-pub(super) fn python_with(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+pub(crate) fn python_with(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let python = directory.join("bin/python3");
     let installed = directory.join("installed");

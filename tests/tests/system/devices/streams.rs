@@ -1,6 +1,9 @@
 //! The procedure `events`.
 
-use harp_tests::{EMERGENCY, EVENT, FakeDevice, event, until};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use harp_tests::{EMERGENCY, EVENT, FakeDevice, binary, event, until};
 use serde_json::{Value, json};
 
 use super::{around, packets, reachable, wait_for_packets};
@@ -72,6 +75,42 @@ fn events_are_streamed_until_they_are_cancelled() {
         (&error["type"], &error["data"]["limit"]),
         (&json!("timeout"), &json!("max_exec_time"))
     );
+}
+
+#[test]
+fn the_command_follows_what_a_device_publishes() {
+    let device = FakeDevice::start();
+    let cluster = around(&device).start();
+    let caller = cluster.caller();
+    let job = caller.call("rig1", "events", r#"{"kinds": [7]}"#);
+    until("it streams", || {
+        device.event(7, 1);
+        (!packets(&caller, &job).is_empty()).then_some(())
+    });
+    let harp = |command: &str| {
+        let mut harp = Command::new(binary("harp"));
+        harp.args([command, "--dispatcher", &cluster.address().to_string()]);
+        harp.arg("--json").arg(&job).stdout(Stdio::piped());
+        harp
+    };
+    let mut follows = harp("follow").spawn().unwrap();
+    let lines = BufReader::new(follows.stdout.take().unwrap());
+    let mut events = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap())
+        .filter_map(|line| Some(line["data"]["index"].as_u64()?).filter(|index| *index > 1));
+    for index in 2..50 {
+        device.event(7, index);
+        device.event(8, index);
+        assert_eq!(events.next(), Some(index));
+    }
+    assert!(caller.cancel(&job));
+    assert_eq!(events.next(), None);
+    assert!(!follows.wait().unwrap().success(), "it was cancelled");
+    // It is there next week, too.
+    let read = harp("stream").output().unwrap();
+    let read = String::from_utf8(read.stdout).unwrap();
+    assert!(read.contains("\"index\":49"), "{read}");
 }
 
 #[test]
