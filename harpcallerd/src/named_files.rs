@@ -8,6 +8,7 @@ use rustix::fs::{Access, access};
 
 use crate::config::Config;
 use crate::declared::Declarations;
+use crate::hosts::Discovery;
 use crate::identity::tokens::TokensFile;
 use crate::listener;
 
@@ -21,7 +22,7 @@ pub struct Unusable {
 }
 
 /// Opens the trust files, certificates and keys, tokens, schemas, the audit log and the log, and
-/// looks whether the registry script can be run. Nothing is made. Blocks.
+/// looks whether the registry script and the discovery program can be run. Nothing is made. Blocks.
 #[must_use]
 pub fn unusable(config: &Config) -> Unusable {
     let mut found = Unusable::default();
@@ -45,12 +46,17 @@ pub fn unusable(config: &Config) -> Unusable {
             found.problems.push(problem);
         }
     }
-    let script = &config.registry.script;
-    if let Err(error) = access(script, Access::EXEC_OK) {
-        found.warnings.push(format!(
-            "host_db_script: {} cannot be run: {error}",
-            script.display()
-        ));
+    let discovery = config.registry.discovery.as_ref();
+    for (key, program) in [
+        ("host_db_script", config.registry.script.as_deref()),
+        ("discovery.command", discovery.map(Discovery::program)),
+    ] {
+        if let Some(program) = program
+            && let Err(error) = access(program, Access::EXEC_OK)
+        {
+            let warning = format!("{key}: {} cannot be run: {error}", program.display());
+            found.warnings.push(warning);
+        }
     }
     found
 }
