@@ -29,6 +29,9 @@ struct Bench {
     offer: Option<JobId>,
     /// The job that it has claimed.
     holds: Option<Holds>,
+    /// It has posted to the validator since it has read the queue, and no job of it was known:
+    /// after a start of the dispatcher that can be a moment away.
+    has_validated: bool,
     /// Jobs of a former life of the worker, which it does not know any more.
     forsaken: HashSet<JobId>,
 }
@@ -47,6 +50,7 @@ impl Bench {
             heard: Instant::now(),
             offer: None,
             holds: None,
+            has_validated: false,
             forsaken: HashSet::new(),
         }
     }
@@ -93,8 +97,9 @@ impl Offers {
                     has_validated: false,
                 });
             }
-            if let Some(holds) = &mut bench.holds {
-                holds.has_validated = true;
+            match &mut bench.holds {
+                Some(holds) => holds.has_validated = true,
+                None => bench.has_validated = true,
             }
         });
     }
@@ -103,14 +108,23 @@ impl Offers {
     /// One that has a job and reads the queue before it has posted to the validator was
     /// started anew.
     pub(super) fn held(&self, worker: &Key, known: &[JobId]) -> Option<JobId> {
-        self.with(worker, |bench| match bench.holds {
-            Some(holds) if holds.has_validated => Some(holds.job),
-            held => {
-                bench.forsaken.retain(|job| known.contains(job));
-                bench.forsaken.extend(known);
-                bench.forsaken.extend(held.map(|holds| holds.job));
-                bench.holds = None;
-                None
+        self.with(worker, |bench| {
+            if std::mem::take(&mut bench.has_validated) && bench.holds.is_none() {
+                let its = known.iter().find(|job| !bench.forsaken.contains(job));
+                bench.holds = its.map(|job| Holds {
+                    job: *job,
+                    has_validated: true,
+                });
+            }
+            match bench.holds {
+                Some(holds) if holds.has_validated => Some(holds.job),
+                held => {
+                    bench.forsaken.retain(|job| known.contains(job));
+                    bench.forsaken.extend(known);
+                    bench.forsaken.extend(held.map(|holds| holds.job));
+                    bench.holds = None;
+                    None
+                }
             }
         })
     }
@@ -209,5 +223,12 @@ mod tests {
         let (offers, job) = (Offers::default(), JobId::submitted_at(1));
         offers.validated(&key("w"), &[job]);
         assert_eq!(offers.held(&key("w"), &[job]), Some(job));
+        // Its claim is taken up between the two.
+        offers.validated(&key("late"), &[]);
+        assert_eq!(offers.held(&key("late"), &[job]), Some(job));
+        // One that reads the queue first was started anew.
+        offers.validated(&key("new"), &[]);
+        assert_eq!(offers.held(&key("new"), &[]), None);
+        assert_eq!(offers.held(&key("new"), &[job]), None);
     }
 }
