@@ -10,6 +10,7 @@ mod connection;
 pub(crate) mod feature;
 mod lost;
 mod pool;
+mod reach;
 mod reconnect;
 mod socket;
 mod tls;
@@ -30,7 +31,11 @@ pub(crate) use address::Address;
 pub(crate) use connection::Connection;
 pub(crate) use lost::OnLost;
 use pool::ConnectionPool;
+#[cfg(feature = "worker")]
+pub(crate) use reach::reach;
 pub(crate) use reconnect::Reconnect;
+#[cfg(feature = "worker")]
+pub(crate) use socket::{Socket, Stream};
 pub(crate) use tls::Protection;
 pub use tls::Tls;
 

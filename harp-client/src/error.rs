@@ -256,7 +256,10 @@ impl Error {
         self.0.kind == ErrorKind::Refused
             && matches!(
                 self.wire_type(),
-                Some(error_type::SHUTDOWN | error_type::OVERLOADED)
+                // The last two are those of HTTP.
+                Some(
+                    error_type::SHUTDOWN | error_type::OVERLOADED | "starting" | "too_many_streams"
+                )
             )
     }
 

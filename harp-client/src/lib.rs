@@ -56,6 +56,11 @@
 //! | `server.procedure(args)`, `HarpStreamIterator`, `Result` | [`HarpServer::call`], [`DirectCall`] |
 //! | `RemoteException`, `RemoteError`, `CancelledException`, `CommunicationError` | [`Error`] with an [`ErrorKind`] |
 //!
+//! # Workers
+//!
+//! With the feature `worker` there is the other side, the module `worker`: programs that fetch
+//! the jobs of a service from the dispatcher and answer them.
+//!
 //! # Connections
 //!
 //! Requests share a few persistent connections; each wait for a job and each stream of
@@ -84,6 +89,9 @@ mod harp_server;
 mod packets;
 mod server;
 pub mod tls;
+#[cfg(feature = "worker")]
+#[cfg_attr(docsrs, doc(cfg(feature = "worker")))]
+pub mod worker;
 
 pub use call::{CallLimits, Cancellation, JobStatus, RemoteCall};
 pub use caller::{HarpCaller, HarpCallerBuilder};

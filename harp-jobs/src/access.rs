@@ -136,6 +136,15 @@ impl AccessRules {
             })
     }
 
+    /// True if the client may call something on this host.
+    #[must_use]
+    pub fn allow_some_call_to(&self, client: &Client, host: &str) -> bool {
+        let mut rules = self.0.iter();
+        self.is_empty()
+            || rules
+                .any(|rule| rule.concerns(client, Operation::Call) && rule.host.match_text(host))
+    }
+
     /// Decides a request about a job as far as that is possible before the job is looked up.
     #[must_use]
     pub fn judge(&self, client: &Client, operation: Operation) -> Verdict {

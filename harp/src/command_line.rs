@@ -1,5 +1,7 @@
 //! The words of the command line, and what help says about them.
 
+pub(crate) mod serve;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,7 +50,7 @@ pub(crate) struct Shared {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Call a procedure on one host, or on several.
-    Call(Call),
+    Call(Box<Call>),
     /// Print a job's packets until it ends, then its result.
     Follow(Follow),
     /// Print a job's packets collected so far.
@@ -70,6 +72,9 @@ pub(crate) enum Command {
     Describe(Describe),
     /// Cancel a job.
     Cancel(Cancel),
+    /// Fetch the jobs of a service and answer them by a command.
+    #[command(after_help = serve::HELP)]
+    Serve(Box<serve::Serve>),
     /// Call a procedure of a harpd directly, without a dispatcher; nothing is recorded.
     Direct(Direct),
     /// Print a completion script for a shell.
@@ -93,6 +98,17 @@ pub(crate) struct DispatcherOptions {
     /// the configuration, or 127.0.0.1:3502].
     #[arg(long, short, value_name = "ADDRESS", value_hint = ValueHint::Hostname)]
     pub(crate) dispatcher: Option<String>,
+    /// Do not speak TLS, whatever the configuration says.
+    #[arg(long, conflicts_with_all = ["ca_file", "fingerprint", "insecure", "tls_name", "client_certificate"])]
+    pub(crate) no_tls: bool,
+    #[command(flatten)]
+    pub(crate) security: Security,
+}
+
+/// How the dispatcher is known, and how it knows us.
+#[derive(Debug, Args, Clone)]
+#[command(next_help_heading = "Dispatcher")]
+pub(crate) struct Security {
     /// Speak TLS; a CA in this PEM file has signed the dispatcher's certificate.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) ca_file: Option<PathBuf>,
@@ -102,9 +118,6 @@ pub(crate) struct DispatcherOptions {
     /// Speak TLS with whoever answers: anybody on the way can read and change everything.
     #[arg(long, conflicts_with_all = ["ca_file", "fingerprint"])]
     pub(crate) insecure: bool,
-    /// Do not speak TLS, whatever the configuration says.
-    #[arg(long, conflicts_with_all = ["ca_file", "fingerprint", "insecure", "tls_name", "client_certificate"])]
-    pub(crate) no_tls: bool,
     /// The name that the certificate must have, when it is not the one in the address.
     #[arg(long, value_name = "NAME")]
     pub(crate) tls_name: Option<String>,

@@ -8,6 +8,7 @@ mod follow;
 mod list;
 mod procedures;
 mod result;
+mod serve;
 mod status;
 
 use crate::arguments;
@@ -32,7 +33,7 @@ pub(crate) async fn run(line: CommandLine, screen: Screen) -> Result<Exit, Probl
         screen.warn(warning);
     }
     match line.command {
-        Command::Call(call) => call::run(call, &settings, screen).await,
+        Command::Call(call) => call::run(*call, &settings, screen).await,
         Command::Follow(follow) => follow::run(follow, &settings, &screen).await,
         Command::Stream(stream) => follow::run_stream(stream, &settings, &screen).await,
         Command::Result(result) => result::run(result, &settings, &screen).await,
@@ -43,6 +44,7 @@ pub(crate) async fn run(line: CommandLine, screen: Screen) -> Result<Exit, Probl
         Command::List(words) => procedures::list(words, &settings, &screen).await,
         Command::Describe(words) => procedures::describe(words, &settings, &screen).await,
         Command::Cancel(cancel) => cancel::run(cancel, &settings, &screen).await,
+        Command::Serve(serve) => serve::run(*serve, &settings, &screen).await,
         Command::Direct(direct) => direct::run(direct, &settings, screen).await,
         Command::Completions { shell } => completions::run(shell),
     }

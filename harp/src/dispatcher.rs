@@ -1,8 +1,8 @@
 //! The dispatcher that a command speaks to: which, and how.
 
-use harp_client::{Error, ErrorKind, HarpCaller, Tls};
+use harp_client::{Error, ErrorKind, HarpCaller, Password, Tls};
 
-use crate::command_line::DispatcherOptions;
+use crate::command_line::{DispatcherOptions, Security};
 use crate::problem::Problem;
 use crate::screen::Screen;
 use crate::secret;
@@ -43,13 +43,16 @@ impl Dispatcher {
         if let Some(limit) = settings.reconnect_for {
             builder = builder.reconnect_for(limit);
         }
-        if let Some(tls) = tls(options, settings)? {
+        let tls = if options.no_tls {
+            None
+        } else {
+            tls(&options.security, settings)?
+        };
+        if let Some(tls) = tls {
             builder = builder.tls(tls);
         }
-        if let Some(file) = &options.token_file {
-            builder = builder.token(secret::read("--token-file", file, screen)?);
-        } else if let Some(file) = &settings.token_file {
-            builder = builder.token(secret::read("token_file", file, screen)?);
+        if let Some(token) = token(&options.security, settings, screen)? {
+            builder = builder.token(token);
         }
         match builder.build() {
             Ok(rpc) => Ok(Dispatcher { rpc, origin }),
@@ -73,11 +76,23 @@ impl Dispatcher {
     }
 }
 
+/// The token that the options or else the configuration name.
+pub(crate) fn token(
+    options: &Security,
+    settings: &Settings,
+    screen: &Screen,
+) -> Result<Option<Password>, Problem> {
+    let (option, file) = match (&options.token_file, &settings.token_file) {
+        (Some(file), _) => ("--token-file", file),
+        (None, Some(file)) => ("token_file", file),
+        (None, None) => return Ok(None),
+    };
+    secret::read(option, file, screen).map(Some)
+}
+
 /// TLS as the options want it, or else the configuration; `None` for plain TCP.
-fn tls(options: &DispatcherOptions, settings: &Settings) -> Result<Option<Tls>, Problem> {
-    let chosen = if options.no_tls {
-        return Ok(None);
-    } else if options.insecure {
+pub(crate) fn tls(options: &Security, settings: &Settings) -> Result<Option<Tls>, Problem> {
+    let chosen = if options.insecure {
         Some(Tls::accept_any_certificate())
     } else if let Some(fingerprint) = options.fingerprint {
         Some(Tls::fingerprint(fingerprint))

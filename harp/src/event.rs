@@ -85,6 +85,18 @@ pub(crate) enum Event<'a> {
         start_time: Option<u64>,
         end_time: Option<u64>,
     },
+    /// A worker has fetched a job.
+    Claimed {
+        #[serde(flatten)]
+        subject: &'a Subject,
+        service: &'a str,
+    },
+    /// The job of a worker was ended otherwise, and its command with it.
+    Lost {
+        #[serde(flatten)]
+        subject: &'a Subject,
+        service: &'a str,
+    },
     /// After the last of several hosts: how many came to which end.
     Summary {
         hosts: usize,

@@ -145,14 +145,20 @@ async fn answer() -> Order {
     receiver.await.unwrap_or(Order::Detach)
 }
 
+/// Ctrl-C and SIGTERM, caught.
 #[derive(Debug)]
-struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn catch() -> Result<Signals, Problem> {
+    /// Catches them from now on.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub(crate) fn catch() -> Result<Signals, Problem> {
         let catch = |kind| {
             signal(kind).map_err(|error| {
                 Problem::new(Exit::Output, format!("cannot catch signals: {error}"))
@@ -165,7 +171,7 @@ impl Signals {
     }
 
     /// Waits for a signal; true for SIGTERM. Cancel safe.
-    async fn next(&mut self) -> bool {
+    pub(crate) async fn next(&mut self) -> bool {
         tokio::select! {
             _ = self.interrupt.recv() => false,
             _ = self.terminate.recv() => true,

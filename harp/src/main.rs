@@ -2,7 +2,7 @@
 //!
 //! `commands/*.rs` are the commands, one file each. Those that wait go through
 //! `watch.rs` (one call until its end), `fan_out.rs` (several hosts) and `interrupt.rs`
-//! (Ctrl-C); all of them speak through `screen.rs` and end with an `exit.rs`.
+//! (Ctrl-C); `serve` runs a `program.rs` for each job. All of them speak through `screen.rs` and end with an `exit.rs`.
 
 mod arguments;
 mod command_line;
@@ -16,6 +16,7 @@ mod fan_out;
 mod hosts;
 mod interrupt;
 mod problem;
+mod program;
 mod screen;
 mod secret;
 mod settings;

@@ -337,6 +337,11 @@ impl Screen {
         self.write(&line)
     }
 
+    /// True if there is to be nothing but values and errors.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// True if lines are for programs.
     pub(crate) fn is_json(&self) -> bool {
         self.json

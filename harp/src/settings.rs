@@ -16,6 +16,8 @@ pub(crate) struct Settings {
     /// The file, if there is one.
     pub(crate) file: Option<PathBuf>,
     pub(crate) dispatcher: Option<String>,
+    /// The URL of its HTTP listener.
+    pub(crate) url: Option<String>,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) tls_name: Option<String>,
@@ -94,6 +96,7 @@ impl Settings {
         let mut settings = Settings {
             file: Some(path.to_owned()),
             dispatcher: root.string("dispatcher"),
+            url: root.string("url"),
             ca_file: root.path("ca_file").map(beside),
             fingerprint: root.parsed("fingerprint"),
             tls_name: root.string("tls_name"),
@@ -153,7 +156,7 @@ mod tests {
     #[test]
     fn every_key_is_read_and_paths_are_beside_the_file() {
         let (settings, warnings) = take(
-            "dispatcher = 'd:1'\nca_file = 'ca'\ntls_name = 's'\nclient_certificate = 'c'\n\
+            "dispatcher = 'd:1'\nurl = 'http://d'\nca_file = 'ca'\ntls_name = 's'\nclient_certificate = 'c'\n\
              client_key = 'k'\ntoken_file = 't'\nconnect_timeout = 2\nrequest_timeout = 3\nreconnect_for = 0\n\
              parallel = 4\n[direct]\nuser = 'u'\npassword_file = 'p'\nca_file = '/ca.pem'\n\
              known_certs_file = 'known.pem'\n",
@@ -166,6 +169,7 @@ mod tests {
             Settings {
                 file: beside("config.toml"),
                 dispatcher: Some("d:1".to_owned()),
+                url: Some("http://d".to_owned()),
                 ca_file: beside("ca"),
                 fingerprint: None,
                 tls_name: Some("s".to_owned()),

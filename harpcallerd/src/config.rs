@@ -72,6 +72,8 @@ pub struct Config {
     pub services: ServiceSettings,
     /// What is declared of procedures.
     pub procedures: Vec<ProcedureSettings>,
+    /// Whether hosts are asked for their procedures after each refresh of the registry.
+    pub describe_hosts: bool,
     /// Limits of clients.
     pub clients: ClientLimits,
     /// Which ended jobs are kept.
@@ -241,6 +243,7 @@ impl Config {
             },
             services: ServiceSettings::take(table),
             procedures: ProcedureSettings::take(table),
+            describe_hosts: table.boolean("describe_hosts").unwrap_or(false),
             clients: clients::take(table),
             retention: Retention::take(table),
             resume_queued,

@@ -36,11 +36,14 @@ use crate::faces::admin::{self, AdminSocket};
 use crate::faces::http::{Face, Lobby};
 use crate::host_contacts::HostContacts;
 use crate::hosts::{self, Hosts};
+use crate::knowledge::Knowledge;
+use crate::learned::{self, Learned};
 use crate::listener::{Admission, Listeners, Opened, Permits};
 use crate::meters::Meters;
 use crate::recordings;
 use crate::reload::InForce;
 use crate::retention::Pruner;
+use crate::schemas::Schemas;
 use crate::traces::Traces;
 use crate::transports::device;
 use crate::transports::harp::Told;
@@ -260,6 +263,18 @@ impl Daemon {
         background.spawn("drafts", removing);
         background.spawn("retention", Arc::clone(&pruner).keep(limits));
 
+        let rules = in_force.rules.subscribe();
+        let learned = Arc::new(Learned::new(Arc::clone(&hosts), rules));
+        let learning = learned::follow(Arc::clone(&learned), in_force.declared.subscribe());
+        background.spawn("procedures of hosts", learning);
+        let knowledge = Arc::new(Knowledge {
+            declared: in_force.declared.subscribe(),
+            services: Arc::clone(dispatcher.services()),
+            hosts: Arc::clone(&hosts),
+            learned,
+            schemas: Schemas::default(),
+        });
+
         let tracing = Tasks::of_phase("traces");
         let traces = match &config.traces {
             Some(settings) => Traces::start(settings, &tracing),
@@ -272,6 +287,7 @@ impl Daemon {
             traces: traces.clone(),
             meters: meters.clone(),
             labels: in_force.labels.subscribe(),
+            knowledge: Arc::clone(&knowledge),
             told: Arc::default(),
         };
         tracing.spawn("ended jobs", telling.clone().follow());
@@ -288,7 +304,7 @@ impl Daemon {
             limits: in_force.clients.subscribe(),
             tokens: in_force.tokens.subscribe(),
             access: in_force.access.subscribe(),
-            declared: in_force.declared.subscribe(),
+            knowledge,
             audit: audit.clone(),
             log: Some(Arc::clone(&start.log)),
             traces: traces.clone(),

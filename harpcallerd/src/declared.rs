@@ -6,16 +6,20 @@ use std::path::{Path, PathBuf};
 use harp_files::regular;
 use harp_jobs::access::Patterns;
 use harp_proto::Json;
-use harp_schema::{Dialect, Schema, Violation};
+use harp_schema::{Dialect, Schema};
 use harp_service::Table;
+
+use crate::procedures::Described;
 
 /// One `[[procedure]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcedureSettings {
     host: Patterns,
     procedure: Patterns,
-    /// The file of the schema.
-    arguments_schema: PathBuf,
+    description: Option<String>,
+    /// The files of the schemas.
+    arguments_schema: Option<PathBuf>,
+    result_schema: Option<PathBuf>,
 }
 
 impl ProcedureSettings {
@@ -33,12 +37,15 @@ impl ProcedureSettings {
             let host = patterns(table, "host").unwrap_or_else(Patterns::everything);
             let procedure = patterns(table, "procedure");
             let procedure = table.required("procedure", procedure);
-            let schema = table.path("arguments_schema");
-            let schema = table.required("arguments_schema", schema);
+            let description = table.string("description");
+            let arguments_schema = table.path("arguments_schema");
+            let result_schema = table.path("result_schema");
             Some(ProcedureSettings {
                 host,
                 procedure: procedure?,
-                arguments_schema: schema?,
+                description,
+                arguments_schema,
+                result_schema,
             })
         });
         procedures.collect()
@@ -47,13 +54,35 @@ impl ProcedureSettings {
 
 /// What is declared of procedures.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Declarations(Vec<Declared>);
+pub struct Declarations {
+    procedures: Vec<Declared>,
+    describe_hosts: bool,
+}
 
+/// What is declared of some procedures.
 #[derive(Debug, Clone, PartialEq)]
-struct Declared {
+pub struct Declared {
     host: Patterns,
     procedure: Patterns,
-    arguments: Schema,
+    /// What they do, for people.
+    pub description: Option<String>,
+    /// What their arguments have to be.
+    pub arguments: Option<Schema>,
+    /// What their results have to be.
+    pub result: Option<Schema>,
+}
+
+impl Declared {
+    /// What is declared, as it was written.
+    #[must_use]
+    pub fn described(&self) -> Described {
+        let text = |schema: &Option<Schema>| schema.as_ref().map(|schema| schema.text().clone());
+        Described {
+            description: self.description.clone(),
+            arguments_schema: text(&self.arguments),
+            result_schema: text(&self.result),
+        }
+    }
 }
 
 /// A schema cannot be used.
@@ -70,30 +99,53 @@ impl Declarations {
     /// # Errors
     ///
     /// With the file that cannot be read or used.
-    pub fn read(settings: &[ProcedureSettings]) -> Result<Declarations, NotDeclared> {
+    pub fn read(
+        settings: &[ProcedureSettings],
+        describe_hosts: bool,
+    ) -> Result<Declarations, NotDeclared> {
         let declared = settings.iter().map(|settings| {
+            let schema = |file: &Option<PathBuf>| file.as_deref().map(read).transpose();
             Ok(Declared {
                 host: settings.host.clone(),
                 procedure: settings.procedure.clone(),
-                arguments: read(&settings.arguments_schema)?,
+                description: settings.description.clone(),
+                arguments: schema(&settings.arguments_schema)?,
+                result: schema(&settings.result_schema)?,
             })
         });
-        Ok(Declarations(declared.collect::<Result<_, _>>()?))
+        Ok(Declarations {
+            procedures: declared.collect::<Result<_, _>>()?,
+            describe_hosts,
+        })
     }
 
-    /// What is wrong with the arguments of a call; `None` if nothing is declared. Of several
-    /// tables the first that matches counts.
+    /// Whether all hosts are asked for their procedures after each refresh of the registry.
     #[must_use]
-    pub fn violations(
-        &self,
-        host: &str,
-        procedure: &str,
-        arguments: &Json,
-    ) -> Option<Vec<Violation>> {
-        let declared = self.0.iter().find(|declared| {
+    pub fn describes_hosts(&self) -> bool {
+        self.describe_hosts
+    }
+
+    /// The procedures of a host that tables name in full.
+    pub fn names(&self, host: &str) -> impl Iterator<Item = &str> {
+        let tables = self.procedures.iter();
+        let of_host = tables.filter(move |declared| declared.host.match_text(host));
+        of_host.flat_map(|declared| declared.procedure.in_full())
+    }
+
+    /// Whether anything is said of results.
+    #[must_use]
+    pub fn has_results(&self) -> bool {
+        self.procedures
+            .iter()
+            .any(|declared| declared.result.is_some())
+    }
+
+    /// What is declared of a procedure. Of several tables the first that matches counts.
+    #[must_use]
+    pub fn of(&self, host: &str, procedure: &str) -> Option<&Declared> {
+        self.procedures.iter().find(|declared| {
             declared.host.match_text(host) && declared.procedure.match_text(procedure)
-        })?;
-        Some(declared.arguments.violations(arguments))
+        })
     }
 }
 
@@ -132,13 +184,13 @@ mod tests {
             let settings = Settings::parse(text, "f").unwrap();
             let procedures = ProcedureSettings::take(&settings.table());
             settings.finish().map_err(|error| error.to_string())?;
-            Declarations::read(&procedures).map_err(|error| error.to_string())
+            Declarations::read(&procedures, false).map_err(|error| error.to_string())
         };
         let procedures = read(&text).unwrap();
         let wrong = |host, procedure| {
             let arguments = "[1]".parse().unwrap();
-            let violations = procedures.violations(host, procedure, &arguments);
-            violations.map(|violations| violations.len())
+            let schema = procedures.of(host, procedure)?.arguments.as_ref()?;
+            Some(schema.violations(&arguments).len())
         };
         assert_eq!(wrong("web01", "restart"), Some(1));
         assert_eq!(wrong("db01", "deploy"), Some(0));
@@ -147,6 +199,6 @@ mod tests {
         let text = format!("[[procedure]]\nprocedure = 'p'\narguments_schema = '{bad}'\n");
         assert!(read(&text).unwrap_err().contains("bad.json"));
         let missing = read("[[procedure]]\n").unwrap_err();
-        assert!(missing.contains("procedure") && missing.contains("arguments_schema"));
+        assert!(missing.contains("procedure"), "{missing}");
     }
 }

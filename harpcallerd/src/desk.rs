@@ -43,11 +43,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use self::load::HostLoad;
-use crate::declared::Declarations;
 use crate::dispatcher::Dispatcher;
 use crate::host_contacts::HostContacts;
 use crate::hosts::{Hosts, Refresher};
 use crate::identity::tokens::{TokenHash, TokensFile};
+use crate::knowledge::Knowledge;
 use crate::limits::ClientLimits;
 use crate::meters::Meters;
 use crate::traces::Traces;
@@ -76,8 +76,8 @@ pub struct Desk {
     pub tokens: watch::Receiver<Option<Arc<TokensFile>>>,
     /// What clients may do; asked anew for each request.
     pub access: watch::Receiver<Arc<AccessRules>>,
-    /// What is declared of procedures.
-    pub declared: watch::Receiver<Arc<Declarations>>,
+    /// What is known of procedures.
+    pub knowledge: Arc<Knowledge>,
     /// Where it is written down what they did.
     pub audit: Audit,
     /// The log of the process, if it has one.
@@ -205,6 +205,7 @@ impl Desk {
             Refusal::Lapsed => "lapsed",
             Refusal::Unproved => "unproved",
             Refusal::Forbidden => "forbidden",
+            Refusal::Violations { what, .. } => return self.meters.violated(*what),
             _ => return,
         };
         self.meters.unauthorized(reason);

@@ -12,10 +12,12 @@ mod script_output;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use harp_files::text;
 use tokio::sync::watch;
 
+use crate::procedures;
 pub use discovery::Discovery;
 pub use entry::{Device, Harpd, Host};
 pub use refresh::{
@@ -28,6 +30,8 @@ pub use script::ScriptError;
 #[derive(Debug, Default)]
 pub struct Hosts {
     entries: watch::Sender<Arc<Registry>>,
+    /// Whether the registry says anything of results.
+    have_results: AtomicBool,
 }
 
 /// Hosts by name.
@@ -67,7 +71,16 @@ impl Hosts {
         self.entries.subscribe()
     }
 
+    /// Whether the registry says anything of results.
+    #[must_use]
+    pub fn have_results(&self) -> bool {
+        self.have_results.load(Ordering::Relaxed)
+    }
+
     fn replace(&self, registry: Registry) {
+        let mut hosts = registry.values();
+        let have_results = hosts.any(|host| procedures::have_results(host.procedures()));
+        self.have_results.store(have_results, Ordering::Relaxed);
         self.entries.send_replace(Arc::new(registry));
     }
 }

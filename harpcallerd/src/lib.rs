@@ -16,6 +16,8 @@ pub mod host_attempts;
 pub mod host_contacts;
 pub mod hosts;
 pub mod identity;
+pub mod knowledge;
+pub mod learned;
 pub mod limits;
 pub mod listener;
 pub mod meters;
@@ -26,6 +28,7 @@ pub mod recordings;
 pub mod reload;
 pub mod retention;
 pub mod rules;
+pub mod schemas;
 pub mod services;
 #[cfg_attr(
     not(feature = "traces"),

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use harp_jobs::ledger;
 use harp_jobs::record::{CallRecord, EndRecord};
-use harp_proto::{JobId, Outcome, error_type};
+use harp_jobs::refusal::Violated;
+use harp_proto::{Failure, JobId, Outcome, error_type};
 use harp_time::Histogram;
+use serde::Deserialize;
 
 use self::by_name::{ByName, Labels};
 use self::requests::{Asked, Protocol, Requests, Status};
@@ -50,6 +52,10 @@ pub struct Counts {
     pub host_connects: BTreeMap<&'static str, u64>,
     /// How long those took that were opened.
     pub host_connect: Histogram,
+    /// Jobs of workers that ended since nothing was heard of those.
+    pub leases_expired: u64,
+    /// Values that were not what their schemas want, by what they were.
+    pub violations: BTreeMap<&'static str, u64>,
     /// Runs of the registry's script that left the registry as it was.
     pub refresh_failures: u64,
     /// When the registry was last as the script has said, in milliseconds since 1970.
@@ -128,6 +134,9 @@ pub const HOST_CONNECTS: [&str; 18] = [
     OTHER,
 ];
 
+/// What can be held against a schema.
+pub const VIOLATIONS: [&str; 2] = ["arguments", "result"];
+
 /// The ways in which jobs end.
 pub const OUTCOMES: [&str; 4] = ["returned", "exception", "error", "cancelled"];
 
@@ -162,6 +171,8 @@ impl Default for Counts {
             by_name: ByName::default(),
             host_connects: zeros(&HOST_CONNECTS),
             host_connect: Histogram::new(Histogram::SHORT),
+            leases_expired: 0,
+            violations: zeros(&VIOLATIONS),
             refresh_failures: 0,
             refreshed: None,
         }
@@ -226,6 +237,15 @@ impl Meters {
         }
     }
 
+    /// Arguments or a result were not what their schema wants.
+    pub fn violated(&self, what: Violated) {
+        let what = match what {
+            Violated::Arguments => "arguments",
+            Violated::Result => "result",
+        };
+        add(&mut self.0.counts().violations, what);
+    }
+
     /// The registry's script was run, at this time in milliseconds since 1970.
     pub fn refreshed(&self, is_new: bool, at: u64) {
         let mut counts = self.0.counts();
@@ -245,6 +265,7 @@ impl Meters {
         let mut counts = self.0.counts();
         if let Outcome::Error(failure) = &end.outcome {
             add(&mut counts.job_errors, &failure.error_type);
+            counts.leases_expired += u64::from(is_of_lease(failure));
         }
         if let Some(started) = end.started {
             counts
@@ -287,6 +308,20 @@ impl Inner {
             Of::Followers => &self.followers,
         }
     }
+}
+
+/// Whether this is the error of a job whose worker was not heard of.
+fn is_of_lease(failure: &Failure) -> bool {
+    #[derive(Deserialize)]
+    struct Over {
+        limit: String,
+    }
+    let data = failure
+        .data
+        .as_ref()
+        .filter(|_| failure.error_type == error_type::TIMEOUT);
+    let over = data.and_then(|data| data.decode::<Over>().ok());
+    over.is_some_and(|over| over.limit == "lease")
 }
 
 impl Drop for Present {

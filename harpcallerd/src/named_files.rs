@@ -33,7 +33,10 @@ pub fn unusable(config: &Config) -> Unusable {
     if let Some(tokens) = &config.tokens_file {
         found.note(TokensFile::check(tokens));
     }
-    found.note(Declarations::read(&config.procedures));
+    found.note(Declarations::read(
+        &config.procedures,
+        config.describe_hosts,
+    ));
     let audit = config.audit.as_ref().map(|audit| &audit.file);
     for (key, file) in [
         ("audit_file", audit),

@@ -22,11 +22,25 @@ pub struct Described {
 /// The procedures of a host by their names.
 pub type Procedures = BTreeMap<String, Described>;
 
+/// Whether anything is said of results.
+#[must_use]
+pub fn have_results(procedures: &Procedures) -> bool {
+    procedures
+        .values()
+        .any(|described| described.result_schema.is_some())
+}
+
 /// Those that describe procedures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
+    /// The dispatcher's configuration.
+    Dispatcher,
     /// The hosts registry.
     Registry,
+    /// The host itself, at this time, in milliseconds since 1970.
+    Host(u64),
+    /// Whoever has registered the service.
+    Service,
 }
 
 impl Source {
@@ -34,7 +48,19 @@ impl Source {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Source::Dispatcher => "dispatcher",
             Source::Registry => "registry",
+            Source::Host(_) => "host",
+            Source::Service => "service",
+        }
+    }
+
+    /// When it was learned, if it was.
+    #[must_use]
+    pub fn learned(self) -> Option<u64> {
+        match self {
+            Source::Host(learned) => Some(learned),
+            Source::Dispatcher | Source::Registry | Source::Service => None,
         }
     }
 }

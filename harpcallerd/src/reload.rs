@@ -93,7 +93,10 @@ impl InForce {
             rules: watch::Sender::new(Arc::new(rules)),
             runs: watch::Sender::new(Arc::new(config.execution.of_runs(&config.services))),
             services: watch::Sender::new(config.services.clone()),
-            declared: watch::Sender::new(Arc::new(Declarations::read(&config.procedures)?)),
+            declared: watch::Sender::new(Arc::new(Declarations::read(
+                &config.procedures,
+                config.describe_hosts,
+            )?)),
             clients: watch::Sender::new(config.clients),
             desk: watch::Sender::new(config.clients.desk),
             client_memory: Arc::new(ClientMemory::new(&config.clients)),
@@ -207,7 +210,7 @@ async fn read(file: &Path, debug: bool) -> Result<Read, NotReloaded> {
         let tokens = tokens
             .transpose()
             .map_err(|error| refused("tokens_file", with_causes(&error)))?;
-        let declared = Declarations::read(&config.procedures)
+        let declared = Declarations::read(&config.procedures, config.describe_hosts)
             .map_err(|error| refused("procedure", error.to_string()))?;
         if debug {
             config.log.level = LevelFilter::DEBUG;

@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::call::Call;
+use crate::description::{DESCRIBE, describe};
+use crate::invocation::Invocation;
+use crate::procedure::Procedure;
 use crate::program::loading_error;
 use crate::state::State;
 use crate::users::Users;
@@ -69,6 +72,18 @@ pub async fn refused_since(began: Instant) -> Failure {
 ///
 /// The answer to a request that is not accepted.
 pub async fn accept(request: Request, peer: SocketAddr, state: &State) -> Result<Call, Failure> {
+    if request.procedure == DESCRIBE {
+        let (procedures, permissions) = (&state.config.procedures, &state.config.permissions);
+        let told = describe(&request.arguments, &request.user, procedures, permissions)?;
+        return Ok(Call {
+            invocation: Invocation::of_input(&[])?,
+            procedure: Arc::new(Procedure::of_harpd(DESCRIBE)),
+            user: request.user,
+            peer,
+            told: Some(told),
+            has_slots: Arc::default(),
+        });
+    }
     if !(state.config.permissions).allow(&request.user, &request.procedure) {
         let procedure = shown(&request.procedure);
         warn!(procedure, user = request.user, %peer, "the user may not call the procedure");
@@ -99,9 +114,9 @@ pub async fn accept(request: Request, peer: SocketAddr, state: &State) -> Result
         warn!(procedure = procedure.name, user = request.user, %peer, %why, "cannot be started");
         loading_error(&why)
     })?;
-    let invocation = procedure
-        .runner
-        .prepare(&request.arguments)
+    let checked = procedure.description.check(&request.arguments);
+    let invocation = checked
+        .and_then(|()| procedure.runner.prepare(&request.arguments))
         .inspect_err(|failure| {
             info!(
                 procedure = procedure.name, user = request.user, %peer, r#type = failure.error_type,
@@ -113,6 +128,7 @@ pub async fn accept(request: Request, peer: SocketAddr, state: &State) -> Result
         procedure: Arc::clone(procedure),
         user: request.user,
         peer,
+        told: None,
         has_slots: Arc::default(),
     })
 }

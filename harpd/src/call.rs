@@ -43,6 +43,8 @@ pub struct Call {
     pub user: String,
     /// From where.
     pub peer: SocketAddr,
+    /// The answer, if harpd itself has it.
+    pub told: Option<Answer>,
     /// Set once it has its slots.
     pub has_slots: Arc<AtomicBool>,
 }
@@ -114,7 +116,11 @@ impl Call {
     /// slots are free.
     ///
     /// Dropped, it kills what it has started.
-    pub async fn run<R: Recipient>(self, caller: &mut R, workplace: &Workplace) -> Answer {
+    pub async fn run<R: Recipient>(mut self, caller: &mut R, workplace: &Workplace) -> Answer {
+        if let Some(answer) = self.told.take() {
+            self.has_slots.store(true, Ordering::Relaxed);
+            return answer;
+        }
         // The procedure's own slot first: a call that waits for it must not keep one of all.
         let own_slots = self.procedure.slots.clone();
         let slots = async {

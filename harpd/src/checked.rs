@@ -28,7 +28,7 @@ impl Checked {
     pub async fn look(&self) -> Result<PathBuf, Arc<CannotStart>> {
         match &*self.runner {
             // Its state changes by itself.
-            Runner::Python(_) => Ok(PathBuf::new()),
+            Runner::Python(_) | Runner::Harpd => Ok(PathBuf::new()),
             Runner::Command(_) | Runner::Agent(_) => self.looks.look().await,
         }
     }

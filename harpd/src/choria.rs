@@ -17,6 +17,7 @@ use tracing::info;
 
 use crate::account::{Account, NoAccount};
 use crate::care::Care;
+use crate::description::Description;
 use crate::output::OutputMode;
 use crate::procedure::{self, Procedure};
 use crate::reaper::Reaper;
@@ -163,7 +164,14 @@ pub async fn procedures(
 fn actions(agent: &Arc<Agent>, ddl: ddl::Ddl) -> impl Iterator<Item = Procedure> {
     ddl.actions
         .into_iter()
-        .map(move |(name, action)| Procedure {
+        .map(move |(name, action)| {
+            (
+                Description::told(action.description.clone(), &action.schema()),
+                name,
+                action,
+            )
+        })
+        .map(move |(description, name, action)| Procedure {
             name: format!("{}.{name}", agent.name),
             runner: Runner::Agent(AgentRunner {
                 agent: Arc::clone(agent),
@@ -171,6 +179,7 @@ fn actions(agent: &Arc<Agent>, ddl: ddl::Ddl) -> impl Iterator<Item = Procedure>
                 action: Arc::new(action),
             })
             .into(),
+            description,
             // Of the reply; what the agent prints goes to the log.
             output: OutputMode::Json,
             max_output: agent.settings.max_output,

@@ -13,6 +13,7 @@ use crate::arguments::ArgumentMode;
 use crate::care::Care;
 use crate::checked::Checked;
 use crate::command::CommandRunner;
+use crate::description::{DESCRIBE, Description};
 use crate::output::OutputMode;
 use crate::procedures_dir::{self, Found, PassedOver};
 use crate::runner::Runner;
@@ -32,6 +33,8 @@ pub struct Procedure {
     pub name: String,
     /// Runner that starts it.
     pub runner: Checked,
+    /// What is said of it.
+    pub description: Description,
     /// How its output becomes the answer.
     pub output: OutputMode,
     /// Greatest length of one result or packet, in bytes.
@@ -49,6 +52,7 @@ impl Procedure {
     fn of_file(name: &str, file: PathBuf, path: &str, care: Care) -> Procedure {
         Procedure {
             name: name.to_owned(),
+            description: Description::default(),
             runner: Runner::Command(CommandRunner {
                 command: vec![file.to_string_lossy().into_owned()],
                 arguments: ArgumentMode::Stdin,
@@ -68,6 +72,21 @@ impl Procedure {
         }
     }
 
+    /// One that harpd answers itself.
+    #[must_use]
+    pub fn of_harpd(name: &str) -> Procedure {
+        Procedure {
+            name: name.to_owned(),
+            description: Description::default(),
+            runner: Runner::Harpd.into(),
+            output: OutputMode::Json,
+            max_output: DEFAULT_MAX_OUTPUT,
+            timeout: None,
+            max_calls: None,
+            slots: None,
+        }
+    }
+
     /// Takes a table `[procedure.NAME]`. What is wrong with it is noted in its settings.
     fn take(name: &str, table: &Table<'_>, path: &str, care: Care) -> Option<Procedure> {
         if name.is_empty() || name.contains('\0') {
@@ -76,12 +95,16 @@ impl Procedure {
                 "the procedure's name is empty or has a zero byte",
             );
         }
+        if name == DESCRIBE {
+            table.problem("command", "the procedure's name is harpd's own");
+        }
         let user = table.string("user");
         let user = user.as_deref();
         let max_calls = table.integer("max_calls", 1..=1_000_000);
         let max_calls = max_calls.and_then(|count| usize::try_from(count).ok());
         let procedure = Procedure {
             name: name.to_owned(),
+            description: Description::take(table),
             output: output(table),
             max_output: max_output(table),
             timeout: table.seconds("timeout", 1),

@@ -16,6 +16,7 @@ use harp_service::Table;
 
 use crate::account::{Account, NoAccount};
 use crate::care::Care;
+use crate::description::Description;
 use crate::output::OutputMode;
 use crate::procedure::{self, Procedure};
 use crate::reaper::Reaper;
@@ -114,6 +115,7 @@ pub async fn procedures(
     let server = Arc::new(ForkServer::new(settings.clone(), server, reaper.clone()));
     let procedures = imported.procedures.into_iter().map(|listed| Procedure {
         name: listed.name,
+        description: Description::told(listed.description, &listed.arguments_schema),
         runner: Runner::Python(PythonRunner::new(
             Arc::clone(&server),
             settings.account.clone(),

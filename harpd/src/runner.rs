@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use harp_proto::{Failure, Json};
+use harp_proto::{Failure, Json, error_type};
 
 use crate::choria::agent::AgentRunner;
 use crate::command::CommandRunner;
@@ -22,6 +22,8 @@ pub enum Runner {
     Python(PythonRunner),
     /// The program of an agent for each call.
     Agent(AgentRunner),
+    /// None: harpd has the answer.
+    Harpd,
 }
 
 impl Runner {
@@ -32,6 +34,7 @@ impl Runner {
             Runner::Command(command) => command.arguments.name(),
             Runner::Python(_) => "python",
             Runner::Agent(_) => "choria",
+            Runner::Harpd => "none",
         }
     }
 
@@ -45,7 +48,7 @@ impl Runner {
         match self {
             Runner::Command(command) => command.check(),
             // Its state changes by itself.
-            Runner::Python(_) => Ok(PathBuf::new()),
+            Runner::Python(_) | Runner::Harpd => Ok(PathBuf::new()),
             Runner::Agent(agent) => agent.check(),
         }
     }
@@ -59,7 +62,7 @@ impl Runner {
     pub fn check_thoroughly(&self) -> Result<(), CannotStart> {
         match self {
             Runner::Command(command) => command.check_thoroughly(),
-            Runner::Python(_) => Ok(()),
+            Runner::Python(_) | Runner::Harpd => Ok(()),
             Runner::Agent(agent) => agent.check().map(drop),
         }
     }
@@ -75,6 +78,7 @@ impl Runner {
             // Whether they fit is known where the function is.
             Runner::Python(_) => Invocation::of_input(&[arguments.as_bytes()]),
             Runner::Agent(agent) => agent.prepare(arguments),
+            Runner::Harpd => Invocation::of_input(&[]),
         }
     }
 
@@ -102,6 +106,10 @@ impl Runner {
             Runner::Command(command) => command.start(program, invocation, identity, reaper).await,
             Runner::Python(python) => python.start(invocation, identity).await,
             Runner::Agent(agent) => agent.start(invocation, identity, reaper).await,
+            Runner::Harpd => Err(Failure::new(
+                error_type::SYSTEM_ERROR,
+                "harpd answers this procedure itself",
+            )),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
+use harp_proto::error_type;
 use tokio::time::Instant;
 
 use super::OnLost;
@@ -28,6 +29,8 @@ pub(crate) struct Reconnect {
     attempts: u32,
     failing_since: Option<Instant>,
     opened_at: Option<Instant>,
+    /// True if a dispatcher that cannot write is one that will be able to.
+    through_outages: bool,
     on_lost: Option<OnLost>,
 }
 
@@ -40,6 +43,7 @@ impl Reconnect {
             attempts: 0,
             failing_since: None,
             opened_at: None,
+            through_outages: false,
             on_lost: None,
         }
     }
@@ -49,6 +53,15 @@ impl Reconnect {
         Reconnect {
             reached: true,
             ..Reconnect::new(patience)
+        }
+    }
+
+    /// Goes on while the dispatcher's store cannot be written.
+    #[cfg(feature = "worker")]
+    pub(crate) fn through_outages(self) -> Reconnect {
+        Reconnect {
+            through_outages: true,
+            ..self
         }
     }
 
@@ -86,7 +99,10 @@ impl Reconnect {
         let passing = match error.broken_at() {
             Some(broken) if broken.taciturn && broken.without_a_word() => self.heard,
             Some(broken) => broken.may_pass(),
-            None => error.is_busy(),
+            None => {
+                let is_outage = error.wire_type() == Some(error_type::STORAGE_ERROR);
+                error.is_busy() || self.through_outages && is_outage
+            }
         };
         let failing_since = *self.failing_since.get_or_insert_with(Instant::now);
         if !self.reached || !passing || failing_since.elapsed() > self.patience {

@@ -9,6 +9,8 @@ use harp_host::read_ahead::ReadAhead;
 use harp_proto::LineBuffer;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
+#[cfg(feature = "worker")]
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -17,13 +19,30 @@ use super::tls::{Encrypted, Protection};
 
 /// Plain TCP, TLS over it, or a Unix socket. Dropping it closes it.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub(crate) enum Socket {
     Plain(TcpStream),
     Tls(Box<TlsStream<ReadAhead>>),
     Unix(UnixStream),
 }
 
+/// Bytes both ways.
+#[cfg(feature = "worker")]
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+#[cfg(feature = "worker")]
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 impl Socket {
+    /// The bytes that go over it, for those who do not read lines.
+    #[cfg(feature = "worker")]
+    pub(crate) fn into_stream(self) -> Box<dyn Stream> {
+        match self {
+            Socket::Plain(tcp) => Box::new(tcp),
+            Socket::Tls(stream) => stream,
+            Socket::Unix(socket) => Box::new(socket),
+        }
+    }
+
     /// Does the TLS handshake, where there is to be one. Dropping the future closes the
     /// connection.
     pub(super) async fn open(tcp: TcpStream, transport: &Protection) -> io::Result<Socket> {

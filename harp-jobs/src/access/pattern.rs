@@ -33,6 +33,12 @@ impl Patterns {
         self.0.iter().any(|pattern| pattern.matches(text))
     }
 
+    /// The texts among them that have no star.
+    pub fn in_full(&self) -> impl Iterator<Item = &str> {
+        let whole = self.0.iter().filter(|pattern| pattern.0.len() == 1);
+        whole.flat_map(|pattern| pattern.0.iter().map(String::as_str))
+    }
+
     /// True if no text can be found that does not match, as far as is looked.
     pub(super) fn match_everything(&self) -> bool {
         self.0

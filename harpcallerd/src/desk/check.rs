@@ -5,14 +5,15 @@ use harp_jobs::client::Client;
 use harp_jobs::refusal::Refusal;
 
 use super::Desk;
+use crate::procedures::Source;
 
 /// A call could be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checked {
     /// Whether the hosts registry has its host at present.
     pub host_known: bool,
-    /// Whether its arguments were held against a schema.
-    pub has_schema: bool,
+    /// The source of the schema that its arguments were held against, if there is one.
+    pub schema: Option<Source>,
 }
 
 impl Desk {
@@ -30,7 +31,10 @@ impl Desk {
         let is_service = self.dispatcher.services().is_host(&call.host);
         Ok(Checked {
             host_known: is_service || self.hosts.get(&call.host).is_some(),
-            has_schema: self.violations(call).is_some(),
+            schema: {
+                let known = self.knowledge.arguments(&call.host, &call.procedure);
+                known.map(|(_, source)| source)
+            },
         })
     }
 }

@@ -9,11 +9,11 @@ use harp_jobs::jobs::Submission;
 use harp_jobs::ledger::{self, NotAccepted, Room};
 use harp_jobs::record::{CallRecord, QueueRecord};
 use harp_jobs::refusal::{Full, Refusal, Violated};
-use harp_schema::Violation;
 use harp_values::Json;
 use tracing::info;
 
 use super::{Desk, permission};
+use crate::procedures::Source;
 use crate::traces::Request;
 use crate::traces::context::Traceparent;
 
@@ -109,7 +109,7 @@ impl Desk {
         if call.arguments.as_bytes().len() + info + names > limit {
             return Err(Refusal::TooLarge { limit });
         }
-        self.hold_to_schema(call)
+        self.hold_to_schema(call).await
     }
 
     /// The call, with a service's id for its name.
@@ -126,29 +126,29 @@ impl Desk {
     /// # Errors
     ///
     /// [`Refusal::Violations`].
-    fn hold_to_schema(&self, call: &NewCall) -> Result<(), Refusal> {
-        let errors = self.violations(call).unwrap_or_default();
+    async fn hold_to_schema(&self, call: &NewCall) -> Result<(), Refusal> {
+        let known = &self.knowledge;
+        let Some((held_to, source)) = known.arguments(&call.host, &call.procedure) else {
+            return Ok(());
+        };
+        let mut errors = held_to.violations(&call.arguments);
+        let said = known.learned.of(&call.host);
+        let is_old = matches!(source, Source::Host(_)) && said.is_none_or(|said| !said.is_fresh());
+        if !errors.is_empty() && is_old {
+            // It may be another now. A host that cannot say so gets the call.
+            if known.learned.ask(&call.host).await.is_none() {
+                return Ok(());
+            }
+            errors = match known.arguments(&call.host, &call.procedure) {
+                Some((held_to, _)) => held_to.violations(&call.arguments),
+                None => Vec::new(),
+            };
+        }
         if errors.is_empty() {
             return Ok(());
         }
         let what = Violated::Arguments;
         Err(Refusal::Violations { what, errors })
-    }
-
-    /// What is wrong with the arguments of a call; `None` if nobody has said what they have to
-    /// be. What the configuration says comes before what the service does.
-    pub(super) fn violations(&self, call: &NewCall) -> Option<Vec<Violation>> {
-        let declared = self.declared.borrow();
-        let (host, procedure) = (&call.host, &call.procedure);
-        if let Some(errors) = declared.violations(host, procedure, &call.arguments) {
-            return Some(errors);
-        }
-        let services = self.dispatcher.services();
-        let service = services
-            .named(procedure)
-            .filter(|_| services.is_host(host))?;
-        let schema = service.definition.arguments.as_ref()?;
-        Some(schema.violations(&call.arguments))
     }
 }
 

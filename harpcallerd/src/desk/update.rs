@@ -106,7 +106,8 @@ impl Desk {
         }
         let service = service?;
         if let Some(results) = &update.results {
-            check_result(&service, results)?;
+            check_result(&service, results)
+                .inspect_err(|_| self.meters.violated(Violated::Result))?;
         }
         match view.state() {
             State::Queued => self.update_waiting(by, job, &service, update).await,

@@ -374,6 +374,7 @@ impl Desk {
             let errors = schema.violations(result);
             if !errors.is_empty() {
                 let what = Violated::Result;
+                self.meters.violated(what);
                 return Err(Refusal::Violations { what, errors });
             }
         }

@@ -23,8 +23,11 @@ use harp_proto::{JobId, Json, Password, QueueName};
 use harpcallerd::desk::Desk;
 use harpcallerd::dispatcher::{Dispatcher, Parts};
 use harpcallerd::hosts::{Harpd, Host as Registered, Hosts, Refresher, Registry};
+use harpcallerd::knowledge::Knowledge;
+use harpcallerd::learned::Learned;
 use harpcallerd::limits::ClientLimits;
 use harpcallerd::rules::{ExecutionLimits, Rules};
+use harpcallerd::schemas::Schemas;
 use harpcallerd::services::settings::ServiceSettings;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -125,7 +128,15 @@ impl Life {
             resume_queued: true,
             unaware_until: None,
         };
+        let for_learning = parts.rules.clone();
         let dispatcher = Dispatcher::open(parts).await.unwrap();
+        let knowledge = Arc::new(Knowledge {
+            declared: watch::channel(Arc::default()).1,
+            services: Arc::clone(dispatcher.services()),
+            hosts: Arc::default(),
+            learned: Arc::new(Learned::new(Arc::default(), for_learning)),
+            schemas: Schemas::default(),
+        });
         let desk = Desk {
             dispatcher: Arc::clone(&dispatcher),
             hosts: Arc::default(),
@@ -139,7 +150,7 @@ impl Life {
             limits: clients,
             tokens: watch::Sender::default().subscribe(),
             access: watch::Sender::default().subscribe(),
-            declared: watch::channel(Arc::default()).1,
+            knowledge,
             audit: Audit::default(),
             closing: CancellationToken::new(),
             winding_down: CancellationToken::new(),

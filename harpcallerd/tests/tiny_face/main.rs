@@ -27,8 +27,11 @@ use harpcallerd::desk::read::Wait;
 use harpcallerd::dispatcher::{Dispatcher, Parts};
 use harpcallerd::hosts::{Hosts, Refresher};
 use harpcallerd::identity::tokens::{NewToken, TokensFile};
+use harpcallerd::knowledge::Knowledge;
+use harpcallerd::learned::Learned;
 use harpcallerd::limits::ClientLimits;
 use harpcallerd::rules::{ExecutionLimits, Rules};
+use harpcallerd::schemas::Schemas;
 use harpcallerd::services::settings::ServiceSettings;
 use harpcallerd::world::Runtime;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, split};
@@ -181,7 +184,15 @@ impl House {
             resume_queued: true,
             unaware_until: None,
         };
+        let for_learning = parts.rules.clone();
         let dispatcher = Dispatcher::open(parts).await.unwrap();
+        let knowledge = Arc::new(Knowledge {
+            declared: watch::channel(Arc::default()).1,
+            services: Arc::clone(dispatcher.services()),
+            hosts: Arc::default(),
+            learned: Arc::new(Learned::new(Arc::default(), for_learning)),
+            schemas: Schemas::default(),
+        });
         let desk = Desk {
             dispatcher: Arc::clone(&dispatcher),
             hosts: Arc::new(Hosts::default()),
@@ -195,7 +206,7 @@ impl House {
             limits: limits.subscribe(),
             tokens: watch::Sender::new(Some(Arc::new(tokens))).subscribe(),
             access: access.subscribe(),
-            declared: watch::channel(Arc::default()).1,
+            knowledge,
             audit,
             closing: CancellationToken::new(),
             winding_down: CancellationToken::new(),

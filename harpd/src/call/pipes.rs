@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use harp_proto::Failure;
 use harp_proto::host::Message;
+use harp_service::signals;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use super::evidence::Evidence;
 use super::tail::Tail;
 use crate::answer::{Answer, Packet};
-use crate::exit::{Exit, signal_name};
+use crate::exit::Exit;
 use crate::line_log::LineLog;
 use crate::output::Output;
 use crate::recipient::Recipient;
@@ -300,7 +301,7 @@ fn exit_failure(exit: Exit, tail: &Tail) -> Failure {
             serde_json::json!({ "exit_code": code, "stderr": stderr }),
         ),
         Exit::Signal(number) => {
-            let signal = signal_name(number);
+            let signal = signals::name(number);
             let data = serde_json::json!({ "signal": signal, "stderr": stderr });
             ("signal", format!("the command was ended by {signal}"), data)
         }

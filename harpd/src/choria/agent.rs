@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use harp_exec::{Program, Stream};
 use harp_proto::{Failure, Json, error_type};
+use harp_service::signals;
 use harp_time::Limit;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use super::reply::AgentReply;
 use super::validation::checked_data;
 use super::workdir::{CallFiles, Workdir};
 use crate::answer::one_at_a_time;
-use crate::exit::{Exit, signal_name};
+use crate::exit::Exit;
 use crate::invocation::{Identity, Invocation};
 use crate::launch::{Process, launch};
 use crate::line_log::LineLog;
@@ -149,7 +150,7 @@ impl Agent {
         match exit {
             Some(Exit::Code(0)) => {}
             Some(Exit::Code(code)) => return Err(format!("exit status {code}")),
-            Some(Exit::Signal(number)) => return Err(signal_name(number)),
+            Some(Exit::Signal(number)) => return Err(signals::name(number)),
             None => return Err(format!("no answer within {} s", ACTIVATION_TIME.as_secs())),
         }
         let reply = files

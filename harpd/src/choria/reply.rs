@@ -7,12 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use harp_proto::host::Message;
 use harp_proto::{Failure, Json};
+use harp_service::signals;
 use serde_json::value::RawValue;
 
 use super::ddl::Action;
 use super::workdir::CallFiles;
 use crate::arguments::Members;
-use crate::exit::{Exit, signal_name};
+use crate::exit::Exit;
 use crate::line_log::LineLog;
 use crate::output::limit::too_large;
 
@@ -58,7 +59,7 @@ impl AgentReply {
     pub fn failed(&self, exit: Exit) -> Failure {
         let how = match exit {
             Exit::Code(code) => format!("exit status {code}"),
-            Exit::Signal(number) => format!("signal {}", signal_name(number)),
+            Exit::Signal(number) => format!("signal {}", signals::name(number)),
         };
         let agent = self.name.split('#').next().unwrap_or_default();
         aborted(&self.name, &format!("executing {agent} failed: {how}"))

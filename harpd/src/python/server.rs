@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use harp_exec::{Program, Stream};
 use harp_proto::LineBuffer;
+use harp_service::signals;
 use harp_time::Limit;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::Pid;
@@ -26,7 +27,7 @@ use tokio::task::JoinHandle;
 use tracing::Level;
 
 use super::{ImportError, PythonSettings};
-use crate::exit::{self, Exit};
+use crate::exit::Exit;
 use crate::line_log::LineLog;
 use crate::program::{CannotStart, find_program};
 use crate::reaper::Reaper;
@@ -56,6 +57,8 @@ pub(super) struct Listed {
     pub(super) name: String,
     pub(super) stream: bool,
     pub(super) timeout: Option<Duration>,
+    pub(super) description: Option<String>,
+    pub(super) arguments_schema: serde_json::Value,
 }
 
 /// A module as it was imported.
@@ -85,6 +88,8 @@ struct RawListed {
     name: String,
     stream: bool,
     timeout: Option<f64>,
+    description: Option<String>,
+    arguments_schema: serde_json::Value,
 }
 
 /// The answer to a request for a call.
@@ -222,7 +227,7 @@ impl Server {
     pub(super) async fn ended(&mut self) -> String {
         match self.session.leader_exit().await {
             Exit::Code(code) => format!("code {code}"),
-            Exit::Signal(number) => exit::signal_name(number),
+            Exit::Signal(number) => signals::name(number),
         }
     }
 
@@ -272,6 +277,8 @@ impl From<RawListed> for Listed {
             timeout: raw
                 .timeout
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            description: raw.description,
+            arguments_schema: raw.arguments_schema,
         }
     }
 }

@@ -215,6 +215,50 @@ def streams(value):
     return issubclass(kind, StreamingProcedure)
 
 
+def documented(value):
+    """What a procedure says of itself, if it does."""
+    text = getattr(value, "__doc__", None)
+    is_own = text not in (Procedure.__doc__, StreamingProcedure.__doc__)
+    return inspect.cleandoc(text) if isinstance(text, str) and is_own else None
+
+
+def arguments_schema(value):
+    """What can be called so, by names and numbers; what types there are is the function's to
+    say when it is called."""
+    try:
+        if isinstance(value, type):
+            # Without its object, which is made for each call.
+            parameters = list(inspect.signature(value.__call__).parameters.values())[1:]
+        else:
+            parameters = list(inspect.signature(value).parameters.values())
+    except (TypeError, ValueError):
+        return {}
+    kinds = [parameter.kind for parameter in parameters]
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    needed = [parameter for parameter in parameters if parameter.default is parameter.empty]
+    ways = []
+    if not any(parameter.kind == inspect.Parameter.KEYWORD_ONLY for parameter in needed):
+        array = {
+            "type": "array",
+            "minItems": sum(parameter.kind in by_place for parameter in needed),
+        }
+        if inspect.Parameter.VAR_POSITIONAL not in kinds:
+            array["maxItems"] = sum(kind in by_place for kind in kinds)
+        ways.append(array)
+    if not any(parameter.kind == inspect.Parameter.POSITIONAL_ONLY for parameter in needed):
+        named = [parameter for parameter in parameters if parameter.kind in by_name]
+        ways.append(
+            {
+                "type": "object",
+                "properties": {parameter.name: {} for parameter in named},
+                "required": [p.name for p in needed if p.kind in by_name],
+                "additionalProperties": inspect.Parameter.VAR_KEYWORD in kinds,
+            }
+        )
+    return {"anyOf": ways} if ways else False
+
+
 def described(error):
     """An exception of the import in one line, with the place in the module if it has
     one."""
@@ -593,7 +637,13 @@ def main():
     try:
         procedures = load(path)
         listed = [
-            {"name": name, "stream": streams(value), "timeout": value.timeout}
+            {
+                "name": name,
+                "stream": streams(value),
+                "timeout": value.timeout,
+                "description": documented(value),
+                "arguments_schema": arguments_schema(value),
+            }
             for name, value in procedures.items()
         ]
         hello = {"imported": {"procedures": listed, "warnings": suspicious(path)}}

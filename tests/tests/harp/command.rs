@@ -36,6 +36,7 @@ impl Harp {
         let mut command = Command::new(binary("harp"));
         for name in [
             "HARPCALLER",
+            "HARPCALLER_URL",
             "HARP_USER",
             "HARP_PASSWORD",
             "HOME",

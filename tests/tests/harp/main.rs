@@ -18,4 +18,5 @@ mod limits;
 mod manual;
 mod output;
 mod own_faults;
+mod serve;
 mod terminal;

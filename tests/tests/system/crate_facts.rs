@@ -70,6 +70,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "harp-exec",
             "harp-files",
             "harp-proto",
+            "harp-schema",
             "harp-service",
             "harp-time",
         ],

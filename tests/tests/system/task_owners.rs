@@ -42,11 +42,26 @@ const WAYS: [&str; 6] = [
 ];
 
 /// The files that do so, how often, and the owner, with which the tasks end.
-const OWNERS: [(&str, usize, &str); 15] = [
+const OWNERS: [(&str, usize, &str); 18] = [
     (
         "harp/src/interrupt.rs",
         1,
         "the question to the operator, with the process",
+    ),
+    (
+        "harp/src/program.rs",
+        2,
+        "`Running`: a command's standard input and error, with its process group",
+    ),
+    (
+        "harp-client/src/worker/job.rs",
+        1,
+        "`Job`: its lease, until it is dropped",
+    ),
+    (
+        "harp-client/src/worker/link.rs",
+        1,
+        "`Link`: a connection, as long as it is kept",
     ),
     (
         "harp-device/src/shared.rs",

@@ -159,6 +159,11 @@ fn hosts(out: &mut Exposition, measures: &Measures, counts: &Counts) {
     out.gauge("harpcaller_services", help, measures.services);
     let help = "Jobs that workers have.";
     out.gauge("harpcaller_claims", help, measures.claims);
+    let help = "Jobs that ended since nothing was heard of their workers.";
+    out.counter("harpcaller_leases_expired", help, counts.leases_expired);
+    let help = "Arguments and results that are not what their schemas want.";
+    let name = "harpcaller_schema_violations";
+    by_name(out, name, help, "where", &counts.violations);
     let help = "Runs of the registry's script that left the registry as it was.";
     let name = "harpcaller_hosts_refresh_failures";
     out.counter(name, help, counts.refresh_failures);

@@ -50,6 +50,7 @@ impl Asked {
             None => Name::new(&names.all("host")),
         };
         let part = names.text("q")?.unwrap_or_default();
+        let refresh = names.boolean("refresh")?;
         let after = match names.text("cursor")? {
             None => None,
             Some(cursor) => {
@@ -64,6 +65,7 @@ impl Asked {
             wanted: WantedProcedures {
                 host,
                 part,
+                refresh,
                 after,
                 limit,
             },
@@ -88,7 +90,7 @@ impl Asked {
             arguments_schema: procedure.described.arguments_schema.as_ref(),
             result_schema: procedure.described.result_schema.as_ref(),
             source: procedure.source.name(),
-            learned: None,
+            learned: procedure.source.learned(),
         });
         Page {
             procedures: procedures.collect(),

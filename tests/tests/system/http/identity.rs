@@ -192,6 +192,35 @@ fn a_proxy_that_is_trusted_speaks_for_others() {
 }
 
 #[test]
+fn addresses_have_what_a_trusted_proxy_puts_before_them() {
+    let tables = "[[listen_http]]\naddress = '127.0.0.1:0'\nserve = ['topchef']\n\
+                  trusted_proxies = ['127.0.0.0/8']\nrequire_authentication = false\n";
+    let cluster = Cluster::builder().tables(tables).hosts(0).start();
+    let register = |prefix: &str| {
+        let body = json!({"name": "s", "description": "", "job_registration_schema": {},
+                          "job_result_schema": {}});
+        HttpRequest::post("/topchef/v2/services", body)
+            .header("X-Forwarded-Prefix", prefix)
+            .ask(address(&cluster))
+    };
+    let service = register("/Lab/");
+    assert_eq!(service.status(), 201, "{}", service.text());
+    let location = service.header("location");
+    let place = format!("http://{}/Lab/topchef/v2/services/", address(&cluster));
+    assert!(location.starts_with(&place), "{location}");
+    let job = location.rsplit('/').next().unwrap();
+    let path = format!("/topchef/v2/services/{job}/jobs");
+    let job = HttpRequest::post(&path, json!({"parameters": {}}))
+        .header("X-Forwarded-Prefix", "/a, /Lab")
+        .ask(address(&cluster));
+    let location = job.header("location");
+    assert!(location.starts_with("/Lab/topchef/v2/jobs/"), "{location}");
+    for wrong in ["Lab", "//evil.example", "/a b"] {
+        assert_eq!(register(wrong).status(), 400, "{wrong}");
+    }
+}
+
+#[test]
 fn who_is_no_proxy_is_not_believed() {
     let cluster = super::open().hosts(0).start();
     let answer = HttpRequest::get(&api(""))

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{OPEN, address, api, call, get, open, post, result, submit};
 
 /// The samples of an answer in the older format, each by its name with its labels.
-fn samples(cluster: &Cluster) -> BTreeMap<String, f64> {
+pub(super) fn samples(cluster: &Cluster) -> BTreeMap<String, f64> {
     let answer = HttpRequest::get("/metrics").ask(address(cluster));
     assert_eq!(answer.status(), 200, "{}", answer.text());
     assert!(

@@ -90,3 +90,158 @@ fn declared_schemas_hold_on_every_wire_and_are_reloaded() {
     let wrong = post(&cluster, "/jobs", call(json!(["a", "b"])));
     assert_problem(&wrong, 422, "invalid_arguments");
 }
+
+/// What is refused on every face before it is accepted.
+fn assert_refused(cluster: &harp_tests::Cluster, procedure: &str, arguments: &Value) {
+    let call = json!({"host": "web01", "procedure": procedure, "arguments": arguments});
+    let wrong = post(cluster, "/jobs", &call);
+    assert_problem(&wrong, 422, "invalid_arguments");
+    assert_eq!(wrong.json()["errors"][0]["keyword"], "type", "{wrong:?}");
+    let mut line = call.clone();
+    line["harpcaller"] = json!(1);
+    let line = cluster.caller().ask(line);
+    assert_eq!(line["error"]["type"], "invalid_arguments", "{line}");
+    assert_eq!(line["error"]["data"]["errors"][0]["keyword"], "type");
+}
+
+#[test]
+fn schemas_of_the_registry_are_held_against_calls() {
+    let cluster = open().start();
+    let mut entry = cluster.entry("web01");
+    entry["procedures"] = json!({
+        "say": {"arguments_schema": {"items": {"type": "string"}}},
+        "echo": {"arguments_schema": {"type": "bogus"}},
+    });
+    cluster.set_registry(&[entry]);
+    assert!(cluster.run(&["hosts-refresh"]).status.success());
+    assert_refused(&cluster, "say", &json!([7]));
+    submit(&cluster, super::call("say", json!(["a"])));
+    // One that cannot be used is none, which is told once.
+    for _ in 0..2 {
+        submit(&cluster, super::call("echo", json!([7])));
+    }
+    let told = cluster
+        .log()
+        .count("a schema cannot be used; there is none then");
+    assert_eq!(told, 1);
+    let samples = super::metrics::samples(&cluster);
+    assert_eq!(
+        samples["harpcaller_schema_violations_total{where=\"arguments\"}"],
+        2.0
+    );
+}
+
+/// A procedure of harpd that has a schema.
+fn typed(directory: &tempfile::TempDir) -> harp_tests::ClusterBuilder {
+    let schema = directory.path().join("schema.json");
+    std::fs::write(&schema, r#"{"items": {"type": "integer"}}"#).unwrap();
+    let settings = format!(
+        "description = 'Adds.'\narguments_schema = '{}'\noutput = 'text'",
+        schema.display()
+    );
+    open().procedure("add", &settings, "echo sum")
+}
+
+#[test]
+fn what_hosts_say_of_their_procedures_is_learned_and_held_against_calls() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = typed(&directory).start();
+    let call = |arguments: Value| super::call("add", arguments);
+    // Nothing is known here, and harpd refuses by itself before it starts anything.
+    let checked = post(&cluster, "/jobs/check", call(json!(["a"]))).json();
+    assert_eq!(checked["schema"], "none");
+    let id = submit(&cluster, call(json!(["a"])));
+    let end = result(&cluster, &id);
+    assert_eq!(end["error"]["type"], "invalid_argument_list", "{end}");
+    assert_eq!(end["error"]["data"]["errors"][0]["path"], "/0");
+
+    let listed = get(&cluster, "/hosts/web01/procedures?refresh=true").json();
+    let procedures = listed["procedures"].as_array().unwrap();
+    let add = procedures.iter().find(|one| one["name"] == "add").unwrap();
+    assert_eq!(
+        (
+            &add["description"],
+            &add["source"],
+            &add["arguments_schema"]
+        ),
+        (
+            &json!("Adds."),
+            &json!("host"),
+            &json!({"items": {"type": "integer"}})
+        )
+    );
+    assert!(add["learned"].is_u64(), "{add}");
+    assert_refused(&cluster, "add", &json!(["a"]));
+    let checked = post(&cluster, "/jobs/check", call(json!([1]))).json();
+    assert_eq!(checked["schema"], "learned");
+    let id = submit(&cluster, call(json!([1])));
+    assert_eq!(result(&cluster, &id), json!({"result": "sum\n"}));
+    // It is no procedure like others, and everybody may call it.
+    let id = submit(&cluster, super::call("harpd.describe", json!([])));
+    let told = result(&cluster, &id);
+    assert_eq!(told["result"]["procedures"]["add"]["description"], "Adds.");
+}
+
+#[test]
+fn hosts_are_asked_after_a_refresh_if_that_is_wanted() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = typed(&directory).set("describe_hosts", "true").start();
+    harp_tests::until("the host has been asked", || {
+        let listed = get(&cluster, "/procedures?q=add").json();
+        (listed["procedures"][0]["source"] == "host").then_some(())
+    });
+    assert_refused(&cluster, "add", &json!(["a"]));
+}
+
+#[test]
+fn a_result_that_violates_its_schema_stays_the_result_and_is_counted() {
+    let mut cluster = open().start();
+    cluster.restart_dispatcher();
+    let schema = cluster.path("result.json");
+    std::fs::write(&schema, r#"{"type": "object"}"#).unwrap();
+    cluster.set_tables(&format!(
+        "{}[[procedure]]\nprocedure = 'echo'\ndescription = 'Says it.'\nresult_schema = '{}'\n",
+        super::OPEN,
+        schema.display()
+    ));
+    assert!(cluster.reload().status.success());
+    let listed = get(&cluster, "/procedures?host=web01&q=says").json();
+    assert_eq!(listed["procedures"][0]["source"], "dispatcher", "{listed}");
+    let id = submit(&cluster, super::call("echo", json!([7])));
+    assert_eq!(result(&cluster, &id)["result"], json!([7]));
+    harp_tests::until("the violation is counted", || {
+        let samples = super::metrics::samples(&cluster);
+        let count = samples["harpcaller_schema_violations_total{where=\"result\"}"];
+        (count == 1.0).then_some(())
+    });
+}
+
+#[test]
+fn services_are_listed_among_the_procedures() {
+    let cluster = open().hosts(0).start();
+    let schema = json!({"type": "object"});
+    let service = register(
+        &cluster,
+        json!({"name": "s", "description": "Measures.", "arguments_schema": schema}),
+    );
+    let listed = get(&cluster, "/procedures?host=topchef").json();
+    assert_eq!(
+        listed["procedures"],
+        json!([{
+            "host": "topchef", "name": service, "description": "Measures.",
+            "arguments_schema": schema, "result_schema": null, "source": "service",
+            "learned": null,
+        }])
+    );
+}
+
+#[test]
+fn a_lease_that_runs_out_is_counted() {
+    let cluster = open().hosts(0).start();
+    let service = register(&cluster, json!({"name": "s", "timeout": 1}));
+    let id = submit(&cluster, ask("s", json!([])));
+    claim(&cluster, &service, json!({"lease": 1})).unwrap();
+    assert_eq!(result(&cluster, &id)["error"]["data"]["limit"], "lease");
+    let samples = super::metrics::samples(&cluster);
+    assert_eq!(samples["harpcaller_leases_expired_total"], 1.0);
+}

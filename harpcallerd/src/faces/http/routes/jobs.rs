@@ -90,7 +90,11 @@ pub(super) async fn check(
     Ok(reply::ok(&json!({
         "ok": true,
         "host_known": checked.host_known,
-        "schema": if checked.has_schema { "declared" } else { "none" },
+        "schema": match checked.schema {
+            None => "none",
+            Some(crate::procedures::Source::Host(_)) => "learned",
+            Some(_) => "declared",
+        },
     })))
 }
 

@@ -77,6 +77,11 @@ impl<'a> Asking<'a> {
         (self.asked.client.name().to_owned(), self.worker.clone())
     }
 
+    /// What stands before the face's own paths, whatever a proxy has put before that.
+    pub(super) fn base(&self) -> String {
+        format!("{}{}", self.asked.prefix, self.place.base)
+    }
+
     /// What stands before paths in absolute addresses.
     pub(super) fn root(&self) -> String {
         let Site { is_tls, host, port } = &*self.asked.site;
@@ -86,8 +91,7 @@ impl<'a> Asking<'a> {
         } else {
             host.clone()
         };
-        let prefix = &self.asked.prefix;
-        format!("{scheme}://{host}:{port}{prefix}{}", self.place.base)
+        format!("{scheme}://{host}:{port}{}", self.base())
     }
 
     /// The address that was asked for.

@@ -210,7 +210,7 @@ impl Asking<'_> {
             "data": Job::of(&view, None),
             "meta": format!("new job ID is {id}"),
         });
-        let location = format!("{}/jobs/{id}", self.place.base);
+        let location = format!("{}/jobs/{id}", self.base());
         Ok(at(reply::json(StatusCode::CREATED, &body), &location))
     }
 
