@@ -12,6 +12,7 @@ use crate::ledger::{Lost, Unreadable, Whereabouts, Which};
 use crate::live::{JobView, Progress};
 use crate::record::EndRecord;
 use crate::transport::Proof;
+use crate::world::Moment;
 
 /// An outage that is shorter delays a cancel; in a longer one it is told that its effect is not
 /// known. As long as a read waits.
@@ -218,21 +219,29 @@ impl Jobs {
     }
 
     /// Completes when an outage has lasted for [`PASSING`] while this is waited for, or there
-    /// is no ledger any more.
+    /// is no ledger any more. A store that can be written for moments, as one that has room for
+    /// a little at a time, is in the same outage until it could be for as long.
     async fn lasting_outage(&self) -> NotKnown {
         let mut outage = self.ledger.outage();
+        // When it began, and when the store could last be written again.
+        let (mut began, mut ended): (Option<Moment>, Option<Moment>) = (None, None);
         loop {
             let why = match outage.wait_for(Option::is_some).await.as_deref() {
                 Ok(Some(why)) => Arc::clone(why),
                 Ok(None) | Err(_) => return NotKnown::Closing,
             };
-            let lasts = self.world.sleep(self.world.now() + PASSING);
+            let now = self.world.now();
+            if ended.is_none_or(|ended| now >= ended + PASSING) {
+                began = Some(now);
+            }
+            let lasts = self.world.sleep(began.unwrap_or(now) + PASSING);
             tokio::select! {
                 biased;
                 over = outage.wait_for(Option::is_none) => {
                     if over.is_err() {
                         return NotKnown::Closing;
                     }
+                    ended = Some(self.world.now());
                 }
                 () = lasts => return NotKnown::Storage(why),
             }
