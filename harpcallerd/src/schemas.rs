@@ -1,4 +1,4 @@
-//! Schemas that the registry and hosts have told, read once for all who tell the same.
+//! Schemas that the registry and hosts have told; the same text is read once.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
