@@ -165,8 +165,8 @@ impl Worker {
         }
     }
 
-    /// Like [`Worker::next`], for so long; `None` if no job came. Whole seconds count, and 60
-    /// at most.
+    /// Waits for the next job for so long; `None` if none came. Whole seconds count, and 60 at
+    /// most.
     ///
     /// # Errors
     ///

@@ -64,33 +64,6 @@ impl Signals {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use rustix::process::{self, Signal};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn signals_become_events() {
-        let mut signals = Signals::catch().unwrap();
-        for (signal, event) in [
-            (Signal::HUP, ServiceSignal::Reload),
-            (Signal::TERM, ServiceSignal::Stop),
-            (Signal::INT, ServiceSignal::Stop),
-        ] {
-            process::kill_process(process::getpid(), signal).unwrap();
-            assert_eq!(signals.next().await, event);
-        }
-
-        for signal in [Signal::TERM, Signal::INT] {
-            process::kill_process(process::getpid(), Signal::HUP).unwrap();
-            process::kill_process(process::getpid(), signal).unwrap();
-            signals.stopped().await;
-            assert_eq!(signals.next().await, ServiceSignal::Reload);
-        }
-    }
-}
-
 /// A signal's name, as `SIGTERM`.
 #[must_use]
 pub fn name(number: i32) -> String {
@@ -126,4 +99,31 @@ pub fn name(number: i32) -> String {
             || format!("signal {number}"),
             |(_, name)| (*name).to_owned(),
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{self, Signal};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn signals_become_events() {
+        let mut signals = Signals::catch().unwrap();
+        for (signal, event) in [
+            (Signal::HUP, ServiceSignal::Reload),
+            (Signal::TERM, ServiceSignal::Stop),
+            (Signal::INT, ServiceSignal::Stop),
+        ] {
+            process::kill_process(process::getpid(), signal).unwrap();
+            assert_eq!(signals.next().await, event);
+        }
+
+        for signal in [Signal::TERM, Signal::INT] {
+            process::kill_process(process::getpid(), Signal::HUP).unwrap();
+            process::kill_process(process::getpid(), signal).unwrap();
+            signals.stopped().await;
+            assert_eq!(signals.next().await, ServiceSignal::Reload);
+        }
+    }
 }

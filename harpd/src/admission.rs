@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::call::Call;
-use crate::description::{DESCRIBE, describe};
+use crate::describe::describe;
+use crate::description::DESCRIBE;
 use crate::invocation::Invocation;
 use crate::procedure::Procedure;
 use crate::program::loading_error;

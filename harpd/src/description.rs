@@ -1,20 +1,13 @@
 //! What is said of procedures: what they do, and what their arguments and results have to be.
-//! Callers are told by the procedure `harpd.describe`, which harpd itself answers.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use harp_files::regular;
-use harp_proto::host::Message;
 use harp_proto::{Failure, Json, error_type};
 use harp_schema::{Dialect, Schema};
 use harp_service::Table;
 use serde::Serialize;
 use serde_json::json;
-
-use crate::answer::Answer;
-use crate::permissions::Permissions;
-use crate::procedure::Procedures;
 
 /// The procedure that tells callers what they may call. No other has this name.
 pub const DESCRIBE: &str = "harpd.describe";
@@ -103,37 +96,6 @@ fn read(file: &Path) -> Result<Schema, String> {
     let text = regular::read(file).map_err(|error| error.to_string())?;
     let text = Json::parse(&text.into()).map_err(|error| error.to_string())?;
     Schema::new(&text, Dialect::AsSaid).map_err(|error| error.to_string())
-}
-
-/// The answer to `harpd.describe`: the procedures that the user may call.
-///
-/// # Errors
-///
-/// `invalid_argument_list` if there are arguments; `system_error` if there is no room for it.
-pub fn describe(
-    arguments: &Json,
-    user: &str,
-    procedures: &Procedures,
-    permissions: &Permissions,
-) -> Result<Answer, Failure> {
-    #[derive(Serialize)]
-    struct Told<'a> {
-        procedures: BTreeMap<&'a str, &'a Description>,
-    }
-    if !matches!(arguments.as_str(), "[]" | "{}") {
-        let message = format!("{DESCRIBE} takes no arguments");
-        return Err(Failure::new(error_type::INVALID_ARGUMENT_LIST, message));
-    }
-    let allowed = procedures
-        .iter()
-        .filter(|(name, _)| permissions.allow(user, name))
-        .map(|(name, procedure)| (name.as_str(), &procedure.description));
-    let told = Told {
-        procedures: allowed.collect(),
-    };
-    let told = Json::encode(&told)
-        .map_err(|error| Failure::new(error_type::SYSTEM_ERROR, error.to_string()))?;
-    Answer::of(Message::Result(told))
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub mod config;
 pub mod connection;
 pub mod connections;
 pub mod descendants;
+pub mod describe;
 pub mod description;
 pub mod descriptors;
 pub mod exit;
