@@ -73,9 +73,9 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the last in the queue is the first",
-        file: "harp-jobs/src/lineup/queue.rs",
-        from: "            && let Some(first) = queue.waiting.first_entry()\n",
-        to: "            && let Some(first) = queue.waiting.last_entry()\n",
+        file: "harp-jobs/src/lineup/queue/line.rs",
+        from: "        let (sequence, first) = self.jobs.first_key_value()?;\n",
+        to: "        let (sequence, first) = self.jobs.last_key_value()?;\n",
     },
     Mutant {
         name: "a job that was not recorded keeps its place",

@@ -108,13 +108,11 @@ fn a_schema_makes_fields_and_what_is_wrong_stands_at_them() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("schema.json");
     std::fs::write(&file, schema.to_string()).unwrap();
-    let declared = format!("[[procedure]]\nprocedure = 'echo'\narguments_schema = {file:?}\n");
+    let declared = format!(
+        "[[procedure]]\nprocedure = 'echo'\ndescription = 'Says it back'\n\
+         arguments_schema = {file:?}\n"
+    );
     let cluster = open().tables(&declared).start();
-    let mut entry = cluster.entry("web01");
-    entry["procedures"] =
-        json!({"echo": {"description": "Says it back", "arguments_schema": schema}});
-    cluster.set_registry(&[entry]);
-    assert!(cluster.run(&["hosts-refresh"]).status.success());
     browser.open(&url(&cluster, "#/hosts/web01"));
     wait_for_words(&mut browser, "Says it back");
     browser.evaluate("location.hash = '#/call?host=web01&procedure=echo'");
