@@ -28,7 +28,7 @@ use crate::services::settings::ServiceSettings;
 use crate::transports::by_kind::ByKind;
 use crate::transports::device;
 use crate::transports::harp::{Harp, Told};
-use crate::transports::worker::{Claims, Worker};
+use crate::transports::worker::{Claims, Note, Worker};
 use crate::world::Runtime;
 
 /// What the core is opened over.
@@ -117,6 +117,10 @@ impl Dispatcher {
                 recordings.insert(call.host, *job);
             }
         }
+        let claimed = live
+            .iter()
+            .filter(|(_, job)| Note::read(&job.token).is_some());
+        let claimed = claimed.map(|(job, _)| *job).collect();
         // Those that their hosts keep are attached to while everything else begins.
         let end = live.into_iter().filter(|(_, job)| {
             let may_go_on = job.started.is_some() && ByKind::may_go_on(&job.token);
@@ -140,6 +144,7 @@ impl Dispatcher {
             warn!(%host, "the registry's entry is passed over: calls to this host are for services");
         }
         let claims = Claims::default();
+        claims.expect(claimed);
         let drafts = ledger.papers(PaperKind::Draft).await;
         let drafts = drafts.map_err(|_| StoreError::Closed)?;
         claims.take_up_drafts(drafts, |job| lives.contains(&job));

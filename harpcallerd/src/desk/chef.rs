@@ -6,13 +6,14 @@ use harp_jobs::call::NewCall;
 use harp_jobs::client::Client;
 use harp_jobs::ledger::Ledger;
 use harp_jobs::refusal::Refusal;
+use harp_time::within;
 use harp_values::{JobId, Json};
 use tokio::time::{Instant, timeout_at};
 
 use super::Desk;
 use super::find::{Filter, Find, Name};
 use super::view::View;
-use super::work::Wanted;
+use super::work::{TAKEN_UP, Wanted};
 use crate::services::{Service, Sign, Worker};
 
 /// Jobs of a list.
@@ -170,11 +171,15 @@ impl Desk {
         Ok(())
     }
 
-    /// The jobs that a worker has which names no claims.
-    #[must_use]
-    pub fn jobs_of_worker(&self, by: &Client, worker: &str) -> Vec<JobId> {
-        let claims = self.dispatcher.claims().of_worker(by.name(), worker);
-        claims.into_iter().map(|claim| claim.job).collect()
+    /// The jobs that a worker has which names no claims, the newest first. Those from before a
+    /// start are among them: it is waited for until their claims are taken up. Cancel safe.
+    pub async fn jobs_of_worker(&self, by: &Client, worker: &str) -> Vec<JobId> {
+        let claims = self.dispatcher.claims();
+        let _ = within(Instant::now() + TAKEN_UP, claims.all_taken_up()).await;
+        let its = claims.of_worker(by.name(), worker).into_iter();
+        let mut jobs: Vec<JobId> = its.map(|claim| claim.job).collect();
+        jobs.sort_unstable_by(|one, other| other.cmp(one));
+        jobs
     }
 
     /// What a worker has goes on, which was heard of.

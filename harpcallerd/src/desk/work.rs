@@ -25,7 +25,7 @@ use harp_time::clock;
 const FIRST_LOOK: usize = 16;
 
 /// How long a claim that is on record may take to be known again after a start.
-const TAKEN_UP: Duration = Duration::from_secs(10);
+pub(super) const TAKEN_UP: Duration = Duration::from_secs(10);
 
 /// How long a claim may take to be on record before that is answered as not known.
 const RECORDED: Duration = Duration::from_secs(10);

@@ -101,7 +101,9 @@ fn prefix(headers: &HeaderMap) -> Result<String, Problem> {
     let prefix = said.trim_end_matches('/');
     let is_of_path =
         |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:@".contains(&byte);
-    if prefix.is_empty() || prefix.starts_with('/') && prefix.bytes().all(is_of_path) {
+    // Two slashes would begin another host's name.
+    let is_rooted = prefix.starts_with('/') && !prefix.starts_with("//");
+    if prefix.is_empty() || is_rooted && prefix.bytes().all(is_of_path) {
         Ok(prefix.to_owned())
     } else {
         Err(Problem::field(NAME, "must be a path"))

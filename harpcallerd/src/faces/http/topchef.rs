@@ -194,7 +194,7 @@ impl Asking<'_> {
         let was_waiting = before.report.started.is_none();
         desk.update(&self.asked.client, job, update).await?;
         if is_first {
-            let is_working = desk.jobs_of_worker(&self.asked.client, &self.worker);
+            let is_working = desk.jobs_of_worker(&self.asked.client, &self.worker).await;
             let is_completed = status == Some(crate::desk::update::Status::Completed);
             if is_completed || !is_working.contains(&job) {
                 offers.done(&key, job);

@@ -1,6 +1,6 @@
 //! All claims: which worker has which job, and what is kept beside that.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ struct Table {
     claims: Mutex<HashMap<JobId, Arc<Claim>>>,
     /// How many claims have been taken up.
     taken_up: watch::Sender<u64>,
+    /// Jobs whose claims are on record from before, and are about to be taken up.
+    expected: watch::Sender<BTreeSet<JobId>>,
     drafts: Drafts,
     kept: Kept,
 }
@@ -57,6 +59,22 @@ impl Claims {
         }
     }
 
+    /// These jobs have claims on record, which are about to be taken up.
+    pub fn expect(&self, jobs: BTreeSet<JobId>) {
+        self.0.expected.send_replace(jobs);
+    }
+
+    /// Completes when all claims of before are taken up. Cancel safe.
+    pub async fn all_taken_up(&self) {
+        let mut expected = self.0.expected.subscribe();
+        // The sender is in `self`, which outlives this.
+        let _ = expected.wait_for(|jobs| jobs.is_empty()).await;
+    }
+
+    fn is_taken_up(&self, job: JobId) {
+        self.0.expected.send_if_modified(|jobs| jobs.remove(&job));
+    }
+
     /// The claim of a job that is on record.
     pub(super) fn held(&self, job: JobId, note: Note, packets: u64) -> Arc<Claim> {
         let claim = self.of(job, note, packets);
@@ -81,6 +99,7 @@ impl Claims {
                 let claim = Arc::new(Claim::new(job, note, packets, Stage::Held));
                 all.insert(job, Arc::clone(&claim));
                 drop(all);
+                self.is_taken_up(job);
                 self.0.taken_up.send_modify(|count| *count += 1);
                 claim
             }
@@ -156,6 +175,7 @@ impl Claims {
 
     /// A job has ended.
     pub fn job_ended(&self, job: JobId) {
+        self.is_taken_up(job);
         self.0.drafts.is_over(job);
     }
 

@@ -92,7 +92,7 @@ pub(super) async fn answer(
         ("POST", ["validator"]) => {
             let wrong = asking.validate(body()?).await?;
             let (desk, by) = (&asking.shared.desk, &asking.asked.client);
-            let known = desk.jobs_of_worker(by, &asking.worker);
+            let known = desk.jobs_of_worker(by, &asking.worker).await;
             asking.shared.offers.validated(&asking.key(), &known);
             match wrong.first() {
                 None => Ok(reply::ok(&json!({"data": {}}))),
@@ -163,7 +163,7 @@ impl Asking<'_> {
     async fn old_queue(&self, service: &Service) -> Result<Answer, Fault> {
         let (desk, by) = (&self.shared.desk, &self.asked.client);
         let (offers, key) = (&self.shared.offers, self.key());
-        let known = desk.jobs_of_worker(by, &self.worker);
+        let known = desk.jobs_of_worker(by, &self.worker).await;
         let held = offers.held(&key, &known);
         // One that has a job is answered at once.
         let until = if held.is_some() {
