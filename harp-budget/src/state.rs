@@ -200,7 +200,7 @@ impl State {
         }
         // A line that goes beyond the limit is not kept waiting by others.
         if let Some(Stage::Waiting(place)) = self.ahead.map(|number| self.lines[&number].stage) {
-            self.grant(place);
+            self.grant(place, now);
         }
         while let Some(place) = self.head(now) {
             let waiting = &self.waiting[&place];
@@ -214,7 +214,7 @@ impl State {
             if self.ahead.is_none() && (is_too_much || self.waiting.len() > 1) {
                 self.ahead = Some(waiting.line);
             }
-            self.grant(place);
+            self.grant(place, now);
         }
     }
 
@@ -230,7 +230,9 @@ impl State {
         first.map(|(place, _)| *place)
     }
 
-    fn grant(&mut self, place: u64) {
+    /// Nobody was asked for the line's bytes while it waited; whoever waits for them may be
+    /// busy with something else until it knows.
+    fn grant(&mut self, place: u64, now: Instant) {
         let Some(waiting) = self.waiting.remove(&place) else {
             return;
         };
@@ -238,6 +240,7 @@ impl State {
             let more = waiting.total - line.bytes;
             line.bytes = waiting.total;
             line.stage = Stage::Moving;
+            (line.marked, line.moved) = (now, 0);
             self.held += more;
             if let Some(peer) = self.peers.get_mut(&line.peer) {
                 peer.bytes += more;

@@ -1,5 +1,6 @@
 use tokio::time::{Instant, sleep, timeout};
 
+use super::state::Asked;
 use super::*;
 
 const KIB: usize = 1024;
@@ -27,6 +28,29 @@ async fn one_line_goes_beyond_the_budget_and_no_other() {
     assert_eq!(budget.held(), 51);
     drop(shares);
     assert_eq!(budget.held(), 0);
+}
+
+#[test]
+fn who_has_just_been_given_its_bytes_has_not_stalled_while_it_waited() {
+    let waker = std::task::Waker::noop();
+    let mut state = State::new(100);
+    let begin = Instant::now();
+    let numbers: Vec<u64> = (0..4).map(|peer| state.enter(peer, begin)).collect();
+    let ask = |state: &mut State, line: usize, total, now| {
+        matches!(state.ask(numbers[line], total, now, waker), Asked::Granted)
+    };
+    // The second goes beyond the budget, the third waits.
+    assert!(ask(&mut state, 0, 100, begin));
+    assert!(ask(&mut state, 1, 50, begin));
+    assert!(!ask(&mut state, 2, 40, begin));
+    state.settle(numbers[0]);
+    state.settle(numbers[1]);
+    let later = begin + 3 * UNDISTURBED;
+    state.leave(numbers[0], later);
+    // Its turn has come, and it does not know yet.
+    assert!(!ask(&mut state, 3, 60, later));
+    state.make_room(later);
+    assert!(ask(&mut state, 2, 40, later));
 }
 
 #[tokio::test(start_paused = true)]
