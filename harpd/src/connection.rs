@@ -32,7 +32,7 @@ const MAX_REQUEST: usize = 16 << 20;
 /// Bytes that large requests of strangers may hold in harpd's memory together, and one
 /// beyond: of callers whose password has not been judged. They wait for one another, fair by
 /// peer.
-const LARGE_REQUESTS: usize = 4 << 20;
+const LARGE_REQUESTS: usize = 3 << 20;
 /// Bytes of a large request that are asked for at once.
 const STEP: usize = 64 << 10;
 /// Likewise, what connections of strangers may hold with their TLS and a small request.

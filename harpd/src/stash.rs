@@ -25,7 +25,7 @@ const SMALL: usize = 4 << 10;
 const MOST_OF_ONE: usize = 64 << 10;
 /// Bytes that all may keep in memory together, those that keep no more than [`SMALL`] not
 /// counted.
-const MOST_OF_ALL: usize = 6 << 20;
+const MOST_OF_ALL: usize = 4 << 20;
 /// Bytes that are counted and read at once.
 const STEP: usize = 16 << 10;
 
