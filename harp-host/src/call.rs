@@ -293,9 +293,10 @@ impl HostCall {
 
 impl Parting {
     fn after(error: &io::Error) -> Parting {
-        match IoCode::of(error) {
-            IoCode::Closed | IoCode::System("econnreset") => Parting::Closed,
-            _ => Parting::Lost,
+        if IoCode::of(error).is_end_of_connection() {
+            Parting::Closed
+        } else {
+            Parting::Lost
         }
     }
 }

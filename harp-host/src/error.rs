@@ -134,10 +134,7 @@ impl HostError {
     /// True if the host, or its system, has ended the connection of a call that was sent.
     #[must_use]
     pub fn is_end_of_connection(&self) -> bool {
-        let HostErrorKind::Network { code } = self.kind() else {
-            return false;
-        };
-        matches!(code, IoCode::Closed | IoCode::System("econnreset"))
+        matches!(self.kind(), HostErrorKind::Network { code } if code.is_end_of_connection())
             && matches!(self.phase(), Phase::Acknowledge | Phase::Stream)
     }
 

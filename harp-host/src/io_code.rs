@@ -77,6 +77,11 @@ impl IoCode {
         )
     }
 
+    /// True if the peer, or its system, has ended the connection.
+    pub(crate) fn is_end_of_connection(self) -> bool {
+        matches!(self, IoCode::Closed | IoCode::System("econnreset"))
+    }
+
     /// False for what stays as it is until somebody mends it: a name that does not exist,
     /// a certificate that is not accepted.
     #[must_use]

@@ -24,3 +24,27 @@ pub fn members() -> Vec<PathBuf> {
     let members = members.map(|member| member.as_str().expect("the name of a directory"));
     members.map(|member| repository().join(member)).collect()
 }
+
+/// The Rust files below a directory, without those files and directories whose names are to be
+/// left out.
+///
+/// # Panics
+///
+/// If a directory cannot be read.
+#[must_use]
+pub fn sources(directory: &Path, is_left_out: fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("a directory of sources") {
+        let path = entry.expect("an entry of a directory").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if is_left_out(&name) {
+            continue;
+        }
+        if path.is_dir() {
+            found.extend(sources(&path, is_left_out));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use harp_tests::{members, repository};
 
@@ -42,6 +42,16 @@ pub(crate) fn production(text: &str) -> String {
     let lines = text.lines();
     let lines = lines.map(|line| line.split("//").next().unwrap_or_default());
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// These files by name from the top of the repository, each with its [`production`] text.
+pub(crate) fn productions(files: Vec<PathBuf>) -> BTreeMap<String, String> {
+    let texts = files.into_iter().map(|path| {
+        let name = path.strip_prefix(repository()).unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        (name.to_owned(), production(&text))
+    });
+    texts.collect()
 }
 
 /// Every path that the text uses, as words: of `use` lines each branch, and what is written

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use harp_tests::{members, repository};
+use harp_tests::{members, repository, sources};
 
 /// Most lines of a file.
 const LONGEST: usize = 500;
@@ -28,19 +28,6 @@ const WITHIN: [&str; 11] = [
     "Then who ",
 ];
 
-/// The source files below a directory.
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if path.is_dir() && name != "target" && !name.starts_with('.') {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 /// The directories of the workspace's members, and of the Python package's extension.
 fn crates() -> Vec<PathBuf> {
     let mut crates = members();
@@ -48,13 +35,16 @@ fn crates() -> Vec<PathBuf> {
     crates
 }
 
+/// What was built, or belongs to a tool.
+fn is_not_ours(name: &str) -> bool {
+    name == "target" || name.starts_with('.')
+}
+
 /// All of these crates, by name from the top of the repository, with their text.
 fn all() -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for member in crates() {
-        sources(&member, &mut found);
-    }
-    let texts = found.into_iter().map(|path| {
+    let members = crates().into_iter();
+    let found = members.flat_map(|member| sources(&member, is_not_ours));
+    let texts = found.map(|path| {
         let text = fs::read_to_string(&path).unwrap();
         let name = path.strip_prefix(repository()).unwrap();
         (name.to_str().unwrap().to_owned(), text)
@@ -152,9 +142,7 @@ fn architecture_says_what_each_file_is_for() {
         };
         let named: BTreeSet<&str> = table.split('`').skip(1).step_by(2).collect();
         let top = member.join("src");
-        let mut found = Vec::new();
-        sources(&top, &mut found);
-        for path in found {
+        for path in sources(&top, is_not_ours) {
             let path = path.strip_prefix(&top).unwrap();
             let is_named = |path: &Path| {
                 let text = path.to_str().unwrap();

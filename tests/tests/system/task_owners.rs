@@ -4,11 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use harp_tests::repository;
+use harp_tests::{repository, sources};
 
-use crate::import_circles::production;
+use crate::import_circles::productions;
 
 /// The crates of what is installed, or part of it.
 const CRATES: [&str; 17] = [
@@ -123,31 +122,12 @@ const OWNERS: [(&str, usize, &str); 18] = [
     ),
 ];
 
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if path.is_dir() && name != "tests" {
-            sources(&path, found);
-        } else if name.ends_with(".rs") && name != "tests.rs" {
-            found.push(path);
-        }
-    }
-}
-
 /// The files of all these crates, by name from the top of the repository, without their
 /// tests.
 fn all() -> BTreeMap<String, String> {
-    let mut files = Vec::new();
-    for name in CRATES {
-        sources(&repository().join(name).join("src"), &mut files);
-    }
-    let texts = files.into_iter().map(|path| {
-        let name = path.strip_prefix(repository()).unwrap().to_str().unwrap();
-        let text = fs::read_to_string(&path).unwrap();
-        (name.to_owned(), production(&text))
-    });
-    texts.collect()
+    let without_tests = |name: &str| matches!(name, "tests" | "tests.rs");
+    let files = CRATES.map(|name| sources(&repository().join(name).join("src"), without_tests));
+    productions(files.concat())
 }
 
 /// How often a text begins tasks without `Tasks` or a world.

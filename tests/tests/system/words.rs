@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use harp_tests::{members, repository};
+use harp_tests::{members, repository, sources};
 
-use crate::import_circles::production;
+use crate::import_circles::productions;
 
 /// Words of the glossary that name one type at most. The forms that wires and lists give to
 /// a call, a queue, a packet, a host or a refusal have the word, too; so do the two sides of a
@@ -63,36 +62,18 @@ const HELD_OUT: [(&str, &str); 23] = [
     ("work item", "job"),
 ];
 
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if path.is_dir() && name != "tests" {
-            sources(&path, found);
-        } else if name.ends_with(".rs") && name != "tests.rs" && name != "model.rs" {
-            found.push(path);
-        }
-    }
-}
-
 /// The sources of what is installed, by name from the top of the repository.
 fn installed() -> BTreeMap<String, String> {
     let not_installed = ["axum", "bench", "fuzz", "harp-fuzz", "harp-sim", "tests"];
+    let without_tests = |name: &str| matches!(name, "tests" | "tests.rs" | "model.rs");
     let mut files = Vec::new();
     for member in members() {
         let name = member.file_name().unwrap().to_str().unwrap().to_owned();
         if !not_installed.contains(&name.as_str()) {
-            sources(&member.join("src"), &mut files);
+            files.extend(sources(&member.join("src"), without_tests));
         }
     }
-    let texts = files.into_iter().map(|path| {
-        let name = path.strip_prefix(repository()).unwrap().to_str().unwrap();
-        (
-            name.to_owned(),
-            production(&fs::read_to_string(&path).unwrap()),
-        )
-    });
-    texts.collect()
+    productions(files)
 }
 
 /// The types that a text defines, at the beginning of a line.
