@@ -55,18 +55,33 @@ impl Connection {
         limits: Limits,
         deadline: Instant,
     ) -> Result<Connection, HostError> {
-        Connection::open_offering(endpoint, trust, limits, deadline, Offer::Nothing).await
+        Connection::open_within(endpoint, trust, limits, Limit::until(deadline)).await
     }
 
-    /// Opens one as [`Connection::open`] does, and offers protocols to choose from.
+    /// Opens one as [`Connection::open`] does. The limit has run since the attempt was decided
+    /// on, so that a standstill before this is made up for, too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connection::open`].
+    pub async fn open_within(
+        endpoint: &Endpoint,
+        trust: &Trust,
+        limits: Limits,
+        limit: Limit,
+    ) -> Result<Connection, HostError> {
+        Connection::open_offering(endpoint, trust, limits, limit, Offer::Nothing).await
+    }
+
+    /// Opens one as [`Connection::open_within`] does, and offers protocols to choose from.
     pub(crate) async fn open_offering(
         endpoint: &Endpoint,
         trust: &Trust,
         limits: Limits,
-        deadline: Instant,
+        mut limit: Limit,
         offer: Offer,
     ) -> Result<Connection, HostError> {
-        let mut limit = Limit::until(deadline);
+        let deadline = limit.end();
         let mut addresses = socket::resolve(&endpoint.address, endpoint.port, &mut limit)
             .await
             .map_err(|error| match error.kind() {

@@ -1,7 +1,7 @@
 //! Opening a connection to a host, as it speaks.
 
 use harp_proto::host::kept;
-use tokio::time::Instant;
+use harp_time::Limit;
 
 use super::KeptConnection;
 use crate::connection::Connection;
@@ -17,21 +17,21 @@ pub enum Opened {
     Plain(Box<Connection>),
 }
 
-/// Looks the host up, connects, and agrees on the protocol, all before the deadline.
+/// Looks the host up, connects, and agrees on the protocol, all within the limit.
 ///
 /// Dropping the future leaves nothing behind.
 ///
 /// # Errors
 ///
-/// Those of [`Connection::open`].
+/// Those of [`Connection::open_within`].
 pub async fn open(
     endpoint: &Endpoint,
     trust: &Trust,
     limits: Limits,
-    deadline: Instant,
+    limit: Limit,
 ) -> Result<Opened, HostError> {
     let connection =
-        Connection::open_offering(endpoint, trust, limits, deadline, Offer::Kept).await?;
+        Connection::open_offering(endpoint, trust, limits, limit, Offer::Kept).await?;
     if connection.has_agreed_on(kept::ALPN) {
         let kept = KeptConnection::over(connection);
         return Ok(Opened::Kept(Box::new(kept)));

@@ -114,7 +114,7 @@ async fn reach(shared: &Arc<Shared>, gate: &Gate, name: &str, is_at_start: bool)
     let mut limit = Limit::after(rules.limits.connect_timeout);
     let opened = async {
         let made_by = made_by(&rules, &host, &mut limit).await?;
-        let opening = kept::open(&host.endpoint, &rules.trust, limits, limit.end());
+        let opening = kept::open(&host.endpoint, &rules.trust, limits, limit);
         let opened = shared.told.opened(name, opening).await?;
         Ok((opened, made_by))
     };

@@ -4,6 +4,7 @@
 mod sending;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use harp_host::kept::{self, Opened};
 use harp_host::{Connection, HostError, Limits};
@@ -133,8 +134,7 @@ impl HarpAttempt {
             let Some(host) = self.shared.hosts.harpd(&self.call.host) else {
                 return Err(failures::unknown_host(&self.call.host));
             };
-            let longest = Instant::now() + self.rules.limits.connect_timeout;
-            let by = by.take().map_or(longest, |by| by.min(longest));
+            let by = end_of_step(by.take(), self.rules.limits.connect_timeout);
             let mut limit = Limit::until(turn.bound(by));
             match self.open(&host, &mut limit).await {
                 Ok(made) => {
@@ -164,7 +164,7 @@ impl HarpAttempt {
         };
         let share = rules.memory.share(name);
         if !rules.limits.keep_calls || !host.keep {
-            let opening = Connection::open(&host.endpoint, &rules.trust, limits, limit.end());
+            let opening = Connection::open_within(&host.endpoint, &rules.trust, limits, *limit);
             let mut connection = self.shared.told.opened(name, opening).await?;
             connection.set_share(share);
             return Ok(Made::Plain(Box::new(connection)));
@@ -176,7 +176,7 @@ impl HarpAttempt {
             line.connection.set_share(share);
             return Ok(Made::Kept(line));
         }
-        let opening = kept::open(&host.endpoint, &rules.trust, limits, limit.end());
+        let opening = kept::open(&host.endpoint, &rules.trust, limits, *limit);
         match self.shared.told.opened(name, opening).await? {
             Opened::Kept(mut connection) => {
                 connection.set_share(share);
@@ -378,6 +378,17 @@ impl Drop for HarpAttempt {
     }
 }
 
+/// The end of a step that begins now, takes so long at most, and was to end by then. One that
+/// was to be over before it began has had none of its time, since this process stood still; it
+/// has all of it.
+fn end_of_step(by: Option<Instant>, longest: Duration) -> Instant {
+    let now = Instant::now();
+    match by {
+        Some(by) if by > now => by.min(now + longest),
+        _ => now + longest,
+    }
+}
+
 /// The epoch before the first one of an attempt that begins now: above all that were used by
 /// earlier starts of the dispatcher, and by earlier attempts of this one.
 fn first_epoch(hold: Hold, how: How, note: Option<&Note>) -> u64 {
@@ -393,11 +404,22 @@ fn first_epoch(hold: Hold, how: How, note: Option<&Note>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use harp_proto::JobId;
+    use tokio::time::advance;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_a_standstill_kept_from_beginning_has_its_time() {
+        let second = Duration::from_secs(1);
+        let asked = Instant::now();
+        let end = |by| end_of_step(Some(by), 3 * second) - Instant::now();
+        assert_eq!(end(asked + 2 * second), 2 * second);
+        assert_eq!(end(asked + 9 * second), 3 * second);
+        advance(4 * second).await;
+        assert_eq!(end(asked + 3 * second), 3 * second);
+        assert_eq!(end_of_step(None, second), Instant::now() + second);
+    }
 
     #[test]
     fn epochs_rise_with_attempts_and_with_starts() {

@@ -14,14 +14,15 @@ use super::super::kept::KeptCall;
 use super::super::plain::PlainCall;
 use super::super::token::Note;
 use super::super::told_of;
-use super::{HarpAttempt, Link, Made, Reached};
+use super::{HarpAttempt, Link, Made, Reached, end_of_step};
 use crate::host_attempts::Try;
 use crate::hosts::Harpd;
 
 impl HarpAttempt {
     /// Sends the request, unless something has to be on record before.
-    pub(super) async fn send(&mut self, reached: Box<Reached>, by: Instant) -> Commit {
-        let by = by.min(reached.by);
+    pub(super) async fn send(&mut self, mut reached: Box<Reached>, by: Instant) -> Commit {
+        let by = end_of_step(Some(by.min(reached.by)), self.rules.limits.connect_timeout);
+        reached.by = reached.by.max(by);
         match &reached.made {
             // The record must not name a life that has not run it.
             Made::Plain(_) if self.note.take().is_some() => {
