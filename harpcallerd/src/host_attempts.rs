@@ -161,6 +161,9 @@ impl Attempts {
     /// Takes note that an attempt has failed, and says what the call ends with; `None` if
     /// it is to be tried again.
     pub fn failed(&mut self, turn: Try, error: &HostError) -> Option<Failure> {
+        if failures::is_crowded(error) {
+            self.heard(Instant::now());
+        }
         self.follows(turn, error, failures::may_pass(error))
     }
 
@@ -197,7 +200,12 @@ impl Attempts {
         };
         let after = reach.failed(&mut self.waiting, self.patience, attempt);
         if !was_away && reach.due().is_some() {
-            warn!(host = self.host.name, %error, "the host cannot be reached; its calls wait");
+            let host = &self.host.name;
+            if failures::is_crowded(error) {
+                warn!(host, %error, "the host has no room at the moment; its calls wait");
+            } else {
+                warn!(host, %error, "the host cannot be reached; its calls wait");
+            }
             // Under the lock, so that both always say the same.
             self.host.is_away.send_replace(true);
         }

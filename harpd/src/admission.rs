@@ -134,6 +134,14 @@ pub async fn accept(request: Request, peer: SocketAddr, state: &State) -> Result
     })
 }
 
+/// What is said to whoever has to make room for others that wait. Nothing was run, and the same
+/// request may be accepted a moment later.
+#[must_use]
+pub fn crowded_out() -> Failure {
+    let message = "the request came too slowly while others waited for memory";
+    Failure::new(error_type::OVERLOADED, message)
+}
+
 /// A name that a stranger chose, short and without control characters.
 pub fn shown(name: &str) -> String {
     let start: String = name.chars().take(SHOWN).collect();
@@ -144,15 +152,10 @@ pub fn shown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use harp_budget::Budget;
     use harp_proto::Json;
 
     use super::*;
-    use crate::large_requests::LargeRequests;
-
-    async fn has_room(places: &Arc<LargeRequests>) -> bool {
-        let soon = Duration::from_millis(10);
-        tokio::time::timeout(soon, places.take()).await.is_ok()
-    }
 
     /// Bytes that show when nobody has them any more.
     struct Watched(Arc<[u8]>);
@@ -167,7 +170,7 @@ mod tests {
     async fn nothing_of_a_refused_request_is_held_while_its_sender_waits() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let users = Arc::new(Users::read(file.path()).unwrap());
-        let places = LargeRequests::new(1);
+        let memory = Budget::new(1);
         let mark: Arc<[u8]> = Arc::from(*b"[]");
         let arguments = Bytes::from_owner(Watched(Arc::clone(&mark)));
         let request = Request {
@@ -177,14 +180,14 @@ mod tests {
             // Wrong unseen, so that no time goes by.
             password: "x".repeat(1000).into(),
         };
-        let place = places.take().await;
-        place.is_whole();
+        let mut share = memory.share(&1);
+        share.hold(1).await.unwrap();
         let peer = "127.0.0.1:1".parse().unwrap();
-        let answer = authenticate(request, Some(place), peer, &users);
+        let answer = authenticate(request, share, peer, &users);
         tokio::pin!(answer);
         let early = tokio::time::timeout(FAILURE_DELAY / 2, &mut answer).await;
         assert!(early.is_err());
-        assert!(has_room(&places).await);
+        assert_eq!(memory.held(), 0);
         assert_eq!(Arc::strong_count(&mark), 1);
         assert_eq!(answer.await.unwrap_err().error_type, "auth_error");
     }

@@ -1,7 +1,7 @@
 //! One connection: TLS, the request, the user that asks, and the answer.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use bytes::{BufMut, Bytes};
 use harp_budget::{Budget, Share};
 use harp_proto::host::{Message, Request, kept};
 use harp_proto::{Failure, LINE_ALLOWANCE, LineBuffer, error_type};
+use harp_service::accept::neighbourhood;
 use harp_time::Limit;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
@@ -16,13 +17,12 @@ use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
-use crate::admission::{accept, authenticate};
+use crate::admission::{accept, authenticate, crowded_out};
 use crate::call::{Call, Workplace, spoke_on};
 use crate::call_list::PlainCalls;
 use crate::caller::Caller;
 use crate::connections::ConnectionPermit;
 use crate::kept::conversation::{self, House};
-use crate::large_requests::LargeRequests;
 use crate::state::State;
 
 /// From the accepted connection to the end of the request's line.
@@ -41,16 +41,12 @@ const STRANGERS: usize = 6 << 20;
 const STRANGER: usize = 40 << 10;
 /// Bytes of a request that are asked of the socket at once.
 const READ: usize = 4 << 10;
-/// Large requests of callers that keep calls, before their password has been judged, that
-/// are held at once.
-const KEEPERS_LARGE_REQUESTS: usize = 1;
 
 /// State that all connections share.
 #[derive(Debug)]
 pub struct Reception {
     strangers: Budget,
     large: Budget,
-    large_of_keepers: Arc<LargeRequests>,
     calls: Arc<PlainCalls>,
 }
 
@@ -59,7 +55,6 @@ impl Default for Reception {
         Reception {
             strangers: Budget::new(STRANGERS),
             large: Budget::new(LARGE_REQUESTS),
-            large_of_keepers: LargeRequests::new(KEEPERS_LARGE_REQUESTS),
             calls: Arc::default(),
         }
     }
@@ -72,10 +67,10 @@ impl Reception {
         &self.calls
     }
 
-    /// Places for large requests of callers that keep calls.
+    /// Memory for large requests of strangers, those that keep calls among them.
     #[must_use]
-    pub fn large_requests(&self) -> Arc<LargeRequests> {
-        Arc::clone(&self.large_of_keepers)
+    pub fn large_requests(&self) -> Budget {
+        self.large.clone()
     }
 }
 
@@ -100,7 +95,7 @@ pub async fn serve(
         Some(house) => house.closing.clone(),
         None => workplace.stopping.clone(),
     };
-    let mut place = reception.strangers.share(&group(peer.ip()));
+    let mut place = reception.strangers.share(&neighbourhood(peer.ip()));
     tokio::select! {
         _ = place.hold(STRANGER) => {}
         () = permit.dropped() => {
@@ -125,7 +120,7 @@ pub async fn serve(
         && stream.get_ref().1.alpn_protocol() == Some(kept::ALPN)
     {
         drop(state);
-        return conversation::serve(stream, peer, taken, deadline, permit, house).await;
+        return conversation::serve(stream, peer, taken, deadline, permit, place, house).await;
     }
     let accepted = tokio::select! {
         accepted = receive(stream, peer, deadline, reception, &state) => accepted,
@@ -197,7 +192,7 @@ async fn receive(
         return Ok((Caller::new(stream, stall_timeout), Err(failure)));
     }
 
-    let mut share = reception.large.share(&group(peer.ip()));
+    let mut share = reception.large.share(&neighbourhood(peer.ip()));
     let line = read_request(&mut stream, &mut share, limit).await?;
     let request = line
         .and_then(|line| Request::decode(&line))
@@ -220,10 +215,7 @@ async fn read_request<S: AsyncRead + Unpin>(
     share: &mut Share,
     mut limit: Limit,
 ) -> io::Result<Result<Bytes, Failure>> {
-    let too_slow = || {
-        let why = "the request came too slowly while others waited";
-        Ok(Err(invalid_request(why.to_owned())))
-    };
+    let too_slow = || Ok(Err(crowded_out()));
     let mut lines = LineBuffer::new(MAX_REQUEST + LINE_ALLOWANCE);
     loop {
         if lines.demand(READ).is_some() {
@@ -265,17 +257,6 @@ async fn read_request<S: AsyncRead + Unpin>(
     }
 }
 
-/// The peers that count as one: an IPv4 address, the first 64 bits of an IPv6 address.
-fn group(address: IpAddr) -> [u8; 8] {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            [0, 0, 0, 0, a, b, c, d]
-        }
-        IpAddr::V6(address) => address.octets().first_chunk().copied().unwrap_or_default(),
-    }
-}
-
 fn invalid_request(message: String) -> Failure {
     Failure::new(error_type::INVALID_REQUEST, message)
 }
@@ -306,7 +287,7 @@ mod tests {
         let refused = stalled.await;
         waiting.abort();
         let failure = refused.unwrap().unwrap_err();
-        assert_eq!(failure.error_type, "invalid_request");
+        assert_eq!(failure.error_type, "overloaded");
         assert!(
             failure.message.contains("too slowly"),
             "{}",

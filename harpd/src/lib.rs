@@ -43,7 +43,6 @@ pub mod invocation;
 pub mod keeper;
 pub mod keeper_notes;
 pub mod kept;
-pub mod large_requests;
 pub mod launch;
 pub mod line_log;
 pub mod original;

@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 /// so until somebody mends it.
 pub(super) fn may_pass(error: &HostError) -> bool {
     match error.kind() {
-        HostErrorKind::Remote(failure) => failure.error_type == error_type::SHUTDOWN,
+        HostErrorKind::Remote(failure) => matches!(
+            &*failure.error_type,
+            error_type::SHUTDOWN | error_type::OVERLOADED
+        ),
         HostErrorKind::Network { code: IoCode::Tls } => tls_may_pass(error),
         HostErrorKind::Network { .. } | HostErrorKind::Os { .. } => match error.phase() {
             Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Request => true,
@@ -54,6 +57,12 @@ fn tls_may_pass(error: &HostError) -> bool {
             ) => false,
             Some(_) => true,
         }
+}
+
+/// True if the host is there, and has no room for the call at the moment.
+pub(super) fn is_crowded(error: &HostError) -> bool {
+    matches!(error.kind(), HostErrorKind::Remote(failure)
+        if failure.error_type == error_type::OVERLOADED)
 }
 
 /// The failure of an attempt that was not the only one.

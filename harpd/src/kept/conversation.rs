@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use harp_budget::{Budget, Share};
 use harp_proto::host;
 use harp_proto::host::kept::{Message, Order, Uptime};
 use harp_proto::{Failure, LINE_ALLOWANCE, error_type};
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+mod large;
 mod request;
 
 use super::backlog::{Cursor, Read};
@@ -31,9 +33,10 @@ use super::call::KeptCall;
 use super::calls::KeptCalls;
 use super::link::{Link, LinkEvent};
 use super::spool;
+use large::Large;
+use crate::admission::crowded_out;
 use crate::caller::Caller;
 use crate::connections::ConnectionPermit;
-use crate::large_requests::{LargePlace, LargeRequests};
 use crate::reaper::Reaper;
 use crate::slots::Slots;
 use crate::state::State;
@@ -50,8 +53,6 @@ const BEATS_UNANSWERED: u32 = 3;
 const ORDER_LIMIT: usize = 4096;
 /// Greatest length of a request's JSON text, in bytes.
 const MAX_REQUEST: usize = 16 << 20;
-/// Only so many bytes are read of a request before it must wait for a place.
-const LARGE_REQUEST: usize = 64 << 10;
 /// So many bytes wait in the system to be sent at most. Over a way that takes a megabyte in a
 /// minute, a beat behind the megabytes that it would keep otherwise would come too late.
 const UNSENT: u32 = 256 << 10;
@@ -65,8 +66,8 @@ pub struct House {
     pub calls: Arc<KeptCalls>,
     /// The configuration in use.
     pub state: watch::Receiver<Arc<State>>,
-    /// Places for large requests.
-    pub large_requests: Arc<LargeRequests>,
+    /// Memory for large requests of strangers.
+    pub large_requests: Budget,
     /// Starts the commands.
     pub reaper: Reaper,
     /// Slots of all procedures together.
@@ -99,7 +100,9 @@ struct Conversation {
     deadline: Limit,
     /// Without a call: a part of a line has come.
     is_reading: bool,
-    large: Option<LargePlace>,
+    /// What the connection holds of the strangers' memory until it has authenticated.
+    place: Share,
+    large: Large,
     beat_at: Instant,
     /// A beat waits for the end of a line.
     beat_pending: bool,
@@ -128,8 +131,8 @@ enum Step {
     Changed,
     Beat,
     Late,
-    Place(LargePlace),
-    PlaceLost,
+    /// There is memory for more of a request, or it has to give way.
+    Room(Result<(), harp_budget::GaveWay>),
     Dropped,
     Closing,
 }
@@ -142,13 +145,15 @@ enum Flow {
 }
 
 /// Serves a connection on which `harp/2` was agreed, and which harpd took at the moment
-/// `taken`, to its end. Its first line has to be there in time.
+/// `taken`, to its end. Its first line has to be there in time. Until it has authenticated it
+/// holds its `place` in the strangers' memory.
 pub async fn serve(
     stream: TlsStream<TcpStream>,
     peer: SocketAddr,
     taken: Uptime,
     deadline: Limit,
     permit: ConnectionPermit,
+    place: Share,
     house: House,
 ) {
     keep_unsent_below(stream.get_ref().0, UNSENT);
@@ -164,7 +169,8 @@ pub async fn serve(
         holding: None,
         deadline,
         is_reading: false,
-        large: None,
+        place,
+        large: Large::new(&house.large_requests, peer.ip()),
         beat_at: Instant::now() + BEAT,
         beat_pending: false,
         unanswered: 0,
@@ -203,13 +209,18 @@ impl Conversation {
             link,
             holding,
             deadline,
+            place,
             large,
             permit,
             house,
             ..
         } = self;
         let is_idle = holding.is_none();
-        let wants_place = is_idle && large.is_none() && link.partial_length() > LARGE_REQUEST;
+        let wanted = match holding {
+            Some(_) => None,
+            None => large.wanted(link.partial_length()),
+        };
+        let waits = wanted.is_some();
         // Without a call there is nothing to be heard by a caller that does not listen.
         let owes_answers = is_idle && link.unsent() >= CHUNK;
         let (reading, changes) = match holding {
@@ -217,14 +228,14 @@ impl Conversation {
             None => (None, None),
         };
         tokio::select! {
-            event = link.event(!wants_place && !owes_answers) => Step::Link(event),
+            event = link.event(!waits && !owes_answers) => Step::Link(event),
             read = read(reading) => Step::Read(read),
             () = changed(changes) => Step::Changed,
             () = tokio::time::sleep_until(self.beat_at) => Step::Beat,
-            () = deadline.passed(), if is_idle => Step::Late,
-            place = house.large_requests.take(), if wants_place => Step::Place(place),
-            () = lost(large.as_ref()) => Step::PlaceLost,
+            () = deadline.passed(), if is_idle && !waits => Step::Late,
+            room = large.room(wanted) => Step::Room(room),
             () = permit.dropped(), if !self.has_authenticated => Step::Dropped,
+            () = place.gave_way() => Step::Dropped,
             () = house.closing.cancelled() => Step::Closing,
         }
     }
@@ -236,6 +247,7 @@ impl Conversation {
                 return self.close_for(invalid(format!("the line is a {error}")));
             }
             Step::Link(LinkEvent::Part) => {
+                self.large.has_read(self.link.partial_length());
                 if self.holding.is_none() && !self.is_reading && self.had_request {
                     self.deadline = Limit::after(REQUEST_TIME);
                 }
@@ -256,11 +268,8 @@ impl Conversation {
                 )));
             }
             Step::Late => return Flow::Over,
-            Step::Place(place) => self.large = Some(place),
-            Step::PlaceLost => {
-                let message = "the request came too slowly while others waited";
-                return self.close_for(invalid(message.to_owned()));
-            }
+            Step::Room(Ok(())) => self.large.has_waited(&mut self.deadline),
+            Step::Room(Err(_)) => return self.close_for(crowded_out()),
             Step::Dropped | Step::Closing => return Flow::Over,
             Step::Link(LinkEvent::Sent) | Step::Changed => {}
         }
@@ -359,10 +368,7 @@ impl Conversation {
         self.unanswered = 0;
         self.heard_at = Instant::now();
         self.is_reading = false;
-        let large = self.large.take();
-        if let Some(place) = &large {
-            place.is_whole();
-        }
+        let large = self.large.whole();
         let order = match Order::decode(&line) {
             Ok(order) => order,
             // Of a call that goes on only this type is no end.
@@ -476,13 +482,6 @@ async fn changed(changes: Option<&mut watch::Receiver<u64>>) {
     }
     // Without a call; an error would mean that the call is gone, which is held here.
     std::future::pending().await
-}
-
-async fn lost(large: Option<&LargePlace>) {
-    match large {
-        Some(place) => place.lost().await,
-        None => std::future::pending().await,
-    }
 }
 
 fn invalid(message: String) -> Failure {

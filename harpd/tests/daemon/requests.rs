@@ -81,7 +81,7 @@ async fn large_requests_that_stall_keep_no_other_waiting_for_long() {
     // One of those that stalled had to go for it, long before its own time was up.
     let answer = stalled[0].rest().await;
     let error = &answer[0]["error"];
-    assert_eq!(error["type"], "invalid_request", "{answer:?}");
+    assert_eq!(error["type"], "overloaded", "{answer:?}");
     let told = error["message"].as_str().unwrap();
     assert!(told.contains("too slowly while others waited"), "{told}");
 }

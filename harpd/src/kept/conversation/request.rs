@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use harp_budget::Share;
 use harp_proto::host::kept::{self, Acknowledgement, Attached, CallId, Message, Request, Uptime};
 use harp_proto::{Failure, Password, error_type};
 use tokio::time::Instant;
@@ -18,11 +19,10 @@ use crate::kept::book::{Answer, Asked};
 use crate::kept::call::KeptCall;
 use crate::kept::run::run;
 use crate::kept::spool;
-use crate::large_requests::LargePlace;
 use crate::state::State;
 
 impl Conversation {
-    pub(super) async fn request(&mut self, request: Request, large: Option<LargePlace>) -> Flow {
+    pub(super) async fn request(&mut self, request: Request, large: Share) -> Flow {
         let Request { call, keep } = request;
         let state = Arc::clone(&self.house.state.borrow());
         if let Err(flow) = self.authenticate(&call.user, &call.password, &state).await {
@@ -101,6 +101,7 @@ impl Conversation {
             if !self.has_authenticated {
                 return Err(Flow::Over);
             }
+            self.place.release();
         }
         Ok(())
     }

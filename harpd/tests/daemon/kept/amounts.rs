@@ -199,3 +199,21 @@ async fn the_operator_sees_which_calls_there_are() {
     let mode = std::os::unix::fs::PermissionsExt::mode(&mode.permissions());
     assert_eq!(mode & 0o777, 0o600);
 }
+
+#[tokio::test]
+async fn who_has_authenticated_takes_no_place_from_strangers() {
+    let host = Host::new().set("max_calls = 300");
+    let harpd = host.script("small", "", "echo 1").start();
+    // More than there is memory for strangers at once.
+    let mut callers = Vec::new();
+    for _ in 0..200 {
+        let mut kept = Kept::connect(&harpd).await;
+        kept.boot().await;
+        callers.push(kept);
+    }
+    assert_eq!(harpd.end("small", json!([])).await, json!({"result": 1}));
+    // And all of them are served.
+    for kept in &mut callers {
+        kept.boot().await;
+    }
+}
