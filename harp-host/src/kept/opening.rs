@@ -30,8 +30,7 @@ pub async fn open(
     limits: Limits,
     limit: Limit,
 ) -> Result<Opened, HostError> {
-    let connection =
-        Connection::open_offering(endpoint, trust, limits, limit, Offer::Kept).await?;
+    let connection = Connection::open_offering(endpoint, trust, limits, limit, Offer::Kept).await?;
     if connection.has_agreed_on(kept::ALPN) {
         let kept = KeptConnection::over(connection);
         return Ok(Opened::Kept(Box::new(kept)));

@@ -33,13 +33,13 @@ use super::call::KeptCall;
 use super::calls::KeptCalls;
 use super::link::{Link, LinkEvent};
 use super::spool;
-use large::Large;
 use crate::admission::crowded_out;
 use crate::caller::Caller;
 use crate::connections::ConnectionPermit;
 use crate::reaper::Reaper;
 use crate::slots::Slots;
 use crate::state::State;
+use large::Large;
 
 /// From the first byte of a request to its line's end.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
