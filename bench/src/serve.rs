@@ -36,7 +36,11 @@ enum Kind {
     /// Answers requests by HTTP with the same JSON.
     HttpEcho,
     /// A host that can do nothing but stream, and that as fast as TLS allows.
-    Host,
+    Host {
+        /// Resumes no session: each connection has a whole handshake.
+        #[arg(long)]
+        anew: bool,
+    },
     /// Asks a host itself and passes its lines on.
     Relay {
         /// The host.
@@ -54,7 +58,7 @@ pub(crate) async fn run(server: Server) -> anyhow::Result<()> {
     match server.kind {
         Kind::Echo => echo::serve(listener).await,
         Kind::HttpEcho => http_echo::serve(listener).await,
-        Kind::Host => host::serve(listener, &server.directory).await,
+        Kind::Host { anew } => host::serve(listener, &server.directory, anew).await,
         Kind::Relay { host } => relay::serve(listener, host, &server.directory).await,
         Kind::FanOut { followers, packets } => fan_out::serve(listener, followers, packets).await,
         Kind::File { name } => file::serve(listener, server.directory.join(name)).await,

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use harp_proto::host;
-use harp_proto::host::kept::{Message, Order, Refusal};
+use harp_proto::host::kept::{Denial, Message, Order};
 
 use crate::lines::only_line;
 
@@ -25,9 +25,9 @@ pub(crate) fn message(data: &[u8]) {
         Ok(message) => {
             same_again(&message);
             if let Message::Plain(host::Message::Error(failure)) = &message
-                && let Some(refusal) = Refusal::of_failure(failure)
+                && let Some(denial) = Denial::of_failure(failure)
             {
-                assert_eq!(Refusal::of_failure(&refusal.to_failure()), Some(refusal));
+                assert_eq!(Denial::of_failure(&denial.to_failure()), Some(denial));
             }
         }
         Err(error) => assert!(!error.to_string().is_empty()),

@@ -60,7 +60,7 @@ pub enum Refusal {
     #[error("{what} not what the schema wants")]
     Violations {
         /// Which of them.
-        what: Violated,
+        what: SchemaOf,
         /// Each place that is wrong, some of many.
         errors: Vec<Violation>,
     },
@@ -114,20 +114,30 @@ pub enum Refusal {
     },
 }
 
-/// What is held against a schema.
+/// What of a procedure a schema is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Violated {
+pub enum SchemaOf {
     /// The arguments of a call.
     Arguments,
     /// A result.
     Result,
 }
 
-impl fmt::Display for Violated {
+impl SchemaOf {
+    /// What there is for the arguments, or for the result.
+    pub fn either<T>(self, arguments: T, result: T) -> T {
+        match self {
+            SchemaOf::Arguments => arguments,
+            SchemaOf::Result => result,
+        }
+    }
+}
+
+impl fmt::Display for SchemaOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Violated::Arguments => "the arguments are",
-            Violated::Result => "the result is",
+            SchemaOf::Arguments => "the arguments are",
+            SchemaOf::Result => "the result is",
         })
     }
 }
@@ -174,8 +184,8 @@ impl Refusal {
             Refusal::Hole { .. } => "hole",
             Refusal::Invalid { .. } => error_type::INVALID_REQUEST,
             Refusal::Violations { what, .. } => match what {
-                Violated::Arguments => error_type::INVALID_ARGUMENTS,
-                Violated::Result => "invalid_result",
+                SchemaOf::Arguments => error_type::INVALID_ARGUMENTS,
+                SchemaOf::Result => "invalid_result",
             },
             Refusal::TooLarge { .. } => error_type::REQUEST_TOO_LARGE,
             Refusal::Full(_) => error_type::OVERLOADED,

@@ -17,7 +17,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use harp_jobs::record::{CallRecord, EndRecord, LiveRecord};
 use harp_jobs::segment::SegmentBuilder;
-use harp_ledger::store::{Place, Store, StoreOptions};
+use harp_ledger::store::{PlaceAfter, Store, StoreOptions};
 use harp_values::{JobId, Json, Outcome};
 
 const JOBS: u64 = 500;
@@ -212,7 +212,9 @@ impl Job {
             .append(self.id(), vec![segment.finish()])
             .await?
             .await?;
-        store.finish(self.id(), &self.end(), Place::Free).await?;
+        store
+            .finish(self.id(), &self.end(), PlaceAfter::Free)
+            .await?;
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use flate2::{Compression, write::GzEncoder};
 use harp_jobs::record::{CallRecord, EndRecord, LiveRecord, QueueRecord};
 use harp_jobs::segment::SegmentBuilder;
-use harp_ledger::store::{Place, Store, StoreOptions};
+use harp_ledger::store::{PlaceAfter, Store, StoreOptions};
 use harp_ledger::transfer;
 use harp_values::{Failure, JobId, Json, Outcome};
 
@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
 enum State {
     Queued,
     Running,
-    Ended(Outcome, Place),
+    Ended(Outcome, PlaceAfter),
 }
 
 struct Job {
@@ -68,14 +68,14 @@ fn jobs() -> anyhow::Result<Vec<Job>> {
         jobs.push(Job::new(number, state, queued, packets)?);
         Ok(jobs.len() - 1)
     };
-    let ended = |outcome| State::Ended(outcome, Place::Free);
+    let ended = |outcome| State::Ended(outcome, PlaceAfter::Free);
 
     let waits = job(State::Queued, true, 0)?;
     let waits_briefly = job(State::Queued, true, 0)?;
     let waits_with_much = job(State::Queued, true, 0)?;
     let runs = job(State::Running, false, 3)?;
     let returned = job(ended(Outcome::Returned(long('r')?)), false, 3)?;
-    job(State::Ended(Outcome::Cancelled, Place::Kept), true, 1)?;
+    job(State::Ended(Outcome::Cancelled, PlaceAfter::Kept), true, 1)?;
     job(ended(Outcome::Exception(failure("overheated")?)), false, 2)?;
     job(ended(Outcome::Error(failure("timeout")?)), true, 0)?;
     let never_started = job(ended(Outcome::Cancelled), true, 0)?;

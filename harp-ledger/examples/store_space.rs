@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use harp_jobs::record::{CallRecord, EndRecord, LiveRecord};
 use harp_jobs::segment::SegmentBuilder;
-use harp_ledger::store::{Keep, Place, Store, StoreOptions};
+use harp_ledger::store::{Keep, PlaceAfter, Store, StoreOptions};
 use harp_time::clock;
 use harp_values::{JobId, Json, Outcome};
 
@@ -86,7 +86,7 @@ async fn job(store: &Store) -> anyhow::Result<()> {
         outcome: Outcome::Returned(Json::encode(&"done")?),
         packets: 10,
     };
-    store.finish(id, &end, Place::Free).await?;
+    store.finish(id, &end, PlaceAfter::Free).await?;
     Ok(())
 }
 

@@ -78,7 +78,7 @@ pub use self::keyed::Keyed;
 pub use self::live_sum::LiveSum;
 pub use self::pulse::StoreCounts;
 pub(crate) use self::reply::Reply;
-pub use self::round::{Adopted, Place};
+pub use self::round::{Adopted, PlaceAfter};
 pub(crate) use self::round::{Candidates, Change, Claim, Deed, Done, Entry, How, Made, Verdict};
 use self::shared::Shared;
 pub use self::walk::Towards;

@@ -17,7 +17,7 @@ use crate::meters::Meters;
 use crate::meters::by_name::Labels;
 use crate::procedures::Source;
 use crate::traces::Traces;
-use harp_jobs::refusal::Violated;
+use harp_jobs::refusal::SchemaOf;
 
 /// Changes that are looked at together.
 const AT_ONCE: usize = 256;
@@ -104,7 +104,8 @@ impl Telling {
             return;
         };
         let (host, procedure) = (&call.host, &call.procedure);
-        let Some((schema, source)) = self.knowledge.result(host, procedure) else {
+        let Some((schema, source)) = self.knowledge.schema(SchemaOf::Result, host, procedure)
+        else {
             return;
         };
         // What a worker says is held against it before it is taken.
@@ -115,7 +116,7 @@ impl Telling {
         if let Some(first) = violations.first() {
             let (places, at) = (violations.len(), &first.path);
             warn!(%job, host, procedure, places, at, "the result is not what its schema wants");
-            self.meters.violated(Violated::Result);
+            self.meters.violated(SchemaOf::Result);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use harp_proto::Json;
+use harp_jobs::refusal::SchemaOf;
 use tokio::sync::watch;
 
 use crate::declared::Declarations;
@@ -31,34 +31,20 @@ pub struct Knowledge {
 }
 
 impl Knowledge {
-    /// What arguments have to be, and who says so; `None` if nobody does.
+    /// What a procedure's arguments or result have to be, and who says so; `None` if nobody
+    /// does.
     #[must_use]
-    pub fn arguments(&self, host: &str, procedure: &str) -> Option<(Declared, Source)> {
+    pub fn schema(&self, of: SchemaOf, host: &str, procedure: &str) -> Option<(Declared, Source)> {
         if let Some(declared) = self.declared.borrow().of(host, procedure) {
-            let schema = Declared::Usable(declared.arguments.clone()?);
-            return Some((schema, Source::Dispatcher));
+            let schema = of.either(&declared.arguments, &declared.result);
+            return Some((Declared::Usable(schema.clone()?), Source::Dispatcher));
         }
         if self.services.is_host(host) {
-            let service = self.services.named(procedure)?;
-            return Some((service.definition.arguments.clone()?, Source::Service));
+            let definition = &self.services.named(procedure)?.definition;
+            let schema = of.either(&definition.arguments, &definition.result);
+            return Some((schema.clone()?, Source::Service));
         }
-        self.told(host, procedure, |described| {
-            described.arguments_schema.clone()
-        })
-    }
-
-    /// What a result has to be, likewise.
-    #[must_use]
-    pub fn result(&self, host: &str, procedure: &str) -> Option<(Declared, Source)> {
-        if let Some(declared) = self.declared.borrow().of(host, procedure) {
-            let schema = Declared::Usable(declared.result.clone()?);
-            return Some((schema, Source::Dispatcher));
-        }
-        if self.services.is_host(host) {
-            let service = self.services.named(procedure)?;
-            return Some((service.definition.result.clone()?, Source::Service));
-        }
-        self.told(host, procedure, |described| described.result_schema.clone())
+        self.told(of, host, procedure)
     }
 
     /// What is known of a host's procedures, and who has said so. Those that the configuration
@@ -115,18 +101,17 @@ impl Knowledge {
     }
 
     /// What the registry or the host has told.
-    fn told(
-        &self,
-        host: &str,
-        procedure: &str,
-        schema: impl Fn(&Described) -> Option<Json>,
-    ) -> Option<(Declared, Source)> {
-        let read = |text: Json| self.schemas.get(&text, host).map(Declared::Usable);
+    fn told(&self, of: SchemaOf, host: &str, procedure: &str) -> Option<(Declared, Source)> {
+        let read = |described: &Described| {
+            let text = of.either(&described.arguments_schema, &described.result_schema);
+            let schema = self.schemas.get(text.as_ref()?, host)?;
+            Some(Declared::Usable(schema))
+        };
         if let Some(described) = self.hosts.get(host)?.procedures().get(procedure) {
-            return Some((read(schema(described)?)?, Source::Registry));
+            return Some((read(described)?, Source::Registry));
         }
         let said = self.learned.of(host)?;
         let described = said.procedures.get(procedure)?;
-        Some((read(schema(described)?)?, Source::Host(said.learned)))
+        Some((read(described)?, Source::Host(said.learned)))
     }
 }

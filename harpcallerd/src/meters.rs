@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use harp_jobs::ledger;
 use harp_jobs::record::{CallRecord, EndRecord};
-use harp_jobs::refusal::Violated;
+use harp_jobs::refusal::SchemaOf;
 use harp_proto::{Failure, JobId, Outcome, error_type};
 use harp_time::Histogram;
 use serde::Deserialize;
@@ -238,11 +238,8 @@ impl Meters {
     }
 
     /// Arguments or a result were not what their schema wants.
-    pub fn violated(&self, what: Violated) {
-        let what = match what {
-            Violated::Arguments => "arguments",
-            Violated::Result => "result",
-        };
+    pub fn violated(&self, what: SchemaOf) {
+        let what = what.either("arguments", "result");
         add(&mut self.0.counts().violations, what);
     }
 

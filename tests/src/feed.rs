@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
 use rustix::io::Errno;
 use serde_json::json;
@@ -34,8 +35,21 @@ impl Feed {
         json!([self.path]).to_string()
     }
 
-    /// True if a procedure has begun to print it.
+    /// True if a procedure prints it: it has begun to, and has not gone.
     pub fn is_read(&mut self) -> bool {
+        if !self.has_been_read() {
+            return false;
+        }
+        let mut watched = match &self.writer {
+            Some(writer) => [PollFd::new(writer, PollFlags::empty())],
+            None => return false,
+        };
+        poll(&mut watched, Some(&Timespec::default())).expect("a pipe can be looked at");
+        !watched[0].revents().contains(PollFlags::ERR)
+    }
+
+    /// True if a procedure has begun to print it.
+    fn has_been_read(&mut self) -> bool {
         if self.writer.is_some() {
             return true;
         }
@@ -61,7 +75,7 @@ impl Feed {
     /// Waits until a procedure has begun to print it: until the call has started.
     pub fn wait_read(&mut self) {
         until("a procedure reads its feed", || {
-            self.is_read().then_some(())
+            self.has_been_read().then_some(())
         });
     }
 

@@ -3,7 +3,7 @@
 use futures_util::future::try_join_all;
 use harp_jobs::record::EndRecord;
 use harp_jobs::segment::SegmentBuilder;
-use harp_ledger::store::{Place, Store};
+use harp_ledger::store::{PlaceAfter, Store};
 use harp_proto::Outcome;
 use harp_time::clock;
 
@@ -45,6 +45,6 @@ async fn run(store: &Store, sequence: u64) -> anyhow::Result<()> {
         outcome: Outcome::Returned("null".parse()?),
         packets: 10,
     };
-    store.finish(id, &end, Place::Free).await?;
+    store.finish(id, &end, PlaceAfter::Free).await?;
     Ok(())
 }

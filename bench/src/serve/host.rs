@@ -8,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use bytes::BytesMut;
 use harp_proto::Json;
-use harp_proto::host::kept::{self, Acknowledgement, Message, Order, Refusal, Uptime};
+use harp_proto::host::kept::{self, Acknowledgement, Denial, Message, Order, Uptime};
 use harp_proto::host::{self, Request};
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
+use rustls::server::NoServerSessionStorage;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -29,13 +30,21 @@ pub(super) fn small_packet(number: u64) -> String {
     format!("\"line {number} of the output\"")
 }
 
-pub(super) async fn serve(listener: TcpListener, directory: &Path) -> anyhow::Result<()> {
+pub(super) async fn serve(
+    listener: TcpListener,
+    directory: &Path,
+    anew: bool,
+) -> anyhow::Result<()> {
     let certificate = CertificateDer::from_pem_file(directory.join("host.cert.pem"))?;
     let key = PrivateKeyDer::from_pem_file(directory.join("host.key.pem"))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)?;
+    if anew {
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+    }
     config.alpn_protocols = vec![kept::ALPN.to_vec(), kept::ALPN_PLAIN.to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     loop {
@@ -90,8 +99,8 @@ async fn keeping(mut stream: Stream) -> anyhow::Result<()> {
         let mut answer = BytesMut::new();
         if request.keep.boot.as_deref() != Some(BOOT) {
             let boot = BOOT.to_owned();
-            let refusal = Refusal::WrongBoot { boot }.to_failure();
-            host::Message::Error(refusal).encode(&mut answer);
+            let denial = Denial::WrongBoot { boot }.to_failure();
+            host::Message::Error(denial).encode(&mut answer);
             stream.write_all(&answer).await?;
             stream.flush().await?;
             continue;

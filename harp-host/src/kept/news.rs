@@ -9,7 +9,7 @@ pub enum News {
     /// The request or the attach is accepted. Comes before all other news of a call.
     Acknowledged(Acknowledgement),
     /// It is not, and over with that: the connection may have the next one. What
-    /// [`Refusal::of_failure`](harp_proto::host::kept::Refusal::of_failure) knows is an answer of `harp/2`.
+    /// [`Denial::of_failure`](harp_proto::host::kept::Denial::of_failure) knows is an answer of `harp/2`.
     Refused(Failure),
     /// The next packet.
     Packet(Json),

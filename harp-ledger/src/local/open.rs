@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use super::held::Held;
 use super::room::Memory;
 use super::{Again, Local, Shared, State};
-use crate::store::{Place, Store, StoreError};
+use crate::store::{PlaceAfter, Store, StoreError};
 
 impl Local {
     /// Opens the ledger that a store keeps. Jobs that waited wait again, at their old places;
@@ -198,7 +198,7 @@ async fn end_damaged(store: &Store, world: &dyn World, job: JobId) -> Result<(),
         packets: count(store, job).await?,
         outcome: Outcome::Error(failures::storage(&why)),
     };
-    store.end(job, &record, Place::Free).await.map(drop)
+    store.end(job, &record, PlaceAfter::Free).await.map(drop)
 }
 
 /// How many packets a job has; of damaged ones those that can be read.

@@ -10,7 +10,7 @@ use harp_values::JobId;
 
 use super::changes::{Appending, Finished, refused};
 use super::error::StoreError;
-use super::round::{Candidates, Change, Claim, Done, Place};
+use super::round::{Candidates, Change, Claim, Done, PlaceAfter};
 use super::{Store, codec};
 
 /// Result of a [`Store::submit_once`].
@@ -126,7 +126,7 @@ impl Store {
         &self,
         id: JobId,
         end: &EndRecord,
-        place: Place,
+        place: PlaceAfter,
     ) -> Result<Finished, StoreError> {
         self.end(id, end, place).await
     }

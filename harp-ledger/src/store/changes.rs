@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::error::StoreError;
 use super::reply::{Reply, Told};
-use super::round::{Adopted, AdoptedBytes, Change, Claim, Deed, Done, Place};
+use super::round::{Adopted, AdoptedBytes, Change, Claim, Deed, Done, PlaceAfter};
 use super::writer::{Write, WriterRequest};
 use super::{Store, WRITE_BUDGET, codec};
 
@@ -55,7 +55,7 @@ impl Store {
         &self,
         id: JobId,
         end: &EndRecord,
-        place: Place,
+        place: PlaceAfter,
     ) -> Result<Finished, StoreError> {
         let packets = end.packets;
         let end = codec::encode_end(end).map_err(refused(id))?;

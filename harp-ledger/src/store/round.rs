@@ -59,7 +59,7 @@ pub(crate) enum Change {
     Finish {
         end: Vec<u8>,
         packets: u64,
-        place: Place,
+        place: PlaceAfter,
     },
     /// Of tests: that a place is free is a deed.
     #[cfg(test)]
@@ -86,7 +86,7 @@ pub(crate) enum Change {
 
 /// Change of an ended job's place in its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum PlaceAfter {
     /// It is free: the host is done with the job.
     Free,
     /// It is kept until that is recorded too, over a crash: the host may still be busy.
@@ -333,7 +333,7 @@ impl<'a> Round<'a> {
         id: JobId,
         end: &[u8],
         packets: u64,
-        place: Place,
+        place: PlaceAfter,
     ) -> Result<Done, Trouble> {
         let Some(live) = self.live_or_damaged(id)? else {
             // Ended in the batch that is not applied yet, or earlier.
@@ -346,7 +346,7 @@ impl<'a> Round<'a> {
         };
         self.check_packets(id, packets)?;
         let kept = match place {
-            Place::Kept if live.queue.is_some() => Some(encode_live(id, &live)?),
+            PlaceAfter::Kept if live.queue.is_some() => Some(encode_live(id, &live)?),
             _ => None,
         };
         self.end(id, &live, end, kept)?;

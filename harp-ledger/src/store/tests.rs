@@ -16,7 +16,7 @@ use harp_jobs::record::{CallRecord, EndRecord, LiveRecord, QueueRecord};
 use harp_jobs::segment::{Segment, SegmentBuilder};
 use harp_values::{JobId, Json, Outcome};
 
-use super::{Place, Store, StoreOptions};
+use super::{PlaceAfter, Store, StoreOptions};
 
 const OPTIONS: StoreOptions = StoreOptions {
     cache_size: 8 * 1024 * 1024,

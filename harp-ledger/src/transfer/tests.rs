@@ -6,7 +6,7 @@ use harp_jobs::record::QueueRecord;
 use harp_values::Failure;
 
 use super::*;
-use crate::store::{Place, StoreOptions};
+use crate::store::{PlaceAfter, StoreOptions};
 
 fn open(directory: &Path) -> Store {
     Store::open(directory, StoreOptions::default()).unwrap()
@@ -58,9 +58,9 @@ async fn fill(store: &Store) -> Vec<JobId> {
         let appended = store.append(job, vec![first, segments.finish()]).await;
         appended.unwrap().await.unwrap();
         let (outcome, place) = match number {
-            0 => (Outcome::Returned(json("[1.0]")), Place::Free),
-            1 => (Outcome::Cancelled, Place::Kept),
-            2 => (Outcome::Error(Failure::new("x", "y")), Place::Free),
+            0 => (Outcome::Returned(json("[1.0]")), PlaceAfter::Free),
+            1 => (Outcome::Cancelled, PlaceAfter::Kept),
+            2 => (Outcome::Error(Failure::new("x", "y")), PlaceAfter::Free),
             _ => continue,
         };
         let end = EndRecord {

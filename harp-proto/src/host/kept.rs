@@ -5,17 +5,17 @@
 //! answers with [`Message`]s: an acknowledgement, beats, and the messages of `harp/1`.
 
 mod call_id;
+mod denial;
 mod message;
 mod order;
-mod refusal;
 #[cfg(test)]
 mod tests;
 mod uptime;
 
 pub use call_id::{CallId, NotACallId};
+pub use denial::Denial;
 pub use message::{Acknowledgement, Attached, Message};
 pub use order::{Attach, Keep, Order, Request};
-pub use refusal::Refusal;
 pub use uptime::Uptime;
 
 /// The name of this protocol in TLS ALPN.

@@ -2,7 +2,7 @@
 
 use harp_jobs::call::NewCall;
 use harp_jobs::client::Client;
-use harp_jobs::refusal::Refusal;
+use harp_jobs::refusal::{Refusal, SchemaOf};
 
 use super::Desk;
 use crate::procedures::Source;
@@ -32,7 +32,8 @@ impl Desk {
         Ok(Checked {
             host_known: is_service || self.hosts.get(&call.host).is_some(),
             schema: {
-                let known = self.knowledge.arguments(&call.host, &call.procedure);
+                let (host, procedure) = (&call.host, &call.procedure);
+                let known = (self.knowledge).schema(SchemaOf::Arguments, host, procedure);
                 known.map(|(_, source)| source)
             },
         })

@@ -8,7 +8,7 @@ use harp_jobs::client::{Client, Via};
 use harp_jobs::jobs::Submission;
 use harp_jobs::ledger::{self, NotAccepted, Room};
 use harp_jobs::record::{CallRecord, QueueRecord};
-use harp_jobs::refusal::{Full, Refusal, Violated};
+use harp_jobs::refusal::{Full, Refusal, SchemaOf};
 use harp_values::Json;
 use tracing::info;
 
@@ -128,7 +128,8 @@ impl Desk {
     /// [`Refusal::Violations`].
     async fn hold_to_schema(&self, call: &NewCall) -> Result<(), Refusal> {
         let known = &self.knowledge;
-        let Some((held_to, source)) = known.arguments(&call.host, &call.procedure) else {
+        let schema = || known.schema(SchemaOf::Arguments, &call.host, &call.procedure);
+        let Some((held_to, source)) = schema() else {
             return Ok(());
         };
         let mut errors = held_to.violations(&call.arguments);
@@ -139,7 +140,7 @@ impl Desk {
             if known.learned.ask(&call.host).await.is_none() {
                 return Ok(());
             }
-            errors = match known.arguments(&call.host, &call.procedure) {
+            errors = match schema() {
                 Some((held_to, _)) => held_to.violations(&call.arguments),
                 None => Vec::new(),
             };
@@ -147,7 +148,7 @@ impl Desk {
         if errors.is_empty() {
             return Ok(());
         }
-        let what = Violated::Arguments;
+        let what = SchemaOf::Arguments;
         Err(Refusal::Violations { what, errors })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use harp_jobs::client::Client;
 use harp_jobs::lineup::pool::Pick;
-use harp_jobs::refusal::{Refusal, Violated};
+use harp_jobs::refusal::{Refusal, SchemaOf};
 use harp_values::{Failure, JobId, Json, Outcome};
 use serde_json::Value;
 
@@ -107,7 +107,7 @@ impl Desk {
         let service = service?;
         if let Some(results) = &update.results {
             check_result(&service, results)
-                .inspect_err(|_| self.meters.violated(Violated::Result))?;
+                .inspect_err(|_| self.meters.violated(SchemaOf::Result))?;
         }
         match view.state() {
             State::Queued => self.update_waiting(by, job, &service, update).await,
@@ -228,7 +228,7 @@ fn check_result(service: &Service, result: &Json) -> Result<(), Refusal> {
         Ok(())
     } else {
         Err(Refusal::Violations {
-            what: Violated::Result,
+            what: SchemaOf::Result,
             errors,
         })
     }

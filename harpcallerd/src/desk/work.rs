@@ -7,7 +7,7 @@ use harp_jobs::client::Client;
 use harp_jobs::ledger::{Ledger, Lost, Whereabouts};
 use harp_jobs::lineup::pool::Pick;
 use harp_jobs::record::EndRecord;
-use harp_jobs::refusal::{Refusal, Violated};
+use harp_jobs::refusal::{Refusal, SchemaOf};
 use harp_time::within;
 use harp_values::{JobId, Json, Outcome};
 use tokio::time::Instant;
@@ -373,7 +373,7 @@ impl Desk {
         {
             let errors = schema.violations(result);
             if !errors.is_empty() {
-                let what = Violated::Result;
+                let what = SchemaOf::Result;
                 self.meters.violated(what);
                 return Err(Refusal::Violations { what, errors });
             }

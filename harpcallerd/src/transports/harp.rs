@@ -10,6 +10,7 @@
 mod acknowledging;
 mod attach;
 mod attempt;
+mod denials;
 mod gate;
 mod idle;
 mod joined;
@@ -18,7 +19,6 @@ mod left;
 mod lives;
 mod opening;
 mod plain;
-mod refusals;
 mod token;
 
 use std::sync::Arc;

@@ -8,34 +8,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harp_host::Endpoint;
-use harp_host::tls::{Trust, TrustFiles};
 use harp_jobs::audit::Audit;
 use harp_jobs::call::{NewCall, QueueChoice};
-use harp_jobs::changes::Changes;
 use harp_jobs::client::{Client, Peer, Via};
 use harp_jobs::jobs::{Jobs, NotKnown};
-use harp_jobs::limits::RunLimits;
-use harp_jobs::output::OutputLimits;
 use harp_jobs::record::EndRecord;
 use harp_jobs::transport::Proof;
 use harp_ledger::store::{Store, StoreOptions};
 use harp_proto::{JobId, Json, Password, QueueName};
 use harpcallerd::desk::Desk;
-use harpcallerd::dispatcher::{Dispatcher, Parts};
-use harpcallerd::hosts::{Harpd, Host as Registered, Hosts, Refresher, Registry};
-use harpcallerd::knowledge::Knowledge;
-use harpcallerd::learned::Learned;
-use harpcallerd::limits::ClientLimits;
-use harpcallerd::rules::{ExecutionLimits, Rules};
-use harpcallerd::schemas::Schemas;
-use harpcallerd::services::settings::ServiceSettings;
-use tokio::sync::watch;
+use harpcallerd::dispatcher::Dispatcher;
+use harpcallerd::hosts::{Harpd, Host as Registered, Hosts, Registry};
+use harpcallerd::rules::ExecutionLimits;
+use harpcallerd::world::Runtime;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::book::{Book, Entry};
 use super::host::{Host, Order};
+use super::inside::{self, Senders};
+use super::limits::unlimited;
 use super::{Death, QUEUES, Step};
 
 /// More seconds than all steps of a life take together.
@@ -51,13 +42,6 @@ pub(crate) enum Next {
     /// Everything that there still is comes to its end.
     EndAll,
 }
-
-/// What would end with its senders.
-type Senders = (
-    watch::Sender<Arc<Rules>>,
-    watch::Sender<Arc<RunLimits>>,
-    watch::Sender<ClientLimits>,
-);
 
 pub(crate) struct Life {
     store: Store,
@@ -95,15 +79,6 @@ impl Life {
         };
         let registry: Registry =
             [("host".to_owned(), Registered::Harpd(Arc::new(entrance)))].into();
-        let rules = Arc::new(Rules {
-            limits: limits(),
-            trust: Trust::new(TrustFiles::default()).unwrap(),
-            memory: harp_budget::Budget::new(32 << 20),
-        });
-        let (runs_sender, runs) =
-            watch::channel(Arc::new(rules.limits.of_runs(&ServiceSettings::default())));
-        let (rules_sender, rules) = watch::channel(rules);
-        let (clients_sender, clients) = watch::channel(ClientLimits::default());
         for (id, _) in &unfinished {
             // One whose client was never told is known by what it was given.
             let job = store.job(*id).await.unwrap().expect("a live job");
@@ -115,52 +90,19 @@ impl Life {
         for (id, _) in store.kept_places().await.unwrap() {
             held.insert(id);
         }
-        let parts = Parts {
-            told: Default::default(),
-            world: Arc::new(harpcallerd::world::Runtime::start()),
-            store: store.clone(),
-            hosts: Arc::new(Hosts::from(registry)),
-            rules,
-            limits: runs,
-            audit: Audit::default(),
-            changes: Changes::default(),
-            services: watch::channel(ServiceSettings::default()).1,
-            resume_queued: true,
-            unaware_until: None,
+        let world = Arc::new(Runtime::start());
+        let hosts = Hosts::from(registry);
+        // A cancel is answered while the host lingers.
+        let limits = ExecutionLimits {
+            slot_grace: Duration::from_secs(SLOT_GRACE),
+            ..unlimited()
         };
-        let for_learning = parts.rules.clone();
-        let dispatcher = Dispatcher::open(parts).await.unwrap();
-        let knowledge = Arc::new(Knowledge {
-            declared: watch::channel(Arc::default()).1,
-            services: Arc::clone(dispatcher.services()),
-            hosts: Arc::default(),
-            learned: Arc::new(Learned::new(Arc::default(), for_learning)),
-            schemas: Schemas::default(),
-        });
-        let desk = Desk {
-            dispatcher: Arc::clone(&dispatcher),
-            hosts: Arc::default(),
-            refresher: Refresher::default(),
-            changes: Changes::default(),
-            meters: Default::default(),
-            contacts: Default::default(),
-            traces: Default::default(),
-            log: None,
-            load: Default::default(),
-            limits: clients,
-            tokens: watch::Sender::default().subscribe(),
-            access: watch::Sender::default().subscribe(),
-            knowledge,
-            audit: Audit::default(),
-            closing: CancellationToken::new(),
-            winding_down: CancellationToken::new(),
-            acts: TaskTracker::new(),
-        };
+        let inside = inside::open(world, store.clone(), hosts, limits, Audit::default()).await;
         let peer = Peer::Local { uid: 0, pid: None };
         Life {
             store,
-            dispatcher,
-            desk: Arc::new(desk),
+            dispatcher: inside.dispatcher,
+            desk: Arc::new(inside.desk),
             client: Client::unknown(peer, Via::Administration, true),
             host,
             book,
@@ -170,7 +112,7 @@ impl Life {
             begun: BTreeMap::new(),
             requests: Vec::new(),
             confirms: Vec::new(),
-            _senders: (rules_sender, runs_sender, clients_sender),
+            _senders: inside.senders,
         }
     }
 
@@ -417,26 +359,5 @@ fn call(tag: u64, entry: &Entry) -> NewCall {
         unless_since: None,
         start_by: entry.start_by,
         trace: None,
-    }
-}
-
-/// No limit comes into play but the grace for hosts that are not done.
-fn limits() -> ExecutionLimits {
-    let never = Duration::from_secs(1_000_000);
-    ExecutionLimits {
-        default_timeout: never,
-        max_exec_time: never,
-        connect_timeout: never,
-        connect_patience: Duration::ZERO,
-        break_grace: Duration::ZERO,
-        slot_grace: Duration::from_secs(SLOT_GRACE),
-        // A cancel is answered while the host lingers.
-        last_words: Duration::ZERO,
-        max_packet_size: 1024 * 1024,
-        host_memory: 32 << 20,
-        output: OutputLimits::default(),
-        keep_calls: false,
-        keep_for: Duration::from_secs(300),
-        max_idle_connections: 8,
     }
 }

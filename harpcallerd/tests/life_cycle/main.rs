@@ -7,11 +7,15 @@
 //! moves any more, and what has to be so then is checked (`life/rest.rs`), as is at the end what
 //! became of every job (`book.rs`). The invariants are listed in TESTING.md, "Models".
 
-#[path = "../hosts/acceptor.rs"]
+#[path = "../set_up/acceptor.rs"]
 mod acceptor;
 mod book;
 mod host;
+#[path = "../set_up/inside.rs"]
+mod inside;
 mod life;
+#[path = "../set_up/limits.rs"]
+mod limits;
 
 use std::path::Path;
 use std::sync::Arc;

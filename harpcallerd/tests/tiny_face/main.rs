@@ -4,17 +4,18 @@
 //! It speaks words between spaces: `call HOST PROCEDURE`, `end JOB`, `packets JOB`,
 //! `cancel JOB`, `token TOKEN`. It uses nothing of the other faces.
 
+#[path = "../set_up/inside.rs"]
+mod inside;
+#[path = "../set_up/limits.rs"]
+mod limits;
+
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use harp_host::tls::{Trust, TrustFiles};
 use harp_jobs::access::{AccessRules, Operation, Patterns, Rule};
 use harp_jobs::call::NewCall;
-use harp_jobs::changes::Changes;
 use harp_jobs::client::{Client, Peer, Via};
 use harp_jobs::limits::DeskLimits;
-use harp_jobs::output::OutputLimits;
 use harp_jobs::refusal::Refusal;
 use harp_jobs::world::World;
 use harp_ledger::store::{Store, StoreOptions};
@@ -24,20 +25,16 @@ use harpcallerd::audit_log::{self, AuditSettings};
 use harpcallerd::desk::Desk;
 use harpcallerd::desk::packets::{Batches, Next, Span, Start, Until};
 use harpcallerd::desk::read::Wait;
-use harpcallerd::dispatcher::{Dispatcher, Parts};
-use harpcallerd::hosts::{Hosts, Refresher};
+use harpcallerd::dispatcher::Dispatcher;
+use harpcallerd::hosts::Hosts;
 use harpcallerd::identity::tokens::{NewToken, TokensFile};
-use harpcallerd::knowledge::Knowledge;
-use harpcallerd::learned::Learned;
 use harpcallerd::limits::ClientLimits;
-use harpcallerd::rules::{ExecutionLimits, Rules};
-use harpcallerd::schemas::Schemas;
-use harpcallerd::services::settings::ServiceSettings;
 use harpcallerd::world::Runtime;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, split};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+
+use inside::Senders;
+use limits::unlimited;
 
 /// The face.
 async fn serve(pipe: DuplexStream, mut client: Client, desk: Arc<Desk>) {
@@ -133,6 +130,7 @@ struct House {
     dispatcher: Arc<Dispatcher>,
     access: watch::Sender<Arc<AccessRules>>,
     limits: watch::Sender<ClientLimits>,
+    _senders: Senders,
     _auditing: Tasks,
 }
 
@@ -150,71 +148,18 @@ impl House {
         let world = Arc::new(Runtime::start());
         let its_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
         let audit = audit_log::start(&settings, store.clone(), its_world, &auditing).unwrap();
-        let second = Duration::from_secs(1);
-        let rules = Rules {
-            limits: ExecutionLimits {
-                default_timeout: second,
-                max_exec_time: second,
-                connect_timeout: second,
-                connect_patience: second,
-                slot_grace: second,
-                break_grace: Duration::ZERO,
-                last_words: Duration::ZERO,
-                max_packet_size: 1024,
-                host_memory: 32 << 20,
-                output: OutputLimits::default(),
-                keep_calls: false,
-                keep_for: Duration::from_secs(300),
-                max_idle_connections: 8,
-            },
-            trust: Trust::new(TrustFiles::default()).unwrap(),
-            memory: harp_budget::Budget::new(32 << 20),
-        };
-        let runs = rules.limits.of_runs(&ServiceSettings::default());
-        let parts = Parts {
-            told: Default::default(),
-            world,
-            store,
-            hosts: Arc::new(Hosts::default()),
-            rules: watch::Sender::new(Arc::new(rules)).subscribe(),
-            limits: watch::Sender::new(Arc::new(runs)).subscribe(),
-            audit: audit.clone(),
-            changes: Changes::default(),
-            services: watch::channel(ServiceSettings::default()).1,
-            resume_queued: true,
-            unaware_until: None,
-        };
-        let for_learning = parts.rules.clone();
-        let dispatcher = Dispatcher::open(parts).await.unwrap();
-        let knowledge = Arc::new(Knowledge {
-            declared: watch::channel(Arc::default()).1,
-            services: Arc::clone(dispatcher.services()),
-            hosts: Arc::default(),
-            learned: Arc::new(Learned::new(Arc::default(), for_learning)),
-            schemas: Schemas::default(),
-        });
+        let hosts = Hosts::default();
+        let inside = inside::open(world, store, hosts, unlimited(), audit).await;
         let desk = Desk {
-            dispatcher: Arc::clone(&dispatcher),
-            hosts: Arc::new(Hosts::default()),
-            refresher: Refresher::default(),
-            changes: Changes::default(),
-            meters: Default::default(),
-            contacts: Default::default(),
-            traces: Default::default(),
-            log: None,
-            load: Default::default(),
             limits: limits.subscribe(),
             tokens: watch::Sender::new(Some(Arc::new(tokens))).subscribe(),
             access: access.subscribe(),
-            knowledge,
-            audit,
-            closing: CancellationToken::new(),
-            winding_down: CancellationToken::new(),
-            acts: TaskTracker::new(),
+            ..inside.desk
         };
         House {
             desk: Arc::new(desk),
-            dispatcher,
+            dispatcher: inside.dispatcher,
+            _senders: inside.senders,
             _auditing: auditing,
             access,
             limits,

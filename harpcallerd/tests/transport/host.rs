@@ -41,6 +41,7 @@ pub(crate) struct ScriptedHost {
 struct State {
     scripts: Mutex<VecDeque<Vec<Act>>>,
     requests: AtomicUsize,
+    ends: AtomicUsize,
     refuses: AtomicBool,
     go_on: Notify,
 }
@@ -84,6 +85,11 @@ impl ScriptedHost {
         self.state.requests.load(Ordering::Relaxed)
     }
 
+    /// How many callers have ended their side where that was waited for.
+    pub(crate) fn ends(&self) -> usize {
+        self.state.ends.load(Ordering::Relaxed)
+    }
+
     /// Ends one [`Act::Wait`].
     pub(crate) fn go_on(&self) {
         self.state.go_on.notify_one();
@@ -121,6 +127,7 @@ impl State {
                     let mut rest = Vec::new();
                     // It may be cut off.
                     let _ = tls.read_to_end(&mut rest).await;
+                    self.ends.fetch_add(1, Ordering::Relaxed);
                 }
                 Act::Break => {
                     let tcp = tls.get_ref().get_ref().0;

@@ -1,9 +1,11 @@
 //! Calls through the door to hosts, as a run makes them, at a host that does what the test
 //! orders.
 
-#[path = "../hosts/acceptor.rs"]
+#[path = "../set_up/acceptor.rs"]
 mod acceptor;
 mod host;
+#[path = "../set_up/limits.rs"]
+mod limits;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,6 @@ use futures_util::FutureExt;
 use harp_host::Endpoint;
 use harp_host::tls::{Trust, TrustFiles};
 use harp_jobs::ledger::{Hold, Token};
-use harp_jobs::output::OutputLimits;
 use harp_jobs::record::{CallRecord, QueueRecord};
 use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Proof, Proved, Stored, Transport};
 use harp_jobs::world::{Moment, World};
@@ -25,6 +26,7 @@ use harpcallerd::world::Runtime;
 use tokio::sync::watch;
 
 use host::{Act, ScriptedHost};
+use limits::unlimited;
 
 /// What a host that was told is given here.
 const SLOT_GRACE: Duration = Duration::from_secs(20);
@@ -55,19 +57,12 @@ impl Calls {
         let registry: Registry = [("web01".to_owned(), Host::Harpd(Arc::new(entry)))].into();
         let rules = Rules {
             limits: ExecutionLimits {
-                default_timeout: Duration::from_secs(60),
-                max_exec_time: Duration::from_secs(60),
                 connect_timeout: Duration::from_secs(20),
                 connect_patience: Duration::from_secs(20),
                 slot_grace: SLOT_GRACE,
                 break_grace: BREAK_GRACE,
-                last_words: Duration::ZERO,
-                max_packet_size: 1 << 20,
-                host_memory: 16 << 20,
-                output: OutputLimits::default(),
                 keep_calls,
-                keep_for: Duration::from_secs(300),
-                max_idle_connections: 8,
+                ..unlimited()
             },
             trust: Trust::new(TrustFiles::default()).unwrap(),
             memory: harp_budget::Budget::new(16 << 20),
@@ -388,13 +383,43 @@ async fn the_last_words_of_a_call_that_was_given_up_are_heard() {
     }
 }
 
+/// Of a call that does not stream, by a host that keeps it.
+const KEPT: Act = Act::Say(r#"{"harp":1,"stream_result":false,"keep":300,"boot":"b","up":1.0}"#);
+
+#[tokio::test]
+async fn a_connection_without_a_call_is_closed_after_a_minute() {
+    let script = vec![
+        Act::Read,
+        KEPT,
+        Act::Say(r#"{"result":1}"#),
+        Act::WaitForEnd,
+    ];
+    let host = ScriptedHost::speaking(&[ALPN], vec![script]).await;
+    let calls = Calls::keeping(&host, true);
+    let mut attempt = calls.begin(How::New, "web01", Token::default());
+    attempt.ready(calls.soon()).await.unwrap();
+    assert_eq!(attempt.commit(calls.soon()).await, Commit::Done);
+    let mut none = Batch::new(0);
+    while !matches!(attempt.next(&mut none).await, Heard::End { .. }) {}
+    attempt.stored(Stored::End);
+    drop(attempt);
+    // From here on a second is over as soon as nothing else is to be done.
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    while host.ends() == 0 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // The system may need a moment of its own to bring the host what is sent.
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(begun.elapsed() < Duration::from_secs(3600));
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(60));
+}
+
 #[tokio::test]
 async fn an_end_that_comes_in_the_moment_of_a_cancel_leaves_nothing_at_a_host_that_keeps_calls() {
-    let acknowledgement =
-        Act::Say(r#"{"harp":1,"stream_result":false,"keep":300,"boot":"b","up":1.0}"#);
     let returned = vec![
         Act::Read,
-        acknowledgement,
+        KEPT,
         Act::Say(r#"{"result":1}"#),
         Act::WaitForEnd,
     ];

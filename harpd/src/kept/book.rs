@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use harp_proto::host::kept::{CallId, Refusal, Uptime};
+use harp_proto::host::kept::{CallId, Denial, Uptime};
 
 use super::memory::{MOST_IDS, Memory};
 use super::standing::{Due, Stage, Standing};
@@ -69,7 +69,7 @@ pub enum Answer<T> {
         over: bool,
     },
     /// None, for this reason.
-    Refused(Refusal),
+    Refused(Denial),
     /// None: the request is older than its own lease.
     TooOld,
     /// None: harpd stops.
@@ -151,13 +151,13 @@ impl<T: Clone> Book<T> {
     pub fn look(&mut self, now: Uptime, asked: &Asked, boot: Option<&str>) -> Option<Answer<T>> {
         if boot != Some(&self.boot) {
             let boot = self.boot.clone();
-            return Some(Answer::Refused(Refusal::WrongBoot { boot }));
+            return Some(Answer::Refused(Denial::WrongBoot { boot }));
         }
         if let Some(answer) = self.known(now, asked) {
             return Some(answer);
         }
         if asked.epoch < self.memory.overtaken(asked.call, &asked.user) {
-            return Some(Answer::Refused(Refusal::StaleEpoch));
+            return Some(Answer::Refused(Denial::StaleEpoch));
         }
         self.stops.then_some(Answer::Stopping)
     }
@@ -168,13 +168,13 @@ impl<T: Clone> Book<T> {
         let held = self.calls.get(&asked.call);
         if held.is_some_and(|held| held.user == asked.user && held.standing.epoch() == asked.epoch)
         {
-            return Answer::Refused(Refusal::StaleEpoch);
+            return Answer::Refused(Denial::StaleEpoch);
         }
         if let Some(answer) = self.known(now, asked) {
             return answer;
         }
         if asked.epoch < self.memory.overtaken(asked.call, &asked.user) {
-            return Answer::Refused(Refusal::StaleEpoch);
+            return Answer::Refused(Denial::StaleEpoch);
         }
         // A request that comes later than this is not to run.
         let Asked {
@@ -188,7 +188,7 @@ impl<T: Clone> Book<T> {
     fn known(&mut self, now: Uptime, asked: &Asked) -> Option<Answer<T>> {
         // Of another's call nothing is told, and nothing may be concluded.
         let another = || {
-            Answer::Refused(Refusal::NoSuchCall {
+            Answer::Refused(Denial::NoSuchCall {
                 boot: None,
                 earlier: Vec::new(),
                 remembers: Some(0),
@@ -218,7 +218,7 @@ impl<T: Clone> Book<T> {
                         over,
                     }
                 }
-                Err(refusal) => Answer::Refused(refusal),
+                Err(denial) => Answer::Refused(denial),
             });
         }
         let done = self.memory.call(asked.call)?;
@@ -226,14 +226,14 @@ impl<T: Clone> Book<T> {
             return Some(another());
         }
         if asked.epoch < done.epoch {
-            return Some(Answer::Refused(Refusal::StaleEpoch));
+            return Some(Answer::Refused(Denial::StaleEpoch));
         }
         self.memory.asked_for(asked.call, asked.epoch);
         Some(self.no_such_call(Some(0)))
     }
 
     fn no_such_call(&self, remembers: Option<u64>) -> Answer<T> {
-        Answer::Refused(Refusal::NoSuchCall {
+        Answer::Refused(Denial::NoSuchCall {
             boot: Some(self.boot.clone()),
             earlier: self.earlier.clone(),
             remembers,

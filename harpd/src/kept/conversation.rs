@@ -387,7 +387,7 @@ impl Conversation {
                 }
                 Flow::On
             }
-            // It has crossed a refusal.
+            // It has crossed a denial.
             (Order::Ack { .. } | Order::Cancel, false) if self.had_request => Flow::On,
             (Order::Ack { .. } | Order::Cancel, false) => {
                 self.close_for(invalid("there is no call on this connection".to_owned()))

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use harp_proto::host::kept::{Refusal, Uptime};
+use harp_proto::host::kept::{Denial, Uptime};
 
 /// A call between its acceptance and the moment when nobody needs anything of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,13 +114,13 @@ impl Standing {
         epoch: u64,
         since: u64,
         newest: Uptime,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Denial> {
         if epoch < self.epoch {
-            return Err(Refusal::StaleEpoch);
+            return Err(Denial::StaleEpoch);
         }
         if since < self.acknowledged {
             let first = self.acknowledged;
-            return Err(Refusal::LostPackets { first });
+            return Err(Denial::LostPackets { first });
         }
         self.epoch = epoch;
         self.holder = Some(holder);

@@ -268,6 +268,18 @@ impl Harpd {
         status.unwrap().code()
     }
 
+    /// The calls that it has, or whose ends it keeps: what `harpd list --calls` prints.
+    pub(crate) fn listed(&self) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_harpd"))
+            .arg("--config")
+            .arg(self.host.path("harpd.toml"))
+            .args(["list", "--calls"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     pub(crate) fn log(&self) -> Vec<Value> {
         self.log.lock().unwrap().clone()
     }

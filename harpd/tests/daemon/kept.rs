@@ -2,6 +2,7 @@
 
 mod amounts;
 mod attach;
+mod beats;
 pub(crate) mod caller;
 mod ends;
 mod faults;

@@ -9,6 +9,8 @@ mod ends;
 mod full_disk;
 mod hostile_hosts;
 mod hosts_gone;
+mod many;
+mod moments;
 mod never_twice;
 mod restarts;
 mod shown;

@@ -9,10 +9,10 @@ use harp_tests::{members, repository, sources};
 use crate::import_circles::productions;
 
 /// Words of the glossary that name one type at most. The forms that wires and lists give to
-/// a call, a queue, a packet, a host or a refusal have the word, too; so do the two sides of a
-/// job's place: where it stands (the lineup), and what becomes of it at the job's end (the store).
-const ONE_TYPE: [&str; 21] = [
+/// a call, a queue, a packet or a host have the word, too.
+const ONE_TYPE: [&str; 24] = [
     "Attempt",
+    "Denial",
     "Desk",
     "End",
     "Follower",
@@ -24,8 +24,10 @@ const ONE_TYPE: [&str; 21] = [
     "Outcome",
     "Paper",
     "Permit",
+    "Place",
     "Pool",
     "Record",
+    "Refusal",
     "Registry",
     "Segment",
     "Session",

@@ -48,7 +48,7 @@ async fn filled(directory: &Path) {
         }
         if number == 2 {
             let end = returned(text(5000), 3);
-            store.finish(job, &end, Place::Free).await.unwrap();
+            store.finish(job, &end, PlaceAfter::Free).await.unwrap();
         }
     }
     store.close().await;
@@ -82,7 +82,7 @@ async fn one_damaged_state_is_set_aside_and_can_be_ended() {
     assert_eq!(live[0].0, id(0));
     assert_eq!(store.damaged_live().await.unwrap(), [id(1)]);
     let end = returned(text(5), 3);
-    store.finish(id(1), &end, Place::Free).await.unwrap();
+    store.finish(id(1), &end, PlaceAfter::Free).await.unwrap();
     assert_eq!(store.damaged_live().await.unwrap(), []);
     assert_eq!(store.outcome(id(1)).await.unwrap(), Some(end));
     assert_eq!(packets(&store, id(1), 0).await.len(), 3);

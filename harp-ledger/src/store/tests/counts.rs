@@ -18,7 +18,7 @@ enum Step {
     Start(u64),
     /// A packet with this number.
     Append(u64, u64, usize),
-    Finish(u64, u64, usize, Place),
+    Finish(u64, u64, usize, PlaceAfter),
     Adopt(u64, usize, Option<u64>),
     ReleasePlace(u64),
     Prune(Option<u64>, Option<u64>),
@@ -31,7 +31,7 @@ fn length() -> impl Strategy<Value = usize> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let place = prop_oneof![Just(Place::Free), Just(Place::Kept)];
+    let place = prop_oneof![Just(PlaceAfter::Free), Just(PlaceAfter::Kept)];
     prop_oneof![
         3 => (0..JOBS, length()).prop_map(|(job, length)| Step::Submit(job, length)),
         1 => (0..JOBS).prop_map(Step::Start),

@@ -39,7 +39,7 @@ async fn add(store: &Store, numbers: std::ops::Range<u64>) {
             .unwrap();
         if has_ended(number) {
             let end = returned(text(20 + number as usize), 2);
-            store.finish(job, &end, Place::Free).await.unwrap();
+            store.finish(job, &end, PlaceAfter::Free).await.unwrap();
         }
     }
 }
@@ -311,7 +311,7 @@ async fn a_value_of_every_table_is_told_when_it_is_damaged() {
     let appended = store.append(id(1), vec![segment(0, &[text(9000)])]).await;
     appended.unwrap().await.unwrap();
     let end = returned(text(9000), 1);
-    store.finish(id(1), &end, Place::Kept).await.unwrap();
+    store.finish(id(1), &end, PlaceAfter::Kept).await.unwrap();
     store
         .submit(id(2), &call(text(10)), &queued(2))
         .await
@@ -388,7 +388,7 @@ async fn a_start_that_is_refused_once_the_engine_is_open_has_changed_nothing() {
             store.submit(job, &call, &queued(number)).await.unwrap();
             store.start(job, 5).await.unwrap();
             let end = returned(text(20), 0);
-            store.finish(job, &end, Place::Free).await.unwrap();
+            store.finish(job, &end, PlaceAfter::Free).await.unwrap();
         }
         store.close().await;
     }

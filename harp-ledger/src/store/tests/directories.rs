@@ -75,7 +75,7 @@ async fn what_was_acknowledged_is_in_the_files() {
         appended.await.unwrap().await.unwrap();
         if number % 2 == 0 {
             store
-                .finish(job, &returned(text(5000), 2), Place::Free)
+                .finish(job, &returned(text(5000), 2), PlaceAfter::Free)
                 .await
                 .unwrap();
         }

@@ -35,7 +35,7 @@ async fn a_job_goes_through_its_life_and_is_there_after_reopening() {
 
     let end = returned(text(100), 3);
     assert_eq!(
-        store.finish(job, &end, Place::Free).await.unwrap(),
+        store.finish(job, &end, PlaceAfter::Free).await.unwrap(),
         Finished::Now
     );
     store.close().await;
@@ -76,7 +76,7 @@ async fn long_text_comes_back_whole() {
         assert_eq!(packets(&store, job, 0).await, all);
 
         let end = returned(text(len), 3);
-        store.finish(job, &end, Place::Free).await.unwrap();
+        store.finish(job, &end, PlaceAfter::Free).await.unwrap();
         assert_eq!(store.outcome(job).await.unwrap(), Some(end));
     }
     // A call longer than the whole budget for writes is taken too.
@@ -96,13 +96,13 @@ async fn an_end_is_written_once() {
     let first = returned(text(10), 0);
     let second = returned(text(9000), 0);
     let (one, two) = tokio::join!(
-        store.finish(id(0), &first, Place::Free),
-        store.finish(id(0), &second, Place::Free)
+        store.finish(id(0), &first, PlaceAfter::Free),
+        store.finish(id(0), &second, PlaceAfter::Free)
     );
     assert_eq!(one.unwrap(), Finished::Now);
     assert_eq!(two.unwrap(), Finished::Before(first.clone()));
     let again = store
-        .finish(id(0), &returned(text(5), 0), Place::Free)
+        .finish(id(0), &returned(text(5), 0), PlaceAfter::Free)
         .await
         .unwrap();
     assert_eq!(again, Finished::Before(first.clone()));
@@ -139,7 +139,11 @@ async fn writes_that_come_twice_change_nothing() {
 async fn a_kept_place_is_there_until_it_is_released() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    for (number, place) in [(0, Place::Kept), (1, Place::Free), (2, Place::Kept)] {
+    for (number, place) in [
+        (0, PlaceAfter::Kept),
+        (1, PlaceAfter::Free),
+        (2, PlaceAfter::Kept),
+    ] {
         let state = LiveRecord {
             // The last has no queue, and so no place.
             queue: queued(number).queue.filter(|_| number < 2),
@@ -175,7 +179,9 @@ async fn what_makes_no_sense_is_refused() {
     assert_eq!(store.start(job, 1).await, not_live);
     let appended = store.append(job, vec![segment(0, &[text(5)])]);
     assert_eq!(appended.await.unwrap().await.map(drop), not_live);
-    let finished = store.finish(job, &returned(text(5), 0), Place::Free).await;
+    let finished = store
+        .finish(job, &returned(text(5), 0), PlaceAfter::Free)
+        .await;
     assert_eq!(finished.map(drop), not_live);
 
     store
@@ -186,11 +192,13 @@ async fn what_makes_no_sense_is_refused() {
     let refused = appended.await.unwrap().await;
     assert!(matches!(refused, Err(StoreError::Refused { .. })));
     assert_eq!(store.packet_count(job).await.unwrap(), 0);
-    let early = store.finish(job, &returned(text(5), 1), Place::Free).await;
+    let early = store
+        .finish(job, &returned(text(5), 1), PlaceAfter::Free)
+        .await;
     assert!(matches!(early, Err(StoreError::Refused { .. })));
 
     store
-        .finish(job, &returned(text(5), 0), Place::Free)
+        .finish(job, &returned(text(5), 0), PlaceAfter::Free)
         .await
         .unwrap();
     assert_eq!(store.start(job, 1).await, not_live);
@@ -222,7 +230,7 @@ async fn many_at_once_lose_nothing() {
                 if number % 3 == 0 {
                     let end = returned(text(700), number % 7);
                     assert_eq!(
-                        store.finish(job, &end, Place::Free).await.unwrap(),
+                        store.finish(job, &end, PlaceAfter::Free).await.unwrap(),
                         Finished::Now
                     );
                 }
@@ -267,7 +275,7 @@ async fn ended_jobs_are_listed_in_pages() {
             .unwrap();
         if number != 13 {
             store
-                .finish(job, &returned(text(10), 0), Place::Free)
+                .finish(job, &returned(text(10), 0), PlaceAfter::Free)
                 .await
                 .unwrap();
         }

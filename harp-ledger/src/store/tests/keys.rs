@@ -39,7 +39,7 @@ async fn end(store: &Store, job: JobId, outcome: Outcome) {
         outcome,
         ..returned(text(5), 0)
     };
-    store.finish(job, &end, Place::Free).await.unwrap();
+    store.finish(job, &end, PlaceAfter::Free).await.unwrap();
 }
 
 #[tokio::test]

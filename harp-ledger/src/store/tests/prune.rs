@@ -16,7 +16,7 @@ async fn submitted(store: &Store, time: u64) -> JobId {
     job
 }
 
-async fn ended(store: &Store, time: u64, place: Place) -> JobId {
+async fn ended(store: &Store, time: u64, place: PlaceAfter) -> JobId {
     let job = submitted(store, time).await;
     let end = returned(text(5000), 2);
     store.finish(job, &end, place).await.unwrap();
@@ -77,11 +77,11 @@ async fn old_jobs_go_whole_and_live_and_kept_ones_stay() {
     let store = open(directory.path());
     let empty = counted(&store);
     let jobs = [
-        ended(&store, 1000, Place::Free).await,
+        ended(&store, 1000, PlaceAfter::Free).await,
         submitted(&store, 2000).await,
-        ended(&store, 3000, Place::Kept).await,
-        ended(&store, 3999, Place::Free).await,
-        ended(&store, 4000, Place::Free).await,
+        ended(&store, 3000, PlaceAfter::Kept).await,
+        ended(&store, 3999, PlaceAfter::Free).await,
+        ended(&store, 4000, PlaceAfter::Free).await,
     ];
     let keep = Keep {
         jobs: Some(2),
@@ -104,7 +104,7 @@ async fn old_jobs_go_whole_and_live_and_kept_ones_stay() {
     // What kept them is over.
     store.release_place(jobs[2]).await.unwrap();
     let end = returned(text(10), 2);
-    store.finish(jobs[1], &end, Place::Free).await.unwrap();
+    store.finish(jobs[1], &end, PlaceAfter::Free).await.unwrap();
     let none = Keep {
         jobs: Some(0),
         ..Keep::default()
@@ -120,7 +120,7 @@ async fn the_oldest_go_until_their_number_and_size_fit() {
     let store = open(directory.path());
     let mut jobs = Vec::new();
     for time in 0..100 {
-        jobs.push(ended(&store, 1000 + time, Place::Free).await);
+        jobs.push(ended(&store, 1000 + time, PlaceAfter::Free).await);
     }
     let all = counted(&store);
     assert_eq!(all.ended, 100);
@@ -159,8 +159,8 @@ async fn a_large_job_goes_in_pieces_which_a_crash_does_not_stop() {
         drop(appended.await.unwrap());
     }
     let end = returned(text(10), 1000);
-    store.finish(job, &end, Place::Free).await.unwrap();
-    let younger = ended(&store, 2000, Place::Free).await;
+    store.finish(job, &end, PlaceAfter::Free).await.unwrap();
+    let younger = ended(&store, 2000, PlaceAfter::Free).await;
 
     let keep = Keep {
         jobs: Some(1),
@@ -218,7 +218,7 @@ async fn others_write_in_between() {
     });
     let mut younger = Vec::new();
     for time in 0..50 {
-        younger.push(ended(&store, 5000 + time, Place::Free).await);
+        younger.push(ended(&store, 5000 + time, PlaceAfter::Free).await);
     }
     assert_eq!(pruning.await.unwrap(), 300);
     assert_eq!(counted(&store).ended, 50);
@@ -232,7 +232,7 @@ async fn those_behind_what_cannot_be_pruned_have_their_turn() {
     let store = open(directory.path());
     let mut jobs = Vec::new();
     for time in 0..300 {
-        jobs.push(ended(&store, 1000 + time, Place::Free).await);
+        jobs.push(ended(&store, 1000 + time, PlaceAfter::Free).await);
     }
     // More than one piece has an end, and is live at the same time.
     let stuck = 270;

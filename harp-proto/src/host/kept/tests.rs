@@ -207,28 +207,28 @@ fn messages_look_as_specified() {
 }
 
 #[test]
-fn refusals_keep_their_data() {
+fn denials_keep_their_data() {
     let boot = || "0193".to_owned();
-    for refusal in [
-        Refusal::WrongBoot { boot: boot() },
-        Refusal::NoSuchCall {
+    for denial in [
+        Denial::WrongBoot { boot: boot() },
+        Denial::NoSuchCall {
             boot: Some(boot()),
             earlier: vec!["a".into(), "b".into()],
             remembers: None,
         },
-        Refusal::NoSuchCall {
+        Denial::NoSuchCall {
             boot: None,
             earlier: Vec::new(),
             remembers: Some(0),
         },
-        Refusal::StaleEpoch,
-        Refusal::LostPackets { first: 9 },
+        Denial::StaleEpoch,
+        Denial::LostPackets { first: 9 },
     ] {
-        assert_eq!(Refusal::of_failure(&refusal.to_failure()), Some(refusal));
+        assert_eq!(Denial::of_failure(&denial.to_failure()), Some(denial));
     }
     // What a procedure calls so is none of ours.
-    assert_eq!(Refusal::of_failure(&Failure::new("wrong_boot", "m")), None);
-    assert_eq!(Refusal::of_failure(&Failure::new("x", "m")), None);
+    assert_eq!(Denial::of_failure(&Failure::new("wrong_boot", "m")), None);
+    assert_eq!(Denial::of_failure(&Failure::new("x", "m")), None);
 }
 
 fn any_up() -> impl Strategy<Value = Uptime> {

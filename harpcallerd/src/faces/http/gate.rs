@@ -23,7 +23,7 @@ use super::sessions::Sessions;
 use super::settings::Door;
 use super::shared::{Asked, Shared};
 use super::topchef;
-use super::topchef::place::Place;
+use super::topchef::path::TopchefPath;
 use super::{compress, cross_site, page, reply, route, routes, who};
 use crate::desk::Desk;
 use crate::limits::ClientMemory;
@@ -92,14 +92,14 @@ impl Face {
         let path = uri.path();
         let allowed = cross_site::allowed_origin(request.headers(), &door.settings);
         let takes_gzip = compress::takes_gzip(request.headers());
-        let place = Place::of(&door.settings.serve, path);
-        let through = self.through(connected, &door, place.as_ref(), request, trace);
+        let at = TopchefPath::of(&door.settings.serve, path);
+        let through = self.through(connected, &door, at.as_ref(), request, trace);
         let mut answer = match through.await {
             Ok(answer) => answer,
-            Err(problem) if place.is_some() => topchef::problem(problem, place.as_ref()),
+            Err(problem) if at.is_some() => topchef::problem(problem, at.as_ref()),
             Err(problem) => axum::response::IntoResponse::into_response(problem),
         };
-        answer = dress(answer, path, place.is_some(), &id);
+        answer = dress(answer, path, at.is_some(), &id);
         debug!(
             peer = %connected.client.peer, %method, path, status = answer.status().as_u16(),
             request = id, milliseconds = begun.elapsed().as_millis(), "request answered"
@@ -133,7 +133,7 @@ impl Face {
         &self,
         connected: &Connected,
         door: &Arc<Door>,
-        place: Option<&Place>,
+        at: Option<&TopchefPath>,
         mut request: Request<Body>,
         trace: Option<String>,
     ) -> Result<Answer, Problem> {
@@ -147,7 +147,7 @@ impl Face {
         if head_length(&request) > HEAD {
             return Err(Problem::head_too_long(HEAD));
         }
-        if request.method() == Method::OPTIONS && place.is_none() {
+        if request.method() == Method::OPTIONS && at.is_none() {
             let mut answer = reply::empty(StatusCode::NO_CONTENT);
             let methods = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
             answer.headers_mut().insert(header::ALLOW, methods);
@@ -169,7 +169,7 @@ impl Face {
             let shared = &self.shared;
             who::identify(shared, sender, headers, &site, page_key.as_deref()).await?
         };
-        if place.is_none() && !is_served(door, request.uri().path()) {
+        if at.is_none() && !is_served(door, request.uri().path()) {
             return Err(Problem::not_found());
         }
         let limits = *self.shared.desk.limits.borrow();
@@ -183,9 +183,9 @@ impl Face {
             whole_by,
             trace,
         };
-        if let Some(place) = place {
-            let Some(events) = place.events(request.uri()) else {
-                return Ok(topchef::answer(&self.shared, &asked, place, request).await);
+        if let Some(at) = at {
+            let Some(events) = at.events(request.uri()) else {
+                return Ok(topchef::answer(&self.shared, &asked, at, request).await);
             };
             *request.uri_mut() = events;
         }

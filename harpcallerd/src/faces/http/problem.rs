@@ -6,7 +6,7 @@ use axum::http::header::{self, HeaderValue};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use bytes::{BufMut, BytesMut};
-use harp_jobs::refusal::{Full, Refusal, Violated};
+use harp_jobs::refusal::{Full, Refusal, SchemaOf};
 use harp_proto::{Fault, error_type};
 use harp_schema::Violation;
 use serde_json::{Map, Value, json};
@@ -319,10 +319,10 @@ impl From<Refusal> for Problem {
 }
 
 impl Problem {
-    fn violations(what: Violated, errors: &[Violation]) -> Problem {
+    fn violations(what: SchemaOf, errors: &[Violation]) -> Problem {
         let (name, title) = match what {
-            Violated::Arguments => (error_type::INVALID_ARGUMENTS, "Invalid arguments"),
-            Violated::Result => ("invalid_result", "Invalid result"),
+            SchemaOf::Arguments => (error_type::INVALID_ARGUMENTS, "Invalid arguments"),
+            SchemaOf::Result => ("invalid_result", "Invalid result"),
         };
         let detail = format!("{what} not what the schema wants");
         let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, name, title, detail);

@@ -8,7 +8,7 @@ mod asking;
 mod meta;
 mod objects;
 pub(super) mod offers;
-pub(super) mod place;
+pub(super) mod path;
 mod reply;
 mod v1;
 mod v2;
@@ -27,46 +27,46 @@ use super::shared::{Asked, Shared};
 use crate::desk::update::Update;
 use crate::services::Service;
 use asking::{Asking, Keys, Wrong};
-use place::Place;
+use path::TopchefPath;
 use reply::Fault;
 
 /// Answers a request for a TopChef face.
 pub(super) async fn answer(
     shared: &Shared,
     asked: &Asked,
-    place: &Place,
+    at: &TopchefPath,
     request: Request<Body>,
 ) -> Answer {
-    match through(shared, asked, place, request).await {
+    match through(shared, asked, at, request).await {
         Ok(answer) => answer,
-        Err(fault) => fault.answer(place.generation),
+        Err(fault) => fault.answer(at.generation),
     }
 }
 
 /// A problem that was met before the face was reached, in its own form.
-pub(super) fn problem(problem: Problem, place: Option<&Place>) -> Answer {
-    let generation = place.map_or(Generation::Second, |place| place.generation);
+pub(super) fn problem(problem: Problem, at: Option<&TopchefPath>) -> Answer {
+    let generation = at.map_or(Generation::Second, |at| at.generation);
     Fault::from(problem).answer(generation)
 }
 
 async fn through(
     shared: &Shared,
     asked: &Asked,
-    place: &Place,
+    at: &TopchefPath,
     request: Request<Body>,
 ) -> Result<Answer, Fault> {
-    if place.has_slash {
+    if at.has_slash {
         return Err(Fault::not_found());
     }
     let verb = asking::verb(request.method(), request.headers());
-    let asking = Asking::new(shared, asked, place, request.headers());
+    let asking = Asking::new(shared, asked, at, request.headers());
     let lease = request.headers().get("topchef-lease").cloned();
     let mut names = query::read(request.uri())?;
     let wait = names.number("wait", 0, 60).map_err(Problem::from)?;
     let sent = Sent::from_request(request, &()).await?;
     // Without a body in the place of these.
     let sent = (verb != Method::GET && verb != Method::HEAD).then_some(sent);
-    match place.generation {
+    match at.generation {
         Generation::First => v1::answer(&asking, verb, sent).await,
         Generation::Second => {
             let lease = lease.and_then(|lease| lease.to_str().ok()?.parse().ok());
@@ -100,7 +100,7 @@ impl Asking<'_> {
         let name = wrong.text(&keys, "name");
         let description = wrong.text(&keys, "description");
         let arguments = wrong.object(&keys, "job_registration_schema");
-        let result = match self.place.generation {
+        let result = match self.path.generation {
             Generation::Second => wrong.object(&keys, "job_result_schema"),
             Generation::First => {
                 let schema = wrong.optional_object(&keys, "job_result_schema");
@@ -141,7 +141,7 @@ impl Asking<'_> {
 
     /// Updates a job by a body. True if it has ended.
     async fn update(&self, job: harp_proto::JobId, keys: &Keys) -> Result<(), Fault> {
-        let is_first = self.place.generation == Generation::First;
+        let is_first = self.path.generation == Generation::First;
         let null = harp_proto::Json::NULL;
         let mut wrong = Wrong::default();
         let given = |key: &str| keys.get(key).filter(|value| **value != null);

@@ -20,10 +20,10 @@ use tracing::debug;
 
 use super::acknowledging::Acknowledging;
 use super::attach::{Apart, There, Tried};
+use super::denials;
 use super::gate::Gate;
 use super::joined::{Asked, Joined, Said};
 use super::lives::Speaks;
-use super::refusals;
 use super::token::{Note, Owes, Stamp};
 use super::{Shared, told_of};
 use crate::host_attempts::{Attempts, Try};
@@ -189,7 +189,7 @@ impl KeptCall {
             biased;
             tried = apart.tried(&self.shared, &self.host) => tried,
             () = sleep_until(until) => {
-                let failure = refusals::kept_for(self.last.as_ref(), self.keep);
+                let failure = denials::kept_for(self.last.as_ref(), self.keep);
                 return Some(self.over(failure));
             }
         };
@@ -200,7 +200,7 @@ impl KeptCall {
             }
             Tried::Plain => {
                 self.shared.lives.note(&self.host, Speaks::Plain);
-                Some(self.over(refusals::gone(true)))
+                Some(self.over(denials::gone(true)))
             }
             Tried::Failed(failure) => {
                 self.last = Some(failure);
@@ -363,7 +363,7 @@ impl KeptCall {
 
     /// A fault on the connection. The call goes on at the host if it is one of the way there.
     fn fault(&mut self, error: &HostError, waits: &mut Attempts) -> Option<Said> {
-        if refusals::is_break(error) {
+        if denials::is_break(error) {
             return self.broke(error, waits);
         }
         told_of(error);

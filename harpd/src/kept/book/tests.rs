@@ -45,9 +45,9 @@ fn request(book: &mut Book<u32>, now: u64, asked: &Asked, keep: u64) -> Answer<u
     )
 }
 
-fn refusal(answer: Answer<u32>) -> Refusal {
+fn denial(answer: Answer<u32>) -> Denial {
     match answer {
-        Answer::Refused(refusal) => refusal,
+        Answer::Refused(denial) => denial,
         other => panic!("{other:?}"),
     }
 }
@@ -58,7 +58,7 @@ fn another_life_runs_nothing() {
     for boot in [None, Some("before")] {
         let answer = book.request(at(1), &asked(1, 1, 1, 0, 1), boot, MAX_KEEP, || 1);
         let boot = "this".to_owned();
-        assert_eq!(refusal(answer), Refusal::WrongBoot { boot });
+        assert_eq!(denial(answer), Denial::WrongBoot { boot });
     }
     assert_eq!(book.calls().count(), 0);
 }
@@ -76,19 +76,19 @@ fn a_request_runs_once_whoever_sends_it_again() {
     let again = asked(1, 2, 6, 0, 2);
     assert_eq!(request(&mut book, 2, &again, 10), known);
     let stale = request(&mut book, 3, &first, 10);
-    assert_eq!(refusal(stale), Refusal::StaleEpoch);
+    assert_eq!(denial(stale), Denial::StaleEpoch);
     let mut another = asked(1, 3, 9, 0, 3);
     another.user = "v".into();
     for answer in [
         request(&mut book, 3, &another, 10),
         book.attach(at(3), &another),
     ] {
-        let nothing = Refusal::NoSuchCall {
+        let nothing = Denial::NoSuchCall {
             boot: None,
             earlier: Vec::new(),
             remembers: Some(0),
         };
-        assert_eq!(refusal(answer), nothing);
+        assert_eq!(denial(answer), nothing);
     }
     book.ended(at(4), id(1));
     // Only the caller that has it can say so.
@@ -96,16 +96,16 @@ fn a_request_runs_once_whoever_sends_it_again() {
     let done = book.acknowledge(at(5), id(1), 2, 0, at(5), true);
     assert_eq!(done, Some(Change::Forgotten(1)));
     let late = request(&mut book, 90, &asked(1, 4, 7, 0, 90), 10);
-    let nothing_to_give = Refusal::NoSuchCall {
+    let nothing_to_give = Denial::NoSuchCall {
         boot: Some("this".to_owned()),
         earlier: vec!["before".to_owned()],
         remembers: Some(0),
     };
-    assert_eq!(refusal(late), nothing_to_give);
+    assert_eq!(denial(late), nothing_to_give);
     // And an attach is told since when nothing was forgotten.
     let remembers = |book: &mut Book<u32>, now| match book.attach(at(now), &asked(1, 5, 8, 0, now))
     {
-        Answer::Refused(Refusal::NoSuchCall { remembers, .. }) => remembers,
+        Answer::Refused(Denial::NoSuchCall { remembers, .. }) => remembers,
         other => panic!("{other:?}"),
     };
     assert_eq!(remembers(&mut book, 100), Some(0));
@@ -117,14 +117,14 @@ fn a_request_runs_once_whoever_sends_it_again() {
 fn what_was_overtaken_never_runs() {
     let mut book = book();
     let answer = book.attach(at(1), &asked(1, 1, 5, 0, 1));
-    let unknown = Refusal::NoSuchCall {
+    let unknown = Denial::NoSuchCall {
         boot: Some("this".to_owned()),
         earlier: vec!["before".to_owned()],
         remembers: None,
     };
-    assert_eq!(refusal(answer), unknown);
+    assert_eq!(denial(answer), unknown);
     let overtaken = request(&mut book, 2, &asked(1, 2, 4, 0, 2), 10);
-    assert_eq!(refusal(overtaken), Refusal::StaleEpoch);
+    assert_eq!(denial(overtaken), Denial::StaleEpoch);
     // What another user asks for in vain is of no matter.
     let mut another = asked(2, 3, 99, 0, 2);
     another.user = "v".into();
@@ -288,7 +288,7 @@ proptest! {
                     let asked = asked(call, connection, epoch, since, now);
                     let answer = book.attach(at(now), &asked);
                     prop_assert!(!matches!(answer, Answer::New(_)));
-                    if let Answer::Refused(Refusal::NoSuchCall { remembers, .. }) = &answer
+                    if let Answer::Refused(Denial::NoSuchCall { remembers, .. }) = &answer
                         && *remembers != Some(0)
                     {
                         prop_assert!(!known.contains_key(&call));
@@ -406,15 +406,15 @@ fn judge(
             of.holder = asked.connection;
             of.newest = of.newest.max(asked.newest.since_start().as_secs());
         }
-        Answer::Refused(Refusal::StaleEpoch) => {
+        Answer::Refused(Denial::StaleEpoch) => {
             let is_copy = is_attach && !of.done && asked.epoch == of.epoch;
             prop_assert!(asked.epoch < of.epoch || is_copy);
         }
-        Answer::Refused(Refusal::LostPackets { first }) => {
+        Answer::Refused(Denial::LostPackets { first }) => {
             prop_assert_eq!(*first, of.acknowledged);
             prop_assert!(asked.since < *first);
         }
-        Answer::Refused(Refusal::NoSuchCall { remembers, .. }) => {
+        Answer::Refused(Denial::NoSuchCall { remembers, .. }) => {
             prop_assert!(of.done);
             prop_assert_eq!(*remembers, Some(0));
             of.epoch = of.epoch.max(asked.epoch);

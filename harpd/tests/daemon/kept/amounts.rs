@@ -148,16 +148,7 @@ async fn the_operator_sees_which_calls_there_are() {
     kept.packet().await;
     let mut plain = harpd.call("hang", json!([])).await;
     plain.acknowledged(true).await;
-    let list = || {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_harpd"))
-            .arg("--config")
-            .arg(harpd.host.path("harpd.toml"))
-            .args(["list", "--calls"])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
+    let list = || harpd.listed();
     let listed = list();
     let fields: Vec<Vec<&str>> = listed
         .lines()

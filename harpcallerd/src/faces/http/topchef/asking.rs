@@ -10,7 +10,7 @@ use harp_proto::{JobId, Json};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::place::Place;
+use super::path::TopchefPath;
 use super::reply::Fault;
 use crate::faces::http::body::Sent;
 use crate::faces::http::host::Site;
@@ -22,7 +22,7 @@ use crate::faces::http::who;
 pub(super) struct Asking<'a> {
     pub(super) shared: &'a Shared,
     pub(super) asked: &'a Asked,
-    pub(super) place: &'a Place,
+    pub(super) path: &'a TopchefPath,
     /// The worker that asks.
     pub(super) worker: String,
     /// It has given itself a name.
@@ -55,15 +55,15 @@ impl<'a> Asking<'a> {
     pub(super) fn new(
         shared: &'a Shared,
         asked: &'a Asked,
-        place: &'a Place,
+        path: &'a TopchefPath,
         headers: &HeaderMap,
     ) -> Asking<'a> {
-        let name = place.worker.clone().or_else(|| who::basic_user(headers));
+        let name = path.worker.clone().or_else(|| who::basic_user(headers));
         let name = name.filter(|name| !name.is_empty());
         Asking {
             shared,
             asked,
-            place,
+            path,
             is_named: name.is_some(),
             worker: name.unwrap_or_else(|| match asked.client.peer {
                 Peer::Network(address) => address.ip().to_canonical().to_string(),
@@ -79,7 +79,7 @@ impl<'a> Asking<'a> {
 
     /// What stands before the face's own paths, whatever a proxy has put before that.
     pub(super) fn base(&self) -> String {
-        format!("{}{}", self.asked.prefix, self.place.base)
+        format!("{}{}", self.asked.prefix, self.path.base)
     }
 
     /// What stands before paths in absolute addresses.
@@ -97,7 +97,7 @@ impl<'a> Asking<'a> {
     /// The address that was asked for.
     pub(super) fn address(&self) -> String {
         let path: String = self
-            .place
+            .path
             .parts
             .iter()
             .map(|part| format!("/{part}"))

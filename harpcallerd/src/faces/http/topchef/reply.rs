@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderValue};
-use harp_jobs::refusal::{Refusal, Violated};
+use harp_jobs::refusal::{Refusal, SchemaOf};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -124,7 +124,7 @@ impl From<Refusal> for Fault {
             }
             Refusal::Violations {
                 errors,
-                what: Violated::Arguments | Violated::Result,
+                what: SchemaOf::Arguments | SchemaOf::Result,
             } => Fault::violations(errors.into_iter().map(|error| error.message)),
             Refusal::Invalid { field, why } => Fault::keys(&[(own_name(field), &why)]),
             Refusal::Storage { .. } | Refusal::CallNotRecorded { .. } => {

@@ -20,7 +20,7 @@ pub(super) async fn answer(
     verb: Method,
     sent: Option<Sent>,
 ) -> Result<Answer, Fault> {
-    let parts: Vec<&str> = asking.place.parts.iter().map(String::as_str).collect();
+    let parts: Vec<&str> = asking.path.parts.iter().map(String::as_str).collect();
     let body = || sent.ok_or_else(Fault::not_json);
     match (verb.as_str(), parts.as_slice()) {
         ("GET", []) => {

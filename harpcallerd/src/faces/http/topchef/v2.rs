@@ -34,7 +34,7 @@ pub(super) async fn answer(
     sent: Option<Sent>,
     extra: Extra,
 ) -> Result<Answer, Fault> {
-    let parts: Vec<&str> = asking.place.parts.iter().map(String::as_str).collect();
+    let parts: Vec<&str> = asking.path.parts.iter().map(String::as_str).collect();
     let body = || sent.ok_or_else(Fault::not_json);
     match (verb.as_str(), parts.as_slice()) {
         ("GET", []) => Ok(asking.enveloped(about(asking), Some(json!({"schema": meta::api()})))),

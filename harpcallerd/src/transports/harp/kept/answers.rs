@@ -6,14 +6,14 @@ use harp_host::HostError;
 use harp_jobs::transport::{Batch, Heard};
 use harp_jobs::world::World;
 use harp_proto::Failure;
-use harp_proto::host::kept::{Acknowledgement, Refusal};
+use harp_proto::host::kept::{Acknowledgement, Denial};
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::super::attach::Apart;
+use super::super::denials::{self, Follows, NoSuchCall};
 use super::super::joined::{Asked, Joined, Said};
 use super::super::lives::Speaks;
-use super::super::refusals::{self, Follows, NoSuchCall};
 use super::super::token::{Note, Owes, Stamp};
 use super::super::told_of;
 use super::{KeptCall, Side, ended};
@@ -57,7 +57,7 @@ impl KeptCall {
         if attached.since != self.received {
             // It gives others than those that were asked for.
             self.received = attached.since;
-            return Some(ended(refusals::lost_packets(), true));
+            return Some(ended(denials::lost_packets(), true));
         }
         if attached.ended {
             // Its end counts, whatever limit has passed.
@@ -78,23 +78,23 @@ impl KeptCall {
         let Side::Joined(mut joined) = std::mem::replace(&mut self.side, over) else {
             return Some(ended(failure, true));
         };
-        let refusal = Refusal::of_failure(&failure);
+        let denial = Denial::of_failure(&failure);
         let endpoint = joined.line.connection.endpoint();
         let error = HostError::remote(endpoint, failure.clone());
         let turn = joined.turn.take();
         if joined.asked == Asked::Attach {
             self.gate.answered();
         }
-        Some(match (joined.asked, refusal) {
-            (_, Some(Refusal::StaleEpoch)) => {
+        Some(match (joined.asked, denial) {
+            (_, Some(Denial::StaleEpoch)) => {
                 debug!("somebody with a higher epoch has the call");
                 self.owes = Owes::Place;
                 self.rest(*joined);
-                self.over(refusals::stale_epoch())
+                self.over(denials::stale_epoch())
             }
             // A connection leads to one life: a host that has said which it is, and says
             // another now, would do so for ever.
-            (Asked::Request, Some(Refusal::WrongBoot { boot })) if joined.line.boot.is_none() => {
+            (Asked::Request, Some(Denial::WrongBoot { boot })) if joined.line.boot.is_none() => {
                 let boot: Arc<str> = boot.into();
                 self.shared
                     .lives
@@ -118,7 +118,7 @@ impl KeptCall {
             }
             (
                 Asked::Attach,
-                Some(Refusal::NoSuchCall {
+                Some(Denial::NoSuchCall {
                     boot,
                     earlier,
                     remembers,
@@ -131,7 +131,7 @@ impl KeptCall {
                 };
                 self.no_such_call(&answer, joined)
             }
-            (Asked::Attach, Some(Refusal::LostPackets { first })) => {
+            (Asked::Attach, Some(Denial::LostPackets { first })) => {
                 let is_more = first > self.received;
                 self.received = first;
                 self.rest(*joined);
@@ -142,10 +142,10 @@ impl KeptCall {
                     self.acknowledging.received(first, into.next(), 0);
                     return None;
                 }
-                ended(refusals::lost_packets(), true)
+                ended(denials::lost_packets(), true)
             }
             // The registry says as whom, and changes.
-            (Asked::Attach, Some(Refusal::WrongBoot { .. }) | None) => {
+            (Asked::Attach, Some(Denial::WrongBoot { .. }) | None) => {
                 debug!(%error, "the call cannot be attached to");
                 self.gate.failed(self.shared.world.chance());
                 self.last = Some(failure);
@@ -175,7 +175,7 @@ impl KeptCall {
                 left,
             } => {
                 self.rest(*joined);
-                let failure = refusals::gone(host_restarted);
+                let failure = denials::gone(host_restarted);
                 self.side = Side::Over(failure.clone());
                 ended(failure, left)
             }

@@ -1,4 +1,4 @@
-//! What follows from a host's refusal to let a call be attached to. Pure.
+//! What follows from a host's denial of a call that was to be attached to. Pure.
 
 use std::time::Duration;
 

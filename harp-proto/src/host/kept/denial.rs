@@ -1,14 +1,14 @@
-//! Errors that only `harp/2` has: what a host says of a call that it does not have, or of
-//! a caller that it does not want.
+//! Denials, errors that only `harp/2` has: a host gives no call to a caller who asks for one,
+//! because it does not have the call, or does not want the caller.
 
 use serde::{Deserialize, Serialize};
 
 use super::order::is_boot;
 use crate::{Failure, Json, error_type};
 
-/// Why a host takes no request or attach, and what follows from it.
+/// Why a host gives no call in answer to a request or an attach, and what follows from that.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Denial {
     /// The request was meant for another life of harpd; nothing has run.
     WrongBoot {
         /// The life that it has come to.
@@ -54,17 +54,17 @@ struct LostPacketsData {
     first: u64,
 }
 
-impl Refusal {
+impl Denial {
     /// The error that says so on the wire.
     #[must_use]
     pub fn to_failure(&self) -> Failure {
         match self {
-            Refusal::WrongBoot { boot } => Failure::new(
+            Denial::WrongBoot { boot } => Failure::new(
                 error_type::WRONG_BOOT,
                 "the call was meant for another life of this harpd",
             )
             .with_data(&WrongBootData { boot: boot.clone() }),
-            Refusal::NoSuchCall {
+            Denial::NoSuchCall {
                 boot,
                 earlier,
                 remembers,
@@ -75,11 +75,11 @@ impl Refusal {
                     remembers: *remembers,
                 },
             ),
-            Refusal::StaleEpoch => Failure::new(
+            Denial::StaleEpoch => Failure::new(
                 error_type::STALE_EPOCH,
                 "somebody with a higher epoch has the call",
             ),
-            Refusal::LostPackets { first } => Failure::new(
+            Denial::LostPackets { first } => Failure::new(
                 error_type::LOST_PACKETS,
                 format!("the packets before number {first} are not kept any more"),
             )
@@ -89,14 +89,14 @@ impl Refusal {
 
     /// Reads an error; `None` if it is none of these with the data that belongs to it.
     #[must_use]
-    pub fn of_failure(failure: &Failure) -> Option<Refusal> {
+    pub fn of_failure(failure: &Failure) -> Option<Denial> {
         fn data<T: serde::de::DeserializeOwned>(failure: &Failure) -> Option<T> {
             failure.data.as_ref().map(Json::decode::<T>)?.ok()
         }
         match failure.error_type.as_str() {
             error_type::WRONG_BOOT => {
                 let WrongBootData { boot } = data(failure)?;
-                is_boot(&boot).then_some(Refusal::WrongBoot { boot })
+                is_boot(&boot).then_some(Denial::WrongBoot { boot })
             }
             error_type::NO_SUCH_CALL => {
                 let NoSuchCallData {
@@ -105,16 +105,16 @@ impl Refusal {
                     remembers,
                 } = data(failure)?;
                 let is_known = boot.as_deref().is_none_or(is_boot);
-                is_known.then_some(Refusal::NoSuchCall {
+                is_known.then_some(Denial::NoSuchCall {
                     boot,
                     earlier,
                     remembers,
                 })
             }
-            error_type::STALE_EPOCH => Some(Refusal::StaleEpoch),
+            error_type::STALE_EPOCH => Some(Denial::StaleEpoch),
             error_type::LOST_PACKETS => {
                 let LostPacketsData { first } = data(failure)?;
-                (first < MOST_PACKETS).then_some(Refusal::LostPackets { first })
+                (first < MOST_PACKETS).then_some(Denial::LostPackets { first })
             }
             _ => None,
         }

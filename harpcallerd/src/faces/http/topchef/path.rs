@@ -1,4 +1,4 @@
-//! Where a TopChef face is: at its own path, or at the root of a listener of its own.
+//! Paths of TopChef faces: of one at its own path, or at the root of a listener of its own.
 
 use axum::http::Uri;
 
@@ -6,7 +6,7 @@ use crate::faces::http::settings::{Generation, Serve};
 
 /// A path of a TopChef face, cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::faces::http) struct Place {
+pub(in crate::faces::http) struct TopchefPath {
     /// The generation that is spoken there.
     pub(in crate::faces::http) generation: Generation,
     /// What stands before the face's own paths, in absolute addresses too.
@@ -19,9 +19,9 @@ pub(in crate::faces::http) struct Place {
     pub(super) has_slash: bool,
 }
 
-impl Place {
-    /// The place of a path, if it is one of a face that is served.
-    pub(in crate::faces::http) fn of(serve: &Serve, path: &str) -> Option<Place> {
+impl TopchefPath {
+    /// A path cut, if it is one of a face that is served.
+    pub(in crate::faces::http) fn of(serve: &Serve, path: &str) -> Option<TopchefPath> {
         let (generation, mut base, rest) = match serve.root {
             Some(generation) => (generation, String::new(), path),
             None if serve.topchef => {
@@ -43,7 +43,7 @@ impl Place {
             worker = Some(super::super::query::percent_decoded(name)?);
         }
         let parts: Vec<String> = parts.map(str::to_owned).collect();
-        Some(Place {
+        Some(TopchefPath {
             generation,
             base,
             worker,
@@ -70,14 +70,14 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn place(root: Option<Generation>, path: &str) -> Option<(Generation, String, Vec<String>)> {
+    fn cut(root: Option<Generation>, path: &str) -> Option<(Generation, String, Vec<String>)> {
         let serve = Serve {
             topchef: root.is_none(),
             root,
             ..Serve::default()
         };
-        let place = Place::of(&serve, path)?;
-        Some((place.generation, place.base, place.parts))
+        let path = TopchefPath::of(&serve, path)?;
+        Some((path.generation, path.base, path.parts))
     }
 
     #[test]
@@ -85,27 +85,27 @@ mod tests {
         let (v1, v2) = (Generation::First, Generation::Second);
         let parts = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect();
         assert_eq!(
-            place(None, "/topchef/v1/services"),
+            cut(None, "/topchef/v1/services"),
             Some((v1, "/topchef/v1".to_owned(), parts(&["services"])))
         );
         for root in ["/topchef/v2", "/topchef/v2/"] {
             assert_eq!(
-                place(None, root),
+                cut(None, root),
                 Some((v2, "/topchef/v2".to_owned(), parts(&[])))
             );
         }
         assert_eq!(
-            place(None, "/topchef/v1/as/w/jobs/j"),
+            cut(None, "/topchef/v1/as/w/jobs/j"),
             Some((v1, "/topchef/v1/as/w".to_owned(), parts(&["jobs", "j"])))
         );
-        assert_eq!(place(Some(v2), "/"), Some((v2, String::new(), parts(&[]))));
+        assert_eq!(cut(Some(v2), "/"), Some((v2, String::new(), parts(&[]))));
         for elsewhere in ["/topchef/v3", "/topchef", "/api/v1", "/"] {
-            assert_eq!(place(None, elsewhere), None, "{elsewhere}");
+            assert_eq!(cut(None, elsewhere), None, "{elsewhere}");
         }
         let serve = Serve {
             root: Some(v2),
             ..Serve::default()
         };
-        assert!(Place::of(&serve, "/services/").unwrap().has_slash);
+        assert!(TopchefPath::of(&serve, "/services/").unwrap().has_slash);
     }
 }
