@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use harp_jobs::hold::{Hold, Token};
 use harp_jobs::record::CallRecord;
-use harp_jobs::transport::{Attempt, How, Minted, Transport};
+use harp_jobs::transport::{Attempt, How, Minted, Transport, Unreached};
 use harp_jobs::world::World;
 use harp_values::Failure;
 use tracing::warn;
@@ -15,7 +15,6 @@ use crate::command::CommandAttempt;
 use crate::device::Standing;
 use crate::entry::Entry;
 use crate::procedure::Procedure;
-use crate::refused::Refused;
 use crate::shared::Shared;
 use crate::stream::{self, StreamAttempt};
 use crate::surroundings::Surroundings;
@@ -126,6 +125,6 @@ impl Transport for Devices {
             }
             None => Err(crate::refused::no_such_procedure(&call.procedure)),
         };
-        attempt.unwrap_or_else(|failure| Box::new(Refused::new(failure)))
+        attempt.unwrap_or_else(|failure| Box::new(Unreached::new(failure)))
     }
 }

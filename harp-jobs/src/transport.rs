@@ -1,11 +1,14 @@
 //! The transport: how one call is made at one host. The door to it, and what passes
 //! through.
 
+mod unreached;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use harp_values::{Failure, Outcome};
 
+pub use self::unreached::Unreached;
 pub use crate::batch::Batch;
 use crate::hold::{Hold, Token};
 use crate::lineup::pool::PoolId;

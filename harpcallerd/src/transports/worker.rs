@@ -18,13 +18,13 @@ use std::sync::Arc;
 
 use harp_jobs::ledger::{Hold, Token};
 use harp_jobs::record::CallRecord;
-use harp_jobs::transport::{Attempt, How, Minted, Transport};
+use harp_jobs::transport::{Attempt, How, Minted, Transport, Unreached};
 
 pub use self::claim_id::ClaimId;
 pub use self::claims::Claims;
 pub use self::note::Note;
 use crate::services::Services;
-use attempt::{Unfetched, WorkerAttempt};
+use attempt::{WorkerAttempt, no_such_service};
 
 /// What calls to services go by.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Transport for Worker {
 
     fn begin(&self, hold: Hold, call: Arc<CallRecord>, how: How, token: Token) -> Box<dyn Attempt> {
         let Some(note) = Note::read(&token) else {
-            return Box::new(Unfetched::new(&call.procedure));
+            return Box::new(Unreached::new(no_such_service(&call.procedure)));
         };
         let claim = match how {
             How::New => self.claims.held(hold.job, note, 0),

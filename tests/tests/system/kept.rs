@@ -19,7 +19,7 @@ mod slow_ways;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use harp_tests::{Caller, Cluster, ClusterBuilder, Page, Proxy};
+use harp_tests::{Caller, Cluster, ClusterBuilder, Feed, Page, Proxy, RawClient};
 use serde_json::{Value, json};
 
 const QUEUE: &str = r#""queue": {"name": {"q": 1}}"#;
@@ -36,6 +36,18 @@ fn behind_a_proxy(builder: ClusterBuilder) -> (Cluster, Proxy) {
     cluster.set_registry(&entries);
     let _ = cluster.lines(&["hosts-refresh"]);
     (cluster, proxy)
+}
+
+/// A job that streams what its feed gets; its first packet, 1, is on disk. With who follows it.
+#[track_caller]
+fn streaming(cluster: &Cluster, host: &str, more: &str) -> (String, Feed, RawClient) {
+    let caller = cluster.caller();
+    let mut feed = cluster.feed("feed");
+    let job = caller.call_with(host, "feed", &feed.arguments(), more);
+    feed.send("1");
+    let mut following = caller.follow(&job, r#""since": 0"#);
+    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    (job, feed, following)
 }
 
 /// Where a host of a cluster is.

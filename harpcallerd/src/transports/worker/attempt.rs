@@ -158,68 +158,12 @@ impl Drop for WorkerAttempt {
     }
 }
 
-/// A call to a service that there is not: it fails before anything runs.
-pub(super) struct Unfetched {
-    procedure: String,
-}
-
-impl Unfetched {
-    pub(super) fn new(procedure: &str) -> Unfetched {
-        let procedure = procedure.to_owned();
-        Unfetched { procedure }
+/// Why a call to a service that there is not fails before anything runs.
+pub(super) fn no_such_service(procedure: &str) -> Failure {
+    #[derive(Serialize)]
+    struct NoSuch<'a> {
+        procedure: &'a str,
     }
-
-    fn failure(&self) -> Failure {
-        #[derive(Serialize)]
-        struct NoSuch<'a> {
-            procedure: &'a str,
-        }
-        let procedure = &self.procedure;
-        let message = format!("there is no service {procedure:?}, or several have this name");
-        Failure::new(error_type::NO_SUCH_PROCEDURE, message).with_data(&NoSuch { procedure })
-    }
-}
-
-impl Attempt for Unfetched {
-    fn ready(&mut self, _: Moment) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async { Err(self.failure()) })
-    }
-
-    fn commit(&mut self, _: Moment) -> BoxFuture<'_, Commit> {
-        let (failure, certain) = (self.failure(), true);
-        Box::pin(async move { Commit::Not { failure, certain } })
-    }
-
-    fn next<'a>(&'a mut self, _: &'a mut Batch) -> BoxFuture<'a, Heard> {
-        let failure = self.failure();
-        Box::pin(async move { end(Outcome::Error(failure)) })
-    }
-
-    fn streams(&self) -> bool {
-        false
-    }
-
-    fn heard(&self) -> Option<Moment> {
-        None
-    }
-
-    fn stored(&mut self, _: Stored) {}
-
-    fn tell(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn prove(&mut self) -> BoxFuture<'_, Proved> {
-        Box::pin(async { Proved::free(Proof::Confirmed) })
-    }
-
-    fn keeps(&self) -> bool {
-        false
-    }
-
-    fn debt(&self) -> Option<Token> {
-        None
-    }
-
-    fn detach(self: Box<Self>) {}
+    let message = format!("there is no service {procedure:?}, or several have this name");
+    Failure::new(error_type::NO_SUCH_PROCEDURE, message).with_data(&NoSuch { procedure })
 }

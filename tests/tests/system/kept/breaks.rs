@@ -5,7 +5,7 @@ use std::time::Duration;
 use harp_tests::{Cluster, Page, Way, until};
 use serde_json::{Value, json};
 
-use super::behind_a_proxy;
+use super::{behind_a_proxy, streaming};
 
 #[test]
 fn a_break_loses_nothing() {
@@ -47,11 +47,7 @@ fn a_break_loses_nothing() {
 fn a_host_that_stays_away_for_longer_than_it_keeps_the_call_ends_it() {
     let (cluster, proxy) = behind_a_proxy(Cluster::builder().set("keep_for", "2"));
     let caller = cluster.caller();
-    let mut feed = cluster.feed("feed");
-    let job = caller.call("far", "feed", &feed.arguments());
-    feed.send("1");
-    let mut following = caller.follow(&job, r#""since": 0"#);
-    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    let (job, feed, _following) = streaming(&cluster, "far", "");
     proxy.set(Way::Closed);
     let answer = caller.result(&job);
     assert_eq!(answer["error"]["type"], "network_error", "{answer}");
@@ -65,11 +61,7 @@ fn a_way_that_swallows_is_taken_for_a_break() {
     // Three beats of a sixth of it.
     let (cluster, proxy) = behind_a_proxy(Cluster::builder().set("keep_for", "12"));
     let caller = cluster.caller();
-    let mut feed = cluster.feed("feed");
-    let job = caller.call("far", "feed", &feed.arguments());
-    feed.send("1");
-    let mut following = caller.follow(&job, r#""since": 0"#);
-    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    let (job, mut feed, _following) = streaming(&cluster, "far", "");
     let taken = proxy.taken();
     proxy.set(Way::Swallowing);
     feed.send("2");

@@ -3,17 +3,13 @@
 use harp_tests::{Cluster, Way, until};
 use serde_json::json;
 
-use super::{QUEUE, behind_a_proxy};
+use super::{QUEUE, behind_a_proxy, streaming};
 
 #[test]
 fn a_cancel_ends_the_job_at_once_and_is_delivered_later() {
     let (cluster, proxy) = behind_a_proxy(Cluster::builder());
     let caller = cluster.caller();
-    let mut feed = cluster.feed("feed");
-    let job = caller.call_with("far", "feed", &feed.arguments(), QUEUE);
-    feed.send("1");
-    let mut following = caller.follow(&job, r#""since": 0"#);
-    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    let (job, mut feed, _following) = streaming(&cluster, "far", QUEUE);
     let next = caller.call_with("far", "echo", "[5]", QUEUE);
     let taken = proxy.taken();
     proxy.set(Way::Closed);

@@ -6,7 +6,7 @@ use std::process::Command;
 use harp_tests::{Cluster, Feed, Page};
 use serde_json::json;
 
-use super::{QUEUE, error_data};
+use super::{QUEUE, error_data, streaming};
 
 fn copy(cluster: &Cluster, from: &str, to: &str) {
     let copied = Command::new("cp")
@@ -18,12 +18,7 @@ fn copy(cluster: &Cluster, from: &str, to: &str) {
 
 /// A job that streams and has the first packet on disk.
 fn start(cluster: &Cluster) -> (String, Feed) {
-    let caller = cluster.caller();
-    let mut feed = cluster.feed("feed");
-    let job = caller.call_with("web01", "feed", &feed.arguments(), QUEUE);
-    feed.send("1");
-    let mut following = caller.follow(&job, r#""since": 0"#);
-    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    let (job, feed, _following) = streaming(cluster, "web01", QUEUE);
     (job, feed)
 }
 

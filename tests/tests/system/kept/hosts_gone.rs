@@ -3,16 +3,12 @@
 use harp_tests::{Cluster, until};
 use serde_json::json;
 
-use super::{QUEUE, error_data};
+use super::{QUEUE, error_data, streaming};
 
 /// A job that streams, whose first packet is on disk, and one behind it in its queue.
 fn start_both(cluster: &Cluster) -> (String, String, harp_tests::Feed) {
     let caller = cluster.caller();
-    let mut feed = cluster.feed("feed");
-    let job = caller.call_with("web01", "feed", &feed.arguments(), QUEUE);
-    feed.send("1");
-    let mut following = caller.follow(&job, r#""since": 0"#);
-    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    let (job, feed, _following) = streaming(cluster, "web01", QUEUE);
     let next = caller.call_with("web01", "echo", "[5]", QUEUE);
     (job, next, feed)
 }

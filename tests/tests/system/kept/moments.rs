@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use harp_tests::{Cluster, FakeHost, Page, Step, Way, until};
 use serde_json::json;
 
-use super::{QUEUE, address_of, behind_a_proxy, error_data};
+use super::{QUEUE, address_of, behind_a_proxy, error_data, streaming};
 
 use Step::{CloseSilently, Handshake, Hang, Request};
 
@@ -13,12 +13,7 @@ use Step::{CloseSilently, Handshake, Hang, Request};
 fn silence_does_not_count_while_the_host_is_away() {
     let (cluster, proxy) = behind_a_proxy(Cluster::builder());
     let caller = cluster.caller();
-    let mut feed = cluster.feed("feed");
-    let arguments = feed.arguments();
-    let job = caller.call_with("far", "feed", &arguments, r#""timeout": 5"#);
-    feed.send("1");
-    let mut following = caller.follow(&job, r#""since": 0"#);
-    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    let (job, mut feed, _following) = streaming(&cluster, "far", r#""timeout": 5"#);
     proxy.set(Way::Closed);
     let begun = Instant::now();
     feed.send("2");
@@ -50,12 +45,7 @@ fn beats_are_no_sign_of_life_of_a_procedure() {
 #[test]
 fn a_host_that_has_moved_is_looked_for_where_the_registry_says() {
     let (cluster, proxy) = behind_a_proxy(Cluster::builder());
-    let caller = cluster.caller();
-    let mut feed = cluster.feed("feed");
-    let job = caller.call("far", "feed", &feed.arguments());
-    feed.send("1");
-    let mut following = caller.follow(&job, r#""since": 0"#);
-    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    let (_job, mut feed, mut following) = streaming(&cluster, "far", "");
     let taken = proxy.taken();
     proxy.set(Way::Closed);
     until("the host is looked for where it was", || {
@@ -76,11 +66,7 @@ fn a_host_that_has_moved_is_looked_for_where_the_registry_says() {
 fn a_cancel_whose_connection_breaks_is_told_again() {
     let (cluster, proxy) = behind_a_proxy(Cluster::builder());
     let caller = cluster.caller();
-    let mut feed = cluster.feed("feed");
-    let job = caller.call_with("far", "feed", &feed.arguments(), QUEUE);
-    feed.send("1");
-    let mut following = caller.follow(&job, r#""since": 0"#);
-    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    let (job, mut feed, _following) = streaming(&cluster, "far", QUEUE);
     let next = caller.call_with("far", "echo", "[5]", QUEUE);
     proxy.set(Way::HoldingCaller);
     let mut cancel = caller.send(json!({"harpcaller": 1, "cancel": job}));

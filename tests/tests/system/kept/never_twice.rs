@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use harp_tests::{Cluster, ClusterBuilder, Way, until};
 use serde_json::json;
 
-use super::{address_of, behind_a_proxy, count, error_data};
+use super::{address_of, behind_a_proxy, count, error_data, streaming};
 
 /// The arguments of `trace` for this cluster.
 fn trace(cluster: &Cluster, name: &str) -> String {
@@ -112,11 +112,7 @@ fn a_request_that_is_older_than_its_lease_never_runs() {
 fn a_host_that_keeps_no_calls_any_more_has_lost_what_it_ran() {
     let mut cluster = Cluster::start();
     let caller = cluster.caller();
-    let mut feed = cluster.feed("feed");
-    let job = caller.call("web01", "feed", &feed.arguments());
-    feed.send("1");
-    let mut following = caller.follow(&job, r#""since": 0"#);
-    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    let (job, _feed, _following) = streaming(&cluster, "web01", "");
     cluster.kill_host("web01");
     let config = cluster.path("web01.toml");
     let text = std::fs::read_to_string(&config).unwrap();
@@ -157,11 +153,7 @@ fn a_name_with_two_hosts_behind_it_runs_a_call_at_one_of_them() {
     assert_eq!(caller.result(&job), json!({"result": null}));
     assert_eq!(runs(&cluster, "first"), 1);
     // One that runs at one of them does not begin at the other.
-    let mut feed = cluster.feed("feed");
-    let job = caller.call("far", "feed", &feed.arguments());
-    feed.send("1");
-    let mut following = caller.follow(&job, r#""since": 0"#);
-    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    let (job, _feed, _following) = streaming(&cluster, "far", "");
     proxy.lead_to(address_of(&cluster.entry("web01")));
     proxy.cut();
     let data = error_data(&caller.result(&job), "missing_result");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use harp_tests::{Cluster, outlive, until};
 use serde_json::json;
 
-use super::{QUEUE, assert_all_of, error_data};
+use super::{QUEUE, assert_all_of, error_data, streaming};
 
 #[test]
 fn a_restart_interrupts_nothing() {
@@ -119,11 +119,7 @@ fn no_crash_loses_or_doubles_anything_of_many_calls() {
 fn a_stop_can_end_what_hosts_keep_too() {
     let mut cluster = Cluster::builder().set("stop_grace", "0").start();
     let caller = cluster.caller();
-    let mut feed = cluster.feed("feed");
-    let job = caller.call("web01", "feed", &feed.arguments());
-    feed.send("1");
-    let mut following = caller.follow(&job, r#""since": 0"#);
-    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    let (job, feed, mut following) = streaming(&cluster, "web01", "");
     assert!(cluster.run(&["stop", "--end-calls"]).status.success());
     assert!(cluster.wait_dispatcher_ended().success());
     let _ = error_data(&following.line(), "missing_result");

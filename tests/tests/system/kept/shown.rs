@@ -5,7 +5,7 @@ use std::process::Command;
 use harp_tests::{Cluster, HttpRequest, Way, binary, until};
 use serde_json::{Value, json};
 
-use super::behind_a_proxy;
+use super::{behind_a_proxy, streaming};
 
 const OPEN: &str = "[[listen_http]]\naddress = '127.0.0.1:0'\nrequire_authentication = false\n";
 
@@ -44,11 +44,7 @@ fn shown(cluster: &Cluster, job: &str) -> [Value; 5] {
 fn every_face_says_that_a_host_is_away_and_since_when() {
     let (cluster, proxy) = behind_a_proxy(Cluster::builder().tables(OPEN));
     let caller = cluster.caller();
-    let mut feed = cluster.feed("feed");
-    let job = caller.call("far", "feed", &feed.arguments());
-    feed.send("1");
-    let mut following = caller.follow(&job, r#""since": 0"#);
-    assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    let (job, feed, _following) = streaming(&cluster, "far", "");
     assert_eq!(shown(&cluster, &job), [(); 5].map(|()| Value::Null));
     let started = caller.status(&job)["time"]["start"].as_u64().unwrap();
     proxy.set(Way::Closed);
