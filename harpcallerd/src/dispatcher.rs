@@ -29,7 +29,7 @@ use crate::transports::by_kind::ByKind;
 use crate::transports::device;
 use crate::transports::harp::{Harp, Told};
 use crate::transports::worker::{Claims, Note, Worker};
-use crate::world::Runtime;
+use crate::world::{Runtime, ToTheEnd};
 
 /// What the core is opened over.
 #[derive(Debug)]
@@ -254,24 +254,14 @@ impl Dispatcher {
         &self.ledger
     }
 
-    /// Carries a submission out whether or not anybody waits for it; a stop does.
-    ///
-    /// # Errors
-    ///
-    /// If it met a fault of this program.
-    pub async fn submission<T: Send + 'static>(
+    /// A submission, which is carried out whether or not anybody waits for it; a stop does.
+    /// Whoever has submitted it stands in the log.
+    pub fn submission<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, tokio::sync::oneshot::error::RecvError> {
-        let (answer, answered) = tokio::sync::oneshot::channel();
-        let work = async move {
-            // Whoever asked may be gone.
-            let _ = answer.send(work.await);
-        };
-        // Whoever has submitted it stands in the log.
-        let work = Box::pin(work.in_current_span());
-        self.world.spawn("submission", Phase::Verbs, work);
-        answered.await
+    ) -> ToTheEnd<T> {
+        let work = work.in_current_span();
+        ToTheEnd::new(&self.world, "submission", Phase::Verbs, work)
     }
 
     /// Takes no new calls and gives no turns any more.

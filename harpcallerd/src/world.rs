@@ -1,5 +1,7 @@
 //! The daemon's own world: the system's clocks, random numbers, and tasks of the runtime.
 
+mod to_the_end;
+
 use std::array;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, error};
 
 use harp_time::clock;
+
+pub use to_the_end::{Fault, ToTheEnd};
 
 /// The source of time, chance and tasks of a process. It owns its tasks: those of one phase
 /// are waited for by [`Runtime::over`].
@@ -90,11 +94,7 @@ impl World for Runtime {
         };
         let work = async move {
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
-                error!(
-                    task = name,
-                    ?phase,
-                    "a task met a fault of this program and is gone; please report it"
-                );
+                tell_of_fault(name, phase);
             }
         };
         self.of(phase).spawn(work.instrument(span));
@@ -106,6 +106,15 @@ impl World for Runtime {
         }
         Box::pin(sleep_until(self.instant(until)))
     }
+}
+
+/// The panic itself is in the log before.
+fn tell_of_fault(task: &str, phase: Phase) {
+    error!(
+        task,
+        ?phase,
+        "a task met a fault of this program and is gone; please report it"
+    );
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::{Desk, permission};
 use crate::procedures::Source;
 use crate::traces::Request;
 use crate::traces::context::Traceparent;
+use crate::world::Fault;
 
 impl Desk {
     /// Accepts a call; its job is on disk when this returns. Cancel safe in this sense: once
@@ -58,7 +59,7 @@ impl Desk {
             }
             submitted
         });
-        let submitted = submission.await.unwrap_or_else(|_| {
+        let submitted = submission.await.unwrap_or_else(|Fault| {
             // The panic itself is in the log.
             let why = "harpcallerd met a fault of its own; its log has the details".to_owned();
             let may_exist = true;
