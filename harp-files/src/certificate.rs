@@ -1,4 +1,4 @@
-//! Certificates that nobody should go by any more, whoever has signed them.
+//! Certificates that nobody should go by any more, whoever has signed them, and when one ends.
 
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 use x509_parser::public_key::PublicKey;
@@ -54,6 +54,13 @@ pub fn check(certificate: &[u8]) -> Result<(), Outdated> {
         }
     }
     Ok(())
+}
+
+/// When a certificate in DER ends, in seconds since 1970; `None` if it cannot be read.
+#[must_use]
+pub fn ends(certificate: &[u8]) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 /// Length in bits of a big-endian number.

@@ -123,6 +123,21 @@ impl Connection {
         session.alpn_protocol() == Some(protocol)
     }
 
+    /// From where the connection is, which is its peer for the host.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.lines.source().get_ref().0.local_address()
+    }
+
+    /// When the host's certificate ends, in seconds since 1970; `None` if that cannot be read in
+    /// it.
+    #[must_use]
+    pub fn certificate_ends(&self) -> Option<i64> {
+        let session = self.lines.source().get_ref().1;
+        let certificate = session.peer_certificates()?.first()?;
+        harp_files::certificate::ends(certificate)
+    }
+
     /// The parts, for another protocol than one call a connection.
     pub(crate) fn into_parts(self) -> (Endpoint, Limits, HostLines, Duration) {
         (self.endpoint, self.limits, self.lines, self.delay)

@@ -347,7 +347,7 @@ impl KeptConnection {
         };
         let line = line.map_err(|error| HostError::line(&self.endpoint, phase, error))?;
         let news = self.news(&line, phase)?;
-        if !matches!(news, News::Beat(_)) || line.first() == Some(&b' ') {
+        if !matches!(news, News::Beat { .. }) || line.first() == Some(&b' ') {
             self.spoke = self.heard;
         }
         // An answer to a beat goes out before anybody looks at it.

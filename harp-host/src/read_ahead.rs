@@ -1,6 +1,7 @@
 //! Reads from a socket that are larger than the TLS library asks for.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -19,6 +20,11 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
+    /// The near end of the connection.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()
+    }
+
     /// Nothing has been read of the connection before.
     pub fn new(socket: TcpStream) -> ReadAhead {
         ReadAhead {

@@ -50,6 +50,17 @@ pub struct TrustFiles {
     pub verify_hostname: bool,
 }
 
+impl From<TrustFiles> for Sources {
+    fn from(files: TrustFiles) -> Sources {
+        Sources {
+            authorities: files.ca_file.map(Pem::File),
+            known: files.known_certs_file.map(Pem::File),
+            own: None,
+            verify_hostname: files.verify_hostname,
+        }
+    }
+}
+
 /// What a caller offers by ALPN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Offer {
@@ -163,12 +174,7 @@ impl Trust {
     ///
     /// [`TrustError`] if a file is broken or cannot be read, or the CA file is missing.
     pub fn new(files: TrustFiles) -> Result<Trust, TrustError> {
-        Trust::from_sources(Sources {
-            authorities: files.ca_file.map(Pem::File),
-            known: files.known_certs_file.map(Pem::File),
-            own: None,
-            verify_hostname: files.verify_hostname,
-        })
+        Trust::from_sources(files.into())
     }
 
     /// Makes what [`Trust::new`] does, of PEM texts, with a certificate of our own where wanted.
@@ -177,11 +183,21 @@ impl Trust {
     ///
     /// Those of [`Trust::new`].
     pub fn from_sources(sources: Sources) -> Result<Trust, TrustError> {
+        Trust::telling(sources, |_| {})
+    }
+
+    /// Makes what [`Trust::from_sources`] does. `tell` is called once when the files cannot be
+    /// used any more, and for each further reason, and with `None` when they can be used again.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Trust::new`].
+    pub fn telling(sources: Sources, tell: fn(Option<&TrustError>)) -> Result<Trust, TrustError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let accepts_anything = sources.authorities.is_none() && sources.known.is_none();
         Ok(Trust {
             accepts_anything,
-            looks: looks(sources, Arc::clone(&provider))?,
+            looks: looks(sources, Arc::clone(&provider), tell)?,
             provider,
             configs: Mutex::default(),
             answered: Answered::default(),
@@ -283,20 +299,28 @@ impl Trust {
 fn looks(
     sources: Sources,
     provider: Arc<CryptoProvider>,
+    tell: fn(Option<&TrustError>),
 ) -> Result<Looks<Result<Seen, Arc<TrustError>>>, TrustError> {
     let kept = Kept::read(sources.files(), |files| sources.judge(files, &provider))?;
-    let state = Mutex::new((kept, 0));
+    let state = Mutex::new((kept, 0, true));
     Ok(Looks::new(move || {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (kept, edition) = &mut *state;
+        let (kept, edition, is_usable) = &mut *state;
         match kept.look(|files| sources.judge(files, &provider)) {
             Look::Same | Look::Again => {}
             // An operator who writes a file again may want nobody to go on with an old session.
             Look::New | Look::Touched => *edition += 1,
-            Look::Failed { error, .. } => {
+            Look::Failed { error, is_news } => {
                 *edition += 1;
+                *is_usable = false;
+                if is_news {
+                    tell(Some(&error));
+                }
                 return Err(Arc::new(error));
             }
+        }
+        if !std::mem::replace(is_usable, true) {
+            tell(None);
         }
         Ok(Seen {
             anchors: Arc::clone(kept.value()),

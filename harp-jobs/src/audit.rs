@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use harp_values::{JobId, QueueName};
+use harp_values::{JobId, Outcome, QueueName};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
@@ -99,6 +99,8 @@ pub enum Act<'a> {
     RefreshHosts,
     /// The log files opened anew.
     ReopenLogs,
+    /// All jobs written into a file.
+    Export,
 }
 
 /// A call as it was asked for, kept until it is known what came of it.
@@ -162,6 +164,30 @@ impl Audit {
             line.operation = None;
             line.job = Some(job.to_string());
             sender.send(Event::Line(line));
+        }
+    }
+
+    /// It is not known whether a call became a job, which would have this id. If it did,
+    /// [`Audit::accepted_late`] says so.
+    pub fn unknown(&self, asked: Option<AskedCall>, job: JobId) {
+        if let (Some(sender), Some(AskedCall(mut line))) = (&self.0, asked) {
+            line.event = "unknown";
+            line.operation = None;
+            line.job = Some(job.to_string());
+            sender.send(Event::Line(line));
+        }
+    }
+
+    /// A call became a job of which that was not known. Whose it is, the store knows.
+    pub fn accepted_late(&self, job: JobId) {
+        if let Some(sender) = &self.0 {
+            let line = Line {
+                time: sender.world.wall(),
+                event: "accepted",
+                job: Some(job.to_string()),
+                ..Line::default()
+            };
+            sender.send(Event::AboutJob(job, Box::new(line)));
         }
     }
 
@@ -256,14 +282,19 @@ impl Audit {
         }
     }
 
-    /// A job ended. Whose it was, the store knows.
-    pub fn ended(&self, job: JobId, outcome: &str) {
+    /// A job ended; an exception with its type. Whose it was, the store knows.
+    pub fn ended(&self, job: JobId, outcome: &Outcome) {
         if let Some(sender) = &self.0 {
             let line = Line {
                 time: sender.world.wall(),
                 event: "ended",
                 job: Some(job.to_string()),
-                outcome: Some(outcome.to_owned()),
+                outcome: Some(outcome.name().to_owned()),
+                r#type: match outcome {
+                    Outcome::Exception(failure) => Some(name(&failure.error_type)),
+                    // Of an error the outcome is its type.
+                    _ => None,
+                },
                 ..Line::default()
             };
             sender.send(Event::AboutJob(job, Box::new(line)));
@@ -309,6 +340,7 @@ impl Act<'_> {
             Act::Drain => "drain",
             Act::RefreshHosts => "hosts-refresh",
             Act::ReopenLogs => "reopen-logs",
+            Act::Export => "export",
         }
     }
 }

@@ -94,7 +94,7 @@ impl Changes {
     /// Notes what the ledger tells. What is of no concern to readers is passed over.
     pub fn note(&self, change: &ledger::Change) {
         let (what, count): (What, fn(&mut Totals)) = match &change.what {
-            ledger::What::Submitted => (What::Submitted, |totals| totals.submitted += 1),
+            ledger::What::Submitted { .. } => (What::Submitted, |totals| totals.submitted += 1),
             ledger::What::Started => (What::Started, |_| {}),
             ledger::What::Released => (What::Released, |_| {}),
             ledger::What::Ended(end) => (
@@ -239,7 +239,7 @@ mod tests {
             let at = 5 * MINUTE;
             changes.note(&ledger::Change { job, what, at });
         };
-        note(ledger::What::Submitted);
+        note(ledger::What::Submitted { is_late: false });
         note(ledger::What::Started);
         note(ledger::What::BackToWait);
         let failure = Failure::new("network_error", "x");

@@ -132,6 +132,15 @@ impl Jobs {
     ///
     /// Why there is no job, or may be none.
     pub async fn submit(&self, new: Submission, room: Room) -> Result<Accepted, NotAccepted> {
+        self.submit_named(new, room).await.1
+    }
+
+    /// Accepts a call as [`Jobs::submit`] does, and says which id the job has, or would have had.
+    pub async fn submit_named(
+        &self,
+        new: Submission,
+        room: Room,
+    ) -> (JobId, Result<Accepted, NotAccepted>) {
         let submitted = self.world.wall();
         let call = CallRecord {
             submitted,
@@ -155,8 +164,9 @@ impl Jobs {
         let accepted = self.ledger.accept(vec![job]).await;
         // One job was handed in, so there is one answer.
         let accepted = accepted.and_then(|all| all.into_iter().next().ok_or(NotAccepted::Closed));
+        let job = told.job;
         told.tell(&accepted);
-        accepted
+        (job, accepted)
     }
 
     /// What the ledger knows.

@@ -459,6 +459,12 @@ impl Lineup {
         self.queues.place(&queue.name, id, entry.sequence)
     }
 
+    /// Jobs that hold a place in a queue, the oldest of them, at most so many.
+    #[must_use]
+    pub fn holders(&self, name: &QueueName, most: usize) -> Vec<JobId> {
+        self.queues.holders(name, most)
+    }
+
     /// The jobs of a queue.
     #[must_use]
     pub fn queue_members(&self, name: &QueueName) -> Members {

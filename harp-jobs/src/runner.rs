@@ -75,7 +75,7 @@ impl Runner {
         let span = info_span!(
             parent: None, "job", job = %turn.hold.job,
             host = tracing::field::Empty, procedure = tracing::field::Empty,
-            error = tracing::field::Empty
+            from = tracing::field::Empty, error = tracing::field::Empty
         );
         self.supervise(turn, owner).instrument(span).await;
     }

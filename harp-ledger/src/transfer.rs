@@ -3,22 +3,21 @@
 //! No engine holds the data captive, and an export that is imported into a new store is
 //! that store without the space that it does not need any more.
 
+mod export;
 pub mod format;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 
-use flate2::Compression;
 use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
 use harp_jobs::ledger::{PaperEdit, PaperId, PaperKind};
-use harp_jobs::record::{CallRecord, EndRecord, JobRecord, LiveRecord};
+use harp_jobs::record::{CallRecord, EndRecord, LiveRecord};
 use harp_jobs::segment::{Segment, SegmentBuilder};
-use harp_time::clock;
 use harp_values::{JobId, Json, Outcome};
 
+pub use self::export::{Packing, export, export_lines};
 use self::format::{Item, Items};
 use crate::store::{Adopted, Adopting, Appending, Store, StoreError};
 
@@ -64,183 +63,6 @@ pub enum TransferError {
         /// What is wrong.
         why: String,
     },
-}
-
-/// Writes all jobs of a store that nobody else writes to: those that have ended, the
-/// oldest first, then the live ones. `problem` is told what is damaged.
-///
-/// # Errors
-///
-/// [`TransferError::Io`] and [`TransferError::Store`]. What has been written then is no
-/// whole export.
-pub async fn export<W: Write>(
-    store: &Store,
-    out: W,
-    problem: &mut dyn FnMut(String),
-) -> Result<(W, Moved), TransferError> {
-    let mut export = Export {
-        store,
-        out: GzEncoder::new(out, Compression::default()),
-        problem,
-        moved: Moved::default(),
-    };
-    export.all().await?;
-    let Export { out, moved, .. } = export;
-    Ok((out.finish()?, moved))
-}
-
-struct Export<'a, W: Write> {
-    store: &'a Store,
-    out: GzEncoder<W>,
-    problem: &'a mut dyn FnMut(String),
-    moved: Moved,
-}
-
-impl<W: Write> Export<'_, W> {
-    async fn all(&mut self) -> Result<(), TransferError> {
-        self.write(Item::Export {
-            version: format::VERSION,
-            created: clock::now(),
-        })?;
-        for paper in self.store.papers(PaperKind::Service).await? {
-            let id = format!("{:032x}", paper.id.name);
-            match Json::parse(&paper.text) {
-                Ok(definition) => self.write(Item::Service { id, definition })?,
-                Err(error) => (self.problem)(format!("service {id} is left out: {error}")),
-            }
-        }
-        let mut places = self.store.kept_places().await?;
-        places.sort_by_key(|(id, _)| *id);
-        let ended = self.store.contents().ended;
-        let mut after = None;
-        loop {
-            let page = self.store.ended_page(after, JOBS).await?;
-            let Some(last) = page.last() else {
-                break;
-            };
-            after = Some(last.id);
-            for job in page {
-                let place = places.binary_search_by_key(&job.id, |(id, _)| *id);
-                let place = place.ok().map(|index| places[index].1.clone());
-                self.ended(job.id, job.call, place).await?;
-            }
-        }
-        let unreadable = ended.saturating_sub(self.moved.jobs + self.moved.others);
-        if unreadable > 0 {
-            self.moved.others += unreadable;
-            (self.problem)(format!(
-                "{unreadable} ended jobs cannot be read and are left out"
-            ));
-        }
-        for (id, state) in self.store.live().await? {
-            self.live(id, state).await?;
-        }
-        for id in self.store.damaged_live().await? {
-            self.left_out(id, &"where it stands cannot be read");
-        }
-        let jobs = self.moved.jobs;
-        self.write(Item::Complete { jobs })
-    }
-
-    async fn ended(
-        &mut self,
-        job: JobId,
-        call: CallRecord,
-        place: Option<LiveRecord>,
-    ) -> Result<(), TransferError> {
-        let end = self.store.outcome(job).await;
-        let Some(end) = self.readable(job, end)? else {
-            return Ok(());
-        };
-        self.write(Item::Call { job, call })?;
-        let packets = self.packets(job, end.packets).await?;
-        if packets < end.packets {
-            (self.problem)(format!(
-                "job {job}: {} of its {} packets cannot be read and are left out",
-                end.packets - packets,
-                end.packets
-            ));
-            self.moved.others += 1;
-        }
-        self.moved.jobs += 1;
-        self.write(Item::End {
-            job,
-            started: end.started,
-            ended: end.ended,
-            packets,
-            outcome: end.outcome.to_json(),
-            place,
-        })
-    }
-
-    async fn live(&mut self, job: JobId, state: LiveRecord) -> Result<(), TransferError> {
-        let record = self.store.job(job).await;
-        let Some(JobRecord { call, .. }) = self.readable(job, record)? else {
-            return Ok(());
-        };
-        self.write(Item::Call { job, call })?;
-        self.packets(job, u64::MAX).await?;
-        self.moved.jobs += 1;
-        self.write(Item::Live { job, state })
-    }
-
-    /// What was read of a job, if it is there. A job of which it cannot be read is left out,
-    /// and that is said.
-    fn readable<T>(
-        &mut self,
-        job: JobId,
-        read: Result<Option<T>, StoreError>,
-    ) -> Result<Option<T>, TransferError> {
-        match read {
-            Err(error @ StoreError::Corrupt { .. }) => {
-                self.left_out(job, &error);
-                Ok(None)
-            }
-            read => Ok(read?),
-        }
-    }
-
-    /// Writes packets up to number `end`, or the first that cannot be read: its number.
-    async fn packets(&mut self, job: JobId, end: u64) -> Result<u64, TransferError> {
-        let mut next = 0;
-        while next < end {
-            let segments = match self.store.segments(job, next, PAGE).await {
-                Err(StoreError::Corrupt { .. }) => break,
-                segments => segments?,
-            };
-            let before = next;
-            for segment in segments {
-                if segment.first() > next {
-                    return Ok(next);
-                }
-                let segment = segment.between(next, end);
-                let packets = segment.iter_from(next);
-                let packets = packets
-                    .map(|(_, time, data)| (time, Json::from_trusted(data.to_vec().into())))
-                    .collect();
-                let first = next;
-                next = segment.end();
-                self.write(Item::Packets {
-                    job,
-                    first,
-                    packets,
-                })?;
-            }
-            if next == before {
-                break;
-            }
-        }
-        Ok(next)
-    }
-
-    fn left_out(&mut self, job: JobId, why: &dyn std::fmt::Display) {
-        self.moved.others += 1;
-        (self.problem)(format!("job {job} is left out: {why}"));
-    }
-
-    fn write(&mut self, record: Item) -> Result<(), TransferError> {
-        format::write(&mut self.out, &record)
-    }
 }
 
 /// Takes all jobs of an export into a store, new or not. A job that is there already

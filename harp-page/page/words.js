@@ -100,13 +100,19 @@ export function whyItWaits(job) {
   }
   if (job.state === "running") {
     const since = job.host_state?.unreachable_since;
-    return since === undefined ? null
-      : `The host cannot be reached since ${full(since)}; the call goes on there.`;
+    if (since !== undefined) {
+      return `The host cannot be reached since ${full(since)}; the call goes on there.`;
+    }
+    return job.waiting_for === "host"
+      ? "It waits at its host, where as many calls run as may." : null;
   }
   const deadline = job.start_by === null ? ""
     : ` It gives up at ${full(job.submitted + job.start_by * 1000)}.`;
   if (job.waiting_for === "store") {
     return `It waits for the job store, which cannot be written at the moment.${deadline}`;
+  }
+  if (job.waiting_for === "operator") {
+    return `It waits for harpcallerd resume: it came with a copy of another job store.${deadline}`;
   }
   if (job.waiting_for === "worker") return `It waits for a worker of its service.${deadline}`;
   if (job.queue === null) return `It starts in a moment.${deadline}`;

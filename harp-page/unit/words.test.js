@@ -16,6 +16,8 @@ test("why a job waits is one sentence", () => {
     "It is the next of its queue, which has 2 places. It gives up at 1970-01-01 00:01:00 UTC.");
   assert.match(whyItWaits({ ...job, waiting_for: "store" }), /job store/);
   assert.match(whyItWaits({ ...job, waiting_for: "worker" }), /worker/);
+  assert.match(whyItWaits({ ...job, waiting_for: "operator" }), /resume/);
+  assert.match(whyItWaits({ ...job, state: "running", waiting_for: "host" }), /waits at its host/);
   assert.equal(whyItWaits({ ...job, queue: null }), "It starts in a moment.");
   assert.equal(whyItWaits({ ...job, state: "running" }), null);
   assert.match(whyItWaits({ ...job, state: "running", host_state: { unreachable_since: 0 } }), /cannot be reached/);

@@ -191,7 +191,7 @@ impl Book {
         self.note(|| format!("told: {} {:?}", change.job, change.what));
         let mut entries = self.entries();
         let name = match change.what {
-            What::Submitted => "submitted",
+            What::Submitted { .. } => "submitted",
             What::Started => "started",
             What::Ended(_) => "ended",
             What::BackToWait => "back",

@@ -1,5 +1,6 @@
 //! The words of the command line, and what help says about them.
 
+pub(crate) mod jobs;
 pub(crate) mod serve;
 
 use std::path::PathBuf;
@@ -61,7 +62,7 @@ pub(crate) enum Command {
     Status(Status),
     /// List jobs, the newest first.
     #[command(after_help = LIST_HELP)]
-    Jobs(List),
+    Jobs(Box<jobs::Jobs>),
     /// List the queues.
     Queues(List),
     /// List the hosts of the registry.
@@ -296,9 +297,9 @@ pub(crate) struct ResultOf {
 }
 
 const LIST_HELP: &str = "\
-Filters are those of harpcaller-http(7): state, outcome, failed, host, procedure, client,
-queue, key, submitted_since, ended_since, q and others. Several of one name are
-alternatives:  harp jobs state=ended failed=true 'host=web*' submitted_since=-2h";
+  harp jobs --host 'web*' --outcome error --since yesterday
+Further filters are those of harpcaller-http(7), NAME=VALUE: state, failed, key, ended_since, q
+and others:  harp jobs state=running q=deploy";
 
 /// What is listed, and from which dispatcher.
 #[derive(Debug, Args)]

@@ -38,7 +38,9 @@ pub(crate) async fn run(line: CommandLine, screen: Screen) -> Result<Exit, Probl
         Command::Stream(stream) => follow::run_stream(stream, &settings, &screen).await,
         Command::Result(result) => result::run(result, &settings, &screen).await,
         Command::Status(status) => status::run(status, &settings, &screen).await,
-        Command::Jobs(words) => list::run(list::What::Jobs, words, &settings, &screen).await,
+        Command::Jobs(words) => {
+            list::run(list::What::Jobs, words.into_list(), &settings, &screen).await
+        }
         Command::Queues(words) => list::run(list::What::Queues, words, &settings, &screen).await,
         Command::Hosts(words) => list::run(list::What::Hosts, words, &settings, &screen).await,
         Command::List(words) => procedures::list(words, &settings, &screen).await,

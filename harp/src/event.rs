@@ -4,6 +4,8 @@
 use harp_client::{CallLimits, Failure, JobId, Json, Outcome};
 use serde::Serialize;
 
+use crate::details::Details;
+
 /// One line. Fields that do not apply are left out.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -84,6 +86,9 @@ pub(crate) enum Event<'a> {
         submit_time: u64,
         start_time: Option<u64>,
         end_time: Option<u64>,
+        /// Left out if the dispatcher does not tell.
+        #[serde(flatten)]
+        details: Option<&'a Details>,
     },
     /// A worker has fetched a job.
     Claimed {

@@ -8,6 +8,7 @@ mod arguments;
 mod command_line;
 mod commands;
 mod descriptors;
+mod details;
 mod dispatcher;
 mod duration;
 mod event;

@@ -5,6 +5,7 @@ pub(crate) mod check_config;
 pub(crate) mod completions;
 mod control;
 pub(crate) mod erlang;
+pub(crate) mod export;
 pub(crate) mod hosts;
 pub(crate) mod job;
 pub(crate) mod list;

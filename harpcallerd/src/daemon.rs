@@ -17,7 +17,7 @@ use harp_service::logging::Log;
 use harp_service::pidfile::Pidfile;
 use harp_service::systemd::Notifier;
 use harp_service::tasks::Tasks;
-use harp_time::within;
+use harp_time::{clock, within};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,7 @@ use crate::boot;
 use crate::config::Config;
 use crate::desk::admin::{Administration, KeptCalls, Reloaded, Started};
 use crate::desk::load::HostLoad;
+use crate::desk::store_room::StoreRoom;
 use crate::desk::{Desk, services};
 use crate::dispatcher::{Dispatcher, Parts};
 use crate::ended::Telling;
@@ -102,6 +103,7 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
     let administration = Administration {
         started: starts,
         orders,
+        since: clock::now(),
     };
     let notifier = Arc::new(setup.notifier);
     // Ends with the process, so that an administrator can see the end of a stop.
@@ -326,6 +328,7 @@ impl Daemon {
             hosts,
             refresher,
             log: start.log,
+            room: StoreRoom::of(&in_force.config.stream_directory),
         };
         Ok(Daemon {
             in_force,

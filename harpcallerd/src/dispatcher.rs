@@ -167,9 +167,13 @@ impl Dispatcher {
             move |change| {
                 meters.note(change);
                 changes.note(change);
-                if let What::Ended(end) = &change.what {
-                    audit.ended(change.job, end.outcome.name());
-                    of_listener.job_ended(change.job);
+                match &change.what {
+                    What::Submitted { is_late: true } => audit.accepted_late(change.job),
+                    What::Ended(end) => {
+                        audit.ended(change.job, &end.outcome);
+                        of_listener.job_ended(change.job);
+                    }
+                    _ => {}
                 }
             },
         );

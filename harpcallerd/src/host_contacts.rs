@@ -1,10 +1,11 @@
-//! When each host was last heard of, and why it could last not be called: for people who look
-//! at hosts. It is of this life of the dispatcher, and decides nothing.
+//! When each host was last heard of, why it could last not be called, and which calls wait there
+//! until fewer run: for people who look at hosts and jobs. It is of this life of the dispatcher,
+//! and decides nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use harp_proto::Failure;
+use harp_proto::{Failure, JobId};
 use harp_time::clock;
 
 /// Hosts that are remembered; of more, those that were noted longest ago are forgotten.
@@ -12,7 +13,21 @@ const MOST: usize = 100_000;
 
 /// What is known of all hosts. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct HostContacts(Arc<Mutex<HashMap<String, Contact>>>);
+pub struct HostContacts(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    contacts: Mutex<HashMap<String, Contact>>,
+    /// Jobs of which a host says that they wait there.
+    waiting: Mutex<HashSet<JobId>>,
+}
+
+/// A job waits at its host as long as this is held.
+#[derive(Debug)]
+pub struct WaitsThere {
+    contacts: HostContacts,
+    job: JobId,
+}
 
 /// What is known of a host. Times are milliseconds since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,6 +75,23 @@ impl HostContacts {
         });
     }
 
+    /// The job waits at its host until fewer calls run there.
+    #[must_use]
+    pub fn waits(&self, job: JobId) -> WaitsThere {
+        self.waiting().insert(job);
+        WaitsThere {
+            contacts: self.clone(),
+            job,
+        }
+    }
+
+    /// True if the job waits at its host until fewer calls run there, as far as the host has
+    /// said so.
+    #[must_use]
+    pub fn has_waiting(&self, job: JobId) -> bool {
+        self.waiting().contains(&job)
+    }
+
     fn note(&self, host: &str, note: impl FnOnce(&mut Contact, u64)) {
         let now = clock::now();
         let mut contacts = self.contacts();
@@ -77,7 +109,19 @@ impl HostContacts {
 
     fn contacts(&self) -> MutexGuard<'_, HashMap<String, Contact>> {
         // A std mutex: held for a few map operations, never across an await.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let contacts = &self.0.contacts;
+        contacts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashSet<JobId>> {
+        let waiting = &self.0.waiting;
+        waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for WaitsThere {
+    fn drop(&mut self) {
+        self.contacts.waiting().remove(&self.job);
     }
 }
 
@@ -93,6 +137,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_job_waits_at_its_host_as_long_as_that_is_held() {
+        let contacts = HostContacts::default();
+        let job = JobId::submitted_at(1);
+        let waits = contacts.waits(job);
+        assert!(contacts.has_waiting(job) && !contacts.has_waiting(JobId::NONE));
+        drop(waits);
+        assert!(!contacts.has_waiting(job));
+    }
 
     #[test]
     fn the_newest_of_a_host_is_known() {

@@ -54,14 +54,23 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         pidfile: Option<PathBuf>,
     },
-    /// Say whether the daemon runs; exit status 1 if it does not.
+    /// Say how the daemon is.
+    ///
+    /// Exit status: 0 it serves clients, 1 it is stopped, 2 something needs an operator, 3 it is
+    /// starting or draining.
     Status {
         /// Wait until it has started and serves clients.
         #[arg(long)]
         wait: bool,
-        /// Wait at most this long; for ever without it.
-        #[arg(long, value_name = "SECONDS", requires = "wait")]
+        /// Wait at most this long: for its answer 5 without it, with --wait for ever.
+        #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
+        /// Print all of it as one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Tell of its jobs, clients, store, hosts and logs, too.
+        #[arg(long, short)]
+        verbose: bool,
     },
     /// Stop the daemon and wait for its end.
     ///
@@ -84,15 +93,8 @@ enum Command {
     Drain,
     /// Read the configuration file again and apply what can change while running.
     Reload,
-    /// List jobs, one JSON object a line.
-    List {
-        /// Jobs that have ended too.
-        #[arg(long)]
-        all: bool,
-        /// The queue of each job too.
-        #[arg(long)]
-        queue: bool,
-    },
+    /// List jobs, one JSON object a line: those that have not ended, unless told otherwise.
+    List(commands::list::List),
     /// Show one job as `list` does.
     Info {
         /// The job's id.
@@ -159,13 +161,17 @@ enum Command {
         #[arg(long, value_name = "NEW-DIRECTORY", conflicts_with = "repair")]
         salvage: Option<PathBuf>,
     },
-    /// Write all jobs of the store into a file, while no daemon has it open.
+    /// Write all jobs of the store into a file, while no daemon has it open, or with --online
+    /// while it serves its clients.
     Export {
         #[command(flatten)]
         which: Which,
         /// Of a store that is damaged: all that is intact.
         #[arg(long)]
         salvage: bool,
+        /// Have the running daemon tell all jobs, through its administrative socket.
+        #[arg(long, conflicts_with_all = ["salvage", "store", "config"])]
+        online: bool,
         /// The file; `-` for standard output.
         #[arg(value_name = "FILE")]
         file: PathBuf,
@@ -220,7 +226,20 @@ fn main() -> ExitCode {
             debug,
             pidfile,
         } => commands::start::run(config, debug, pidfile, socket),
-        Command::Status { wait, timeout } => commands::status::run(&socket, wait, timeout),
+        Command::Status {
+            wait,
+            timeout,
+            json,
+            verbose,
+        } => commands::status::run(
+            &socket,
+            &commands::status::Options {
+                wait,
+                timeout,
+                json,
+                verbose,
+            },
+        ),
         Command::Stop {
             end_calls,
             timeout,
@@ -228,7 +247,7 @@ fn main() -> ExitCode {
         } => commands::stop::run(&socket, end_calls, timeout, print_pid),
         Command::Drain => commands::stop::drain(&socket),
         Command::Reload => commands::reload::run(&socket),
-        Command::List { all, queue } => commands::list::run(&socket, all, queue),
+        Command::List(list) => commands::list::run(&socket, &list),
         Command::Info { job } => commands::job::info(&socket, &job),
         Command::Cancel { job } => commands::job::cancel(&socket, &job),
         Command::Resume => commands::resume::run(&socket),
@@ -248,9 +267,13 @@ fn main() -> ExitCode {
         } => commands::store::salvage(which, &target),
         Command::CheckStore { which, repair, .. } => commands::store::check(which, repair),
         Command::Export {
+            online: true, file, ..
+        } => commands::export::online(&socket, &file),
+        Command::Export {
             which,
             salvage,
             file,
+            ..
         } => commands::store::export(which, &file, salvage),
         Command::Import {
             which,

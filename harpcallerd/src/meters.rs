@@ -58,6 +58,8 @@ pub struct Counts {
     pub violations: BTreeMap<&'static str, u64>,
     /// Runs of the registry's script that left the registry as it was.
     pub refresh_failures: u64,
+    /// Why the last of its runs has left it so; `None` if that has not.
+    pub refresh_failure: Option<String>,
     /// When the registry was last as the script has said, in milliseconds since 1970.
     pub refreshed: Option<u64>,
 }
@@ -174,6 +176,7 @@ impl Default for Counts {
             leases_expired: 0,
             violations: zeros(&VIOLATIONS),
             refresh_failures: 0,
+            refresh_failure: None,
             refreshed: None,
         }
     }
@@ -243,14 +246,18 @@ impl Meters {
         add(&mut self.0.counts().violations, what);
     }
 
-    /// The registry's script was run, at this time in milliseconds since 1970.
-    pub fn refreshed(&self, is_new: bool, at: u64) {
+    /// The registry is as its script has said, at this time in milliseconds since 1970.
+    pub fn refreshed(&self, at: u64) {
         let mut counts = self.0.counts();
-        if is_new {
-            counts.refreshed = Some(at)
-        } else {
-            counts.refresh_failures += 1
-        }
+        counts.refresh_failure = None;
+        counts.refreshed = Some(at);
+    }
+
+    /// A run of the registry's script has left the registry as it was.
+    pub fn not_refreshed(&self, why: String) {
+        let mut counts = self.0.counts();
+        counts.refresh_failures += 1;
+        counts.refresh_failure = Some(why);
     }
 
     /// Notes what the ledger tells.

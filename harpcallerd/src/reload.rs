@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use harp_budget::Budget;
-use harp_host::tls::Trust;
+use harp_host::tls::{Trust, TrustError};
 use harp_jobs::access::AccessRules;
 use harp_jobs::limits::{DeskLimits, RunLimits};
 use harp_jobs::refusal::NotReloaded;
@@ -18,7 +18,7 @@ use harp_service::logging::{Log, Prepared};
 use harp_service::report::with_causes;
 use tokio::sync::watch;
 use tracing::level_filters::LevelFilter;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{self, Config};
 use crate::declared::Declarations;
@@ -76,7 +76,7 @@ impl InForce {
     ///
     /// If a file that the configuration names cannot be used.
     pub fn new(file: PathBuf, config: Config, log: Arc<Log>) -> anyhow::Result<InForce> {
-        let trust = Trust::new(config.trust.clone())?;
+        let trust = trust(&config)?;
         warn_of_any_certificate(&trust);
         let tokens = config.tokens_file.as_deref().map(TokensFile::read);
         let host_memory = Budget::new(config.execution.host_memory);
@@ -196,6 +196,17 @@ fn warn_of_any_certificate(trust: &Trust) {
     }
 }
 
+/// The judge of hosts' certificates, which tells the log when its files cannot be used any more.
+fn trust(config: &Config) -> Result<Trust, TrustError> {
+    Trust::telling(config.trust.clone().into(), |unusable| match unusable {
+        Some(error) => error!(
+            error = with_causes(error),
+            "trust file unusable, no host is called until it can be used again"
+        ),
+        None => info!("trust files are usable again"),
+    })
+}
+
 /// The file, checked, with the files that it names.
 async fn read(file: &Path, debug: bool) -> Result<Read, NotReloaded> {
     let file = file.to_owned();
@@ -204,8 +215,7 @@ async fn read(file: &Path, debug: bool) -> Result<Read, NotReloaded> {
             Config::read(&file).map_err(|error| NotReloaded::File(with_causes(&error)))?;
         let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
         warnings.extend(config::exposed(&file, &config).map_err(NotReloaded::File)?);
-        let trust = Trust::new(config.trust.clone())
-            .map_err(|error| refused("trust", with_causes(&error)))?;
+        let trust = trust(&config).map_err(|error| refused("trust", with_causes(&error)))?;
         let tokens = config.tokens_file.as_deref().map(TokensFile::read);
         let tokens = tokens
             .transpose()

@@ -83,6 +83,7 @@ pub async fn accept(request: Request, peer: SocketAddr, state: &State) -> Result
             peer,
             told: Some(told),
             has_slots: Arc::default(),
+            id: None,
         });
     }
     if !(state.config.permissions).allow(&request.user, &request.procedure) {
@@ -131,6 +132,7 @@ pub async fn accept(request: Request, peer: SocketAddr, state: &State) -> Result
         peer,
         told: None,
         has_slots: Arc::default(),
+        id: None,
     })
 }
 

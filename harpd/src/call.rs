@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use harp_proto::host::Message;
+use harp_proto::host::kept::CallId;
 use harp_proto::{Failure, error_type};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use crate::procedure::Procedure;
 use crate::program::loading_error;
 use crate::reaper::Reaper;
 use crate::recipient::{CallerEvent, Recipient};
-use crate::slots::Slots;
+use crate::slots::{Slot, Slots};
 
 mod evidence;
 mod pipes;
@@ -47,6 +48,8 @@ pub struct Call {
     pub told: Option<Answer>,
     /// Set once it has its slots.
     pub has_slots: Arc<AtomicBool>,
+    /// Its name on the wire, if it is kept.
+    pub id: Option<CallId>,
 }
 
 /// What the log tells of a call.
@@ -55,6 +58,7 @@ pub struct Facts {
     procedure: Arc<Procedure>,
     user: String,
     peer: SocketAddr,
+    call: Option<CallId>,
     began: Instant,
 }
 
@@ -91,6 +95,7 @@ impl Facts {
             procedure = self.procedure.name,
             user = self.user,
             peer = %self.peer,
+            call = self.call.map(tracing::field::display),
             seconds = self.began.elapsed().as_secs_f64(),
             outcome = end.name(),
             r#type = end.error_type(),
@@ -107,8 +112,38 @@ impl Call {
             procedure: Arc::clone(&self.procedure),
             user: self.user.clone(),
             peer: self.peer,
+            call: self.id,
             began: Instant::now(),
         }
+    }
+
+    /// Waits for the slots that it needs; the log tells of a wait. The procedure's own slot
+    /// comes first: a call that waits for it must not keep one of all.
+    async fn slots(&self, workplace: &Workplace) -> (Option<Slot>, Slot) {
+        let own = match &self.procedure.slots {
+            Some(slots) => Some(self.slot(slots, "the procedure").await),
+            None => None,
+        };
+        (own, self.slot(&workplace.slots, "harpd").await)
+    }
+
+    /// Waits for one of these slots, whose number is `max_calls` of `limit`.
+    async fn slot(&self, slots: &Arc<Slots>, limit: &'static str) -> Slot {
+        if let Some(slot) = slots.take_now() {
+            return slot;
+        }
+        let began = Instant::now();
+        let (procedure, user) = (&self.procedure.name, &self.user);
+        info!(
+            procedure, user, peer = %self.peer, call = self.id.map(tracing::field::display),
+            "call waits: as many run as max_calls of {limit} allows"
+        );
+        let slot = slots.take().await;
+        info!(
+            procedure, user, peer = %self.peer, call = self.id.map(tracing::field::display),
+            seconds = began.elapsed().as_secs_f64(), "call has waited"
+        );
+        slot
     }
 
     /// Runs the call to its end, sending packets on the way. Returns the message that
@@ -121,21 +156,13 @@ impl Call {
             self.has_slots.store(true, Ordering::Relaxed);
             return answer;
         }
-        // The procedure's own slot first: a call that waits for it must not keep one of all.
-        let own_slots = self.procedure.slots.clone();
-        let slots = async {
-            let own = match &own_slots {
-                Some(slots) => Some(slots.take().await),
-                None => None,
-            };
-            (own, workplace.slots.take().await)
-        };
         let _slots = tokio::select! {
             biased;
             interruption = interrupted(caller, workplace) => return interruption.unstarted(),
-            slots = slots => slots,
+            slots = self.slots(workplace) => slots,
         };
         self.has_slots.store(true, Ordering::Relaxed);
+        caller.has_slots();
         let identity = Identity {
             procedure: &self.procedure.name,
             user: &self.user,

@@ -11,6 +11,9 @@ pub trait Recipient: Send {
     /// Shows that the procedure lives, though it has said nothing that makes a packet.
     fn sign_of_life(&mut self);
 
+    /// The call does not wait for its slots any more.
+    fn has_slots(&mut self) {}
+
     /// False while so much waits that the source of packets should pause.
     fn has_room(&self) -> bool;
 

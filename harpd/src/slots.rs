@@ -38,6 +38,16 @@ impl Slots {
         })
     }
 
+    /// A slot, if one is free and nobody waits.
+    #[must_use]
+    pub fn take_now(self: &Arc<Slots>) -> Option<Slot> {
+        let permit = Arc::clone(&self.semaphore).try_acquire_owned().ok()?;
+        Some(Slot {
+            slots: Arc::clone(self),
+            permit: Some(permit),
+        })
+    }
+
     /// Waits for a slot.
     ///
     /// Cancel safe: the place in the order is lost, nothing else.

@@ -17,15 +17,15 @@ impl KeptConnection {
             |why: &dyn std::fmt::Display| HostError::unexpected(&self.endpoint, phase, line, why);
         let message = Message::decode(line).map_err(|error| unexpected(&error))?;
         match (message, self.stage) {
-            (Message::Beat(_), _) if self.pace.is_flood(Instant::now()) => {
+            (Message::Beat { .. }, _) if self.pace.is_flood(Instant::now()) => {
                 Err(unexpected(&"more beats than any host has to send"))
             }
-            (Message::Beat(up), _) => {
+            (Message::Beat { up, waits }, _) => {
                 self.vouching.came(up, Instant::now());
                 if self.has_call() {
                     self.say_durable(false);
                 }
-                Ok(News::Beat(up))
+                Ok(News::Beat { waits })
             }
             (Message::Acknowledged(answer), Stage::Asked)
                 if self.attaches && answer.attached.is_none() =>

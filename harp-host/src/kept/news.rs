@@ -1,6 +1,6 @@
 //! What a host says on a connection of `harp/2`.
 
-use harp_proto::host::kept::{Acknowledgement, Uptime};
+use harp_proto::host::kept::Acknowledgement;
 use harp_proto::{Failure, Json, Outcome};
 
 /// News from the host.
@@ -16,7 +16,10 @@ pub enum News {
     /// The call's end, to be acknowledged by [`acknowledge_end`](super::KeptConnection::acknowledge_end).
     End(Outcome),
     /// The host is there. Answered already, if there is a call.
-    Beat(Uptime),
+    Beat {
+        /// True if the call waits until fewer run there.
+        waits: bool,
+    },
     /// A part of a message that takes longer than beats do, so that none can come. The host
     /// has been told that the caller is there.
     Part,

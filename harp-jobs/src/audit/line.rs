@@ -43,6 +43,9 @@ pub struct Line {
     /// How the job ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+    /// Of an exception: its type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<String>,
     /// The arguments of the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Json>,
@@ -68,6 +71,7 @@ impl Line {
             &self.procedure,
             &self.job,
             &self.outcome,
+            &self.r#type,
         ];
         let texts = texts.into_iter().flatten().map(String::len);
         let values = [&self.queue, &self.arguments];

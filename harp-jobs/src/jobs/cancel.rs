@@ -1,5 +1,6 @@
 //! Cancelling a job, wherever it stands.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,25 +127,30 @@ impl Jobs {
 
     /// Cancels all jobs of a queue and waits until their ends are durable. Those that wait are
     /// taken out in one step, so none of them starts in between; one whose submission has not
-    /// been answered counts as one that comes after.
+    /// been answered counts as one that comes after. Returns how many have been cancelled.
     ///
     /// # Errors
     ///
     /// [`NotKnown`]; the cancel goes on all the same.
-    pub async fn cancel_queue(self: &Arc<Self>, name: &QueueName) -> Result<(), NotKnown> {
+    pub async fn cancel_queue(self: &Arc<Self>, name: &QueueName) -> Result<usize, NotKnown> {
         let all = Which::Queue(name.clone());
         let withdrawn = self.ledger.withdraw(all, Outcome::Cancelled);
         let members = self.ledger.queue_jobs(name).await?;
-        let running = members.running.into_iter().map(|job| self.cancel(job));
-        let running = join_all(running);
+        let running = join_all(members.running.iter().map(|job| self.cancel(*job)));
         let waiting = self.unless_in_trouble(withdrawn);
         let (waiting, running) = tokio::join!(waiting, running);
-        match waiting? {
-            Ok(_) => {}
+        // One that had its turn and had not started may be among both.
+        let mut all: HashSet<JobId> = match waiting? {
+            Ok(jobs) => jobs.into_iter().collect(),
             Err(Lost::Refused(why)) => return Err(NotKnown::Storage(why)),
             Err(_) => return Err(NotKnown::Closing),
+        };
+        for (job, cancelled) in members.running.into_iter().zip(running) {
+            if cancelled?.is_some() {
+                all.insert(job);
+            }
         }
-        running.into_iter().try_for_each(|ended| ended.map(drop))
+        Ok(all.len())
     }
 
     /// Waits for a job's end. `None` if there is no such job.

@@ -72,7 +72,7 @@ impl Jobs {
                 self.handles.tell_end(change.job, Arc::clone(end));
             }
             What::BackToWait => self.handles.tell_back_to_wait(change.job),
-            What::Submitted | What::Started | What::Released | What::Pruned => {}
+            What::Submitted { .. } | What::Started | What::Released | What::Pruned => {}
         }
         // Nobody may be listening.
         let _ = self.changes.send(change);

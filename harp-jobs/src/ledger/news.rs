@@ -74,7 +74,10 @@ pub struct Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// It was taken in.
-    Submitted,
+    Submitted {
+        /// Whoever handed it in was told that it may exist, or not.
+        is_late: bool,
+    },
     /// It has started.
     Started,
     /// It has ended.

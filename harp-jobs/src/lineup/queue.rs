@@ -221,6 +221,18 @@ impl Queues {
         }
     }
 
+    /// Jobs that hold a place in a queue, the oldest of them, at most so many.
+    #[must_use]
+    pub fn holders(&self, name: &QueueName, most: usize) -> Vec<JobId> {
+        let Some(queue) = self.queues.get(name) else {
+            return Vec::new();
+        };
+        let mut holders: Vec<_> = queue.running.iter().copied().collect();
+        holders.sort_unstable();
+        holders.truncate(most);
+        holders
+    }
+
     /// Where a job of a queue stands; `None` if it is in none. Those that wait before it count
     /// from their submission on, whether they are on disk yet or not.
     #[must_use]
@@ -383,6 +395,7 @@ mod tests {
         };
         assert_eq!(queues.names(), std::slice::from_ref(&q));
         assert_eq!(queues.members(&q), members(&[1], &[2, 3]));
+        assert_eq!(queues.holders(&q, 8), [id(1)]);
         assert_eq!(queues.withdraw_all(&q), [id(2), id(3)]);
         assert!(queues.advance(&q).is_empty());
         assert_eq!(queues.members(&q), members(&[1], &[]));

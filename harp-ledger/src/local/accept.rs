@@ -119,11 +119,12 @@ impl Local {
     }
 
     /// Lets a job go its way that is on disk now.
-    fn recorded(&self, state: &mut State, entered: Entered) {
+    fn recorded(&self, state: &mut State, entered: Entered, is_late: bool) {
         let Entered {
             id, started, job, ..
         } = entered;
-        state.changed(id, What::Submitted, job.call.submitted);
+        let what = What::Submitted { is_late };
+        state.changed(id, what, job.call.submitted);
         let first_due = job.start_by.and_then(|_| state.lineup.first_due());
         let turns = state.lineup.recorded(id, entered.has_turn);
         if let Some(at) = started {
@@ -222,12 +223,13 @@ impl Reply for Submission {
 impl Submission {
     fn accepted(&self, jobs: Vec<Entered>, verdicts: Vec<Verdict>) -> Vec<Accepted> {
         let mut state = self.ledger.state();
+        let is_late = self.answer.is_none();
         let each = jobs.into_iter().zip(verdicts);
         each.map(|(job, verdict)| {
             let id = job.id;
             match verdict {
                 Verdict::New => {
-                    self.ledger.recorded(&mut state, job);
+                    self.ledger.recorded(&mut state, job, is_late);
                     Accepted::New(id)
                 }
                 Verdict::Known => {

@@ -3,10 +3,16 @@
 use harp_jobs::ledger::{Answer, Unreadable};
 use harp_jobs::lineup::queue::Place;
 use harp_jobs::record::JobRecord;
-use harp_values::JobId;
+use harp_values::{JobId, QueueName};
+
+use tokio::sync::mpsc;
 
 use super::Local;
 use crate::store::{Keyed, StoreCounts};
+use crate::transfer::{self, Moved, TransferError};
+
+/// Sentences about damage that an export gives.
+const PROBLEMS: usize = 100;
 
 impl Local {
     /// All jobs that have not ended, in the order of their submission.
@@ -30,6 +36,11 @@ impl Local {
         self.look(|state| state.lineup.place(job))
     }
 
+    /// Jobs that hold places in a queue, by id, at most so many; none if there is no such queue.
+    pub fn holders(&self, name: &QueueName, most: usize) -> Answer<Vec<JobId>, Unreadable> {
+        self.look(|state| state.lineup.holders(name, most))
+    }
+
     /// The jobs that have this key, as far as is known at once.
     pub fn keyed(&self, key: &str) -> Answer<Keyed, Unreadable> {
         let key = key.to_owned();
@@ -40,6 +51,26 @@ impl Local {
     #[must_use]
     pub fn pulse(&self) -> StoreCounts {
         self.0.store.pulse()
+    }
+
+    /// Hands all jobs on as lines of an export, as [`transfer::export_lines`] does. Returns how
+    /// many there were and what is damaged, a sentence each.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError`].
+    pub async fn export(
+        &self,
+        out: mpsc::Sender<Vec<u8>>,
+    ) -> Result<(Moved, Vec<String>), TransferError> {
+        let mut problems = Vec::new();
+        let mut problem = |problem: String| {
+            if problems.len() < PROBLEMS {
+                problems.push(problem);
+            }
+        };
+        let moved = transfer::export_lines(&self.0.store, out, &mut problem).await?;
+        Ok((moved, problems))
     }
 
     /// Ended jobs by their ids, behind this one, at most so many.

@@ -147,7 +147,7 @@ async fn what_may_be_on_disk_is_made_sure_of_and_told_once() {
     };
     move_data(true);
     let job = new_job("");
-    match ledger.accept(vec![job.clone()]).await {
+    let is_late = match ledger.accept(vec![job.clone()]).await {
         Err(NotAccepted::Storage { may_exist, .. }) => {
             // The writer may have looked at its directory first.
             let is_made = may_exist;
@@ -157,14 +157,19 @@ async fn what_may_be_on_disk_is_made_sure_of_and_told_once() {
                 let accepted = ledger.accept(vec![job.clone()]).await;
                 assert_eq!(accepted, Ok(vec![Accepted::New(job.id)]));
             }
+            is_made
         }
         other => panic!("{other:?}"),
-    }
+    };
     let begun = told(&mut news, |news| matches!(news, News::Turn(_))).await;
     let Some(News::Turn(turn)) = begun.last() else {
         panic!("{begun:?}");
     };
     assert_eq!((turn.hold.job, begun.len()), (job.id, 3), "{begun:?}");
+    // Whoever was told that it may exist is told that it does.
+    let submitted = What::Submitted { is_late };
+    let is_told = |news: &News| matches!(news, News::Change(change) if change.what == submitted);
+    assert!(begun.iter().any(is_told), "{begun:?}");
     move_data(true);
     let closed = ledger.close_job(turn.hold, returned());
     ledger.outage().wait_for(Option::is_some).await.unwrap();

@@ -1,7 +1,10 @@
 mod arbitrary;
 
+use std::io::Write as _;
 use std::path::Path;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use harp_jobs::record::QueueRecord;
 use harp_values::Failure;
 

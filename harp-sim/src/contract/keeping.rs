@@ -124,7 +124,7 @@ pub(super) async fn news_tell_each_change_once_and_in_order(mut play: Play) {
     assert_eq!(
         play.changes_of(first.job).await,
         [
-            What::Submitted,
+            What::Submitted { is_late: false },
             What::Started,
             ended(end_of_first),
             What::Released
@@ -132,11 +132,11 @@ pub(super) async fn news_tell_each_change_once_and_in_order(mut play: Play) {
     );
     assert_eq!(
         play.changes_of(second).await,
-        [What::Submitted, What::Started]
+        [What::Submitted { is_late: false }, What::Started]
     );
     assert_eq!(
         play.changes_of(third).await,
-        [What::Submitted, ended(end_of_third)]
+        [What::Submitted { is_late: false }, ended(end_of_third)]
     );
 }
 

@@ -207,7 +207,7 @@ impl Memory {
     fn finish_one(&self, state: &mut State, write: Write, done: Done) {
         match (write, done) {
             (Write::Submit { jobs, answer }, Done::Submitted(accepted)) => {
-                self.submitted(state, jobs, &accepted);
+                self.submitted(state, jobs, &accepted, answer.is_none());
                 send(answer, accepted);
             }
             (Write::Start { hold, answer, .. }, Done::Started(started)) => {
@@ -277,6 +277,7 @@ impl Memory {
         state: &mut State,
         jobs: Vec<Submission>,
         accepted: &Result<Vec<Accepted>, NotAccepted>,
+        is_late: bool,
     ) {
         for (place, entered) in jobs.into_iter().enumerate() {
             let job = entered.job.id;
@@ -291,7 +292,8 @@ impl Memory {
                 self.give_turns(state, turns);
                 continue;
             }
-            state.changed(job, What::Submitted, entered.job.call.submitted);
+            let what = What::Submitted { is_late };
+            state.changed(job, what, entered.job.call.submitted);
             let turns = state.lineup.recorded(job, entered.has_turn);
             if let Some(at) = entered.started() {
                 state.changed(job, What::Started, at);

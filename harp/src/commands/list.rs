@@ -1,11 +1,13 @@
 //! `harp jobs`, `harp queues` and `harp hosts`
 
 use std::fmt::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
 
 use harp_service::terminal;
 use serde_json::{Value, json};
 
 use crate::command_line::{DispatcherOptions, List};
+use crate::details::{outcome, shown};
 use crate::dispatcher::Dispatcher;
 use crate::event::Subject;
 use crate::exit::Exit;
@@ -22,6 +24,9 @@ const JOBS: Columns = &[
     ("OUTCOME", "outcome"),
     ("HOST", "host"),
     ("PROCEDURE", "procedure"),
+    ("QUEUE", "queue"),
+    ("AHEAD", "ahead"),
+    ("SUBMITTED", "submitted"),
     ("CLIENT", "client"),
     ("ARGUMENTS", "arguments_head"),
 ];
@@ -140,15 +145,37 @@ fn filters(words: &[String]) -> Result<serde_json::Map<String, Value>, Problem> 
 }
 
 pub(super) fn row(entry: &Value, columns: Columns) -> Vec<String> {
-    let text = |key: &str| match &entry[key] {
-        Value::String(state) if key == "state" && !entry["host_state"].is_null() => {
-            format!("{}, unreachable", terminal::json(state))
-        }
-        Value::Null => "-".to_owned(),
-        Value::String(text) => terminal::json(text).into_owned(),
-        other => terminal::json(&other.to_string()).into_owned(),
+    let text = |key: &str| match (key, &entry[key]) {
+        ("state", Value::String(state)) => standing(entry, state),
+        ("outcome", Value::String(_)) => outcome(entry),
+        ("queue", Value::Object(queue)) => shown(&queue["name"]),
+        ("submitted", Value::Number(time)) => moment(time.as_u64()),
+        (_, value) => shown(value),
     };
     columns.iter().map(|(_, key)| text(key)).collect()
+}
+
+/// A job's state, and what is the matter with its host.
+fn standing(job: &Value, state: &str) -> String {
+    let state = terminal::json(state);
+    if !job["host_state"].is_null() {
+        return format!("{state}, unreachable");
+    }
+    match job["waiting_for"].as_str() {
+        Some("host") => format!("{state}, waits at its host"),
+        Some("operator") => format!("{state}, held"),
+        _ => state.into_owned(),
+    }
+}
+
+/// A time in milliseconds since 1970 as people are told it everywhere: RFC 3339, UTC.
+fn moment(milliseconds: Option<u64>) -> String {
+    let since = Duration::from_millis(milliseconds.unwrap_or_default());
+    let time = UNIX_EPOCH.checked_add(since);
+    time.map_or_else(
+        || "-".to_owned(),
+        |time| humantime::format_rfc3339_seconds(time).to_string(),
+    )
 }
 
 pub(super) fn table(rows: &[Vec<String>], columns: Columns) -> String {
@@ -194,6 +221,19 @@ mod tests {
         assert_eq!(row(&entry, JOBS)[1], "running");
         let entry = json!({"state": "running", "host_state": {"unreachable_since": 1}});
         assert_eq!(row(&entry, JOBS)[1], "running, unreachable");
+        let entry = json!({"state": "running", "host_state": null, "waiting_for": "host"});
+        assert_eq!(row(&entry, JOBS)[1], "running, waits at its host");
+    }
+
+    #[test]
+    fn outcome_queue_and_time_are_shown_for_people() {
+        let entry = json!({
+            "state": "ended", "outcome": "error", "error_type": "timeout", "ahead": null,
+            "queue": {"name": {"q": 1}, "concurrency": 2}, "submitted": 1_700_000_000_999_u64,
+        });
+        let row = row(&entry, JOBS);
+        assert_eq!(row[2], "error timeout");
+        assert_eq!(row[5..8], ["{\"q\":1}", "-", "2023-11-14T22:13:20Z"]);
     }
 
     #[test]

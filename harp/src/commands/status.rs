@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use harp_client::JobStatus;
+use harp_client::{JobId, JobStatus};
 use harp_service::terminal;
+use serde_json::json;
 
+use super::list;
 use crate::command_line::Status;
+use crate::details::Details;
 use crate::dispatcher::Dispatcher;
 use crate::duration;
 use crate::event::{Event, Subject};
@@ -26,6 +29,7 @@ pub(super) async fn run(
         Ok(record) => record,
         Err(error) => return Err(dispatcher.problem(&error)),
     };
+    let details = details(&dispatcher, status.which.job).await;
     let subject = Subject {
         host: Some(record.host.clone()),
         job: Some(status.which.job),
@@ -40,12 +44,27 @@ pub(super) async fn run(
             submit_time: seconds(record.submit_time),
             start_time: record.start_time.map(seconds),
             end_time: record.end_time.map(seconds),
+            details: details.as_ref(),
         })?;
     } else {
         let job = status.which.job.to_string();
-        screen.value(&subject, &table(&job, &record))?;
+        screen.value(&subject, &table(&job, &record, details.as_ref()))?;
     }
     Ok(Exit::Returned)
+}
+
+/// How the job ended and where it stands in its queue; `None` if the dispatcher, an older one,
+/// does not tell.
+async fn details(dispatcher: &Dispatcher, job: JobId) -> Option<Details> {
+    let filters = json!({ "q": [job] });
+    let filters = filters.as_object()?;
+    let mut details = None;
+    let asked = list::pages(dispatcher, "list_jobs", "jobs", filters, 1, |job| {
+        details = Some(Details::of(job));
+        Ok(())
+    });
+    asked.await.ok()?;
+    details
 }
 
 fn state(record: &JobStatus) -> &'static str {
@@ -56,7 +75,7 @@ fn state(record: &JobStatus) -> &'static str {
     }
 }
 
-fn table(job: &str, record: &JobStatus) -> String {
+fn table(job: &str, record: &JobStatus, details: Option<&Details>) -> String {
     let time = |time: Option<SystemTime>| match time {
         Some(time) => humantime::format_rfc3339_seconds(time).to_string(),
         None => "-".to_owned(),
@@ -82,10 +101,17 @@ fn table(job: &str, record: &JobStatus) -> String {
         ("started", &time(record.start_time)),
         ("ended", &time(record.end_time)),
     ] {
-        // A String takes everything.
-        let _ = writeln!(text, "{name:<9}  {}", terminal::one_line(value));
+        add(&mut text, name, value);
+    }
+    for (name, value) in details.iter().flat_map(|details| details.lines()) {
+        add(&mut text, name, &value);
     }
     text
+}
+
+fn add(text: &mut String, name: &str, value: &str) {
+    // A String takes everything.
+    let _ = writeln!(text, "{name:<9}  {}", terminal::one_line(value));
 }
 
 fn seconds(time: SystemTime) -> u64 {

@@ -1,5 +1,7 @@
 //! `check-config`: the file, those that it names, and if asked the hosts.
 
+mod validity;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -61,6 +63,11 @@ async fn check_hosts(config: &Config) -> Done {
         say("warning: neither ca_file nor known_certs_file is set: \
              any host's certificate is accepted")?;
     }
+    for listener in &config.listeners {
+        if let Some(tls) = &listener.tls {
+            say(validity::of_file(&tls.certificate))?;
+        }
+    }
     let registry = hosts::ask_script(&config.registry, &[]).await?;
     let mut hosts: Vec<_> = registry.into_iter().collect();
     hosts.sort_unstable_by(|one, other| one.0.cmp(&other.0));
@@ -81,12 +88,15 @@ async fn check_hosts(config: &Config) -> Done {
         .into_iter()
         .map(|(name, host)| check(name, host, &trust, time));
     // In the order of their names, whichever answers first.
-    let mut failures = stream::iter(checks).buffered(AT_ONCE);
+    let mut outcomes = stream::iter(checks).buffered(AT_ONCE);
     let mut failed = 0;
-    while let Some(outcome) = failures.next().await {
-        if let Err(complaint) = outcome {
-            say(terminal::one_line(&complaint))?;
-            failed += 1;
+    while let Some(outcome) = outcomes.next().await {
+        match outcome {
+            Ok(told) => say(terminal::one_line(&told))?,
+            Err(complaint) => {
+                say(terminal::one_line(&complaint))?;
+                failed += 1;
+            }
         }
     }
     say(format_args!(
@@ -99,17 +109,20 @@ async fn check_hosts(config: &Config) -> Done {
     })
 }
 
-async fn check(name: String, host: Host, trust: &Trust, time: Duration) -> Result<(), String> {
+/// What is to be said of a host that can be called, or why it cannot.
+async fn check(name: String, host: Host, trust: &Trust, time: Duration) -> Result<String, String> {
     let by = Instant::now() + time;
     let harpd = match host {
         Host::Harpd(harpd) => harpd,
         Host::Autotrainer(device) => {
-            let probed = harp_device::probe(&device.entry, time).await;
-            return probed.map_err(|why| format!("{name}: {why}"));
+            return match harp_device::probe(&device.entry, time).await {
+                Ok(()) => Ok(format!("{name}: it answers, and has no certificate")),
+                Err(why) => Err(format!("{name}: {why}")),
+            };
         }
     };
     match Connection::open(&harpd.endpoint, trust, Limits::default(), by).await {
-        Ok(_) => Ok(()),
+        Ok(connection) => Ok(validity::line(&name, connection.certificate_ends())),
         Err(error) => Err(format!("{name}: {error}")),
     }
 }

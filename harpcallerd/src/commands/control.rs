@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use harpcallerd::faces::admin::condition::Condition;
 use harpcallerd::faces::admin::request::AdminRequest;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
@@ -24,6 +25,7 @@ pub(super) struct Control {
 #[derive(Debug, Deserialize)]
 pub(super) struct Reply {
     pub(super) result: String,
+    pub(super) status: Option<Condition>,
     message: Option<String>,
     #[serde(default)]
     errors: std::collections::BTreeMap<String, String>,
@@ -34,6 +36,7 @@ pub(super) struct Reply {
     ended: bool,
     pub(super) jobs_resumed: Option<u64>,
     pub(super) jobs_pruned: Option<u64>,
+    pub(super) jobs_cancelled: Option<u64>,
     #[serde(default)]
     pub(super) withheld: bool,
     #[serde(default)]

@@ -9,12 +9,15 @@ use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::Control;
-use super::printing::{Columns, Job, print};
+use super::printing::print;
 
 pub(crate) fn info(socket: &Path, job: &str) -> Done {
-    let reply = Control::connect(socket)?.ask_for(&AdminRequest::JobInfo { job: id(job) })?;
+    let reply = Control::connect(socket)?.ask_for(&AdminRequest::JobInfo {
+        job: id(job),
+        detail: true,
+    })?;
     let info = reply.info.context("the daemon's answer has no job")?;
-    print(&[Job::line(info.get(), Columns::Client)?])
+    print(&[info.get()])
 }
 
 pub(crate) fn cancel(socket: &Path, job: &str) -> Done {

@@ -28,8 +28,89 @@ pub(super) struct Job {
     held: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     unreachable_since: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    client: Option<Box<RawValue>>,
+}
+
+/// A job as clients are told it; what `list` prints of it is copied, but for the times, which
+/// are seconds there.
+#[derive(Deserialize)]
+pub(super) struct FoundJob {
+    id: Box<RawValue>,
+    host: Box<RawValue>,
+    procedure: Box<RawValue>,
+    arguments: Box<RawValue>,
+    queue: Option<FoundQueue>,
+    submitted: u64,
+    started: Option<u64>,
+    ended: Option<u64>,
+    host_state: Option<HostState>,
+    waiting_for: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct FoundQueue {
+    name: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct HostState {
+    unreachable_since: u64,
+}
+
+impl FoundJob {
+    /// The line of a list, of a job in this text.
+    pub(super) fn line(text: &str) -> anyhow::Result<String> {
+        #[derive(Serialize)]
+        struct Call {
+            host: Box<RawValue>,
+            procedure: Box<RawValue>,
+            arguments: Box<RawValue>,
+        }
+        #[derive(Serialize)]
+        struct Times {
+            submit: u64,
+            start: Option<u64>,
+            end: Option<u64>,
+        }
+        #[derive(Serialize)]
+        struct Line {
+            job: Box<RawValue>,
+            call: Call,
+            time: Times,
+            queue: Option<Box<RawValue>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            held: Option<bool>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            unreachable_since: Option<u64>,
+        }
+        let FoundJob {
+            id,
+            host,
+            procedure,
+            arguments,
+            queue,
+            submitted,
+            started,
+            ended,
+            host_state,
+            waiting_for,
+        } = read(text)?;
+        Ok(serde_json::to_string(&Line {
+            job: id,
+            call: Call {
+                host,
+                procedure,
+                arguments,
+            },
+            time: Times {
+                submit: submitted / 1000,
+                start: started.map(|time| time / 1000),
+                end: ended.map(|time| time / 1000),
+            },
+            queue: queue.map(|queue| queue.name),
+            held: (waiting_for.as_deref() == Some("operator")).then_some(true),
+            unreachable_since: host_state.map(|state| state.unreachable_since / 1000),
+        })?)
+    }
 }
 
 /// What a job's line has beside its call and times.
@@ -38,7 +119,6 @@ pub(super) enum Columns {
     Plain,
     Queue,
     Running,
-    Client,
 }
 
 impl Job {
@@ -52,9 +132,6 @@ impl Job {
         }
         if !matches!(columns, Columns::Running) {
             job.running = None;
-        }
-        if !matches!(columns, Columns::Client) {
-            job.client = None;
         }
         Ok(serde_json::to_string(&job)?)
     }

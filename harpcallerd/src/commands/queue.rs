@@ -9,7 +9,7 @@ use harpcallerd::faces::admin::request::AdminRequest;
 
 use super::Done;
 use super::control::Control;
-use super::printing::{Columns, Job, print};
+use super::printing::{Columns, Job, print, say};
 
 pub(crate) fn names(socket: &Path) -> Done {
     let reply = Control::connect(socket)?.ask_for(&AdminRequest::ListQueues)?;
@@ -29,7 +29,11 @@ pub(crate) fn list(socket: &Path, queue: &str) -> Done {
 
 pub(crate) fn cancel(socket: &Path, queue: &str) -> Done {
     let queue = name(queue)?;
-    Control::connect(socket)?.ask_for(&AdminRequest::CancelQueue { queue })?;
+    let reply = Control::connect(socket)?.ask_for(&AdminRequest::CancelQueue { queue })?;
+    say(format_args!(
+        "{} jobs cancelled",
+        reply.jobs_cancelled.unwrap_or_default()
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

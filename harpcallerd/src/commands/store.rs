@@ -254,7 +254,7 @@ fn refuse_root(directory: &Path, command: &str) -> anyhow::Result<()> {
 }
 
 /// Refuses to put a file in the place of something else, such as a device.
-fn refuse_special(file: &Path) -> anyhow::Result<()> {
+pub(super) fn refuse_special(file: &Path) -> anyhow::Result<()> {
     match fs::symlink_metadata(file) {
         Ok(found) if !found.is_file() => bail!(
             "{} is no regular file and is not replaced; - writes to standard output",

@@ -17,6 +17,8 @@ use tracing::info;
 
 use super::Desk;
 use super::hosts::HostOverview;
+use super::readiness::Readiness;
+use super::store_room::StoreRoom;
 use crate::hosts::{Hosts, RefreshResult, Refreshed, Refresher, Refreshing};
 use crate::retention::Pruner;
 
@@ -41,6 +43,19 @@ pub enum Order {
     Drain,
     /// Read the configuration again and say what came of it.
     Reload(oneshot::Sender<Result<Reloaded, NotReloaded>>),
+}
+
+/// How the daemon stands, for whoever watches over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Its start is not complete.
+    Starting,
+    /// It does its work.
+    Serving,
+    /// It runs, and something needs an operator: [`Administration::attention`] says what.
+    Degraded,
+    /// It takes no calls any more, and ends.
+    Draining,
 }
 
 /// The configuration has been applied.
@@ -73,6 +88,8 @@ pub struct Started {
     pub refresher: Refresher,
     /// The log of the process.
     pub log: Arc<Log>,
+    /// How much room its store has.
+    pub room: StoreRoom,
 }
 
 /// The front door of administrators: open before the daemon's start is complete.
@@ -82,6 +99,8 @@ pub struct Administration {
     pub started: watch::Receiver<Option<Arc<Started>>>,
     /// To the daemon.
     pub orders: mpsc::Sender<Order>,
+    /// When the process began, in milliseconds since 1970.
+    pub since: u64,
 }
 
 impl Administration {
@@ -124,8 +143,25 @@ impl Administration {
                  \"harpcallerd resume\" lets them wait in their queues again"
             )
         });
+        let registry = started.desk.meters.counts().refresh_failure;
+        let registry = registry.map(|why| format!("the hosts registry is as it was before: {why}"));
         let pruning = started.pruner.attention();
-        failure.into_iter().chain(held).chain(pruning).collect()
+        let found = failure.into_iter().chain(held).chain(registry);
+        found.chain(pruning).collect()
+    }
+
+    /// How the daemon stands, if `attention` is what is not as it should be.
+    #[must_use]
+    pub fn stage(&self, attention: &[String]) -> Stage {
+        let Ok(started) = self.started() else {
+            return Stage::Starting;
+        };
+        match started.desk.readiness() {
+            Readiness::Draining | Readiness::Stopping => Stage::Draining,
+            // Whoever is told that something needs an operator is told what.
+            Readiness::Ready | Readiness::StoreOutage if attention.is_empty() => Stage::Serving,
+            Readiness::Ready | Readiness::StoreOutage => Stage::Degraded,
+        }
     }
 
     /// Has the daemon end: it may have ended a moment after this. If nobody takes the order,

@@ -63,13 +63,14 @@ impl Desk {
     }
 
     /// Cancels all jobs of a queue and waits until their ends are on disk; none of those that
-    /// wait starts in between. Cancel safe: once begun, the cancellation goes on.
+    /// wait starts in between. Returns how many have been cancelled. Cancel safe: once begun, the
+    /// cancellation goes on.
     ///
     /// # Errors
     ///
     /// [`Refusal::Forbidden`] for anybody but administrators; [`Refusal::EndNotRecorded`],
     /// [`Refusal::Closing`].
-    pub async fn cancel_queue(&self, by: &Client, name: &QueueName) -> Result<(), Refusal> {
+    pub async fn cancel_queue(&self, by: &Client, name: &QueueName) -> Result<usize, Refusal> {
         self.administrators_only(by, "queue-cancel")?;
         let jobs = Arc::clone(self.dispatcher.jobs());
         let (audit, by, name) = (self.audit.clone(), by.clone(), name.clone());

@@ -52,9 +52,13 @@ impl Desk {
             max_exec_time: terms.longest.as_secs(),
         };
         let submission = self.dispatcher.submission(async move {
-            let submitted = answer(jobs.submit(call, room).await, limits);
+            let (job, submitted) = jobs.submit_named(call, room).await;
+            let submitted = answer(submitted, limits);
             match &submitted {
                 Ok(accepted) => audit.accepted(asked, accepted.job),
+                Err(Refusal::CallNotRecorded { may_exist, .. }) if *may_exist => {
+                    audit.unknown(asked, job);
+                }
                 Err(refusal) => audit.call_refused(asked, refusal.name()),
             }
             submitted

@@ -20,6 +20,9 @@ use super::read::Report;
 /// Changes of jobs that are looked at together.
 const AT_ONCE: usize = 256;
 
+/// Jobs that are named as those which hold the places of a queue.
+const HOLDERS: usize = 8;
+
 /// The states of a job; it passes them in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -31,7 +34,7 @@ pub enum State {
     Ended,
 }
 
-/// What a queued job waits for.
+/// What a job waits for that is queued, or that its host has taken and does not run yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitingFor {
     /// For its place in its queue.
@@ -40,6 +43,10 @@ pub enum WaitingFor {
     Worker,
     /// Until the store can be written.
     Store,
+    /// For its host, where as many calls run as may.
+    Host,
+    /// For a word of the operator: it came with a copy of another store.
+    Operator,
 }
 
 /// A job as it stands. Times are milliseconds since 1970.
@@ -53,6 +60,8 @@ pub struct View {
     pub packets: u64,
     /// Jobs of its queue that must end before it starts, if it waits in one.
     pub ahead: Option<u64>,
+    /// If it waits in one: jobs that hold places there, some of them if they are many.
+    pub holders: Vec<JobId>,
     /// What it waits for, if it waits.
     pub waiting_for: Option<WaitingFor>,
     /// True if it is a job of a service, which is its procedure.
@@ -71,6 +80,20 @@ impl State {
             State::Queued => "queued",
             State::Running => "running",
             State::Ended => "ended",
+        }
+    }
+}
+
+impl WaitingFor {
+    /// The word of the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            WaitingFor::Queue => "queue",
+            WaitingFor::Worker => "worker",
+            WaitingFor::Store => "store",
+            WaitingFor::Host => "host",
+            WaitingFor::Operator => "operator",
         }
     }
 }
@@ -198,6 +221,7 @@ impl Desk {
             end: None,
             packets: 0,
             ahead: None,
+            holders: Vec::new(),
             waiting_for: None,
             of_service: self.dispatcher.services().is_host(&report.call.host),
             worker: self.worker_of(report.id),
@@ -234,13 +258,21 @@ impl Desk {
             view.waiting_for = Some(WaitingFor::Store);
         }
         if state == State::Running {
+            let waits = self.contacts.has_waiting(view.report.id);
+            view.waiting_for = waits.then_some(WaitingFor::Host);
             return Ok(());
+        }
+        if view.report.held {
+            view.waiting_for.get_or_insert(WaitingFor::Operator);
         }
         match (ledger.place(view.report.id).await?, state) {
             (Some(Place::Held), State::Ended) => view.place_kept = true,
             (Some(Place::Behind(ahead)), State::Queued) => {
                 view.ahead = Some(ahead);
                 view.waiting_for.get_or_insert(WaitingFor::Queue);
+                if let Some(queue) = &view.report.call.queue {
+                    view.holders = ledger.holders(&queue.name, HOLDERS).await?;
+                }
             }
             (_, State::Queued) if view.of_service => {
                 view.waiting_for.get_or_insert(WaitingFor::Worker);

@@ -5,6 +5,8 @@
 
 mod administrator;
 mod answer;
+pub mod condition;
+mod export;
 mod lists;
 mod replies;
 pub mod request;

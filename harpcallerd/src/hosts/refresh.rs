@@ -223,15 +223,18 @@ async fn keep_fresh(
 }
 
 fn report(hosts: &Hosts, outcome: &RefreshResult, meters: &Meters) {
-    meters.refreshed(outcome.is_ok(), clock::now());
     match outcome {
-        Ok(refreshed) => info!(
-            hosts = refreshed.hosts,
-            added = refreshed.added,
-            removed = refreshed.removed,
-            "hosts registry refreshed"
-        ),
+        Ok(refreshed) => {
+            meters.refreshed(clock::now());
+            info!(
+                hosts = refreshed.hosts,
+                added = refreshed.added,
+                removed = refreshed.removed,
+                "hosts registry refreshed"
+            );
+        }
         Err(error) => {
+            meters.not_refreshed(error.to_string());
             error!(%error, hosts = hosts.count(), "hosts registry not refreshed, it stays as it was");
         }
     }

@@ -102,6 +102,12 @@ impl KeptCall {
         self.to_connections.subscribe()
     }
 
+    /// True if it waits until fewer calls run.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.has_slots.load(Ordering::Relaxed)
+    }
+
     /// True as long as this connection has it.
     #[must_use]
     pub fn is_held_by(&self, connection: u64) -> bool {
@@ -256,6 +262,11 @@ impl Recipient for KeptOutput {
         }
         self.signed_at = Instant::now();
         self.call.inner().signs += 1;
+        self.call.changed();
+    }
+
+    fn has_slots(&mut self) {
+        // Whoever was told that it waits is told that it does not.
         self.call.changed();
     }
 

@@ -27,12 +27,12 @@ use tracing::{debug, info, warn};
 
 mod large;
 mod request;
+mod sending;
 
-use super::backlog::{Cursor, Read};
+use super::backlog::Cursor;
 use super::call::KeptCall;
 use super::calls::KeptCalls;
 use super::link::{Link, LinkEvent};
-use super::spool;
 use crate::admission::crowded_out;
 use crate::caller::Caller;
 use crate::connections::ConnectionPermit;
@@ -47,6 +47,8 @@ const REQUEST_TIME: Duration = Duration::from_secs(10);
 const IDLE_TIME: Duration = Duration::from_secs(75);
 /// A beat comes so often at least.
 const BEAT: Duration = Duration::from_secs(10);
+/// The caller of a call that waits for its slots is told so after this time.
+const WAITS_TOLD: Duration = Duration::from_secs(1);
 /// A connection is broken after so many beats without a line.
 const BEATS_UNANSWERED: u32 = 3;
 /// Greatest length of a line while there is a call, in bytes: those are short.
@@ -122,6 +124,8 @@ struct Holding {
     reading: Option<(JoinHandle<io::Result<Bytes>>, bool)>,
     /// Signs of life that were passed on.
     signs: u64,
+    /// The caller was told that the call waits for its slots.
+    told_waits: bool,
 }
 
 /// What happens next.
@@ -280,87 +284,6 @@ impl Conversation {
     fn is_displaced(&self) -> bool {
         let held = self.holding.as_ref();
         held.is_some_and(|held| !held.call.is_held_by(self.number))
-    }
-
-    /// Takes from the call what there is room for, and a beat that is due.
-    fn fill(&mut self) {
-        loop {
-            let is_inside = self
-                .holding
-                .as_ref()
-                .is_some_and(|held| held.cursor.is_inside());
-            if !is_inside {
-                if self.last_words.is_some() {
-                    return;
-                }
-                if self.beat_pending {
-                    self.beat_pending = false;
-                    self.unanswered += u32::from(self.holding.is_some());
-                    self.link.send(&Message::Beat(self.house.calls.now()));
-                }
-            }
-            let Some(held) = &mut self.holding else {
-                return;
-            };
-            if held.reading.is_some() || self.link.unsent() >= CHUNK {
-                return;
-            }
-            let (call, cursor) = (&held.call, &mut held.cursor);
-            match self.link.add(|out| call.read(cursor, out, CHUNK)) {
-                Read::Copied => {}
-                Read::Nothing => break,
-                Read::Spooled {
-                    file,
-                    offset,
-                    length,
-                    packets,
-                } => {
-                    let read = move || spool::read(&file, offset, length);
-                    let reading = tokio::task::spawn_blocking(read);
-                    held.reading = Some((reading, packets));
-                    return;
-                }
-            }
-        }
-        if let Some(held) = &mut self.holding {
-            let signs = held.call.signs();
-            if self.link.is_quiet() && signs != held.signs {
-                self.link.add(|out| out.extend_from_slice(b" "));
-            }
-            held.signs = signs;
-        }
-    }
-
-    fn has_read(&mut self, bytes: &Bytes) {
-        // As long as nobody else has the call, none of it can have been overwritten.
-        if self.is_displaced() {
-            return;
-        }
-        if let Some(held) = &mut self.holding
-            && let Some((_, packets)) = held.reading.take()
-        {
-            held.cursor.advance(bytes, packets);
-            self.link.add(|out| out.extend_from_slice(bytes));
-        }
-    }
-
-    fn beat(&mut self) -> Flow {
-        let interval = self.beat_interval();
-        self.beat_at = Instant::now() + interval;
-        // Over a slow way the system takes nothing for long; a caller that reads says so.
-        let patience = interval * BEATS_UNANSWERED;
-        let is_stuck = self.link.stuck_for().min(self.heard_at.elapsed()) >= patience;
-        if self.unanswered >= BEATS_UNANSWERED || is_stuck {
-            debug!(peer = %self.peer, "no answer to beats, the connection is taken for broken");
-            return Flow::Over;
-        }
-        self.beat_pending = true;
-        Flow::On
-    }
-
-    fn beat_interval(&self) -> Duration {
-        let held = self.holding.as_ref();
-        held.map_or(BEAT, |held| BEAT.min(held.call.keep / 6))
     }
 
     /// A line has come.

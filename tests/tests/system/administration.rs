@@ -1,7 +1,9 @@
 //! The commands of a running dispatcher and its administrative socket (daemon
 //! specification, "Commands" and "Administrative socket").
 
+mod condition;
 mod daemon;
+mod found;
 mod jobs;
 
 use std::io::{BufRead, BufReader, Write};
@@ -180,6 +182,16 @@ fn hosts_that_would_fail_are_named_before_they_do() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{output:?}");
     assert!(text.contains("2 of 2 hosts"), "{text}");
+    for name in ["web01", "web02"] {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&format!("{name}: ")));
+        let line = line.unwrap_or_else(|| panic!("{name}: {text}"));
+        assert!(
+            line.contains("certificate ends in") && line.ends_with(" days"),
+            "{line}"
+        );
+    }
 
     let mut gone = good.clone();
     gone["hostname"] = json!("gone");

@@ -367,3 +367,27 @@ fn calls_are_two_lines_each_without_arguments_results_and_credentials() {
         assert!(!text(&log).contains(secret), "{secret} at debug");
     }
 }
+
+#[test]
+fn a_call_is_found_in_the_logs_of_both_ends() {
+    for keeps in [true, false] {
+        let cluster = Cluster::builder()
+            .set("keep_calls", &keeps.to_string())
+            .start();
+        let job = echo(&cluster);
+        let ended = until("the dispatcher tells the end", || {
+            let ended = cluster.log().all("job ended");
+            ended.into_iter().find(|entry| entry["span"]["job"] == job)
+        });
+        let called = until("the host tells the end", || {
+            let mut ended = cluster.host_log("web01").all("call ended");
+            ended.pop()
+        });
+        if keeps {
+            assert_eq!(called["call"], json!(job));
+        } else {
+            assert_eq!(called["peer"], ended["span"]["from"], "{ended}");
+            assert!(called.get("call").is_none(), "{called}");
+        }
+    }
+}

@@ -233,3 +233,20 @@ fn every_page_is_well_formed() {
     let told = format!("{told}{}", String::from_utf8_lossy(&checked.stderr));
     assert_eq!(told, "");
 }
+
+#[test]
+fn arguments_that_are_shown_as_json_are_json() {
+    let page = page("harp.1");
+    let shown = page.lines().filter_map(|line| line.strip_prefix(".It Li "));
+    let shown = shown.filter_map(|line| line.split_once(" Ta Li "));
+    let mut count = 0;
+    for (words, json) in shown {
+        // A plain quote would be taken for one of the page's own, and not be shown.
+        assert!(!json.contains('"'), "{words}: {json}");
+        let json = json.trim_start_matches("\\&").replace("\\(dq", "\"");
+        let parsed: Result<serde_json::Value, _> = serde_json::from_str(&json);
+        assert!(parsed.is_ok(), "{words}: {json}");
+        count += 1;
+    }
+    assert!(count >= 6, "{count}");
+}

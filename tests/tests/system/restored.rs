@@ -94,9 +94,13 @@ fn is_held(restore: impl Fn(&Cluster)) {
     restore(&cluster);
     cluster.start_dispatcher();
     assert_eq!(held(&cluster), jobs);
-    let status = cluster.lines(&["status"]);
-    assert_eq!(status[0], "harpcallerd is running");
-    assert!(status[1].starts_with("3 jobs are held"), "{status:?}");
+    let status = cluster.run(&["status"]);
+    assert_eq!(status.status.code(), Some(2));
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(
+        status.starts_with("harpcallerd is running\n3 jobs are held"),
+        "{status}"
+    );
     assert!(cluster.log().text().contains("held until"));
     for job in &running {
         assert_eq!(caller.result(job)["error"]["type"], "missing_result");

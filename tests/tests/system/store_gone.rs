@@ -27,12 +27,19 @@ fn accepted(cluster: &Cluster) -> String {
     })
 }
 
+/// The lines of `status` once it says that something needs an operator.
+fn needing_an_operator(cluster: &Cluster) -> Vec<String> {
+    until("status tells it", || {
+        let output = cluster.run(&["status"]);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lines = told.lines().map(str::to_owned).collect();
+        (output.status.code() == Some(2)).then_some(lines)
+    })
+}
+
 /// Waits for the word of `status` on an outage, which must come within a second.
 fn noticed(cluster: &Cluster, since: Instant, why: &str) {
-    let told = until("status tells it", || {
-        let lines = cluster.lines(&["status"]);
-        (lines.len() > 1).then_some(lines)
-    });
+    let told = needing_an_operator(cluster);
     // A second to notice it, and the time that a busy machine takes for the commands.
     assert!(
         since.elapsed() < Duration::from_secs(3),
@@ -207,10 +214,7 @@ fn one_that_is_read_only_and_another_file_system_over_it_are_noticed() {
     run("umount", &[], path).unwrap();
     let _ = accepted(&cluster);
     let cover = Mount::tmpfs("1m", &jobs).expect("the second one");
-    let told = until("status tells it", || {
-        let lines = cluster.lines(&["status"]);
-        (lines.len() > 1).then(|| lines[1].clone())
-    });
+    let told = needing_an_operator(&cluster).remove(1);
     assert!(told.contains("the file db is gone"), "{told}");
     assert_eq!(content(cover.at()), []);
     drop(cover);

@@ -41,7 +41,7 @@ const WAYS: [&str; 6] = [
 ];
 
 /// The files that do so, how often, and the owner, with which the tasks end.
-const OWNERS: [(&str, usize, &str); 18] = [
+const OWNERS: [(&str, usize, &str); 19] = [
     (
         "harp/src/interrupt.rs",
         1,
@@ -84,6 +84,11 @@ const OWNERS: [(&str, usize, &str); 18] = [
     ),
     ("harp-service/src/logging/writer.rs", 1, "`Log`: \"log\""),
     ("harp-service/src/tasks.rs", 1, "`Tasks` itself"),
+    (
+        "harpcallerd/src/commands/status.rs",
+        1,
+        "`status`: its question, as long as it waits for the answer",
+    ),
     (
         "harpcallerd/src/daemon.rs",
         2,

@@ -16,7 +16,12 @@ pub enum Message {
     /// The request or the attach is accepted.
     Acknowledged(Acknowledgement),
     /// The host is there.
-    Beat(Uptime),
+    Beat {
+        /// How long its harpd has lasted.
+        up: Uptime,
+        /// True if the call of the connection waits until fewer run there.
+        waits: bool,
+    },
     /// A packet or the end, as under `harp/1`. The acknowledgement of `harp/1` is none of
     /// `harp/2`, and is refused.
     Plain(host::Message),
@@ -51,9 +56,12 @@ impl Message {
     pub fn encode(&self, out: &mut BytesMut) {
         match self {
             Message::Acknowledged(acknowledgement) => acknowledgement.encode(out),
-            Message::Beat(up) => {
+            Message::Beat { up, waits } => {
                 out.extend_from_slice(b"{\"up\":");
                 up.write(out);
+                if *waits {
+                    out.extend_from_slice(b",\"waits\":true");
+                }
                 out.extend_from_slice(b"}\n");
             }
             Message::Plain(message) => message.encode(out),
@@ -79,7 +87,9 @@ impl Message {
         let is_plain = host::KINDS.iter().any(|kind| fields.has(kind));
         if fields.has("up") && !is_plain {
             fields.none_repeated().map_err(shape)?;
-            return Ok(Message::Beat(Uptime::required(&mut fields).map_err(shape)?));
+            let up = Uptime::required(&mut fields).map_err(shape)?;
+            let waits = fields.boolean("waits").map_err(shape)?.unwrap_or(false);
+            return Ok(Message::Beat { up, waits });
         }
         Ok(Message::Plain(host::Message::decode(line)?))
     }

@@ -317,7 +317,8 @@ fn any_message() -> impl Strategy<Value = Message> {
         });
     let packet = any::<String>()
         .prop_map(|text| Message::Plain(host::Message::Stream(Json::encode(&text).unwrap())));
-    prop_oneof![acknowledged, any_up().prop_map(Message::Beat), packet]
+    let beat = (any_up(), any::<bool>()).prop_map(|(up, waits)| Message::Beat { up, waits });
+    prop_oneof![acknowledged, beat, packet]
 }
 
 proptest! {
@@ -333,7 +334,7 @@ proptest! {
 
     #[test]
     fn an_up_comes_back_exactly(up in any_up()) {
-        let beat = Message::Beat(up);
+        let beat = Message::Beat { up, waits: false };
         prop_assert_eq!(Message::decode(&line_of(|out| beat.encode(out))).unwrap(), beat);
     }
 

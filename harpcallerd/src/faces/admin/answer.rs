@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::administrator::Administrator;
 use super::request::AdminRequest;
-use super::{lists, replies};
+use super::{condition, export, lists, replies};
 use crate::desk::Desk;
 use crate::desk::admin::{self, Administration, KeptCalls, Started};
 use crate::desk::lists::Which;
@@ -27,9 +27,16 @@ pub(super) async fn answer(
     administrator: &mut Administrator,
 ) -> io::Result<()> {
     let reply = match request {
-        AdminRequest::Status { wait } => {
+        AdminRequest::Status { wait, detail } => {
             let runs = administration.status(wait).await;
-            replies::status(runs, &administration.attention())
+            let attention = administration.attention();
+            let condition = if detail {
+                let by = administrator.client().await;
+                Some(condition::of(administration, attention.clone(), &by).await)
+            } else {
+                None
+            };
+            replies::status(runs, &attention, condition)
         }
         // Answered first: the daemon may have ended a moment after it has the order.
         AdminRequest::Stop { end_calls } => {
@@ -81,11 +88,19 @@ async fn of_started(
             Ok(jobs) => return lists::list_queue(jobs, administrator).await,
             Err(refusal) => Err(refusal),
         },
-        AdminRequest::JobInfo { job } => desk.job(&by, job).await.map(replies::info),
+        AdminRequest::FindJobs { names } => {
+            return lists::find(desk, &by, names, administrator).await;
+        }
+        AdminRequest::JobInfo { job, detail: false } => desk.job(&by, job).await.map(replies::info),
+        AdminRequest::JobInfo { job, detail: true } => {
+            let view = desk.view(&by, job).await;
+            view.map(|view| replies::detailed_info(&view))
+        }
         AdminRequest::CancelJob { job } => cancel(desk, &by, job).await,
         AdminRequest::ListQueues => desk.queue_names(&by).await.map(replies::queues),
         AdminRequest::CancelQueue { queue } => {
-            desk.cancel_queue(&by, &queue).await.map(|()| replies::ok())
+            let cancelled = desk.cancel_queue(&by, &queue).await;
+            cancelled.map(|jobs| replies::line(&json!({"result": "ok", "jobs_cancelled": jobs})))
         }
         AdminRequest::ListHosts => hosts(started, &by),
         AdminRequest::RefreshHosts => started
@@ -100,6 +115,7 @@ async fn of_started(
             let age = Duration::from_secs(max_age);
             started.prune(&by, age).await.map(replies::pruned)
         }
+        AdminRequest::ExportJobs => return export::stream(started, &by, administrator).await,
         AdminRequest::ReopenLogs => started.reopen_logs(&by).await.map(|()| replies::ok()),
         // Those that need no daemon that has started.
         AdminRequest::Status { .. }

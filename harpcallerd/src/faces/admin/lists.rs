@@ -2,10 +2,21 @@
 
 use std::io;
 
+use harp_jobs::client::Client;
+
 use super::administrator::Administrator;
 use super::replies::{self, JobLine};
+use super::request::Filters;
+use crate::desk::Desk;
 use crate::desk::lists::Jobs;
 use crate::desk::queues::QueueJobs;
+use crate::faces::listing::job_object::JobObject;
+use crate::faces::listing::jobs::Asked;
+use crate::faces::listing::names::Names;
+use crate::faces::listing::values::Values;
+
+/// Jobs that are found at once.
+const PAGE: usize = 256;
 
 /// The jobs, one a line, then the result.
 ///
@@ -22,6 +33,41 @@ pub(super) async fn stream(mut jobs: Jobs, administrator: &mut Administrator) ->
             }
             Ok(None) => return administrator.write(&replies::ok()).await,
             Err(refusal) => return administrator.write(&replies::refused(refusal)).await,
+        }
+    }
+}
+
+/// All jobs that match filters, the newest first unless the filters say otherwise, one a line,
+/// each as clients are told it, then the result.
+///
+/// # Errors
+///
+/// If the administrator cannot be written to.
+pub(super) async fn find(
+    desk: &Desk,
+    by: &Client,
+    names: Filters,
+    administrator: &mut Administrator,
+) -> io::Result<()> {
+    let asked = Asked::take(Names::new(names));
+    let mut find = match asked {
+        Ok(asked) => asked.find,
+        Err(fault) => return administrator.write(&replies::error(fault)).await,
+    };
+    find.limit = PAGE;
+    loop {
+        let found = match desk.find(by, &find).await {
+            Ok(found) => found,
+            Err(refusal) => return administrator.write(&replies::refused(refusal)).await,
+        };
+        let jobs = found.jobs.iter();
+        let lines: Vec<u8> = jobs
+            .flat_map(|view| replies::line(&JobObject::whole(view, Values::AsSent)))
+            .collect();
+        administrator.write(&lines).await?;
+        find.after = found.next;
+        if found.next.is_none() {
+            return administrator.write(&replies::ok()).await;
         }
     }
 }

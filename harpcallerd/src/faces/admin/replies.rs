@@ -6,18 +6,21 @@ use std::fmt::Display;
 use harp_jobs::ledger::Pruned;
 use harp_jobs::record::queue_name;
 use harp_jobs::refusal::{NotReloaded, Refusal};
-use harp_proto::{Json, QueueName};
+use harp_proto::{JobId, Json, QueueName};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
+use super::condition::Condition;
 use crate::desk::admin::Reloaded;
 use crate::desk::read::Report;
+use crate::desk::view::{View, WaitingFor};
+use crate::faces::listing::job_object::{error_type, outcome_name};
 use crate::hosts::{RefreshResult, Refreshed};
 
 /// A job as it is listed. Times are seconds since 1970.
 #[derive(Debug, Serialize)]
 pub(super) struct JobLine {
-    job: harp_proto::JobId,
+    job: JobId,
     call: Call,
     time: Times,
     queue: Option<Name>,
@@ -82,13 +85,22 @@ impl JobLine {
     }
 }
 
-/// A reply that tells whether the daemon runs, and what is not as it should be.
-pub(super) fn status(runs: bool, attention: &[String]) -> Vec<u8> {
-    let result = if runs { "running" } else { "stopped" };
-    match attention {
-        [] => line(&json!({"result": result})),
-        attention => line(&json!({"result": result, "attention": attention})),
+/// A reply that tells whether the daemon runs, what is not as it should be, and if that was
+/// asked for all that there is to tell.
+pub(super) fn status(runs: bool, attention: &[String], condition: Option<Condition>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Status<'a> {
+        result: &'static str,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        attention: &'a [String],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<Condition>,
     }
+    line(&Status {
+        result: if runs { "running" } else { "stopped" },
+        attention,
+        status: condition,
+    })
 }
 
 /// A reply that tells about one job.
@@ -101,6 +113,41 @@ pub(super) fn info(report: Report) -> Vec<u8> {
     line(&Info {
         result: "ok",
         info: JobLine::of(report, None),
+    })
+}
+
+/// A reply that tells about one job, how it ended, and where it stands in its queue.
+pub(super) fn detailed_info(view: &View) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Info<'a> {
+        #[serde(flatten)]
+        job: JobLine,
+        state: &'static str,
+        outcome: Option<&'static str>,
+        error_type: Option<&'a str>,
+        ahead: Option<u64>,
+        holders: Option<&'a [JobId]>,
+        waiting_for: Option<&'static str>,
+        place_kept: bool,
+    }
+    #[derive(Serialize)]
+    struct Reply<'a> {
+        result: &'static str,
+        info: Info<'a>,
+    }
+    let outcome = view.end.as_ref().map(|end| &end.outcome);
+    line(&Reply {
+        result: "ok",
+        info: Info {
+            job: JobLine::of(view.report.clone(), None),
+            state: view.state().name(),
+            outcome: outcome.map(outcome_name),
+            error_type: outcome.and_then(error_type),
+            ahead: view.ahead,
+            holders: view.ahead.map(|_| &view.holders[..]),
+            waiting_for: view.waiting_for.map(WaitingFor::name),
+            place_kept: view.place_kept,
+        },
     })
 }
 

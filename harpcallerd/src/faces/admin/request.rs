@@ -14,6 +14,9 @@ pub enum AdminRequest {
     Status {
         /// Whether to wait for the start to be complete.
         wait: bool,
+        /// Whether to tell all that there is to tell.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        detail: bool,
     },
     /// To end.
     Stop {
@@ -32,10 +35,18 @@ pub enum AdminRequest {
         /// One a line.
         stream: bool,
     },
+    /// Jobs that match filters, one a line, as far as they may be listed by name and value.
+    FindJobs {
+        /// The filters, as the lists of clients have them: names with their values.
+        names: Filters,
+    },
     /// One job.
     JobInfo {
         /// Which.
         job: JobId,
+        /// Whether to tell how it ended and where it stands in its queue.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        detail: bool,
     },
     /// To cancel a job.
     CancelJob {
@@ -69,7 +80,12 @@ pub enum AdminRequest {
     },
     /// To open the log file anew.
     ReopenLogs,
+    /// All jobs as lines of an export, while the daemon serves its clients.
+    ExportJobs,
 }
+
+/// Names of filters with their values. Several values of one name are alternatives.
+pub type Filters = Vec<(String, String)>;
 
 /// Why a line is no request.
 #[derive(Debug, thiserror::Error)]
@@ -100,12 +116,15 @@ struct Keys<'a> {
     #[serde(default)]
     wait: bool,
     #[serde(default)]
+    detail: bool,
+    #[serde(default)]
     end_calls: bool,
     #[serde(default)]
     list_all: bool,
     #[serde(default)]
     stream: bool,
     job: Option<String>,
+    names: Option<Filters>,
     #[serde(borrow)]
     queue: Option<&'a RawValue>,
     max_age: Option<u64>,
@@ -135,7 +154,10 @@ impl AdminRequest {
                 .map_err(NotARequest::Queue)
         };
         Ok(match keys.command.as_str() {
-            "status" => AdminRequest::Status { wait: keys.wait },
+            "status" => AdminRequest::Status {
+                wait: keys.wait,
+                detail: keys.detail,
+            },
             "stop" => AdminRequest::Stop {
                 end_calls: keys.end_calls,
             },
@@ -145,7 +167,13 @@ impl AdminRequest {
                 list_all: keys.list_all,
                 stream: keys.stream,
             },
-            "job_info" => AdminRequest::JobInfo { job: job()? },
+            "find_jobs" => AdminRequest::FindJobs {
+                names: keys.names.clone().ok_or_else(|| missing("names"))?,
+            },
+            "job_info" => AdminRequest::JobInfo {
+                job: job()?,
+                detail: keys.detail,
+            },
             "cancel_job" => AdminRequest::CancelJob { job: job()? },
             "list_queues" => AdminRequest::ListQueues,
             "list_queue" => AdminRequest::ListQueue { queue: queue()? },
@@ -157,6 +185,7 @@ impl AdminRequest {
                 max_age: keys.max_age.ok_or_else(|| missing("max_age"))?,
             },
             "reopen_logs" => AdminRequest::ReopenLogs,
+            "export_jobs" => AdminRequest::ExportJobs,
             _ => return Err(NotARequest::Command(keys.command)),
         })
     }
@@ -172,8 +201,18 @@ mod tests {
         let queue: QueueName = r#"{"name":"backup","n":1.0}"#.parse().unwrap();
         for (request, expected) in [
             (
-                AdminRequest::Status { wait: true },
+                AdminRequest::Status {
+                    wait: true,
+                    detail: false,
+                },
                 r#"{"command":"status","wait":true}"#.to_owned(),
+            ),
+            (
+                AdminRequest::Status {
+                    wait: false,
+                    detail: true,
+                },
+                r#"{"command":"status","wait":false,"detail":true}"#.to_owned(),
             ),
             (
                 AdminRequest::Stop { end_calls: false },
@@ -196,8 +235,14 @@ mod tests {
                 r#"{"command":"list_jobs","list_all":true,"stream":false}"#.to_owned(),
             ),
             (
-                AdminRequest::JobInfo { job },
+                AdminRequest::JobInfo { job, detail: false },
                 format!(r#"{{"command":"job_info","job":"{job}"}}"#),
+            ),
+            (
+                AdminRequest::FindJobs {
+                    names: vec![("host".to_owned(), "web*".to_owned())],
+                },
+                r#"{"command":"find_jobs","names":[["host","web*"]]}"#.to_owned(),
             ),
             (
                 AdminRequest::CancelJob { job },
@@ -237,6 +282,10 @@ mod tests {
                 AdminRequest::ReopenLogs,
                 r#"{"command":"reopen_logs"}"#.to_owned(),
             ),
+            (
+                AdminRequest::ExportJobs,
+                r#"{"command":"export_jobs"}"#.to_owned(),
+            ),
         ] {
             let written = serde_json::to_string(&request).unwrap();
             assert_eq!(written, expected);
@@ -274,6 +323,10 @@ mod tests {
     #[test]
     fn an_id_of_a_wrong_form_names_no_job() {
         let request = AdminRequest::decode(br#"{"command":"job_info","job":"x"}"#).unwrap();
-        assert_eq!(request, AdminRequest::JobInfo { job: JobId::NONE });
+        let expected = AdminRequest::JobInfo {
+            job: JobId::NONE,
+            detail: false,
+        };
+        assert_eq!(request, expected);
     }
 }

@@ -90,11 +90,9 @@ impl Serialize for JobObject<'_> {
         });
         map.serialize_entry("queue", &queue)?;
         map.serialize_entry("ahead", &self.view.ahead)?;
-        let waiting_for = self.view.waiting_for.map(|waiting_for| match waiting_for {
-            WaitingFor::Queue => "queue",
-            WaitingFor::Worker => "worker",
-            WaitingFor::Store => "store",
-        });
+        let holders = self.view.ahead.map(|_| &self.view.holders);
+        map.serialize_entry("holders", &holders)?;
+        let waiting_for = self.view.waiting_for.map(WaitingFor::name);
         map.serialize_entry("waiting_for", &waiting_for)?;
         map.serialize_entry("timeout", &call.timeout)?;
         map.serialize_entry("max_exec_time", &call.max_exec_time)?;

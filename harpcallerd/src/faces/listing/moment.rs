@@ -1,8 +1,12 @@
-//! Times as people write them in a query: milliseconds since 1970, RFC 3339, or so long ago.
+//! Times as people write them in a query: milliseconds since 1970, RFC 3339, a day, or so long
+//! ago. A day begins at midnight UTC.
 
 use std::str::FromStr;
 
 use harp_time::clock;
+
+/// In milliseconds.
+const DAY: u64 = 86_400_000;
 
 /// A time in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,8 +15,8 @@ pub struct Moment(pub u64);
 /// This is no time.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "must be milliseconds since 1970, a time such as 2026-11-27T12:00:00Z, or one before now \
-     such as -90s, -15m, -2h or -7d"
+    "must be milliseconds since 1970, a time such as 2026-11-27T12:00:00Z, a day such as \
+     2026-11-27, today or yesterday (in UTC), or a time before now such as -90s, -15m, -2h or -7d"
 )]
 pub struct NotAMoment;
 
@@ -27,7 +31,14 @@ impl FromStr for Moment {
         if !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit()) {
             return text.parse().map(Moment).map_err(|_| NotAMoment);
         }
-        rfc3339(text).map(Moment).ok_or(NotAMoment)
+        let midnight = |days: u64| clock::now().saturating_sub(days * DAY) / DAY * DAY;
+        let time = match text {
+            "today" => Some(midnight(0)),
+            "yesterday" => Some(midnight(1)),
+            _ if text.len() == "2026-11-27".len() => rfc3339(&format!("{text}T00:00:00Z")),
+            _ => rfc3339(text),
+        };
+        time.map(Moment).ok_or(NotAMoment)
     }
 }
 
@@ -36,7 +47,7 @@ fn milliseconds(text: &str) -> Option<u64> {
         's' => 1_000,
         'm' => 60_000,
         'h' => 3_600_000,
-        'd' => 86_400_000,
+        'd' => DAY,
         _ => return None,
     };
     let count = &text[..text.len() - 1];
@@ -78,6 +89,11 @@ mod tests {
         assert_eq!(of("1970-01-01T00:00:01.500Z"), Some(1_500));
         assert_eq!(of("1970-01-01T02:00:00+02:00"), Some(0));
         assert_eq!(of("1970-01-01T00:00:00-00:30"), Some(1_800_000));
+        assert_eq!(of("1970-01-02"), Some(DAY));
+        let (today, now) = (of("today").unwrap(), clock::now());
+        assert!(today % DAY == 0 && (today..today + 2 * DAY).contains(&now));
+        let yesterday = of("yesterday").unwrap();
+        assert!(yesterday % DAY == 0 && now - yesterday >= DAY && yesterday + DAY >= today);
         let hour_ago = of("-60m").unwrap();
         assert!(clock::now().abs_diff(hour_ago) - 3_600_000 < 10_000);
         for wrong in [
@@ -85,8 +101,9 @@ mod tests {
             "-",
             "-5",
             "-x",
-            "yesterday",
-            "1970-01-01",
+            "tomorrow",
+            "1970-13-01",
+            "yesterday ",
             "1970-01-01T00:00:00",
         ] {
             assert_eq!(of(wrong), None, "{wrong}");

@@ -83,7 +83,7 @@ impl Line {
         const MOST_BEATS: usize = 64;
         for _ in 0..MOST_BEATS {
             match self.connection.next_buffered() {
-                Some(Ok(News::Beat(_))) => {}
+                Some(Ok(News::Beat { .. })) => {}
                 Some(_) => return false,
                 None => {
                     let is_silent = self.connection.broken_at() <= Instant::now();

@@ -2,19 +2,20 @@
 
 mod answers;
 mod ending;
+mod hearing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use harp_budget::Share;
+use harp_host::HostError;
 use harp_host::kept::News;
-use harp_host::{HostError, Wanted};
 use harp_jobs::record::CallRecord;
 use harp_jobs::transport::{Batch, Heard, Stored};
 use harp_jobs::world::World;
 use harp_proto::host::kept::{Attach, CallId};
-use harp_proto::{Failure, Outcome, error_type};
-use harp_time::{clock, within};
+use harp_proto::{Failure, Outcome};
+use harp_time::within;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
@@ -27,6 +28,7 @@ use super::lives::Speaks;
 use super::token::{Note, Owes, Stamp};
 use super::{Shared, told_of};
 use crate::host_attempts::{Attempts, Try};
+use crate::host_contacts::WaitsThere;
 use crate::rules::Rules;
 
 /// A connection that breaks again so soon after an answer has helped nobody.
@@ -72,6 +74,8 @@ pub(super) struct KeptCall {
     last: Option<Failure>,
     /// Until the host is attached to again, if connections break as soon as they are there.
     pause: Duration,
+    /// As long as the host says that the call waits there until fewer run.
+    waits_there: Option<WaitsThere>,
     /// What a large result holds of the memory for such until its job's end is on record.
     _result: Option<Share>,
 }
@@ -119,6 +123,7 @@ impl KeptCall {
             streams: false,
             last: None,
             pause: Duration::ZERO,
+            waits_there: None,
             _result: None,
         }
     }
@@ -301,64 +306,6 @@ impl KeptCall {
             waits.heard(Instant::now());
         }
         has_packets.then_some(Said::Heard(Heard::Packets))
-    }
-
-    /// Takes a packet, and those that have arrived behind it.
-    fn take_packets(&mut self, first: &[u8], into: &mut Batch) {
-        let now = clock::now();
-        let mut count = 1;
-        let mut bytes = first.len();
-        into.push(now, first);
-        if let Side::Joined(joined) = &mut self.side
-            && !into.is_full()
-        {
-            joined.line.connection.take_packets(|data| {
-                into.push(now, data);
-                count += 1;
-                bytes += data.len();
-                if into.is_full() {
-                    Wanted::Enough
-                } else {
-                    Wanted::More
-                }
-            });
-        }
-        self.received += count;
-        self.acknowledging
-            .received(self.received, into.next(), bytes);
-    }
-
-    fn take(&mut self, news: News, waits: &mut Attempts, into: &Batch) -> Option<Said> {
-        match news {
-            News::Acknowledged(acknowledgement) => self.answered(&acknowledgement, waits),
-            News::Refused(failure) => self.refused(failure, waits, into),
-            News::End(outcome) => {
-                if let Side::Joined(joined) = &mut self.side {
-                    self._result = joined.line.connection.take_share();
-                }
-                waits.heard(Instant::now());
-                // A host ends a call so only when it was told to: by this dispatcher, before
-                // a crash that took the reason along.
-                let outcome = match outcome {
-                    Outcome::Error(failure) if failure.error_type == error_type::CANCELLED => {
-                        Outcome::Cancelled
-                    }
-                    outcome => outcome,
-                };
-                // It comes when nothing of the call is left.
-                Some(Said::Heard(Heard::End {
-                    outcome,
-                    left: false,
-                }))
-            }
-            News::Beat(_) | News::Part => {
-                self.renewed = Instant::now();
-                self.heard = self.renewed;
-                waits.heard(self.renewed);
-                None
-            }
-            News::Packet(_) => None,
-        }
     }
 
     /// A fault on the connection. The call goes on at the host if it is one of the way there.

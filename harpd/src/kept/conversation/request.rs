@@ -11,9 +11,9 @@ use harp_proto::{Failure, Password, error_type};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{CHUNK, Conversation, Flow, Holding, ORDER_LIMIT, invalid_field};
+use super::{CHUNK, Conversation, Flow, Holding, ORDER_LIMIT, WAITS_TOLD, invalid_field};
 use crate::admission::{accept, is_user, refused_since};
-use crate::call::{Workplace, keep_over};
+use crate::call::{Call, Workplace, keep_over};
 use crate::kept::backlog::{Cursor, Read};
 use crate::kept::book::{Answer, Asked};
 use crate::kept::call::KeptCall;
@@ -38,7 +38,10 @@ impl Conversation {
             return self.answer(&asked, answer).await;
         }
         let call = match accept(call, self.peer, &state).await {
-            Ok(call) => call,
+            Ok(call) => Call {
+                id: Some(keep.call),
+                ..call
+            },
             Err(failure) => return self.refuse(failure),
         };
         let granted = keep.keep.min(self.house.calls.max_keep());
@@ -186,14 +189,19 @@ impl Conversation {
             attached,
         }));
         self.link.set_line_limit(ORDER_LIMIT);
+        let waits = call.waits();
         self.holding = Some(Holding {
             signs: call.signs(),
+            told_waits: false,
             call,
             cursor,
             changes,
             reading: None,
         });
-        self.beat_at = Instant::now() + self.beat_interval();
+        let first = self.beat_interval();
+        // A call that has to wait for long is known to wait soon.
+        let first = if waits { first.min(WAITS_TOLD) } else { first };
+        self.beat_at = Instant::now() + first;
         self.unanswered = 0;
         Flow::On
     }

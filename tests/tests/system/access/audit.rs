@@ -272,3 +272,32 @@ fn strangers_and_lines_that_are_too_long_stand_in_it_and_names_are_cut() {
         }
     }
 }
+
+#[test]
+fn an_exception_has_its_type_and_an_error_is_its_own() {
+    let files = Files::new();
+    let path = files.path("audit");
+    let cluster = Cluster::builder()
+        .set("audit_file", &json!(path).to_string())
+        .procedure("failing", "output = 'json'", "exit 9")
+        .start();
+    let caller = cluster.caller();
+    let failing = caller.call("web01", "failing", "[]");
+    let unknown = caller.call("nowhere", "echo", "[]");
+    for job in [&failing, &unknown] {
+        let _ = caller.result(job);
+    }
+    let ended = until("both have ended", || {
+        let ended = of(&path, "ended");
+        (ended.len() == 2).then_some(ended)
+    });
+    let of_job = |job: &str| ended.iter().find(|line| line["job"] == job).unwrap();
+    let line = of_job(&failing);
+    assert_eq!(
+        (&line["outcome"], &line["type"]),
+        (&json!("exception"), &json!("exit_status"))
+    );
+    let line = of_job(&unknown);
+    assert_eq!(line["outcome"], "unknown_host");
+    assert!(line.get("type").is_none(), "{line}");
+}

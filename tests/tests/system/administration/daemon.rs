@@ -59,9 +59,11 @@ fn a_start_can_be_waited_for_and_stopped() {
         command.spawn().unwrap()
     };
     let (mut daemon, _log) = start();
-    assert_eq!(cluster.run(&["status"]).status.code(), Some(1));
-    let told = cluster.run(&["status", "--wait", "--timeout", "0"]);
-    assert_eq!(told.status.code(), Some(1));
+    for words in [&["status"][..], &["status", "--wait", "--timeout", "0"]] {
+        let told = cluster.run(words);
+        assert_eq!(told.status.code(), Some(3));
+        assert_eq!(told.stdout, b"harpcallerd is starting\n");
+    }
     for arguments in [&["list"][..], &["reload"]] {
         let told = complaint(&cluster.run(arguments), 1);
         assert!(told.contains("starting"), "{told}");
@@ -94,7 +96,8 @@ fn a_stop_is_waited_for() {
     assert!(told.contains("not ended within 1 s"), "{told}");
     assert_eq!(String::from_utf8_lossy(&stop.stdout).trim(), id);
     let mut patient = cluster.command().arg("stop").spawn().unwrap();
-    assert!(cluster.run(&["status"]).status.success(), "it still runs");
+    let ending = cluster.run(&["status"]);
+    assert_eq!(ending.status.code(), Some(3), "it still runs: {ending:?}");
     assert!(patient.try_wait().unwrap().is_none());
     drop(feed);
     assert!(patient.wait().unwrap().success());

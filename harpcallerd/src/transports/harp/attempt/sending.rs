@@ -8,6 +8,7 @@ use harp_proto::host;
 use harp_proto::host::kept::{Keep, Request};
 use harp_time::within;
 use tokio::time::Instant;
+use tracing::{Span, field};
 
 use super::super::joined::{Asked, Joined};
 use super::super::kept::KeptCall;
@@ -60,6 +61,10 @@ impl HarpAttempt {
         let Made::Plain(connection) = reached.made else {
             return Commit::Done;
         };
+        // By this the host's log names the call, which has no name on the wire.
+        if let Some(from) = connection.local_address() {
+            Span::current().record("from", field::display(from));
+        }
         match connection.send(&request, by).await {
             Ok(call) => {
                 let call = PlainCall::sent(call, reached.turn, reached.by, &self.rules);
