@@ -3,7 +3,7 @@
 //! An interpreter is started once and imports the module once; each call is a fork of it.
 //! `server` is that interpreter, the fork server; `supervisor` keeps one running; [`runner`]
 //! has it fork;
-//! `shim.py` is what it runs. All that is known of the module here is what it says of
+//! the Python files beside it are what it runs. All that is known of the module here is what it says of
 //! itself: names, whether they stream, their time limits.
 
 use std::collections::BTreeMap;

@@ -60,5 +60,5 @@ pub use number_options::number_options;
 pub use own_names::{OwnNames, with_own_names};
 pub use proxy::{Proxy, Way};
 pub use raw_client::{RawClient, ask};
-pub use repository::{members, repository, sources};
+pub use repository::{files_of, members, repository, sources};
 pub use wait::{PATIENCE, until};

@@ -33,6 +33,20 @@ pub fn members() -> Vec<PathBuf> {
 /// If a directory cannot be read.
 #[must_use]
 pub fn sources(directory: &Path, is_left_out: fn(&str) -> bool) -> Vec<PathBuf> {
+    files_of(directory, &["rs"], is_left_out)
+}
+
+/// The files with these extensions below a directory, as [`sources`] finds those of Rust.
+///
+/// # Panics
+///
+/// If a directory cannot be read.
+#[must_use]
+pub fn files_of(
+    directory: &Path,
+    extensions: &[&str],
+    is_left_out: fn(&str) -> bool,
+) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).expect("a directory of sources") {
         let path = entry.expect("an entry of a directory").path();
@@ -40,9 +54,10 @@ pub fn sources(directory: &Path, is_left_out: fn(&str) -> bool) -> Vec<PathBuf> 
         if is_left_out(&name) {
             continue;
         }
+        let extension = path.extension().and_then(|extension| extension.to_str());
         if path.is_dir() {
-            found.extend(sources(&path, is_left_out));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.extend(files_of(&path, extensions, is_left_out));
+        } else if extension.is_some_and(|extension| extensions.contains(&extension)) {
             found.push(path);
         }
     }

@@ -1,7 +1,7 @@
 //! The interpreter that has imported the module and forks for each call: how it is
 //! started, and what is said to it.
 //!
-//! Its standard output is a Unix socket to harpd, over which `shim.py` says what it has
+//! Its standard output is a Unix socket to harpd, over which `start.py` says what it has
 //! found and is asked for calls, as told there.
 
 use std::collections::BTreeMap;
@@ -33,7 +33,16 @@ use crate::program::{CannotStart, find_program};
 use crate::reaper::Reaper;
 use crate::session::Session;
 
-const SHIM: &str = concat!(include_str!("python2.py"), include_str!("shim.py"));
+/// What the interpreter is given, one text: each part uses those before it.
+const SHIM: &str = concat!(
+    include_str!("python2.py"),
+    include_str!("shim.py"),
+    include_str!("procedures.py"),
+    include_str!("privileges.py"),
+    include_str!("call.py"),
+    include_str!("serving.py"),
+    include_str!("start.py"),
+);
 /// How long the start of an interpreter with the import of the module may take.
 const IMPORT_TIME: Duration = Duration::from_secs(10);
 /// Greatest length of a line from the interpreter, in bytes.

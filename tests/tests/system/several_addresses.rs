@@ -76,13 +76,20 @@ fn call_hosts(own: &OwnNames) {
         let visits = || first.as_ref().map_or(0, |host| host.visits().len());
         let job = caller.call(what, "p", "[]");
         assert_eq!(caller.result(&job), json!({"result": 1}), "{what}");
-        // The one that answered is remembered.
         let visited = visits();
-        let again = caller.call(what, "p", "[]");
-        assert_eq!(caller.result(&again), json!({"result": 1}), "{what}");
-        assert_eq!(visits(), visited, "{what}");
-        let requests = second.visits().iter().map(|visit| visit.lines.len()).sum();
-        assert_eq!((visited <= 1, requests), (true, 2), "{what}");
+        assert!(visited <= 1, "{what}: {visited}");
+        // The one that answered is remembered. On a machine that is too busy for it to answer
+        // in time, the other is tried beside it.
+        let mut calls = 1;
+        until("a call goes to the one that has answered alone", || {
+            let before = visits();
+            let again = caller.call(what, "p", "[]");
+            assert_eq!(caller.result(&again), json!({"result": 1}), "{what}");
+            calls += 1;
+            (visits() == before).then_some(())
+        });
+        let requests: usize = second.visits().iter().map(|visit| visit.lines.len()).sum();
+        assert_eq!(requests, calls, "{what}: each goes to one address");
     }
 }
 
