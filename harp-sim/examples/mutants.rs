@@ -1,4 +1,5 @@
-//! Puts each mutant into a copy of the core and plays histories until one does not hold.
+//! Puts each mutant into a copy of the core and plays histories until one does not hold, or has
+//! the test run that finds it.
 //!
 //! `cargo run -p harp-sim --example mutants [HISTORIES [WORDS OF ITS NAME]]`
 
@@ -6,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::{fs, io};
 
-use harp_sim::mutants::{MUTANTS, Mutant};
+use harp_sim::mutants::{BY_TESTS, MUTANTS, Mutant};
 
 const CRATES: [&str; 3] = ["harp-values", "harp-jobs", "harp-sim"];
 
@@ -45,7 +46,29 @@ fn main() -> io::Result<ExitCode> {
             }
         }
     }
-    println!("{} of {} found", chosen.len() - missed.len(), chosen.len());
+    let by_tests = BY_TESTS
+        .iter()
+        .filter(|(mutant, _)| mutant.name.contains(&words));
+    let mut count = chosen.len();
+    for (mutant, test) in by_tests {
+        count += 1;
+        make_copy(&root, &copy)?;
+        put_in(mutant, &copy)?;
+        let tested = Command::new("cargo")
+            .args(["test", "--quiet", "-p", "harp-jobs", "--lib", test])
+            .env("CARGO_TARGET_DIR", root.join("target/mutants/target"))
+            .env("RUSTFLAGS", "-Awarnings")
+            .current_dir(&copy)
+            .output()?;
+        let told = String::from_utf8_lossy(&tested.stdout);
+        if told.contains("test result: FAILED. 0 passed; 1 failed") {
+            println!("found: {}\n       {test}", mutant.name);
+        } else {
+            println!("MISSED: {}\n{told}", mutant.name);
+            missed.push(mutant.name);
+        }
+    }
+    println!("{} of {count} found", count - missed.len());
     Ok(ExitCode::from(u8::from(!missed.is_empty())))
 }
 

@@ -12,6 +12,10 @@ use harp_values::{JobId, Outcome};
 use crate::memory::{Disk, Row};
 use crate::script::{Hosts, KEEPS};
 
+/// How long a cancel may take: a request that is going out is waited for, 10 s at most, and then
+/// an outage that passes, of less than 5 s; in a longer one its effect is not known.
+const CANCEL: Duration = Duration::from_secs(16);
+
 /// What was promised. Clones are the same.
 #[derive(Clone, Default)]
 pub struct Book(Arc<Mutex<Entries>>);
@@ -158,8 +162,7 @@ impl Book {
 
     /// Somebody was told so after so long that a job has ended, whose cancel was asked for.
     pub fn cancel_took(&self, job: JobId, time: Duration) {
-        // A request that is going out is waited for.
-        if time > Duration::from_secs(12) {
+        if time > CANCEL {
             let what = format!("the cancel of {job} took {time:?}");
             Book::wrong(&mut self.entries(), what);
         }

@@ -115,6 +115,18 @@ impl Scripted {
         }
     }
 
+    /// Asks for a call of which nothing more is wanted: from the first packet on that its host
+    /// has. What is acknowledged may come there meanwhile.
+    async fn ask_for_any(&mut self) -> Answer {
+        loop {
+            let since = self.at_host(|call| call.acknowledged).unwrap_or_default();
+            match self.ask_for(since).await {
+                Answer::Forgotten => {}
+                answer => return answer,
+            }
+        }
+    }
+
     /// Attaches to a call. Some if there is something to be told at once.
     async fn attach(&mut self) -> Option<Heard> {
         self.sleep(5).await;
@@ -406,12 +418,17 @@ impl Attempt for Scripted {
                 let by = self.hosts.given_up_by(self.key()) + GRACE;
                 return self.nothing_known(by).await;
             } else {
-                // Nothing is wanted of it.
-                let since = self.at_host(|call| call.acknowledged).unwrap_or_default();
-                if self.ask_for(since).await != Answer::Given {
-                    return Proved::free(Proof::Confirmed);
+                match self.ask_for_any().await {
+                    Answer::Given => self.cancel(),
+                    // Somebody else has it.
+                    Answer::Stale => {
+                        let by = self.hosts.given_up_by(self.key()) + GRACE;
+                        return self.nothing_known(by).await;
+                    }
+                    Answer::Unknown | Answer::Forgotten => {
+                        return Proved::free(Proof::Confirmed);
+                    }
                 }
-                self.cancel();
             }
             let over = self.at_host(|call| call.over).flatten();
             let by = world.now() + GRACE;
