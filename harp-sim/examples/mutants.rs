@@ -64,7 +64,8 @@ fn main() -> io::Result<ExitCode> {
         if told.contains("test result: FAILED. 0 passed; 1 failed") {
             println!("found: {}\n       {test}", mutant.name);
         } else {
-            println!("MISSED: {}\n{told}", mutant.name);
+            let why = String::from_utf8_lossy(&tested.stderr);
+            println!("MISSED: {}\n{told}{why}", mutant.name);
             missed.push(mutant.name);
         }
     }
@@ -78,7 +79,10 @@ fn make_copy(root: &Path, copy: &Path) -> io::Result<()> {
         fs::remove_dir_all(copy)?;
     }
     fs::create_dir_all(copy)?;
-    fs::copy(root.join("Cargo.lock"), copy.join("Cargo.lock"))?;
+    // A test of the core reads the table of a job's life.
+    for name in ["Cargo.lock", "ARCHITECTURE.md"] {
+        fs::copy(root.join(name), copy.join(name))?;
+    }
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
     let (before, rest) = manifest
         .split_once("members = [")
