@@ -45,7 +45,7 @@ mod url;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -100,6 +100,16 @@ struct Shared {
     reconnect_for: Duration,
     on_lost: Option<OnLost>,
     reached: AtomicBool,
+    /// Keys under which a job may have been claimed of which nobody here was told.
+    keys: Mutex<Vec<String>>,
+}
+
+/// A question for a job, under a key of its own: asked again, it comes to the same job.
+struct Claiming<'s> {
+    shared: &'s Shared,
+    /// `None` if this system has no chance to make one of.
+    key: Option<String>,
+    has_job: bool,
 }
 
 #[derive(Serialize)]
@@ -147,10 +157,10 @@ impl Worker {
     /// The next job of the service, as soon as there is one. It has started with that, and is
     /// this worker's.
     ///
-    /// Dropping the future closes the connection. A job that the dispatcher was about to hand
-    /// over then may be lost: nobody knows that it was fetched, and it ends with an error when
-    /// its lease is over. A program that is to stop between jobs asks by
-    /// [`Worker::next_within`], and stops between two questions.
+    /// Dropping the future closes the connection and loses nothing: a job that the dispatcher
+    /// was about to hand over is the next one that this worker gets. If it asks for none any
+    /// more, that job ends with an error when its lease is over. A program that is to stop
+    /// between jobs asks by [`Worker::next_within`], and stops between two questions.
     ///
     /// # Errors
     ///
@@ -179,9 +189,12 @@ impl Worker {
             seconds => format!("{}?wait={seconds}", shared.claims),
         };
         let mut reconnect = shared.reconnect();
+        let claiming = Claiming::begin(shared);
         loop {
             let begun = Instant::now();
-            let error = match shared.link.post(&path, shared.claim.clone(), wait).await {
+            let key = claiming.key.as_deref();
+            let asked = shared.link.post(&path, key, shared.claim.clone(), wait);
+            let error = match asked.await {
                 Ok(reply) if reply.status == hyper::StatusCode::NO_CONTENT => {
                     shared.is_reached();
                     if !wait.is_zero() && begun.elapsed() < SOON.min(wait) {
@@ -193,6 +206,7 @@ impl Worker {
                     shared.is_reached();
                     let claimed: Claimed = serde_json::from_slice(&reply.body)
                         .map_err(|error| shared.link.malformed(&error).with_source(error))?;
+                    claiming.has_job();
                     return Ok(Some(Job::new(shared, claimed.claim, claimed.job)));
                 }
                 Err(error) => error,
@@ -206,7 +220,44 @@ impl Worker {
     }
 }
 
+impl<'s> Claiming<'s> {
+    fn begin(shared: &'s Shared) -> Claiming<'s> {
+        let key = shared.keys().pop();
+        Claiming {
+            shared,
+            key: key.or_else(new_key),
+            has_job: false,
+        }
+    }
+
+    /// A job has come under the key, which stands for that one.
+    fn has_job(mut self) {
+        self.has_job = true;
+    }
+}
+
+impl Drop for Claiming<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take().filter(|_| !self.has_job) {
+            self.shared.keys().push(key);
+        }
+    }
+}
+
+/// A key that nobody else has.
+fn new_key() -> Option<String> {
+    let mut bytes = [0; 16];
+    let provider = rustls::crypto::ring::default_provider();
+    provider.secure_random.fill(&mut bytes).ok()?;
+    Some(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
 impl Shared {
+    fn keys(&self) -> MutexGuard<'_, Vec<String>> {
+        // A std mutex: held for a moment.
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Decides about the attempts of one request.
     fn reconnect(&self) -> Reconnect {
         let reconnect = if self.reached.load(Ordering::Relaxed) {
@@ -343,6 +394,7 @@ impl WorkerBuilder {
             reconnect_for: self.reconnect_for,
             on_lost: self.on_lost,
             reached: false.into(),
+            keys: Mutex::default(),
         };
         Ok(Worker {
             shared: Arc::new(shared),

@@ -1,13 +1,13 @@
 //! HTTP: what is taken out of addresses, heads and bodies before anything is done.
 
 use bytes::{Bytes, BytesMut};
+use harp_proto::Traceparent;
 use harp_proto::client::{Request, body};
 use harpcallerd::faces::http::host::Site;
 use harpcallerd::faces::http::query;
 use harpcallerd::faces::listing::cursor::Question;
 use harpcallerd::faces::listing::names::NameFault;
 use harpcallerd::faces::listing::{hosts, jobs, procedures, queues};
-use harpcallerd::traces::context::Traceparent;
 
 use crate::input::Input;
 use crate::lines::only_line;

@@ -254,6 +254,7 @@ mod tests {
                 ended: 0,
                 outcome,
                 packets: 0,
+                remarks: Default::default(),
             })));
         }
         let numbers = |number, most| {

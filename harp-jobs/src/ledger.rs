@@ -31,7 +31,7 @@ pub use self::paper::{Edited, Paper, PaperEdit, PaperId, PaperKind};
 pub use crate::hold::{Hold, Token};
 use crate::lineup::pool::{Pick, PoolId};
 use crate::lineup::queue::Members;
-use crate::record::{CallRecord, EndRecord, JobRecord};
+use crate::record::{CallRecord, EndRecord, JobRecord, Remarks};
 use crate::segment::Segment;
 use crate::transport::Minted;
 
@@ -248,6 +248,8 @@ pub struct End {
     pub packets: u64,
     /// What is still owed afterwards; its places are kept until that is paid.
     pub debt: Option<Token>,
+    /// What is to be on record beside the outcome of a job that ends.
+    pub remarks: Remarks,
 }
 
 /// What becomes of a job when an attempt ends.

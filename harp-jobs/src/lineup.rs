@@ -16,6 +16,7 @@ mod fetched;
 pub mod pool;
 pub mod queue;
 mod restart;
+pub mod tally;
 
 use std::collections::{HashMap, HashSet};
 
@@ -437,6 +438,12 @@ impl Lineup {
     #[must_use]
     pub fn live(&self) -> usize {
         self.jobs.len() - self.ended
+    }
+
+    /// Whether a queue has a job.
+    #[must_use]
+    pub fn has_queue(&self, name: &QueueName) -> bool {
+        self.queues.has(name)
     }
 
     /// How many jobs wait in a queue.

@@ -290,6 +290,7 @@ mod tests {
             ended: 1,
             outcome: Outcome::Cancelled,
             packets: 3,
+            remarks: Default::default(),
         })
     }
 

@@ -173,6 +173,32 @@ pub struct EndRecord {
     pub outcome: Outcome,
     /// How many packets the job has collected.
     pub packets: u64,
+    /// What else is known of it.
+    pub remarks: Remarks,
+}
+
+/// What is known of an end beside its outcome, where there is anything to be said.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Remarks {
+    /// The name that the worker gave itself which had the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// In how many places the result is not what its schema wants.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub violations: u64,
+}
+
+impl Remarks {
+    /// True if there is nothing to be said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Remarks::default()
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form of it")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A job without its outcome and packets: what status replies and lists show.

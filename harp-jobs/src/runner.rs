@@ -20,7 +20,7 @@ use crate::failures;
 use crate::ledger::{End, Hold, Ledger, Lost, Start, Then, Turn, Unreadable};
 use crate::limits::RunLimits;
 use crate::live::JobOwner;
-use crate::record::CallRecord;
+use crate::record::{CallRecord, Remarks};
 use crate::transport::{Proof, Transport};
 use crate::world::World;
 
@@ -196,6 +196,7 @@ impl Runner {
             then: Then::End(Outcome::Error(failure)),
             packets,
             debt: None,
+            remarks: Remarks::default(),
         };
         let closed = match self.ledger.close_job(hold, end).await {
             Ok(closed) => closed.end,

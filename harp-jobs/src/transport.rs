@@ -12,7 +12,7 @@ pub use self::unreached::Unreached;
 pub use crate::batch::Batch;
 use crate::hold::{Hold, Token};
 use crate::lineup::pool::PoolId;
-use crate::record::CallRecord;
+use crate::record::{CallRecord, Remarks};
 use crate::world::{BoxFuture, Moment};
 
 /// A way of making calls.
@@ -22,6 +22,13 @@ pub trait Transport: Send + Sync {
 
     /// Begins an attempt. Nothing goes out before [`Attempt::commit`].
     fn begin(&self, hold: Hold, call: Arc<CallRecord>, how: How, token: Token) -> Box<dyn Attempt>;
+
+    /// What is to be on record beside this outcome of a call that has this token. The call
+    /// may be without its arguments and info. Waits for nothing.
+    fn remarks(&self, call: &CallRecord, token: &Token, outcome: &Outcome) -> Remarks {
+        let _ = (call, token, outcome);
+        Remarks::default()
+    }
 }
 
 /// What a transport gives along for the start of a call.

@@ -196,6 +196,7 @@ impl Job {
             ended: 9,
             outcome: Outcome::Returned(result),
             packets: self.packets().len() as u64,
+            remarks: Default::default(),
         }
     }
 

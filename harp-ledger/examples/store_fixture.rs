@@ -139,6 +139,7 @@ impl Job {
                 ended: live.submitted + 500,
                 outcome,
                 packets: self.packets.len() as u64,
+                remarks: Default::default(),
             };
             store.finish(id, &end, place).await?;
         }

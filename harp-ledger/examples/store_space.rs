@@ -85,6 +85,7 @@ async fn job(store: &Store) -> anyhow::Result<()> {
         ended: clock::now(),
         outcome: Outcome::Returned(Json::encode(&"done")?),
         packets: 10,
+        remarks: Default::default(),
     };
     store.finish(id, &end, PlaceAfter::Free).await?;
     Ok(())

@@ -180,6 +180,7 @@ impl<R: BufRead> Import<'_, R> {
                     ended,
                     packets,
                     outcome,
+                    remarks,
                     place,
                 } if job == id && packets == next => {
                     let outcome = Outcome::from_json(&outcome);
@@ -190,6 +191,7 @@ impl<R: BufRead> Import<'_, R> {
                         ended,
                         outcome,
                         packets,
+                        remarks,
                     };
                     break Adopted::Ended { end, place };
                 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use harp_jobs::ledger::*;
 use harp_jobs::lineup::pool::PoolId;
-use harp_jobs::record::{CallRecord, EndRecord, QueueRecord};
+use harp_jobs::record::{CallRecord, EndRecord, QueueRecord, Remarks};
 use harp_jobs::segment::{Segment, SegmentBuilder};
 use harp_jobs::transport::Minted;
 use harp_jobs::world::BoxFuture;
@@ -230,6 +230,7 @@ fn end(outcome: Outcome, packets: u64) -> End {
         then: Then::End(outcome),
         packets,
         debt: None,
+        remarks: Default::default(),
     }
 }
 

@@ -14,6 +14,7 @@ mod outcome;
 mod password;
 mod queue_name;
 pub mod standstill;
+pub mod traceparent;
 mod violation;
 pub mod write;
 
@@ -23,4 +24,5 @@ pub use json::{Json, JsonError, MAX_DEPTH};
 pub use outcome::Outcome;
 pub use password::Password;
 pub use queue_name::{MAX_QUEUE_NAME, NotAQueueName, QueueName};
+pub use traceparent::Traceparent;
 pub use violation::Violation;

@@ -319,6 +319,9 @@ pub(crate) struct List {
 pub(crate) struct ListProcedures {
     /// The host, or a pattern such as 'web*'.
     pub(crate) host: Option<String>,
+    /// Have the dispatcher ask the hosts first what they have.
+    #[arg(long)]
+    pub(crate) refresh: bool,
     #[command(flatten)]
     pub(crate) dispatcher: DispatcherOptions,
 }
@@ -330,6 +333,9 @@ pub(crate) struct Describe {
     pub(crate) host: String,
     /// The procedure.
     pub(crate) procedure: String,
+    /// Have the dispatcher ask the host first what it has.
+    #[arg(long)]
+    pub(crate) refresh: bool,
     #[command(flatten)]
     pub(crate) dispatcher: DispatcherOptions,
 }

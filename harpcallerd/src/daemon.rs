@@ -37,14 +37,12 @@ use crate::faces::admin::{self, AdminSocket};
 use crate::faces::http::{Face, Lobby};
 use crate::host_contacts::HostContacts;
 use crate::hosts::{self, Hosts};
-use crate::knowledge::Knowledge;
-use crate::learned::{self, Learned};
+use crate::learned;
 use crate::listener::{Admission, Listeners, Opened, Permits};
 use crate::meters::Meters;
 use crate::recordings;
 use crate::reload::InForce;
 use crate::retention::Pruner;
-use crate::schemas::Schemas;
 use crate::traces::Traces;
 use crate::transports::device;
 use crate::transports::harp::Told;
@@ -234,6 +232,11 @@ impl Daemon {
         changes.go_by(in_force.desk.subscribe());
         let ahead = store.clock_ahead();
         let contacts = HostContacts::default();
+        let tracing = Tasks::of_phase("traces");
+        let traces = match &config.traces {
+            Some(settings) => Traces::start(settings, &tracing),
+            None => Traces::default(),
+        };
         let parts = Parts {
             world,
             store: store.clone(),
@@ -245,7 +248,9 @@ impl Daemon {
             told: Told {
                 meters: meters.clone(),
                 contacts: contacts.clone(),
+                traces: traces.clone(),
             },
+            declared: in_force.declared.subscribe(),
             services: in_force.services.subscribe(),
             resume_queued: config.resume_queued,
             unaware_until: hosts_unaware_until(config).await?,
@@ -265,23 +270,11 @@ impl Daemon {
         background.spawn("drafts", removing);
         background.spawn("retention", Arc::clone(&pruner).keep(limits));
 
-        let rules = in_force.rules.subscribe();
-        let learned = Arc::new(Learned::new(Arc::clone(&hosts), rules));
-        let learning = learned::follow(Arc::clone(&learned), in_force.declared.subscribe());
+        let knowledge = Arc::clone(dispatcher.knowledge());
+        let learned = Arc::clone(&knowledge.learned);
+        let learning = learned::follow(learned, in_force.declared.subscribe());
         background.spawn("procedures of hosts", learning);
-        let knowledge = Arc::new(Knowledge {
-            declared: in_force.declared.subscribe(),
-            services: Arc::clone(dispatcher.services()),
-            hosts: Arc::clone(&hosts),
-            learned,
-            schemas: Schemas::default(),
-        });
 
-        let tracing = Tasks::of_phase("traces");
-        let traces = match &config.traces {
-            Some(settings) => Traces::start(settings, &tracing),
-            None => Traces::default(),
-        };
         let telling = Telling {
             dispatcher: Arc::clone(&dispatcher),
             hosts: Arc::clone(&hosts),
@@ -289,7 +282,6 @@ impl Daemon {
             traces: traces.clone(),
             meters: meters.clone(),
             labels: in_force.labels.subscribe(),
-            knowledge: Arc::clone(&knowledge),
             told: Arc::default(),
         };
         tracing.spawn("ended jobs", telling.clone().follow());

@@ -21,8 +21,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{Instrument, warn};
 
+use crate::declared::Declarations;
 use crate::hosts::Hosts;
+use crate::knowledge::Knowledge;
+use crate::learned::Learned;
 use crate::rules::Rules;
+use crate::schemas::Schemas;
 use crate::services::Services;
 use crate::services::settings::ServiceSettings;
 use crate::transports::by_kind::ByKind;
@@ -50,6 +54,8 @@ pub struct Parts {
     pub changes: Changes,
     /// To be told of connections to hosts, and of ends.
     pub told: Told,
+    /// What the configuration declares of procedures.
+    pub declared: watch::Receiver<Arc<Declarations>>,
     /// What holds for services.
     pub services: watch::Receiver<ServiceSettings>,
     /// Whether jobs that waited wait again; otherwise they end.
@@ -66,7 +72,7 @@ pub struct Dispatcher {
     ledger: Local,
     jobs: Arc<Jobs>,
     limits: watch::Receiver<Arc<RunLimits>>,
-    services: Arc<Services>,
+    knowledge: Arc<Knowledge>,
     claims: Claims,
     devices: Arc<Devices>,
     /// Recordings that went on over the start, by their hosts.
@@ -96,6 +102,7 @@ impl Dispatcher {
             audit,
             changes,
             told,
+            declared,
             services,
             resume_queued,
             unaware_until,
@@ -158,7 +165,16 @@ impl Dispatcher {
             &hosts,
         );
         let devices = Arc::new(opening.await);
-        let transport = ByKind::new(hosts, harp, worker, Arc::clone(&devices));
+        let learning = Learned::open(Arc::clone(&any_ledger), Arc::clone(&hosts), rules.clone());
+        let learned = learning.await.map_err(|_| StoreError::Closed)?;
+        let knowledge = Arc::new(Knowledge {
+            declared,
+            services,
+            hosts,
+            learned: Arc::new(learned),
+            schemas: Schemas::default(),
+        });
+        let transport = ByKind::new(harp, worker, Arc::clone(&devices), Arc::clone(&knowledge));
         let jobs = Jobs::open(
             any_world,
             any_ledger,
@@ -191,7 +207,7 @@ impl Dispatcher {
             ledger,
             jobs,
             limits,
-            services,
+            knowledge,
             claims,
             devices,
             recordings,
@@ -207,7 +223,13 @@ impl Dispatcher {
     /// The services whose jobs workers fetch.
     #[must_use]
     pub fn services(&self) -> &Arc<Services> {
-        &self.services
+        &self.knowledge.services
+    }
+
+    /// What is known of procedures.
+    #[must_use]
+    pub fn knowledge(&self) -> &Arc<Knowledge> {
+        &self.knowledge
     }
 
     /// What workers have claimed.

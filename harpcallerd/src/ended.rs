@@ -1,23 +1,19 @@
-//! What is told of jobs that have ended, from their records: spans, the metrics by host and
-//! procedure, and results that are not what their schemas want. Nothing waits for it.
+//! What is told of jobs that have ended, from their records: spans, and the metrics by host and
+//! procedure. Nothing waits for it.
 
 use std::sync::Arc;
 
 use harp_jobs::changes::{Changes, What};
 use harp_jobs::ledger::Ledger as _;
-use harp_jobs::record::{CallRecord, EndRecord};
-use harp_proto::{JobId, Outcome};
+use harp_proto::JobId;
 use tokio::sync::watch;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::dispatcher::Dispatcher;
 use crate::hosts::Hosts;
-use crate::knowledge::Knowledge;
 use crate::meters::Meters;
 use crate::meters::by_name::Labels;
-use crate::procedures::Source;
 use crate::traces::Traces;
-use harp_jobs::refusal::SchemaOf;
 
 /// Changes that are looked at together.
 const AT_ONCE: usize = 256;
@@ -37,8 +33,6 @@ pub struct Telling {
     pub meters: Meters,
     /// What it tells them apart by.
     pub labels: watch::Receiver<Labels>,
-    /// What is known of procedures: what their results have to be.
-    pub knowledge: Arc<Knowledge>,
     /// The number of the newest change that was looked at.
     pub told: Arc<watch::Sender<u64>>,
 }
@@ -79,8 +73,7 @@ impl Telling {
     /// One that cannot be read is passed over.
     async fn tell(&self, job: JobId) {
         let labels = *self.labels.borrow();
-        let is_told = self.traces.is_on() || labels.are_wanted();
-        if !is_told && !self.knowledge.has_results() {
+        if !self.traces.is_on() && !labels.are_wanted() {
             return;
         }
         // It is on record a moment before it is shown.
@@ -90,33 +83,10 @@ impl Telling {
             debug!(%job, "nothing can be told of its end");
             return self.traces.missed(1);
         };
-        self.hold_to_schema(job, &record.call, &end);
         let host = self.hosts.get(&record.call.host);
         self.traces.ended(job, &record.call, &end, host.as_ref());
         if labels.are_wanted() {
             self.meters.ended(labels, &record.call, &end);
-        }
-    }
-
-    /// The procedure has run, so a result that is not what it has to be stays the result.
-    fn hold_to_schema(&self, job: JobId, call: &CallRecord, end: &EndRecord) {
-        let Outcome::Returned(result) = &end.outcome else {
-            return;
-        };
-        let (host, procedure) = (&call.host, &call.procedure);
-        let Some((schema, source)) = self.knowledge.schema(SchemaOf::Result, host, procedure)
-        else {
-            return;
-        };
-        // What a worker says is held against it before it is taken.
-        if source == Source::Service {
-            return;
-        }
-        let violations = schema.violations(result);
-        if let Some(first) = violations.first() {
-            let (places, at) = (violations.len(), &first.path);
-            warn!(%job, host, procedure, places, at, "the result is not what its schema wants");
-            self.meters.violated(SchemaOf::Result);
         }
     }
 }

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use harp_jobs::record::CallRecord;
 use harp_jobs::refusal::SchemaOf;
+use harp_proto::Outcome;
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::declared::Declarations;
 use crate::hosts::Hosts;
@@ -92,9 +95,34 @@ impl Knowledge {
         known
     }
 
-    /// Whether anybody may have said what a result has to be; if not, none need be looked at.
+    /// In how many places a call's result is not what it has to be, of those that are told. The
+    /// procedure has run, so it stays the result.
     #[must_use]
-    pub fn has_results(&self) -> bool {
+    pub fn violations(&self, call: &CallRecord, outcome: &Outcome) -> u64 {
+        let Outcome::Returned(result) = outcome else {
+            return 0;
+        };
+        if !self.has_results() {
+            return 0;
+        }
+        let (host, procedure) = (&call.host, &call.procedure);
+        let violations = match self.schema(SchemaOf::Result, host, procedure) {
+            // What a worker says is held against it before it is taken.
+            None | Some((_, Source::Service)) => return 0,
+            Some((schema, _)) => schema.violations(result),
+        };
+        if let Some(first) = violations.first() {
+            let (places, at) = (violations.len(), &first.path);
+            warn!(
+                host,
+                procedure, places, at, "the result is not what its schema wants"
+            );
+        }
+        violations.len() as u64
+    }
+
+    /// Whether anybody may have said what a result has to be; if not, none need be looked at.
+    fn has_results(&self) -> bool {
         self.declared.borrow().has_results()
             || self.hosts.have_results()
             || self.learned.has_results()

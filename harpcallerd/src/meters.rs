@@ -242,8 +242,7 @@ impl Meters {
 
     /// Arguments or a result were not what their schema wants.
     pub fn violated(&self, what: SchemaOf) {
-        let what = what.either("arguments", "result");
-        add(&mut self.0.counts().violations, what);
+        add(&mut self.0.counts().violations, violated(what));
     }
 
     /// The registry is as its script has said, at this time in milliseconds since 1970.
@@ -270,6 +269,9 @@ impl Meters {
         if let Outcome::Error(failure) = &end.outcome {
             add(&mut counts.job_errors, &failure.error_type);
             counts.leases_expired += u64::from(is_of_lease(failure));
+        }
+        if end.remarks.violations > 0 {
+            add(&mut counts.violations, violated(SchemaOf::Result));
         }
         if let Some(started) = end.started {
             counts
@@ -312,6 +314,10 @@ impl Inner {
             Of::Followers => &self.followers,
         }
     }
+}
+
+fn violated(what: SchemaOf) -> &'static str {
+    what.either("arguments", "result")
 }
 
 /// Whether this is the error of a job whose worker was not heard of.

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 
 use harp_proto::Json;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What somebody has said of a procedure. Keys that are not named here are passed over.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Described {
     /// What it does, for people.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The JSON Schema of its arguments, as it was written.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments_schema: Option<Json>,
     /// The JSON Schema of its result.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_schema: Option<Json>,
 }
 

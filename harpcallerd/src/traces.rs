@@ -1,7 +1,6 @@
 //! Traces: which calls are part of one, and spans for a collector (OpenTelemetry). Nothing
 //! waits for the collector; what it does not take is lost and counted.
 
-pub mod context;
 #[cfg(feature = "traces")]
 mod export;
 #[cfg(feature = "traces")]
@@ -15,11 +14,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use harp_jobs::record::{CallRecord, EndRecord};
 use harp_proto::JobId;
 use harp_time::clock;
+use harp_values::traceparent::{SpanId, Traceparent};
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::settings::{Endpoint, TraceSettings};
 
-use self::context::{SpanId, Traceparent, chance};
 use self::span::{Kind, Span, Value};
 use crate::hosts::Host;
 
@@ -185,6 +185,16 @@ impl Sender {
         let part = u32::from_be_bytes(chance());
         f64::from(part) < self.sample * (f64::from(u32::MAX) + 1.0)
     }
+}
+
+/// Bytes of chance, not all of them 0.
+fn chance<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // A system without chance has had no TLS either. 1 is a number as good as others then.
+    if SystemRandom::new().fill(&mut bytes).is_err() || bytes == [0; N] {
+        bytes[N - 1] = 1;
+    }
+    bytes
 }
 
 #[cfg(test)]

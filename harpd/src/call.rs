@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use harp_proto::host::Message;
 use harp_proto::host::kept::CallId;
-use harp_proto::{Failure, error_type};
+use harp_proto::{Failure, Traceparent, error_type};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::answer::{Answer, Said};
-use crate::invocation::{Identity, Invocation};
+use crate::invocation::{Identity, Invocation, Origin};
 use crate::procedure::Procedure;
 use crate::program::loading_error;
 use crate::reaper::Reaper;
@@ -44,6 +44,8 @@ pub struct Call {
     pub user: String,
     /// From where.
     pub peer: SocketAddr,
+    /// Its place in a trace, if its caller says one.
+    pub traceparent: Option<Traceparent>,
     /// The answer, if harpd itself has it.
     pub told: Option<Answer>,
     /// Set once it has its slots.
@@ -167,6 +169,10 @@ impl Call {
             procedure: &self.procedure.name,
             user: &self.user,
             peer: self.peer,
+            origin: Origin {
+                job: self.id.map(|id| id.job),
+                traceparent: self.traceparent,
+            },
         };
         let runner = &self.procedure.runner;
         let program = tokio::select! {

@@ -25,8 +25,10 @@ use crate::runner::Runner;
 
 pub mod agent;
 pub mod ddl;
+mod pattern;
 pub mod reply;
 pub mod scan;
+mod schema;
 pub mod validation;
 pub mod workdir;
 

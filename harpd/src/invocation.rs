@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use harp_proto::Failure;
+use harp_proto::{Failure, JobId, Traceparent};
 
 use crate::answer::no_room;
 use crate::stash::Stash;
@@ -29,7 +29,16 @@ impl Invocation {
     }
 }
 
-/// The call's user and procedure; the process gets them in its environment.
+/// Where a call comes from, as far as its caller says so: over `harp/2`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origin {
+    /// The dispatcher's job.
+    pub job: Option<JobId>,
+    /// Its place in a trace.
+    pub traceparent: Option<Traceparent>,
+}
+
+/// Whose call it is, and of what; the process gets that in its environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity<'a> {
     /// `HARP_PROCEDURE`.
@@ -38,16 +47,21 @@ pub struct Identity<'a> {
     pub user: &'a str,
     /// `HARP_PEER`: address and port.
     pub peer: SocketAddr,
+    /// `HARP_JOB` and `TRACEPARENT`, if they are known.
+    pub origin: Origin,
 }
 
 impl Identity<'_> {
     /// The variables of the environment.
-    #[must_use]
-    pub fn variables(&self) -> [(&'static str, String); 3] {
-        [
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let Origin { job, traceparent } = self.origin;
+        let known = [
             ("HARP_PROCEDURE", self.procedure.to_owned()),
             ("HARP_USER", self.user.to_owned()),
             ("HARP_PEER", self.peer.to_string()),
-        ]
+        ];
+        let job = job.map(|job| ("HARP_JOB", job.to_string()));
+        let traceparent = traceparent.map(|place| ("TRACEPARENT", place.to_string()));
+        known.into_iter().chain(job).chain(traceparent).collect()
     }
 }

@@ -44,6 +44,7 @@ async fn run(store: &Store, sequence: u64) -> anyhow::Result<()> {
         ended: clock::now(),
         outcome: Outcome::Returned("null".parse()?),
         packets: 10,
+        remarks: Default::default(),
     };
     store.finish(id, &end, PlaceAfter::Free).await?;
     Ok(())

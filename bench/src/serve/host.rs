@@ -99,7 +99,11 @@ async fn keeping(mut stream: Stream) -> anyhow::Result<()> {
         let mut answer = BytesMut::new();
         if request.keep.boot.as_deref() != Some(BOOT) {
             let boot = BOOT.to_owned();
-            let denial = Denial::WrongBoot { boot }.to_failure();
+            let denial = Denial::WrongBoot {
+                boot,
+                takes_traceparent: false,
+            };
+            let denial = denial.to_failure();
             host::Message::Error(denial).encode(&mut answer);
             stream.write_all(&answer).await?;
             stream.flush().await?;

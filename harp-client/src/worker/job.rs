@@ -226,7 +226,10 @@ impl Job {
         let path = format!("{}/{verb}", self.claim);
         let mut reconnect = self.shared.reconnect();
         loop {
-            let asked = self.shared.link.post(&path, body.clone(), Duration::ZERO);
+            let asked = self
+                .shared
+                .link
+                .post(&path, None, body.clone(), Duration::ZERO);
             match asked.await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => sleep(reconnect.after(error.of_a_question())?).await,
@@ -258,7 +261,7 @@ async fn renew(shared: Arc<Shared>, claim: String, lost: watch::Sender<Option<Lo
         sleep(wait).await;
         let renewed = shared
             .link
-            .post(&path, Bytes::from_static(b"{}"), Duration::ZERO)
+            .post(&path, None, Bytes::from_static(b"{}"), Duration::ZERO)
             .await;
         wait = pace;
         match renewed {

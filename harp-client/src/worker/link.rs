@@ -52,8 +52,8 @@ pub(super) struct Reply {
 }
 
 impl Link {
-    /// Posts a JSON text to a path of the API. The answer may take `wait` longer than others.
-    /// Dropping the future closes the connection; the dispatcher may have got the request.
+    /// Posts a JSON text to a path of the API, under a key if what is asked for has one. The
+    /// answer may take `wait` longer than others. Dropping the future closes the connection; the dispatcher may have got the request.
     ///
     /// # Errors
     ///
@@ -62,6 +62,7 @@ impl Link {
     pub(super) async fn post(
         &self,
         path: &str,
+        key: Option<&str>,
         body: Bytes,
         wait: Duration,
     ) -> Result<Reply, Error> {
@@ -71,7 +72,7 @@ impl Link {
                 Some(sender) => (sender, false),
                 None => (self.connect().await?, true),
             };
-            let request = self.request(path, body.clone())?;
+            let request = self.request(path, key, body.clone())?;
             let asked = async {
                 // One that was closed meanwhile has not got it.
                 sender.ready().await.map_err(|error| (true, error))?;
@@ -105,7 +106,12 @@ impl Link {
         }
     }
 
-    fn request(&self, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Error> {
+    fn request(
+        &self,
+        path: &str,
+        key: Option<&str>,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Error> {
         let unsendable = |error: hyper::http::Error| {
             Error::invalid_input(format!("{path}: cannot be asked for: {error}")).with_source(error)
         };
@@ -118,6 +124,9 @@ impl Link {
             )
             .body(Full::new(body))
             .map_err(unsendable)?;
+        if let Some(key) = key.and_then(|key| HeaderValue::try_from(key).ok()) {
+            request.headers_mut().insert("idempotency-key", key);
+        }
         if let Some(token) = &self.token {
             let value = HeaderValue::try_from(format!("Bearer {}", token.reveal()));
             let mut value = value.map_err(|_| {

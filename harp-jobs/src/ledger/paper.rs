@@ -22,6 +22,8 @@ pub enum PaperKind {
     Draft = b'd',
     /// What is known of devices.
     Devices = b'v',
+    /// What a host has said of its procedures.
+    Learned = b'l',
 }
 
 /// A paper as it is kept.
@@ -37,7 +39,12 @@ pub struct Paper {
 
 impl PaperKind {
     /// All of them.
-    pub const ALL: [PaperKind; 3] = [PaperKind::Service, PaperKind::Draft, PaperKind::Devices];
+    pub const ALL: [PaperKind; 4] = [
+        PaperKind::Service,
+        PaperKind::Draft,
+        PaperKind::Devices,
+        PaperKind::Learned,
+    ];
 }
 
 impl Paper {

@@ -67,6 +67,7 @@ fn events() -> Vec<Event> {
         ended: 1,
         outcome: Outcome::Cancelled,
         packets: 0,
+        remarks: Default::default(),
     });
     let mut events = vec![
         Event::LinkFailed(failure("link")),

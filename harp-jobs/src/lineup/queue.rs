@@ -205,6 +205,18 @@ impl Queues {
         names
     }
 
+    /// How many queues have a job.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// Whether a queue has a job.
+    #[must_use]
+    pub fn has(&self, name: &QueueName) -> bool {
+        self.queues.contains_key(name)
+    }
+
     /// The jobs of a queue: first those that hold a place, by id, then those that wait,
     /// in their order. Jobs that are not on disk yet are left out.
     #[must_use]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::lineup::pool::Pick;
+use crate::lineup::tally::Tally;
 
 fn id(number: u64) -> JobId {
     JobId::from_bytes(u128::from(number).to_be_bytes())
@@ -52,6 +53,49 @@ fn who_has_a_turn_and_no_start_can_be_withdrawn() {
     assert_eq!(lineup.withdraw(id(3)), None);
     assert!(lineup.close(id(3), false).is_empty());
     assert_eq!((lineup.live(), lineup.queue_names().len()), (0, 0));
+}
+
+#[test]
+fn jobs_are_counted_where_they_stand() {
+    let mut lineup = Lineup::default();
+    assert_eq!(lineup.tally(), Tally::default());
+    let waiting = lineup.enter(entrant(9));
+    assert!(
+        waiting.has_turn && lineup.tally().running == 0,
+        "not on record"
+    );
+    assert!(lineup.recorded(id(9), true).is_empty());
+    assert!(!submit(&mut lineup, entrant(3)) && !submit(&mut lineup, entrant(4)));
+    let alone = Entrant {
+        queue: None,
+        ..entrant(5)
+    };
+    assert!(submit(&mut lineup, alone));
+    let counted = Tally {
+        queued: 2,
+        running: 2,
+        places_kept: 0,
+        oldest_queued: Some(id(3)),
+        queues: 1,
+    };
+    assert_eq!(lineup.tally(), counted);
+    assert!(lineup.close(id(9), true).is_empty());
+    // Without a queue there is no place to keep.
+    assert!(lineup.close(id(5), true).is_empty());
+    let counted = Tally {
+        running: 0,
+        places_kept: 1,
+        ..counted
+    };
+    assert_eq!(lineup.tally(), counted);
+    // One that has its turn has not started.
+    assert_eq!(lineup.settle(id(9)), [id(3)]);
+    let counted = Tally {
+        places_kept: 0,
+        ..counted
+    };
+    assert_eq!(lineup.tally(), counted);
+    assert!(lineup.has_queue(&queue().unwrap().name));
 }
 
 #[test]

@@ -140,6 +140,7 @@ impl Local {
             packets: end.packets,
             again,
             debt: end.debt,
+            remarks: end.remarks,
             at: self.0.world.wall(),
         };
         self.push(hold, size, deed, reply);

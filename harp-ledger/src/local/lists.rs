@@ -1,7 +1,10 @@
 //! Lists for administrators, and where a job stands in its queue, and which have a key.
 
+use std::collections::HashSet;
+
 use harp_jobs::ledger::{Answer, Unreadable};
 use harp_jobs::lineup::queue::Place;
+use harp_jobs::lineup::tally::Tally;
 use harp_jobs::record::JobRecord;
 use harp_values::{JobId, QueueName};
 
@@ -28,6 +31,21 @@ impl Local {
         jobs.sort_unstable_by_key(|(_, sequence)| *sequence);
         let jobs = jobs.into_iter().map(|(job, _)| job);
         leaving.into_iter().chain(jobs).collect()
+    }
+
+    /// How many jobs there are of each kind.
+    pub fn tally(&self) -> Answer<Tally, Unreadable> {
+        self.look(|state| {
+            let mut tally = state.lineup.tally();
+            let held = state.held.iter().map(|(job, _)| job);
+            for job in held.chain(state.leaving.iter().copied()) {
+                tally.add_queued(job);
+            }
+            let names = state.held.queue_names();
+            let of_held: HashSet<_> = names.filter(|name| !state.lineup.has_queue(name)).collect();
+            tally.queues += of_held.len() as u64;
+            tally
+        })
     }
 
     /// Where a job stands in its queue; `None` if it is in none, or waits for something else

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use harp_jobs::failures;
 use harp_jobs::ledger::*;
-use harp_jobs::record::{EndRecord, LiveRecord};
+use harp_jobs::record::{EndRecord, LiveRecord, Remarks};
 use harp_jobs::world::{Phase, World};
 use harp_values::{JobId, Outcome};
 use tokio::sync::{Notify, mpsc, watch};
@@ -197,6 +197,7 @@ async fn end_damaged(store: &Store, world: &dyn World, job: JobId) -> Result<(),
         ended: world.wall(),
         packets: count(store, job).await?,
         outcome: Outcome::Error(failures::storage(&why)),
+        remarks: Remarks::default(),
     };
     store.end(job, &record, PlaceAfter::Free).await.map(drop)
 }

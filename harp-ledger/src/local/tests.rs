@@ -119,6 +119,7 @@ fn returned() -> End {
         then: Then::End(Outcome::Cancelled),
         packets: 0,
         debt: None,
+        remarks: Default::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use harp_jobs::hold::Token;
-use harp_jobs::record::{CallRecord, EndRecord, LiveRecord, QueueRecord};
+use harp_jobs::record::{CallRecord, EndRecord, LiveRecord, QueueRecord, Remarks};
 use harp_values::{Json, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,7 @@ struct CallFields<'a> {
 }
 
 /// The small fields of an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     /// Time of its start, in milliseconds since 1970; `None` if it never started.
@@ -66,6 +66,9 @@ pub struct EndFields {
     pub ended: u64,
     /// How many packets it has.
     pub packets: u64,
+    /// What else is known of it.
+    #[serde(default, skip_serializing_if = "Remarks::is_empty")]
+    pub remarks: Remarks,
 }
 
 /// The bytes of a call.
@@ -143,6 +146,7 @@ pub fn encode_end(end: &EndRecord) -> Result<Vec<u8>, serde_json::Error> {
         started: end.started,
         ended: end.ended,
         packets: end.packets,
+        remarks: end.remarks.clone(),
     };
     encode_end_of(&fields, &end.outcome.to_json())
 }
@@ -170,6 +174,7 @@ pub fn decode_end(record: &Bytes) -> Result<EndRecord, Malformed> {
         ended: fields.ended,
         outcome: Outcome::from_json(&outcome).ok_or(Malformed::Outcome)?,
         packets: fields.packets,
+        remarks: fields.remarks,
     })
 }
 
@@ -303,18 +308,31 @@ mod tests {
             ended: 8,
             outcome: Outcome::Cancelled,
             packets: 2,
+            remarks: Remarks::default(),
         };
         let record = encode_end(&end).unwrap();
         assert_eq!(
             record,
             b"\x23{\"started\":6,\"ended\":8,\"packets\":2}\x12{\"cancelled\":true}"
         );
+        let fields = EndFields {
+            started: None,
+            ended: 8,
+            packets: 0,
+            remarks: Remarks {
+                worker: Some("w".into()),
+                violations: 3,
+            },
+        };
+        let fields = serde_json::to_string(&fields).unwrap();
+        let expected = r#"{"ended":8,"packets":0,"remarks":{"worker":"w","violations":3}}"#;
+        assert_eq!(fields, expected);
     }
 
     #[test]
     fn what_a_newer_release_adds_is_passed_over() {
         let record = join([
-            br#"{"ended":9,"packets":3,"priority":[1]}"#,
+            br#"{"ended":9,"packets":3,"priority":[1],"remarks":{"mood":"good"}}"#,
             br#"{"cancelled":true}"#,
             b"more",
         ]);
@@ -325,7 +343,8 @@ mod tests {
                 started: None,
                 ended: 9,
                 outcome: Outcome::Cancelled,
-                packets: 3
+                packets: 3,
+                remarks: Remarks::default(),
             }
         );
     }
@@ -367,6 +386,7 @@ mod tests {
         fn ends_come_back(
             (started, ended, packets) in any::<(Option<u64>, u64, u64)>(),
             (which, text) in (0..4, any::<String>()),
+            (worker, violations) in any::<(Option<String>, u64)>(),
         ) {
             let failure = Failure::new(text.clone(), text.clone()).with_data(&text);
             let outcome = match which {
@@ -375,9 +395,11 @@ mod tests {
                 2 => Outcome::Cancelled,
                 _ => Outcome::Error(failure),
             };
-            let end = EndRecord { started, ended, outcome, packets };
+            let remarks = Remarks { worker, violations };
+            let fields = EndFields { started, ended, packets, remarks: remarks.clone() };
+            let end = EndRecord { started, ended, outcome, packets, remarks };
             let record = Bytes::from(encode_end(&end).unwrap());
-            prop_assert_eq!(end_fields(&record).unwrap(), EndFields { started, ended, packets });
+            prop_assert_eq!(end_fields(&record).unwrap(), fields);
             prop_assert_eq!(decode_end(&record).unwrap(), end);
         }
 

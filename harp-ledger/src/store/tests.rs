@@ -77,6 +77,7 @@ fn returned(value: Json, packets: u64) -> EndRecord {
         ended: 1_700_000_001_000,
         outcome: Outcome::Returned(value),
         packets,
+        remarks: Default::default(),
     }
 }
 

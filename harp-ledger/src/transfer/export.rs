@@ -246,6 +246,7 @@ impl<S: Sink> Export<'_, S> {
             ended: end.ended,
             packets,
             outcome: end.outcome.to_json(),
+            remarks: end.remarks.clone(),
             place,
         })
         .await

@@ -15,7 +15,7 @@
 use std::io::{BufRead, Write};
 
 use flate2::Crc;
-use harp_jobs::record::{CallRecord, LiveRecord};
+use harp_jobs::record::{CallRecord, LiveRecord, Remarks};
 use harp_values::{JobId, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -79,6 +79,9 @@ pub enum Item {
         packets: u64,
         /// The end result as the client protocol has it.
         outcome: Json,
+        /// What else is known of the end.
+        #[serde(default, skip_serializing_if = "Remarks::is_empty")]
+        remarks: Remarks,
         /// Where it stood, if its place in its queue was still kept.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<LiveRecord>,

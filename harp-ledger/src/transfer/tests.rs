@@ -71,6 +71,7 @@ async fn fill(store: &Store) -> Vec<JobId> {
             ended: 5000,
             outcome,
             packets: 3,
+            remarks: Default::default(),
         };
         store.finish(job, &end, place).await.unwrap();
     }

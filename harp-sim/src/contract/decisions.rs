@@ -175,6 +175,7 @@ pub(super) async fn another_attempt_waits_for_its_time_and_its_place(mut play: P
         },
         packets: 2,
         debt: Some(token("debt")),
+        remarks: Default::default(),
     };
     let closed = play.close(first.hold, again.clone()).await;
     assert_eq!(

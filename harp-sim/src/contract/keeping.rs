@@ -78,9 +78,18 @@ pub(super) async fn an_end_is_the_first_one(mut play: Play) {
     let turn = play.run(None).await;
     let job = turn.hold.job;
     assert_eq!(play.end_of(job).await, None);
-    let first = play.close(turn.hold, end(returned(), 0)).await;
+    let remarks = Remarks {
+        worker: Some("w".to_owned()),
+        violations: 2,
+    };
+    let first = End {
+        remarks: remarks.clone(),
+        ..end(returned(), 0)
+    };
+    let first = play.close(turn.hold, first).await;
     let record = first.end.clone().expect("an end");
     assert_eq!((&record.outcome, first.debt), (&returned(), false));
+    assert_eq!(record.remarks, remarks);
     assert!(
         record
             .started

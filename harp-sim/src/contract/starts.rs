@@ -65,6 +65,7 @@ pub(super) async fn after_a_start_everything_is_where_it_was(mut play: Play) {
         },
         packets: 0,
         debt: None,
+        remarks: Default::default(),
     };
     play.close(later, again).await;
     play.reopen().await;

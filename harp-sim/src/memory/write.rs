@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use harp_jobs::ledger::*;
-use harp_jobs::record::EndRecord;
+use harp_jobs::record::{EndRecord, Remarks};
 use harp_jobs::segment::Segment;
 use harp_values::{JobId, Outcome};
 use tokio::sync::oneshot;
@@ -213,6 +213,7 @@ fn close(rows: &mut Rows, hold: Hold, end: &End, at: u64) -> Result<Closed, Lost
                 ended: at.max(started.unwrap_or(row.call.submitted)),
                 outcome: outcome.clone(),
                 packets: end.packets,
+                remarks: end.remarks.clone(),
             }));
         }
         Then::Again { after, .. } => {
@@ -241,6 +242,7 @@ fn withdraw(
             ended: at.max(row.call.submitted),
             outcome: outcome.clone(),
             packets,
+            remarks: Remarks::default(),
         })
     });
     Some((job, Arc::clone(end)))

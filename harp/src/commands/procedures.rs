@@ -30,6 +30,7 @@ pub(super) async fn list(
     if let Some(host) = words.host {
         wanted.insert("host".to_owned(), json!(host));
     }
+    wanted.insert("refresh".to_owned(), json!(words.refresh));
     let subject = Subject::default();
     let mut rows = Vec::new();
     procedures(&dispatcher, &wanted, |entry| {
@@ -56,6 +57,7 @@ pub(super) async fn describe(
     let mut wanted = Map::new();
     wanted.insert("host".to_owned(), json!(words.host));
     wanted.insert("q".to_owned(), json!(words.procedure));
+    wanted.insert("refresh".to_owned(), json!(words.refresh));
     let mut found = None;
     procedures(&dispatcher, &wanted, |entry| {
         if entry["host"] == *words.host && entry["name"] == *words.procedure {

@@ -208,6 +208,7 @@ impl Desk {
             worker: Some(worker.to_owned()),
             lease: Some(lease),
             until,
+            key: None,
         };
         let claimed = self.claim(by, &service.id.to_string(), wanted).await?;
         Ok(claimed.map(|claimed| claimed.view.report.id))

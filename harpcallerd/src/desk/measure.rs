@@ -4,11 +4,10 @@ use harp_device::Standing;
 use harp_jobs::access::Operation;
 use harp_jobs::changes::Totals;
 use harp_jobs::client::Client;
-use harp_jobs::ledger::{Ledger as _, Whereabouts};
+use harp_jobs::ledger::Ledger as _;
 use harp_jobs::refusal::Refusal;
 use harp_ledger::store::StoreCounts;
 use harp_time::clock;
-use harp_values::JobId;
 
 use super::Desk;
 use crate::hosts::Host;
@@ -71,42 +70,28 @@ impl Desk {
         let now = clock::now();
         let ledger = self.dispatcher.ledger();
         let log = self.log.as_ref();
-        let live = ledger.live_jobs();
-        let stands = ledger.whereabouts(&live).await?;
-        let stands = live.iter().zip(stands);
-        let queued = stands.filter(|(_, stands)| *stands == Whereabouts::Waits);
-        let queued: Vec<JobId> = queued.map(|(job, _)| *job).collect();
-        let mut holding = Vec::new();
-        let names = ledger.queues().await?;
-        for name in &names {
-            let members = ledger.queue_jobs(name).await;
-            holding.extend(members?.running);
-        }
-        let places = ledger.whereabouts(&holding).await;
-        let places = places?;
-        let kept = places.iter().filter(|place| **place == Whereabouts::Ended);
-        let kept = kept.count() as u64;
-        let oldest = queued.iter().map(JobId::submitted).min();
+        let jobs = ledger.tally().await?;
+        let oldest = jobs.oldest_queued.map(|job| job.submitted());
         let contents = ledger.contents();
-        let tally = self.dispatcher.devices().tally();
+        let devices = self.dispatcher.devices().tally();
         let store_is_up = ledger.outage().borrow().is_none();
         Ok(Measures {
-            queued: queued.len() as u64,
-            running: live.len().saturating_sub(queued.len()) as u64,
+            queued: jobs.queued,
+            running: jobs.running,
             ended: contents.ended,
             bytes: contents.bytes,
-            queues: names.len() as u64,
-            places_kept: kept,
+            queues: jobs.queues,
+            places_kept: jobs.places_kept,
             oldest_queued: oldest.map_or(0, |oldest| now.saturating_sub(oldest)),
             hosts: self.hosts.count() as u64,
             services: self.dispatcher.services().count() as u64,
             claims: self.dispatcher.claims().count() as u64,
             devices: self.devices(),
             from_devices: [
-                tally.events.get(),
-                tally.strays.get(),
-                tally.unreadable.get(),
-                tally.restarts.get(),
+                devices.events.get(),
+                devices.strays.get(),
+                devices.unreadable.get(),
+                devices.restarts.get(),
             ],
             store_is_up,
             is_draining: self.winding_down.is_cancelled(),
@@ -118,6 +103,7 @@ impl Desk {
             day: self.changes.recent(24 * 60, now),
         })
     }
+
     /// How the devices of the registry stand, in the order of their names.
     fn devices(&self) -> Vec<(String, Standing)> {
         let registry = self.hosts.all();

@@ -9,13 +9,12 @@ use harp_jobs::jobs::Submission;
 use harp_jobs::ledger::{self, NotAccepted, Room};
 use harp_jobs::record::{CallRecord, QueueRecord};
 use harp_jobs::refusal::{Full, Refusal, SchemaOf};
-use harp_values::Json;
+use harp_values::{Json, Traceparent};
 use tracing::info;
 
 use super::{Desk, permission};
 use crate::procedures::Source;
 use crate::traces::Request;
-use crate::traces::context::Traceparent;
 use crate::world::Fault;
 
 impl Desk {

@@ -66,7 +66,7 @@ pub struct View {
     pub waiting_for: Option<WaitingFor>,
     /// True if it is a job of a service, which is its procedure.
     pub of_service: bool,
-    /// The name that the worker has given itself which has the job.
+    /// The name that the worker has given itself which has the job, or had it.
     pub worker: Option<String>,
     /// True if it has ended and holds its place in its queue all the same.
     pub place_kept: bool,
@@ -241,6 +241,7 @@ impl Desk {
             State::Ended => match jobs.end(job).await? {
                 Ended::Yes(end) => {
                     view.packets = end.packets;
+                    view.worker.clone_from(&end.remarks.worker);
                     view.end = Some(end);
                 }
                 // An end that has been shown stays, as long as the job does.

@@ -18,7 +18,7 @@ use super::{Desk, permission};
 use crate::services::service::LONGEST_TIMEOUT;
 use crate::services::{Service, Sign, Worker};
 use crate::transports::worker::claim::{Claim, NotTaken, Stage};
-use crate::transports::worker::{ClaimId, Claims, Note};
+use crate::transports::worker::{Begun, ClaimId, Claims, Note};
 use harp_time::clock;
 
 /// Jobs of a pool that are looked at first, for one that nobody is about to claim.
@@ -33,8 +33,8 @@ const RECORDED: Duration = Duration::from_secs(10);
 /// How often a worker that waits looks again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// Characters of a worker's name.
-const LONGEST_WORKER: usize = 256;
+/// Characters of a worker's name, or of the key of a claim.
+const LONGEST_NAME: usize = 256;
 
 /// What a worker wants.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +45,8 @@ pub struct Wanted {
     pub lease: Option<u64>,
     /// Until when it waits for a job; `None`: not at all.
     pub until: Option<Instant>,
+    /// Its name for this claim: said again, it comes to the same job as long as that goes on.
+    pub key: Option<String>,
 }
 
 /// A job that a worker has.
@@ -98,11 +100,15 @@ impl Desk {
         check(&wanted)?;
         let service = self.service_to_work_for(by, name).await?;
         let worker = Worker::of(by, wanted.worker.as_deref());
+        if let Some(claim) = self.claimed_before(by, &service, &wanted).await {
+            self.asks_for_work(&service, &worker);
+            claim.renew();
+            return self.claimed(&claim).await.map(Some);
+        }
         let mut offers = self.dispatcher.ledger().offers();
         loop {
             offers.mark_unchanged();
-            let services = self.dispatcher.services();
-            services.heard(service.id, worker.clone(), Sign::AsksForWork);
+            self.asks_for_work(&service, &worker);
             if self.winding_down.is_cancelled() {
                 return Ok(None);
             }
@@ -126,6 +132,26 @@ impl Desk {
                 }
             }
         }
+    }
+
+    fn asks_for_work(&self, service: &Service, worker: &Worker) {
+        let services = self.dispatcher.services();
+        services.heard(service.id, worker.clone(), Sign::AsksForWork);
+    }
+
+    /// The claim that the client has under its key, once it is on record. Those of before a
+    /// start are waited for until they are taken up.
+    async fn claimed_before(
+        &self,
+        by: &Client,
+        service: &Service,
+        wanted: &Wanted,
+    ) -> Option<Arc<Claim>> {
+        let key = wanted.key.as_deref()?;
+        let claims = self.dispatcher.claims();
+        let _ = within(Instant::now() + TAKEN_UP, claims.all_taken_up()).await;
+        let claim = claims.keyed(by.name(), &service.id.to_string(), key)?;
+        is_recorded(&claim).await.then_some(claim)
     }
 
     async fn claimed(&self, claim: &Claim) -> Result<Claimed, Refusal> {
@@ -171,10 +197,13 @@ impl Desk {
                     client: by.name().to_owned(),
                     worker: wanted.worker.clone(),
                     lease,
+                    key: wanted.key.clone(),
                 };
-                // Somebody else has it, or is about to.
-                let Some(claim) = claims.begin(*job, note) else {
-                    continue;
+                let claim = match claims.begin(*job, note) {
+                    Begun::New(claim) => claim,
+                    Begun::Taken => continue,
+                    Begun::Before(claim) if is_recorded(&claim).await => return Ok(Some(claim)),
+                    Begun::Before(_) => continue,
                 };
                 if self.claim_job(by, service, &claim).await? {
                     return Ok(Some(claim));
@@ -416,13 +445,15 @@ impl Desk {
 }
 
 fn check(wanted: &Wanted) -> Result<(), Refusal> {
-    if let Some(worker) = &wanted.worker
-        && !(1..=LONGEST_WORKER).contains(&worker.chars().count())
-    {
-        return Err(Refusal::Invalid {
-            field: "worker",
-            why: format!("must have 1 to {LONGEST_WORKER} characters"),
-        });
+    for (field, name) in [("worker", &wanted.worker), ("Idempotency-Key", &wanted.key)] {
+        if let Some(name) = name
+            && !(1..=LONGEST_NAME).contains(&name.chars().count())
+        {
+            return Err(Refusal::Invalid {
+                field,
+                why: format!("must have 1 to {LONGEST_NAME} characters"),
+            });
+        }
     }
     if let Some(lease) = wanted.lease
         && !(1..=LONGEST_TIMEOUT).contains(&lease)
@@ -433,6 +464,17 @@ fn check(wanted: &Wanted) -> Result<(), Refusal> {
         });
     }
     Ok(())
+}
+
+/// Whether a claim that was begun is on record, once that is known. One that is not known within
+/// the time for that counts as none.
+async fn is_recorded(claim: &Claim) -> bool {
+    let mut progress = claim.progress();
+    let known = progress.wait_for(|now| now.stage != Stage::Claiming);
+    match within(Instant::now() + RECORDED, known).await {
+        Some(Ok(now)) => now.stage == Stage::Held,
+        Some(Err(_)) | None => false,
+    }
 }
 
 fn expires(claim: &Claim) -> u64 {

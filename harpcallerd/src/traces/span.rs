@@ -2,9 +2,9 @@
 
 use harp_jobs::record::{CallRecord, EndRecord};
 use harp_proto::{JobId, Outcome};
+use harp_values::traceparent::{SpanId, TraceId, Traceparent};
 use ring::digest::{SHA256, digest};
 
-use super::context::{SpanId, TraceId, Traceparent};
 use crate::hosts::Host;
 
 /// Something that was done. Times are nanoseconds since 1970.
@@ -128,6 +128,20 @@ pub(super) fn of_job(
     spans
 }
 
+/// The place in its trace of what a call does at its host: below the span that is told of the
+/// call when its job has ended, if such are sent, else where the call itself stands. `None` of
+/// a call that is part of no trace.
+#[must_use]
+pub fn below_call(job: JobId, call: &CallRecord, are_sent: bool) -> Option<Traceparent> {
+    let place: Traceparent = call.trace.as_ref()?.parse().ok()?;
+    Some(if are_sent && place.is_sampled {
+        let span = id_of(job, "call");
+        Traceparent { span, ..place }
+    } else {
+        place
+    })
+}
+
 /// A number that is the same however often it is asked for.
 fn id_of(job: JobId, what: &str) -> SpanId {
     let text = format!("{job} {what}");
@@ -161,8 +175,12 @@ mod tests {
             ended: 2500,
             outcome: Outcome::Error(Failure::new("timeout", "x")),
             packets: 0,
+            remarks: Default::default(),
         };
         let spans = of_job(job, &call, &end, None);
+        let below = |are_sent| below_call(job, &call, are_sent).unwrap();
+        assert_eq!(below(true).span, spans[1].id);
+        assert_eq!(below(false).to_string(), trace);
         let [wait, run] = &spans[..] else {
             panic!("{spans:?}");
         };

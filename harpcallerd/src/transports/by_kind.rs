@@ -4,14 +4,16 @@
 use std::sync::Arc;
 
 use harp_jobs::ledger::{Hold, Token};
-use harp_jobs::record::CallRecord;
+use harp_jobs::record::{CallRecord, Remarks};
 use harp_jobs::transport::{Attempt, How, Minted, Transport};
 
 use harp_device::Devices;
+use harp_proto::Outcome;
 
 use super::harp::Harp;
 use super::worker::Worker;
 use crate::hosts::{Host, Hosts};
+use crate::knowledge::Knowledge;
 
 /// All transports. A call to a host that the registry does not have is the harp protocol's,
 /// which ends it with `unknown_host`.
@@ -21,17 +23,25 @@ pub struct ByKind {
     harp: Harp,
     worker: Worker,
     devices: Arc<Devices>,
+    /// What results have to be, whatever way they came.
+    knowledge: Arc<Knowledge>,
 }
 
 impl ByKind {
     /// Chooses among these by the hosts' kinds.
     #[must_use]
-    pub fn new(hosts: Arc<Hosts>, harp: Harp, worker: Worker, devices: Arc<Devices>) -> ByKind {
+    pub fn new(
+        harp: Harp,
+        worker: Worker,
+        devices: Arc<Devices>,
+        knowledge: Arc<Knowledge>,
+    ) -> ByKind {
         ByKind {
-            hosts,
+            hosts: Arc::clone(&knowledge.hosts),
             harp,
             worker,
             devices,
+            knowledge,
         }
     }
 
@@ -79,5 +89,12 @@ impl Transport for ByKind {
             How::Attach { .. } | How::Settle => self.of_token(&token),
         };
         transport.begin(hold, call, how, token)
+    }
+
+    fn remarks(&self, call: &CallRecord, token: &Token, outcome: &Outcome) -> Remarks {
+        Remarks {
+            violations: self.knowledge.violations(call, outcome),
+            ..self.of_token(token).remarks(call, token, outcome)
+        }
     }
 }

@@ -17,11 +17,12 @@ mod note;
 use std::sync::Arc;
 
 use harp_jobs::ledger::{Hold, Token};
-use harp_jobs::record::CallRecord;
+use harp_jobs::record::{CallRecord, Remarks};
 use harp_jobs::transport::{Attempt, How, Minted, Transport, Unreached};
+use harp_proto::Outcome;
 
 pub use self::claim_id::ClaimId;
-pub use self::claims::Claims;
+pub use self::claims::{Begun, Claims};
 pub use self::note::Note;
 use crate::services::Services;
 use attempt::{WorkerAttempt, no_such_service};
@@ -79,5 +80,12 @@ impl Transport for Worker {
             call.queue.is_some(),
             token,
         ))
+    }
+
+    fn remarks(&self, _: &CallRecord, token: &Token, _: &Outcome) -> Remarks {
+        Remarks {
+            worker: Note::read(token).and_then(|note| note.worker),
+            ..Remarks::default()
+        }
     }
 }

@@ -10,10 +10,7 @@ use harp_ledger::store::Store;
 use harpcallerd::desk::Desk;
 use harpcallerd::dispatcher::{Dispatcher, Parts};
 use harpcallerd::hosts::{Hosts, Refresher};
-use harpcallerd::knowledge::Knowledge;
-use harpcallerd::learned::Learned;
 use harpcallerd::rules::{ExecutionLimits, Rules};
-use harpcallerd::schemas::Schemas;
 use harpcallerd::services::settings::ServiceSettings;
 use harpcallerd::world::Runtime;
 use tokio::sync::watch;
@@ -54,18 +51,12 @@ pub(crate) async fn open(
         limits: runs.subscribe(),
         audit: audit.clone(),
         changes: Changes::default(),
+        declared: watch::channel(Arc::default()).1,
         services: watch::channel(ServiceSettings::default()).1,
         resume_queued: true,
         unaware_until: None,
     };
     let dispatcher = Dispatcher::open(parts).await.unwrap();
-    let knowledge = Arc::new(Knowledge {
-        declared: watch::channel(Arc::default()).1,
-        services: Arc::clone(dispatcher.services()),
-        hosts: Arc::default(),
-        learned: Arc::new(Learned::new(Arc::default(), rules.subscribe())),
-        schemas: Schemas::default(),
-    });
     let desk = Desk {
         dispatcher: Arc::clone(&dispatcher),
         hosts: Arc::default(),
@@ -79,7 +70,7 @@ pub(crate) async fn open(
         limits: watch::Sender::default().subscribe(),
         tokens: watch::Sender::default().subscribe(),
         access: watch::Sender::default().subscribe(),
-        knowledge,
+        knowledge: Arc::clone(dispatcher.knowledge()),
         audit,
         closing: CancellationToken::new(),
         winding_down: CancellationToken::new(),

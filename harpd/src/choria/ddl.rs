@@ -7,7 +7,6 @@ use harp_proto::Json;
 use regex_lite::Regex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
 
 /// Agents that Choria itself provides; nobody else may (section 1).
 const RESERVED: [&str; 6] = [
@@ -20,6 +19,9 @@ const RESERVED: [&str; 6] = [
 ];
 /// The longest time that an agent may claim, in seconds: ten years.
 const MAX_TIMEOUT: u64 = 315_360_000;
+
+/// What makes a string unsafe for a shell.
+pub(super) const UNSAFE: [&str; 7] = ["`", "$", ";", "|", "&&", ">", "<"];
 
 /// An agent's description, checked.
 #[derive(Debug)]
@@ -241,38 +243,6 @@ impl Action {
             description: raw.description,
             inputs,
             output_defaults: output_defaults.collect(),
-        }
-    }
-}
-
-impl Action {
-    /// The inputs as a JSON Schema, as far as one can say it.
-    #[must_use]
-    pub fn schema(&self) -> Value {
-        let inputs = self.inputs.iter();
-        let properties = inputs.map(|(name, input)| (name.clone(), input.kind.schema()));
-        let properties: Map<String, Value> = properties.collect();
-        let required = self.inputs.iter().filter(|(_, input)| input.is_required);
-        let required: Vec<_> = required.map(|(name, _)| name).collect();
-        json!({ "type": "object", "properties": properties, "required": required })
-    }
-}
-
-impl InputKind {
-    fn schema(&self) -> Value {
-        match self {
-            InputKind::Integer => json!({ "type": "integer" }),
-            InputKind::Number => json!({ "type": "number" }),
-            InputKind::Boolean => json!({ "type": "boolean" }),
-            // In bytes there, in characters here, of which there are not more.
-            InputKind::String { max_length, .. } => match max_length {
-                Some(length) => json!({ "type": "string", "maxLength": length }),
-                None => json!({ "type": "string" }),
-            },
-            InputKind::List(words) => json!({ "enum": words }),
-            InputKind::Hash => json!({ "type": "object" }),
-            InputKind::Array => json!({ "type": "array" }),
-            InputKind::Unsupported(_) => json!({}),
         }
     }
 }

@@ -5,13 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use harp_proto::{Failure, Json, error_type};
 
-use super::ddl::{Action, Form, Input, InputKind};
+use super::ddl::{Action, Form, Input, InputKind, UNSAFE};
 use crate::arguments::Members;
 
 /// Key that Choria's own clients add, and no agent is to see.
 const CLIENTS_OWN: &str = "process_results";
-/// Characters that make a string unsafe for a shell.
-const UNSAFE: [&str; 7] = ["`", "$", ";", "|", "&&", ">", "<"];
 
 /// Makes of arguments the `data` of a request, an object.
 ///

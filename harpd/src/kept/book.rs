@@ -151,7 +151,10 @@ impl<T: Clone> Book<T> {
     pub fn look(&mut self, now: Uptime, asked: &Asked, boot: Option<&str>) -> Option<Answer<T>> {
         if boot != Some(&self.boot) {
             let boot = self.boot.clone();
-            return Some(Answer::Refused(Denial::WrongBoot { boot }));
+            return Some(Answer::Refused(Denial::WrongBoot {
+                boot,
+                takes_traceparent: true,
+            }));
         }
         if let Some(answer) = self.known(now, asked) {
             return Some(answer);

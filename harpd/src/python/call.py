@@ -66,6 +66,9 @@ class Call:
         name = request["procedure"]
         for variable in ("procedure", "user", "peer"):
             os.environ["HARP_" + variable.upper()] = request[variable]
+        for key, variable in (("job", "HARP_JOB"), ("traceparent", "TRACEPARENT")):
+            if key in request:
+                os.environ[variable] = request[key]
         target = procedures.get(name)
         if target is None:
             # The module was imported again, after the server had ended.

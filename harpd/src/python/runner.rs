@@ -30,6 +30,10 @@ struct Request<'a> {
     procedure: &'a str,
     user: &'a str,
     peer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
 }
 
 impl PythonRunner {
@@ -92,12 +96,15 @@ impl PythonRunner {
     }
 }
 
-/// One JSON object: user, procedure and peer, and the arguments as they came.
+/// One JSON object: user, procedure and peer, what is known of the call's origin, and the
+/// arguments as they came.
 fn request(invocation: Invocation, identity: Identity<'_>) -> io::Result<Stash> {
     let head = serde_json::to_vec(&Request {
         procedure: identity.procedure,
         user: identity.user,
         peer: identity.peer.to_string(),
+        job: identity.origin.job.map(|job| job.to_string()),
+        traceparent: identity.origin.traceparent.map(|place| place.to_string()),
     })?;
     let mut line = Stash::default();
     line.push(&head[..head.len() - 1])?;

@@ -23,6 +23,7 @@ mod topchef;
 mod topchef_client;
 mod topchef_rows;
 mod traces;
+mod work_rules;
 
 use std::net::SocketAddr;
 

@@ -200,3 +200,24 @@ fn procedures_are_listed_for_whoever_may_call_them() {
         .unwrap();
     assert_eq!(nobody.status.code(), Some(7), "{nobody:?}");
 }
+
+#[test]
+fn hosts_are_asked_for_their_procedures_if_harp_is_told_to() {
+    let cluster = Cluster::builder()
+        .procedure("add", "description = 'Adds.'", "echo 1")
+        .procedure("sub", "description = 'Subtracts.'", "echo 1")
+        .start();
+    assert!(!harp(&cluster, &["list"]).contains("Adds."));
+    let told = harp(&cluster, &["list", "--refresh", "web*"]);
+    assert!(
+        told.contains("Adds.") && told.contains("Subtracts."),
+        "{told}"
+    );
+    let told = harp(&cluster, &["describe", "--refresh", "web01", "add"]);
+    assert!(
+        told.contains("known by   host") && told.contains("Adds."),
+        "{told}"
+    );
+    // What it has said is known from then on.
+    assert!(harp(&cluster, &["list"]).contains("Subtracts."));
+}

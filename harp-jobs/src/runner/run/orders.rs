@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use super::{OnceTold, Run};
 use crate::ledger::{End, Then};
 use crate::life::{Order, Orders};
+use crate::record::Remarks;
 use crate::runner::asked::Asked;
 use crate::runner::work::Work;
 use crate::transport::{Attempt, How};
@@ -103,10 +104,18 @@ impl Run<'_> {
         if let Some(attempt) = self.work.attempt() {
             self.debt = attempt.debt();
         }
+        let remarks = match &then {
+            Then::End(outcome) => {
+                let transport = &self.runner.transport;
+                transport.remarks(&self.call, &self.token, outcome)
+            }
+            Then::Again { .. } => Remarks::default(),
+        };
         let end = End {
             then,
             packets: self.pump.count(),
             debt: self.debt.clone().filter(|_| is_left),
+            remarks,
         };
         self.asked = Asked::Close(self.runner.ledger.close_job(self.hold, end));
     }

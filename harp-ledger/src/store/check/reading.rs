@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use harp_jobs::record::EndRecord;
+use harp_jobs::record::{EndRecord, Remarks};
 use harp_time::clock;
 use harp_values::{Failure, JobId, Outcome, error_type};
 
@@ -401,6 +401,7 @@ impl<'a> Check<'a> {
             ended: clock::now(),
             outcome: Outcome::Error(failure),
             packets,
+            remarks: Remarks::default(),
         };
         self.remove(&Table::Live.key(id));
         if self.has(Table::Held, id)? {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use harp_jobs::failures;
 use harp_jobs::hold::{Hold, Token};
 use harp_jobs::ledger::{Closed, Edited, Lost, PaperEdit};
-use harp_jobs::record::{EndRecord, LiveRecord};
+use harp_jobs::record::{EndRecord, LiveRecord, Remarks};
 use harp_jobs::segment::Segment;
 use harp_values::{JobId, Json, Outcome};
 
@@ -41,6 +41,7 @@ pub(crate) enum Deed {
         again: Option<Duration>,
         /// What is still owed.
         debt: Option<Token>,
+        remarks: Remarks,
         at: u64,
     },
     /// What an attempt owed is paid.
@@ -124,12 +125,14 @@ impl Round<'_> {
                 packets,
                 again,
                 debt,
+                remarks,
                 at,
             } => {
                 let fields = EndFields {
                     started: None,
                     ended: *at,
                     packets: *packets,
+                    remarks: remarks.clone(),
                 };
                 let end = (outcome, text);
                 Made::Closed(self.close(*hold, end, fields, *again, debt.as_ref())?)
@@ -317,6 +320,7 @@ impl Round<'_> {
             ended: fields.ended,
             outcome: outcome.clone(),
             packets: fields.packets,
+            remarks: fields.remarks,
         };
         Ok(Ok(Closed {
             end: Some(Arc::new(end)),
@@ -386,6 +390,7 @@ impl Round<'_> {
                 started: None,
                 ended: at.max(live.submitted),
                 packets,
+                remarks: Remarks::default(),
             };
             let end = encode_end(*id, &fields, &text)?;
             self.end(*id, &live, &end, None)?;
@@ -394,6 +399,7 @@ impl Round<'_> {
                 ended: fields.ended,
                 outcome,
                 packets,
+                remarks: fields.remarks,
             };
             ends.push((*id, Arc::new(end)));
         }

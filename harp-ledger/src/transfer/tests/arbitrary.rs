@@ -4,6 +4,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use harp_jobs::record::Remarks;
+
 use super::*;
 use crate::store::Adopted;
 
@@ -97,6 +99,7 @@ prop_compose! {
         started in any::<Option<u64>>(),
         start_by in any::<Option<u64>>(),
         end in option::of((any::<u64>(), any_outcome(), any::<bool>())),
+        (worker, violations) in any::<(Option<String>, u64)>(),
     ) -> Job {
         let live = LiveRecord {
             sequence: 0,
@@ -108,7 +111,8 @@ prop_compose! {
         };
         let end = end.map(|(ended, outcome, place_is_kept)| {
             let packets = packets.len() as u64;
-            (EndRecord { started, ended, outcome, packets }, place_is_kept)
+            let remarks = Remarks { worker: worker.clone(), violations };
+            (EndRecord { started, ended, outcome, packets, remarks }, place_is_kept)
         });
         Job { call, live, packets, end }
     }

@@ -13,6 +13,8 @@ pub enum Denial {
     WrongBoot {
         /// The life that it has come to.
         boot: String,
+        /// Whether a request to that life may have a `traceparent`.
+        takes_traceparent: bool,
     },
     /// There is no such call.
     NoSuchCall {
@@ -39,7 +41,12 @@ const MOST_PACKETS: u64 = 1 << 53;
 #[derive(Serialize, Deserialize)]
 struct WrongBootData {
     boot: String,
+    /// Keys that a request may have besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    takes: Vec<String>,
 }
+
+const TRACEPARENT: &str = "traceparent";
 
 #[derive(Serialize, Deserialize)]
 struct NoSuchCallData {
@@ -59,11 +66,18 @@ impl Denial {
     #[must_use]
     pub fn to_failure(&self) -> Failure {
         match self {
-            Denial::WrongBoot { boot } => Failure::new(
-                error_type::WRONG_BOOT,
-                "the call was meant for another life of this harpd",
-            )
-            .with_data(&WrongBootData { boot: boot.clone() }),
+            Denial::WrongBoot {
+                boot,
+                takes_traceparent,
+            } => {
+                let takes = takes_traceparent.then(|| TRACEPARENT.to_owned());
+                let data = WrongBootData {
+                    boot: boot.clone(),
+                    takes: takes.into_iter().collect(),
+                };
+                let message = "the call was meant for another life of this harpd";
+                Failure::new(error_type::WRONG_BOOT, message).with_data(&data)
+            }
             Denial::NoSuchCall {
                 boot,
                 earlier,
@@ -95,8 +109,11 @@ impl Denial {
         }
         match failure.error_type.as_str() {
             error_type::WRONG_BOOT => {
-                let WrongBootData { boot } = data(failure)?;
-                is_boot(&boot).then_some(Denial::WrongBoot { boot })
+                let WrongBootData { boot, takes } = data(failure)?;
+                is_boot(&boot).then_some(Denial::WrongBoot {
+                    boot,
+                    takes_traceparent: takes.iter().any(|key| key == TRACEPARENT),
+                })
             }
             error_type::NO_SUCH_CALL => {
                 let NoSuchCallData {

@@ -8,7 +8,7 @@ use harp_values::write;
 
 use super::{CallId, EPOCH_LIMIT, MAX_BOOT, MAX_KEEP, Uptime};
 use crate::host::{self, open, take_auth, write_auth};
-use crate::{Failure, Fault, Password};
+use crate::{Failure, Fault, Password, Traceparent};
 
 /// A line of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,9 @@ pub struct Keep {
     pub boot: Option<String>,
     /// On a connection that has had a call: the newest `up` that came on it.
     pub up: Option<Uptime>,
+    /// The place of the call in a trace. To be said only to a life of harpd that takes it
+    /// ([`super::Denial::WrongBoot`]).
+    pub traceparent: Option<Traceparent>,
 }
 
 /// Takes up a call again.
@@ -141,6 +144,7 @@ impl Request {
             epoch,
             boot,
             up,
+            traceparent,
         } = &self.keep;
         self.call.write_keys(out);
         write::key(out, "call");
@@ -153,6 +157,10 @@ impl Request {
             Some(boot) => write::string(out, boot),
             None => out.extend_from_slice(b"null"),
         }
+        if let Some(traceparent) = traceparent {
+            write::key(out, "traceparent");
+            write::string(out, &traceparent.to_string());
+        }
     }
 
     fn take(line: &Bytes, fields: &mut Fields<'_>) -> Result<Request, Fault> {
@@ -164,6 +172,10 @@ impl Request {
                 epoch: epoch(fields)?,
                 boot: boot(fields, "boot")?,
                 up: Uptime::take(fields)?,
+                // One that is not so written is as good as none.
+                traceparent: fields
+                    .string("traceparent")?
+                    .and_then(|text| text.parse().ok()),
             },
         })
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::host;
-use crate::{Failure, JobId, Json};
+use crate::{Failure, JobId, Json, Traceparent};
 
 const JOB: &str = "8ec71d6b-28d1-4ce2-aa23-f3ea7887beda";
 
@@ -36,6 +36,9 @@ fn orders_look_as_specified() {
         ),
         format!(
             r#"{{"harp":1,"procedure":"p","arguments":{{}},{auth},"call":"{JOB}/2","keep":1,"epoch":0,"up":17.250000,"boot":"b"}}"#
+        ),
+        format!(
+            r#"{{"harp":1,"procedure":"p","arguments":[],{auth},"call":"{JOB}","keep":300,"epoch":1,"boot":"b","traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}"#
         ),
         format!(r#"{{"harp":1,"attach":"{JOB}","since":7,"epoch":3,{auth}}}"#),
         r#"{"ack":7,"up":0.000001}"#.to_owned(),
@@ -210,7 +213,14 @@ fn messages_look_as_specified() {
 fn denials_keep_their_data() {
     let boot = || "0193".to_owned();
     for denial in [
-        Denial::WrongBoot { boot: boot() },
+        Denial::WrongBoot {
+            boot: boot(),
+            takes_traceparent: false,
+        },
+        Denial::WrongBoot {
+            boot: boot(),
+            takes_traceparent: true,
+        },
         Denial::NoSuchCall {
             boot: Some(boot()),
             earlier: vec!["a".into(), "b".into()],
@@ -251,9 +261,10 @@ fn any_order() -> impl Strategy<Value = Order> {
         0..EPOCH_LIMIT,
         "[!-~]{1,64}",
         proptest::option::of(any_up()),
+        any::<bool>(),
     )
         .prop_map(
-            |((procedure, user, password), call, keep, epoch, boot, up)| {
+            |((procedure, user, password), call, keep, epoch, boot, up, traced)| {
                 Order::Call(Request {
                     call: host::Request {
                         procedure,
@@ -267,6 +278,11 @@ fn any_order() -> impl Strategy<Value = Order> {
                         epoch,
                         boot: Some(boot),
                         up,
+                        traceparent: traced.then_some(Traceparent {
+                            trace: [7; 16],
+                            span: [8; 8],
+                            is_sampled: true,
+                        }),
                     },
                 })
             },

@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use harp_page::Page;
+use harp_values::Traceparent;
 use tokio::time::Instant;
 use tower_service::Service;
 use tracing::debug;
@@ -28,7 +29,6 @@ use super::{compress, cross_site, page, reply, route, routes, who};
 use crate::desk::Desk;
 use crate::limits::ClientMemory;
 use crate::meters::requests::{Protocol, Status};
-use crate::traces::context::Traceparent;
 use crate::traces::span::Value;
 
 /// Where a session begins.

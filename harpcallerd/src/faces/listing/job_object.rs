@@ -107,7 +107,9 @@ impl Serialize for JobObject<'_> {
         map.serialize_entry("started", &report.started)?;
         map.serialize_entry("ended", &report.ended)?;
         map.serialize_entry("packets", &self.view.packets)?;
-        map.serialize_entry("result_violations", &0)?;
+        let end = self.view.end.as_ref();
+        let violations = end.map_or(0, |end| end.remarks.violations);
+        map.serialize_entry("result_violations", &violations)?;
         map.serialize_entry("place_kept", &self.view.place_kept)?;
         let unreachable_since = report.unreachable_since;
         let host_state = unreachable_since.map(|unreachable_since| HostState { unreachable_since });

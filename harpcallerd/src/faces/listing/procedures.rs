@@ -65,7 +65,8 @@ impl Asked {
             wanted: WantedProcedures {
                 host,
                 part,
-                refresh,
+                // They have been asked for the first page.
+                refresh: refresh && after.is_none(),
                 after,
                 limit,
             },

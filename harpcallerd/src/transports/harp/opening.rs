@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use crate::host_contacts::HostContacts;
 use crate::meters::Meters;
+use crate::traces::Traces;
 
 /// Those that are told.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +14,8 @@ pub struct Told {
     pub meters: Meters,
     /// What knows each host by name.
     pub contacts: HostContacts,
+    /// What takes spans, of each call when its job has ended.
+    pub traces: Traces,
 }
 
 impl Told {

@@ -271,7 +271,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::transports::worker::Claims;
+    use crate::transports::worker::{Begun, Claims};
 
     fn claim() -> Arc<Claim> {
         let note = Note {
@@ -280,11 +280,15 @@ mod tests {
             client: "anonymous".to_owned(),
             worker: None,
             lease: 60,
+            key: None,
         };
         let claims = Claims::default();
         let job = JobId::submitted_at(1);
-        let claim = claims.begin(job, note.clone()).unwrap();
-        assert!(claims.begin(job, note.clone()).is_none(), "one at a time");
+        let Begun::New(claim) = claims.begin(job, note.clone()) else {
+            panic!("nobody has it");
+        };
+        let again = claims.begin(job, note.clone());
+        assert!(matches!(again, Begun::Taken), "one at a time");
         assert!(Arc::ptr_eq(&claim, &claims.held(job, note, 0)));
         claim
     }

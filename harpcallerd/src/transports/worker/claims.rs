@@ -28,6 +28,17 @@ struct Table {
     kept: Kept,
 }
 
+/// What comes of trying to claim a job.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is about to be claimed, and nobody else tries.
+    New(Arc<Claim>),
+    /// Somebody has it, or is about to.
+    Taken,
+    /// The client has this one under the same key, or is about to.
+    Before(Arc<Claim>),
+}
+
 impl Claims {
     fn all(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Claim>>> {
         // A std mutex: held for a map operation.
@@ -35,17 +46,26 @@ impl Claims {
         claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a job is about to be claimed, so that nobody else tries; `None` if somebody
-    /// has it, or is about to.
+    /// Notes that a job is about to be claimed, so that nobody else tries.
     #[must_use]
-    pub fn begin(&self, job: JobId, note: Note) -> Option<Arc<Claim>> {
+    pub fn begin(&self, job: JobId, note: Note) -> Begun {
         let mut all = self.all();
+        let key = note.key.as_deref();
+        if let Some(before) = keyed(&all, &note.client, &note.service, key) {
+            return Begun::Before(before);
+        }
         if all.contains_key(&job) {
-            return None;
+            return Begun::Taken;
         }
         let claim = Arc::new(Claim::new(job, note, 0, Stage::Claiming));
         all.insert(job, Arc::clone(&claim));
-        Some(claim)
+        Begun::New(claim)
+    }
+
+    /// The claim that a client has under this key, if it has one.
+    #[must_use]
+    pub fn keyed(&self, client: &str, service: &str, key: &str) -> Option<Arc<Claim>> {
+        keyed(&self.all(), client, service, Some(key))
     }
 
     /// Takes back what [`Claims::begin`] has noted: the job was not claimed.
@@ -189,4 +209,22 @@ impl Claims {
     pub fn count(&self) -> usize {
         self.all().len()
     }
+}
+
+/// Those whose job has ended are none.
+fn keyed(
+    all: &HashMap<JobId, Arc<Claim>>,
+    client: &str,
+    service: &str,
+    key: Option<&str>,
+) -> Option<Arc<Claim>> {
+    let key = key?;
+    let is_it = |claim: &&Arc<Claim>| {
+        let note = &claim.note;
+        note.key.as_deref() == Some(key)
+            && note.client == client
+            && note.service == service
+            && claim.is_held()
+    };
+    all.values().find(is_it).cloned()
 }

@@ -19,6 +19,10 @@ pub struct Note {
     pub worker: Option<String>,
     /// The lease in seconds.
     pub lease: u64,
+    /// The client's name for this claim: as long as it has the job, it is given no other one
+    /// under that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 impl Note {
@@ -52,7 +56,13 @@ mod tests {
             client: "token:lab".to_owned(),
             worker: Some("bench 7".to_owned()),
             lease: 60,
+            key: None,
         };
+        let keyed = Note {
+            key: Some("k".to_owned()),
+            ..note.clone()
+        };
+        assert_eq!(Note::read(&keyed.token()), Some(keyed));
         assert_eq!(Note::read(&note.token()), Some(note));
         assert_eq!(Note::read(&Token::default()), None);
         assert_eq!(Note::read(&Token((&b"K1234"[..]).into())), None);

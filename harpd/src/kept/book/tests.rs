@@ -58,7 +58,11 @@ fn another_life_runs_nothing() {
     for boot in [None, Some("before")] {
         let answer = book.request(at(1), &asked(1, 1, 1, 0, 1), boot, MAX_KEEP, || 1);
         let boot = "this".to_owned();
-        assert_eq!(denial(answer), Denial::WrongBoot { boot });
+        let wrong = Denial::WrongBoot {
+            boot,
+            takes_traceparent: true,
+        };
+        assert_eq!(denial(answer), wrong);
     }
     assert_eq!(book.calls().count(), 0);
 }

@@ -40,6 +40,7 @@ impl Conversation {
         let call = match accept(call, self.peer, &state).await {
             Ok(call) => Call {
                 id: Some(keep.call),
+                traceparent: keep.traceparent,
                 ..call
             },
             Err(failure) => return self.refuse(failure),

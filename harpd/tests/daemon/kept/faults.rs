@@ -212,7 +212,8 @@ async fn a_refused_request_leaves_the_connection_for_the_next() {
     let stale = Kept::request(&json!("another"), &call_id(1), 5, "nothing");
     let error = kept.refused(&stale).await;
     assert_eq!(error["type"], "wrong_boot");
-    assert_eq!(error["data"]["boot"], boot);
+    let takes = json!(["traceparent"]);
+    assert_eq!(error["data"], json!({ "boot": boot, "takes": takes }));
     let mut since = Kept::attach(&call_id(1), 6, 0);
     assert_eq!(kept.refused(&since).await["type"], "no_such_call");
     let overtaken = Kept::request(&boot, &call_id(1), 5, "nothing");

@@ -1,15 +1,17 @@
 //! What no client sends that means well: requests that two servers could take for different
 //! ones, and floods of frames (acceptance 13).
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use harp_tests::certificates::Authority;
 use harp_tests::http2::{END_HEADERS, END_STREAM, Http2Client, head, kind};
-use harp_tests::{Cluster, HttpClient, HttpRequest};
+use harp_tests::{Cluster, HttpClient, HttpRequest, PATIENCE};
 use serde_json::json;
 
 use super::large::{MIB, memory};
-use super::{address, api, call, open};
+use super::services::{ask, claim, job, register, under};
+use super::{address, api, assert_problem, call, get, open, post, result, submit};
 use crate::access::identity::Files;
 
 /// A cluster with a listener for HTTP/2, for everybody.
@@ -105,6 +107,97 @@ fn requests_that_could_be_taken_for_others_are_not() {
     }
     let alive = HttpRequest::get("/healthz").ask(address(&cluster));
     assert_eq!(alive.status(), 200);
+}
+
+#[test]
+fn a_flood_of_workers_costs_nobody_a_job() {
+    const BOUND: usize = 64 * 1024;
+    let cluster = open()
+        .hosts(0)
+        .set("max_packet_size", &format!("'{BOUND}'"))
+        .set("max_request_size", &format!("'{BOUND}'"))
+        .set("max_streams_per_peer", "4")
+        .start();
+    let service = register(&cluster, json!({"name": "s", "timeout": 600}));
+    let id = submit(&cluster, ask("s", json!([])));
+    let claimed = claim(&cluster, &service, json!({"worker": "honest"})).unwrap();
+    let other = submit(&cluster, ask("s", json!([])));
+    let held = claim(&cluster, &service, json!({"worker": "flood"})).unwrap();
+    let before = memory(&cluster);
+    let said = |answer: &harp_tests::HttpAnswer, statuses: &[u16]| {
+        let status = answer.status();
+        assert!(statuses.contains(&status), "{status} {}", answer.text());
+    };
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let (cluster, service, held) = (&cluster, &service, &held);
+            scope.spawn(move || {
+                let stranger = json!({"claim": format!("{}f", held["claim"].as_str().unwrap())});
+                let large = json!({"first": 0, "packets": ["x".repeat(BOUND + 1)]});
+                let early = json!({"first": 1_000_000 + number, "packets": [1, 2]});
+                for round in 0..25 {
+                    said(&under(cluster, held, "packets", large.clone()), &[413]);
+                    said(&under(cluster, held, "packets", early.clone()), &[409]);
+                    said(&under(cluster, held, "renew", json!({})), &[200]);
+                    said(
+                        &under(cluster, &stranger, "finish", json!({"result": 1})),
+                        &[404],
+                    );
+                    said(&under(cluster, &stranger, "packets", early.clone()), &[404]);
+                    let waits = format!("/services/{service}/claims?wait=0");
+                    said(
+                        &post(cluster, &waits, json!({"worker": format!("{round}")})),
+                        &[204],
+                    );
+                    let body = json!({"worker": "w".repeat(BOUND)});
+                    let claims = format!("/services/{service}/claims");
+                    said(&post(cluster, &claims, body), &[400, 413]);
+                }
+            });
+        }
+        // Meanwhile one that means well is served.
+        for first in 0..200 {
+            let packets = json!({"first": first, "packets": [first]});
+            said(&under(&cluster, &claimed, "packets", packets), &[200]);
+        }
+    });
+    said(
+        &under(&cluster, &claimed, "finish", json!({"result": "done"})),
+        &[200],
+    );
+    assert_eq!(result(&cluster, &id), json!({"result": "done"}));
+    let packets = get(&cluster, &format!("/jobs/{id}/packets")).json();
+    let packets = packets["packets"].as_array().unwrap().iter();
+    let packets: Vec<_> = packets
+        .filter_map(|packet| packet["data"].as_u64())
+        .collect();
+    assert!(packets.into_iter().eq(0..200));
+    // Nothing of what was refused is with the other's job, and nobody else has it.
+    let shown = job(&cluster, &other);
+    assert_eq!(
+        (&shown["state"], &shown["worker"], &shown["packets"]),
+        (&json!("running"), &json!("flood"), &json!(0))
+    );
+    // More may not wait at once than the limit says.
+    let waits = format!("/services/{service}/claims?wait=60");
+    let told = thread::scope(|scope| {
+        let (answers, answered) = std::sync::mpsc::channel();
+        for _ in 0..5 {
+            let (cluster, waits, answers) = (&cluster, &waits, answers.clone());
+            scope.spawn(move || answers.send(post(cluster, waits, json!({}))));
+        }
+        let refused = answered.recv_timeout(PATIENCE).unwrap();
+        // The others get what they wait for.
+        for number in 0..4 {
+            submit(&cluster, ask("s", json!([number])));
+        }
+        for _ in 0..4 {
+            said(&answered.recv_timeout(PATIENCE).unwrap(), &[201]);
+        }
+        refused
+    });
+    assert_problem(&told, 429, "too_many_streams");
+    assert_little_grown(&cluster, before);
 }
 
 #[test]

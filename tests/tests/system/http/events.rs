@@ -31,7 +31,13 @@ impl EventSource {
         }
         let stream = request.stream(address);
         assert_eq!(stream.head.status, 200);
-        assert_eq!(stream.head.headers["content-type"], "text/event-stream");
+        let head = &stream.head.headers;
+        assert_eq!(head["content-type"], "text/event-stream");
+        assert_eq!(
+            (&*head["cache-control"], &*head["x-accel-buffering"]),
+            ("no-store", "no")
+        );
+        assert!(!head.contains_key("content-encoding"));
         EventSource {
             stream: BufReader::new(stream),
             last: last.map(str::to_owned),
@@ -112,6 +118,53 @@ fn a_job_is_told_from_its_beginning_to_its_end() {
         end.data.get("result").is_some() && end.data["ended"].is_u64(),
         "{end:?}"
     );
+}
+
+#[test]
+fn a_stream_begins_with_when_to_come_again_and_beats_while_nothing_happens() {
+    let cluster = open().start();
+    let id = submit(&cluster, call("silent", json!([])));
+    let path = api(&format!("/jobs/{id}/events"));
+    let mut lines = BufReader::new(HttpRequest::get(&path).stream(address(&cluster))).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "retry: 2000");
+    drop(lines);
+    let paths = [format!("/jobs/{id}/events"), "/events".to_owned()];
+    let streams = paths.map(|path| (EventSource::open(address(&cluster), &path, None), path));
+    for (mut events, path) in streams {
+        let beat = std::iter::from_fn(|| events.next()).find(|event| event.name == "heartbeat");
+        let beat = beat.expect("a heartbeat");
+        assert!(beat.id.is_none() && beat.data["time"].is_u64(), "{beat:?}");
+        if path != "/events" {
+            assert_eq!(beat.data["packets"], 0);
+        }
+    }
+    let both = get(&cluster, &format!("/jobs/{id}/events?since=0&recent=1"));
+    assert_problem(&both, 400, "invalid_request");
+}
+
+#[test]
+fn a_reader_of_a_job_that_is_pruned_is_told_that_it_is_gone() {
+    let cluster = open().start();
+    // More than a connection and the dispatcher hold for a reader that takes nothing.
+    let id = submit(&cluster, call("count", json!(["300000"])));
+    result(&cluster, &id);
+    let path = format!("/jobs/{id}/events");
+    let mut events = EventSource::open(address(&cluster), &path, None);
+    assert_eq!(events.next().unwrap().name, "job");
+    let pruned = cluster.run(&["prune-jobs", "--age", "0"]);
+    assert!(pruned.status.success(), "{pruned:?}");
+    assert_problem(&get(&cluster, &path), 404, "invalid_jobid");
+    let mut numbers = 0;
+    let last = loop {
+        let event = events.next().expect("a word at the end");
+        if event.name != "message" {
+            break event;
+        }
+        assert_eq!(event.data["packet"], numbers);
+        numbers += 1;
+    };
+    assert_eq!((last.name.as_str(), &last.data), ("gone", &json!({})));
+    assert!(numbers < 300_000 && events.next().is_none(), "{numbers}");
 }
 
 #[test]

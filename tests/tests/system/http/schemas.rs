@@ -214,6 +214,58 @@ fn a_result_that_violates_its_schema_stays_the_result_and_is_counted() {
         let count = samples["harpcaller_schema_violations_total{where=\"result\"}"];
         (count == 1.0).then_some(())
     });
+    let fits = submit(&cluster, super::call("echo", json!({"a": 7})));
+    result(&cluster, &fits);
+    cluster.kill_dispatcher();
+    cluster.start_dispatcher();
+    let violations = |job: &str| super::services::job(&cluster, job)["result_violations"].clone();
+    assert_eq!((violations(&id), violations(&fits)), (json!(1), json!(0)));
+    let listed = get(&cluster, "/jobs?order=oldest").json();
+    assert_eq!(listed["jobs"][0]["result_violations"], 1, "{listed}");
+}
+
+#[test]
+fn what_hosts_have_said_outlives_the_dispatcher_and_is_confirmed_before_it_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cluster = typed(&directory).start();
+    let call = |item: Value| super::call("add", json!([item]));
+    let add = |cluster: &harp_tests::Cluster| {
+        let listed = get(cluster, "/hosts/web01/procedures?q=add").json();
+        listed["procedures"][0].clone()
+    };
+    assert_eq!(add(&cluster), Value::Null);
+    get(&cluster, "/hosts/web01/procedures?refresh=true");
+    let learned = add(&cluster);
+    assert_eq!(learned["source"], "host", "{learned}");
+    assert_refused(&cluster, "add", &json!(["a"]));
+    cluster.stop_dispatcher();
+    // The host wants something else from now on.
+    let schema = directory.path().join("schema.json");
+    std::fs::write(schema, r#"{"items": {"type": "string"}}"#).unwrap();
+    cluster.stop_host("web01");
+    cluster.start_host("web01");
+    cluster.start_dispatcher();
+    assert_eq!(add(&cluster), learned, "with the time when it was said");
+    // What was said before this start has not been confirmed, so the host is asked again.
+    submit(&cluster, call(json!("a")));
+    assert_refused(&cluster, "add", &json!([1]));
+    assert_eq!(add(&cluster)["arguments_schema"]["items"]["type"], "string");
+    cluster.kill_dispatcher();
+    cluster.stop_host("web01");
+    cluster.start_dispatcher();
+    // One that cannot be asked gets the call.
+    submit(&cluster, call(json!(1)));
+    // One that has left the registry is forgotten.
+    cluster.set_registry(&[]);
+    let mut other = cluster.entry("web01");
+    other["hostname"] = json!("web02");
+    cluster.set_registry(&[other]);
+    assert!(cluster.run(&["hosts-refresh"]).status.success());
+    cluster.restart_dispatcher();
+    assert_eq!(
+        get(&cluster, "/procedures?q=add").json()["procedures"],
+        json!([])
+    );
 }
 
 #[test]

@@ -126,6 +126,10 @@ fn a_worker_fetches_a_job_and_answers_it() {
     assert_problem(&other, 409, "ended");
     assert_problem(&under(&cluster, &claimed, "renew", json!({})), 409, "ended");
     assert_eq!(result(&cluster, &id)["result"], json!({"peaks": [1, 2]}));
+    // The worker's name stays with the job.
+    assert_eq!(job(&cluster, &id)["worker"], "bench 1");
+    let listed = get(&cluster, "/jobs").json();
+    assert_eq!(listed["jobs"][0]["worker"], "bench 1");
     let shown = get(&cluster, &format!("/services/{service}")).json();
     assert_eq!(shown["workers"], 2, "one with a name, one without");
     assert!(shown["asked_for_work"].is_u64());
@@ -416,6 +420,7 @@ fn a_kill_at_each_step_loses_nothing_and_runs_nothing_twice() {
         "ended",
     );
     assert_eq!(result(&cluster, &id), json!({"result": 1}));
+    assert_eq!(job(&cluster, &id)["worker"], "w");
     let kept = get(&cluster, &format!("/jobs/{id}/packets")).json();
     let kept: Vec<_> = kept["packets"]
         .as_array()

@@ -177,6 +177,62 @@ fn spans_come_to_the_collector_also_after_a_restart() {
     assert!(!collector.has(first.as_bytes()));
 }
 
+/// What a call's process is told of its job and of its trace.
+fn told_to_procedure(cluster: &Cluster, body: &Value) -> (String, String, String) {
+    let job = traced(cluster, body)["id"].as_str().unwrap().to_owned();
+    let told = result(cluster, &job);
+    let told = told["result"].as_str().unwrap_or_else(|| panic!("{told}"));
+    let (id, place) = told.trim_end().split_once(' ').unwrap();
+    (job, id.to_owned(), place.to_owned())
+}
+
+fn with_origin(tables: &str) -> harp_tests::ClusterBuilder {
+    let script = "echo \"${HARP_JOB-none} ${TRACEPARENT-none}\"";
+    let builder = Cluster::builder().tables(tables);
+    builder.procedure("origin", "output = 'text'", script)
+}
+
+#[test]
+fn a_procedure_is_told_of_its_job_and_of_its_place_in_the_trace() {
+    let collector = Collector::start();
+    let mut cluster = with_origin(&collector.tables("")).start();
+    let origin = call("origin", json!([]));
+    for round in 0..2 {
+        let (job, id, place) = told_to_procedure(&cluster, &origin);
+        assert_eq!(id, job);
+        // It stands below the span of the call, which the collector gets.
+        let parts: Vec<&str> = place.split('-').collect();
+        assert_eq!(
+            (parts[0], parts[1], parts[3]),
+            ("00", TRACE, "01"),
+            "{place}"
+        );
+        assert_ne!(parts[2], "00f067aa0ba902b7");
+        let span = u64::from_str_radix(parts[2], 16).unwrap();
+        collector.wait_for(&[&span.to_be_bytes()]);
+        if round == 0 {
+            // Another life of harpd says anew what it takes.
+            cluster.stop_host("web01");
+            cluster.start_host("web01");
+        }
+    }
+    // A call that is part of no trace says nothing of one.
+    let cluster = with_origin(OPEN).start();
+    let job = submit(&cluster, &origin);
+    let told = result(&cluster, &job);
+    assert_eq!(told["result"], format!("{job} none\n"));
+    // Where no spans are sent, its caller's span is the one above.
+    let (_, _, place) = told_to_procedure(&cluster, &origin);
+    assert_eq!(place, traceparent());
+}
+
+#[test]
+fn a_host_that_keeps_no_calls_is_told_of_neither() {
+    let cluster = with_origin(OPEN).unkept().start();
+    let (_, id, place) = told_to_procedure(&cluster, &call("origin", json!([])));
+    assert_eq!((id.as_str(), place.as_str()), ("none", "none"));
+}
+
 #[test]
 fn what_brings_no_trace_may_begin_one() {
     let collector = Collector::start();

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::jobs::{problem, wait};
+use super::jobs::{idempotency_key, problem, wait};
 use crate::desk::work::{Claimed, Wanted};
 use crate::faces::http::body::Sent;
 use crate::faces::http::problem::Problem;
@@ -40,6 +40,7 @@ pub(super) async fn claim(
     let wait = wait(&mut query)?;
     let values = Values::take(&mut query)?;
     query.done()?;
+    let key = idempotency_key(sent.headers())?;
     let whole = sent.optional_json(&shared, &asked).await?;
     let body = match &whole {
         Some(whole) => work::claim(&whole.text).map_err(problem(whole))?,
@@ -50,6 +51,7 @@ pub(super) async fn claim(
         worker: body.worker,
         lease: body.lease,
         until: wait.map(|wait| Instant::now() + wait),
+        key,
     };
     let _place = wait.map(|_| shared.stream(&asked)).transpose()?;
     let claimed = shared.desk.claim(&asked.client, &name, wanted).await?;

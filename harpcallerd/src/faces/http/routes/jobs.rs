@@ -230,7 +230,7 @@ fn call(whole: &Whole, key: Option<String>) -> Result<(NewCall, bool), Problem> 
 }
 
 /// The key of `Idempotency-Key`, quoted or bare.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     const NAME: &str = "idempotency-key";
     let mut said = headers.get_all(NAME).iter();
     let Some(header) = said.next() else {

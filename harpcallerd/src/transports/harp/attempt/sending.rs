@@ -4,6 +4,7 @@ use harp_host::kept::{KeptConnection, News};
 use harp_host::{HostError, Phase};
 use harp_jobs::ledger::Token;
 use harp_jobs::transport::Commit;
+use harp_proto::Traceparent;
 use harp_proto::host;
 use harp_proto::host::kept::{Keep, Request};
 use harp_time::within;
@@ -18,6 +19,7 @@ use super::super::told_of;
 use super::{HarpAttempt, Link, Made, Reached, end_of_step};
 use crate::host_attempts::Try;
 use crate::hosts::Harpd;
+use crate::traces::span::below_call;
 
 impl HarpAttempt {
     /// Sends the request, unless something has to be on record before.
@@ -56,6 +58,11 @@ impl HarpAttempt {
         }
     }
 
+    /// Where in its trace stands what the call does at its host.
+    fn place_in_trace(&self) -> Option<Traceparent> {
+        below_call(self.id.job, &self.call, self.shared.told.traces.is_on())
+    }
+
     async fn send_plain(&mut self, reached: Reached, by: Instant) -> Commit {
         let request = self.request(&reached.host);
         let Made::Plain(connection) = reached.made else {
@@ -81,6 +88,9 @@ impl HarpAttempt {
             return Commit::Done;
         };
         self.epoch += 1;
+        let boot = note.boot.as_deref();
+        let takes_traceparent = (self.shared.lives).takes_traceparent(&self.call.host, boot);
+        let traceparent = self.place_in_trace().filter(|_| takes_traceparent);
         let by = by + line.connection.delay();
         let connection = &mut line.connection;
         connection.request(Request {
@@ -89,8 +99,9 @@ impl HarpAttempt {
                 call: self.id,
                 keep: note.keep,
                 epoch: self.epoch,
-                boot: note.boot.as_deref().map(str::to_owned),
+                boot: boot.map(str::to_owned),
                 up: None,
+                traceparent,
             },
         });
         let sent = match within(by, connection.flush()).await {

@@ -94,11 +94,19 @@ impl KeptCall {
             }
             // A connection leads to one life: a host that has said which it is, and says
             // another now, would do so for ever.
-            (Asked::Request, Some(Denial::WrongBoot { boot })) if joined.line.boot.is_none() => {
+            (
+                Asked::Request,
+                Some(Denial::WrongBoot {
+                    boot,
+                    takes_traceparent,
+                }),
+            ) if joined.line.boot.is_none() => {
                 let boot: Arc<str> = boot.into();
-                self.shared
-                    .lives
-                    .note(&self.host, Speaks::Kept(Arc::clone(&boot)));
+                let lives = &self.shared.lives;
+                lives.note(&self.host, Speaks::Kept(Arc::clone(&boot)));
+                if takes_traceparent {
+                    lives.note_traceparent(&self.host);
+                }
                 joined.line.boot = Some(Arc::clone(&boot));
                 if let Some(turn) = turn {
                     waits.acknowledged(turn);

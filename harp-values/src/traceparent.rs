@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ring::rand::{SecureRandom, SystemRandom};
-
 /// The number of a trace, never 0.
 pub type TraceId = [u8; 16];
 
@@ -74,16 +72,6 @@ fn digits<const N: usize>(text: &str) -> Result<[u8; N], NotATraceparent> {
         *byte = u8::from_str_radix(digits, 16).map_err(|_| NotATraceparent)?;
     }
     Ok(bytes)
-}
-
-/// Bytes of chance, not all of them 0.
-pub(super) fn chance<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    // A system without chance has had no TLS either. 1 is a number as good as others then.
-    if SystemRandom::new().fill(&mut bytes).is_err() || bytes == [0; N] {
-        bytes[N - 1] = 1;
-    }
-    bytes
 }
 
 #[cfg(test)]
