@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use harp_proto::client::Request;
 use harp_proto::client::reply::{CallReply, CancelReply, ResultReply, StatusReply};
-use harp_proto::{JobId, Json, Outcome};
+use harp_proto::{Evidence, JobId, Json, Outcome};
 use serde::de::DeserializeOwned;
 
 use crate::dispatcher::Dispatcher;
@@ -64,6 +64,8 @@ pub struct JobStatus {
     pub start_time: Option<SystemTime>,
     /// Time of its end, `None` if it has not ended.
     pub end_time: Option<SystemTime>,
+    /// What its call had printed, if it was cancelled and the dispatcher knows.
+    pub evidence: Option<Evidence>,
 }
 
 impl RemoteCall {
@@ -305,7 +307,10 @@ impl RemoteCall {
     ///
     /// As [`result`](RemoteCall::result).
     pub async fn status(&self) -> Result<JobStatus, Error> {
-        let request = Request::GetStatus { job: self.id };
+        let request = Request::GetStatus {
+            job: self.id,
+            evidence: true,
+        };
         let reply: StatusReply = self.dispatcher.ask(&request).await?;
         Ok(JobStatus {
             submit_time: time(reply.time.submit)?,
@@ -315,6 +320,7 @@ impl RemoteCall {
             procedure: reply.procedure,
             arguments: reply.arguments,
             info: reply.info,
+            evidence: reply.evidence,
         })
     }
 

@@ -333,6 +333,10 @@ fn line_for(request: &Request, connection: &Connection) -> BytesMut {
             call.limits = false;
             Request::Call(call).encode(&mut line);
         }
+        Request::GetStatus { job, .. } if !connection.has(feature::EVIDENCE) => {
+            let (job, evidence) = (*job, false);
+            Request::GetStatus { job, evidence }.encode(&mut line);
+        }
         request => request.encode(&mut line),
     }
     line

@@ -98,7 +98,7 @@ pub use caller::{HarpCaller, HarpCallerBuilder};
 pub use dispatcher::Tls;
 pub use error::{Error, ErrorKind};
 pub use harp_proto::client::Packet;
-pub use harp_proto::{Failure, JobId, Json, Outcome, Password};
+pub use harp_proto::{Evidence, Failure, JobId, Json, Outcome, Password};
 pub use harp_server::{DirectCall, HarpServer, HarpServerBuilder};
 pub use packets::Packets;
 pub use server::{RemoteProcedure, RemoteServer};

@@ -326,13 +326,13 @@ impl Attempt for CommandAttempt {
         Box::pin(self.hear(into))
     }
 
-    fn streams(&self) -> bool {
+    fn talks(&self) -> bool {
         matches!(self.stage, Stage::Acknowledged | Stage::Pending)
     }
 
     fn heard(&self) -> Option<Moment> {
         // That the device lives does not say that a reply will come.
-        if self.streams() {
+        if self.talks() {
             self.device.heard()
         } else {
             None

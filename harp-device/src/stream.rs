@@ -286,7 +286,7 @@ impl Attempt for StreamAttempt {
         Box::pin(self.hear(into))
     }
 
-    fn streams(&self) -> bool {
+    fn talks(&self) -> bool {
         true
     }
 

@@ -28,6 +28,7 @@ pub struct HostCall {
     streams: bool,
     /// By how much its limits are put off, because this process stood still.
     delay: Duration,
+    proves_cancels: bool,
 }
 
 /// News of a call from its host.
@@ -74,6 +75,7 @@ impl HostCall {
         limits: Limits,
         lines: HostLines,
         delay: Duration,
+        proves_cancels: bool,
     ) -> HostCall {
         HostCall {
             endpoint,
@@ -81,6 +83,7 @@ impl HostCall {
             lines,
             streams: false,
             delay,
+            proves_cancels,
         }
     }
 
@@ -104,6 +107,14 @@ impl HostCall {
     #[must_use]
     pub fn streams(&self) -> bool {
         self.streams
+    }
+
+    /// True if the host has agreed on `harp/1` by its name, as our harpd does and the original
+    /// does not: when the call is given up it says that nothing of it is left, and what it had
+    /// printed. False where nothing was offered ([`Connection::open`](crate::Connection::open)).
+    #[must_use]
+    pub fn proves_cancels(&self) -> bool {
+        self.proves_cancels
     }
 
     /// When something came from the host last, be it a part of a message: a host shows life

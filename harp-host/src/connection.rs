@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use harp_budget::Share;
 use harp_proto::LINE_ALLOWANCE;
-use harp_proto::host::Request;
+use harp_proto::host::{Request, kept};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -55,10 +55,12 @@ impl Connection {
         limits: Limits,
         deadline: Instant,
     ) -> Result<Connection, HostError> {
-        Connection::open_within(endpoint, trust, limits, Limit::until(deadline)).await
+        let limit = Limit::until(deadline);
+        Connection::open_offering(endpoint, trust, limits, limit, Offer::Nothing).await
     }
 
-    /// Opens one as [`Connection::open`] does. The limit has run since the attempt was decided
+    /// Opens one as [`Connection::open`] does, and offers `harp/1` by its name, by which our
+    /// harpd is known ([`HostCall::proves_cancels`]). The limit has run since the attempt was decided
     /// on, so that a standstill before this is made up for, too.
     ///
     /// # Errors
@@ -70,7 +72,7 @@ impl Connection {
         limits: Limits,
         limit: Limit,
     ) -> Result<Connection, HostError> {
-        Connection::open_offering(endpoint, trust, limits, limit, Offer::Nothing).await
+        Connection::open_offering(endpoint, trust, limits, limit, Offer::Plain).await
     }
 
     /// Opens one as [`Connection::open_within`] does, and offers protocols to choose from.
@@ -189,7 +191,14 @@ impl Connection {
         let mut limit = Limit::until(deadline + self.delay);
         let sent = limit.keep(self.write(&line.text)).await;
         let delay = limit.end().saturating_duration_since(deadline);
-        let mut call = HostCall::new(self.endpoint, self.limits, self.lines, delay);
+        let proves_cancels = self.has_agreed_on(kept::ALPN_PLAIN);
+        let mut call = HostCall::new(
+            self.endpoint,
+            self.limits,
+            self.lines,
+            delay,
+            proves_cancels,
+        );
         match sent {
             Some(Ok(())) => Ok(call),
             Some(Err(error)) => {

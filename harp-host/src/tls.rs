@@ -66,6 +66,8 @@ impl From<TrustFiles> for Sources {
 pub enum Offer {
     /// Nothing, as callers do that know one protocol.
     Nothing,
+    /// `harp/1`: a host that agrees is a harpd like ours.
+    Plain,
     /// That calls outlive their connection, or `harp/1` where the host keeps none.
     Kept,
 }
@@ -287,9 +289,12 @@ impl Trust {
             Some(own) => builder.with_client_cert_resolver(own),
             None => builder.with_no_client_auth(),
         };
-        if offer == Offer::Kept {
-            config.alpn_protocols = vec![kept::ALPN.to_vec(), kept::ALPN_PLAIN.to_vec()];
-        }
+        let protocols: &[&[u8]] = match offer {
+            Offer::Nothing => &[],
+            Offer::Plain => &[kept::ALPN_PLAIN],
+            Offer::Kept => &[kept::ALPN, kept::ALPN_PLAIN],
+        };
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_HOST);
         Ok(Arc::new(config))
     }

@@ -15,6 +15,7 @@ mod settling;
 mod standing;
 #[cfg(test)]
 mod table;
+mod terms;
 #[cfg(test)]
 mod walk;
 
@@ -26,43 +27,24 @@ pub use self::event::{Event, Sign};
 pub use self::order::{Order, Orders};
 pub use self::retry::Retry;
 pub use self::standing::{Begun, Limit, Link, Reach, Standing, StartRecord, Wish};
-use crate::failures::{self, SetBy};
+pub use self::terms::Terms;
+use crate::failures;
 use crate::ledger::{Closed, Lost, Start, Then, Token};
 use crate::transport::Proof;
 use crate::world::Moment;
 use limits::PutOff;
-
-/// What a life goes by. It is what held when the job had its turn; a reload changes it for
-/// those after.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
-    /// For everything up to the commit, and the age at which a link is opened anew.
-    pub connect: Duration,
-    /// Longest silence of the host.
-    pub silence: Duration,
-    /// Whose limit that is.
-    pub silence_set_by: SetBy,
-    /// Longest execution.
-    pub longest: Duration,
-    /// Whose limit that is.
-    pub longest_set_by: SetBy,
-    /// How long a call that was given up is listened to before its job ends.
-    pub last_words: Duration,
-    /// How long the job has run already when it is attached to.
-    pub already: Duration,
-    /// When another attempt follows; `None` if this is the last one.
-    pub retry: Option<Retry>,
-}
 
 /// One job's life.
 #[derive(Debug, Clone)]
 pub struct Life {
     standing: Standing,
     terms: Terms,
-    /// Whether the host goes on with the call while nobody is connected.
+    /// Whether a later start can take the call up: its host goes on with it while nobody is
+    /// connected, or it is on record that nobody has run it.
     keeps: bool,
-    /// Whether packets may come: known once the host has acknowledged the call.
-    streams: bool,
+    /// Whether the host has last words for a call that is given up: known once it has
+    /// acknowledged the call.
+    talks: bool,
     /// What is due at present, if that was noticed late.
     put_off: PutOff,
     /// Bytes of packets that came since a limit was due: what had arrived counts before it.
@@ -117,7 +99,7 @@ impl Life {
             standing,
             terms,
             keeps,
-            streams: false,
+            talks: false,
             put_off: PutOff::default(),
             beyond: 0,
             leaving: false,
@@ -196,15 +178,19 @@ impl Life {
                 }
                 None => Orders::none(),
             },
-            Event::Leave if self.keeps => self.done([Order::Drop]),
-            Event::Leave => {
-                self.leaving = true;
-                Orders::none()
-            }
-            Event::Interrupt => match record {
+            Event::Leave => match self.left_unrun(record) {
+                Some(orders) => orders,
+                None if self.keeps => self.done([Order::Drop]),
+                None => {
+                    self.leaving = true;
+                    Orders::none()
+                }
+            },
+            Event::Interrupt => match (self.left_unrun(record), record) {
+                (Some(orders), _) => orders,
                 // It goes on waiting, for the next start.
-                StartRecord::Asked { before: false } => self.done([Order::Drop]),
-                _ => self.drop_and_end(limits::interrupted(), Proof::Confirmed, now),
+                (None, StartRecord::Asked { before: false }) => self.done([Order::Drop]),
+                (None, _) => self.drop_and_end(limits::interrupted(), Proof::Confirmed, now),
             },
             Event::Fenced | Event::Shut => self.done([Order::Drop]),
             Event::Refused(failure) => {
@@ -221,6 +207,11 @@ impl Life {
 
     fn on_started(&mut self, now: Moment) -> Orders {
         let run = Begun::new(&self.terms, Duration::ZERO, now);
+        if self.leaving
+            && let Some(orders) = self.left_unrun(StartRecord::Made(run))
+        {
+            return orders;
+        }
         let Standing::Starting { link, record } = &mut self.standing else {
             return Orders::none();
         };
@@ -263,8 +254,8 @@ impl Life {
                 Some(Wish::Leave) => self.done([Order::Detach]),
                 Some(wish) => self.tell_and_end(self.wanted(wish), now),
             },
-            Event::First(token) => match wished {
-                None => self.start_anew(token, now),
+            Event::First { token, keeps } => match wished {
+                None => self.start_anew(token, keeps, now),
                 Some(Wish::Leave) => self.done([Order::Drop]),
                 Some(wish) => self.drop_and_end(self.wanted(wish), Proof::Confirmed, now),
             },
@@ -303,7 +294,10 @@ impl Life {
 
     fn on_running(&mut self, event: Event, now: Moment) -> Result<Orders, Unexpected> {
         let Standing::Running {
-            heard, read, reach, ..
+            run,
+            heard,
+            read,
+            reach,
         } = &mut self.standing
         else {
             return Ok(Orders::none());
@@ -311,7 +305,7 @@ impl Life {
         let orders = match event {
             Event::Sign(sign) => {
                 *heard = sign.at.max(*heard);
-                self.streams = sign.streams;
+                self.talks = sign.talks;
                 self.heard_more(sign.bytes, now)?
             }
             Event::Back => {
@@ -329,7 +323,15 @@ impl Life {
                 Orders::none()
             }
             Event::Note(token) => self.on_note(token),
-            Event::NeverRan(token) => self.start_anew(token, now),
+            Event::Unrun(token) => {
+                if *reach == Reach::Attaching {
+                    // The time that has passed since its start was nobody's.
+                    *run = Begun::new(&self.terms, Duration::ZERO, now);
+                }
+                (*heard, *reach) = (now.max(*heard), Reach::Unrun);
+                self.on_note(token)
+            }
+            Event::NeverRan { token, keeps } => self.start_anew(token, keeps, now),
             Event::HostEnd { outcome, left } if left => self.tell_and_end(outcome, now),
             Event::HostEnd { outcome, .. } => self.end(outcome, Some(Proof::Unconfirmed), now),
             Event::Cut(failure) | Event::Refused(failure) => {
@@ -345,6 +347,7 @@ impl Life {
                 self.leaving = true;
                 Orders::none()
             }
+            Event::Interrupt if *reach == Reach::Unrun => self.done([Order::Detach]),
             Event::Interrupt => self.tell_and_end(limits::interrupted(), now),
             Event::Fenced | Event::Shut | Event::Unkept(_) => self.done([Order::Detach]),
             Event::Fault => self.give_up(),
@@ -353,7 +356,7 @@ impl Life {
         Ok(orders)
     }
 
-    /// What a host tells to be kept, it goes on with.
+    /// What is on record so, a later start takes up.
     fn on_note(&mut self, token: Token) -> Orders {
         self.keeps = true;
         if self.leaving {
@@ -411,12 +414,20 @@ impl Life {
     }
 
     /// Nothing has run yet, and the start is recorded once more.
-    fn start_anew(&mut self, token: Token, now: Moment) -> Orders {
+    fn start_anew(&mut self, token: Token, keeps: bool, now: Moment) -> Orders {
+        self.keeps = keeps;
         self.standing = Standing::Starting {
             link: Link::Ready(now),
             record: StartRecord::Asked { before: true },
         };
         [Order::Start(Some(token))].into()
+    }
+
+    /// Leaves a call of which a start is on record, and nothing has gone out, to the next start.
+    fn left_unrun(&mut self, record: StartRecord) -> Option<Orders> {
+        let is_on_record = record != StartRecord::Asked { before: false };
+        let unrun = self.terms.unrun.clone().filter(|_| is_on_record)?;
+        Some(self.done([Order::Note(unrun), Order::Drop]))
     }
 
     fn wish(&mut self, wanted: Wish) -> Orders {

@@ -95,6 +95,7 @@ impl RunLimits {
             last_words: self.last_words,
             already,
             retry: None,
+            unrun: None,
         }
     }
 }

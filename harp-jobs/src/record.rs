@@ -9,7 +9,7 @@
 //! so a field is added with `#[serde(default)]`, and none ever changes its meaning.
 
 use bytes::Bytes;
-use harp_values::{JobId, Json, Outcome, QueueName};
+use harp_values::{Evidence, JobId, Json, Outcome, QueueName};
 use serde::{Deserialize, Serialize};
 
 use crate::hold::Token;
@@ -186,6 +186,10 @@ pub struct Remarks {
     /// In how many places the result is not what its schema wants.
     #[serde(default, skip_serializing_if = "is_none")]
     pub violations: u64,
+    /// What the call had printed, if it was cancelled; not of one that returned, or whose error
+    /// says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
 }
 
 impl Remarks {

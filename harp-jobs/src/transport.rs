@@ -6,7 +6,7 @@ mod unreached;
 use std::sync::Arc;
 use std::time::Duration;
 
-use harp_values::{Failure, Outcome};
+use harp_values::{Evidence, Failure, Outcome};
 
 pub use self::unreached::Unreached;
 pub use crate::batch::Batch;
@@ -28,6 +28,14 @@ pub trait Transport: Send + Sync {
     fn remarks(&self, call: &CallRecord, token: &Token, outcome: &Outcome) -> Remarks {
         let _ = (call, token, outcome);
         Remarks::default()
+    }
+
+    /// What says on record of a call, in place of this token, that nobody has run it, so that a
+    /// later start begins it. `None` if nothing does: such a call ends with this start. Waits for
+    /// nothing.
+    fn unrun(&self, call: &CallRecord, token: &Token) -> Option<Token> {
+        let _ = (call, token);
+        None
     }
 }
 
@@ -80,8 +88,14 @@ pub trait Attempt: Send {
         Box::pin(std::future::pending())
     }
 
-    /// Whether packets may come: not before the host has acknowledged the call.
-    fn streams(&self) -> bool;
+    /// Whether the host has last words for a call that is given up: packets, or
+    /// [`Attempt::evidence`]. Not before it has acknowledged the call.
+    fn talks(&self) -> bool;
+
+    /// What a call that was given up had printed, as its host has said with its end. Given once.
+    fn evidence(&mut self) -> Option<Evidence> {
+        None
+    }
 
     /// When the host was heard last, be it by a part of a message. `None` if it is by what
     /// [`Attempt::next`] says alone.
@@ -137,6 +151,9 @@ pub enum Heard {
     /// This has to be on record: the host goes on with the call while nobody is connected,
     /// and by this a later start finds it again.
     Note(Token),
+    /// Nobody has run the call, and its host is waited for. This has to be on record, and by this
+    /// a later start begins it. [`Heard::NeverRan`] follows, or the end.
+    Unrun(Token),
     /// The host cannot be reached; the call goes on there.
     Apart,
     /// The host can be reached again, and the call goes on there. Not said of one that has

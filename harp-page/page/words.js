@@ -33,6 +33,7 @@ import { duration, full } from "./time.js";
  * @property {number} result_violations
  * @property {boolean} place_kept
  * @property {{unreachable_since: number} | null} host_state
+ * @property {{stdout?: string, stderr?: string} | null} [evidence]
  * @property {string} [change]
  */
 

@@ -104,7 +104,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a job ends before its host's last words",
         file: "harp-jobs/src/life/parting.rs",
-        from: "        if !is_heard || !self.streams || self.terms.last_words.is_zero() {\n",
+        from: "        if !is_heard || !self.talks || self.terms.last_words.is_zero() {\n",
         to: "        if is_heard || !is_heard {\n",
     },
     Mutant {

@@ -25,6 +25,9 @@ use way::{Late, Request, Said};
 /// The name of a host that goes on with a call while nobody is connected.
 pub const KEEPS: &str = "keeps";
 
+/// The token of a call that nobody has run.
+const UNRUN: &str = "unrun";
+
 /// How long a host goes on alone.
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -277,7 +280,12 @@ impl Transport for Hosts {
         }
     }
 
-    fn begin(&self, hold: Hold, call: Arc<CallRecord>, how: How, _: Token) -> Box<dyn Attempt> {
-        Box::new(Scripted::new(self, hold, call, how))
+    fn unrun(&self, _: &CallRecord, _: &Token) -> Option<Token> {
+        Some(Token(UNRUN.into()))
+    }
+
+    fn begin(&self, hold: Hold, call: Arc<CallRecord>, how: How, token: Token) -> Box<dyn Attempt> {
+        let is_unrun = token.0 == UNRUN;
+        Box::new(Scripted::new(self, hold, call, how, is_unrun))
     }
 }

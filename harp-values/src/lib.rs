@@ -6,6 +6,7 @@
 //! once, then copied byte for byte.
 
 pub mod error_type;
+mod evidence;
 mod failure;
 pub mod fields;
 mod job_id;
@@ -18,6 +19,7 @@ pub mod traceparent;
 mod violation;
 pub mod write;
 
+pub use evidence::Evidence;
 pub use failure::Failure;
 pub use job_id::{JobId, NotAJobId};
 pub use json::{Json, JsonError, MAX_DEPTH};

@@ -1,7 +1,7 @@
 //! The lines of `--json` (harp(1), OUTPUT FOR PROGRAMS): names and fields here are a
 //! promise to scripts.
 
-use harp_client::{CallLimits, Failure, JobId, Json, Outcome};
+use harp_client::{CallLimits, Evidence, Failure, JobId, Json, Outcome};
 use serde::Serialize;
 
 use crate::details::Details;
@@ -86,6 +86,9 @@ pub(crate) enum Event<'a> {
         submit_time: u64,
         start_time: Option<u64>,
         end_time: Option<u64>,
+        /// What a call that was cancelled had printed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        evidence: Option<&'a Evidence>,
         /// Left out if the dispatcher does not tell.
         #[serde(flatten)]
         details: Option<&'a Details>,

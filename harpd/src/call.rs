@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use harp_proto::host::Message;
 use harp_proto::host::kept::CallId;
-use harp_proto::{Failure, Traceparent, error_type};
+use harp_proto::{Evidence, Failure, Traceparent, error_type};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -21,12 +21,10 @@ use crate::reaper::Reaper;
 use crate::recipient::{CallerEvent, Recipient};
 use crate::slots::{Slot, Slots};
 
-mod evidence;
 mod pipes;
 mod running;
 mod tail;
 
-use evidence::Evidence;
 use running::Running;
 
 /// A call that is to end while its process is being started waits this long for it where
@@ -220,18 +218,18 @@ impl Interruption {
         Answer::Short(self.message(&Evidence::default()))
     }
 
-    /// The message that ends the call. The proof of a cancel is the same whatever was said.
+    /// The message that ends the call, with what it had said.
     fn message(self, said: &Evidence) -> Message {
         match self {
-            Interruption::CallerClosed => {
-                cancelled("the call was cancelled and no process of it is left")
-            }
+            Interruption::CallerClosed => Message::Error(said.within(cancelled(
+                "the call was cancelled and no process of it is left",
+            ))),
             Interruption::CallerSpokeOn => Message::Error(spoke_on()),
-            Interruption::CallerStalled => cancelled(
+            Interruption::CallerStalled => Message::Error(said.within(cancelled(
                 "the caller took nothing of the output for too long; \
                  the call was cancelled and no process of it is left",
-            ),
-            Interruption::KeepOver => Message::Error(keep_over()),
+            ))),
+            Interruption::KeepOver => Message::Error(said.within(keep_over())),
             Interruption::TimedOut(limit) => {
                 let failure = Failure::new(
                     error_type::TIMEOUT,
@@ -255,9 +253,9 @@ impl Interruption {
     }
 }
 
-fn cancelled(message: &str) -> Message {
+fn cancelled(message: &str) -> Failure {
     let failure = Failure::new(error_type::CANCELLED, message);
-    Message::Error(failure.with_data(&serde_json::json!({ "processes": 0 })))
+    failure.with_data(&serde_json::json!({ "processes": 0 }))
 }
 
 /// Nobody has taken the call up in time, and nothing of it is left.

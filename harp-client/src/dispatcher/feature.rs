@@ -2,7 +2,9 @@
 
 use harp_proto::client::Request;
 use harp_proto::client::feature::{CONFIRM, KEY, START_BY, UNLESS_SINCE};
-pub(crate) use harp_proto::client::feature::{KEEP_ALIVE, LIMIT, LIMITS, TIMESTAMPS, TOKEN};
+pub(crate) use harp_proto::client::feature::{
+    EVIDENCE, KEEP_ALIVE, LIMIT, LIMITS, TIMESTAMPS, TOKEN,
+};
 
 /// The extensions without which the request would mean something else, or nothing.
 pub(super) fn needed(request: &Request) -> impl Iterator<Item = &'static str> {

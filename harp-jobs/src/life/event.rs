@@ -26,7 +26,12 @@ pub enum Event {
     /// The request is at the host, or may be.
     Committed,
     /// The request has not gone out, and this has to be on record before.
-    First(Token),
+    First {
+        /// This.
+        token: Token,
+        /// Whether the host goes on with the call while nobody is connected.
+        keeps: bool,
+    },
     /// The request could not be sent.
     NotCommitted {
         /// Why.
@@ -40,12 +45,19 @@ pub enum Event {
     Reading(bool),
     /// The transport wants this on record.
     Note(Token),
+    /// Nobody has run the call, its host is waited for, and this is to be on record.
+    Unrun(Token),
     /// The host cannot be reached; the call goes on there.
     Apart,
     /// The host can be reached again.
     Back,
     /// The host has never had the request. It may go out once this is on record.
-    NeverRan(Token),
+    NeverRan {
+        /// This.
+        token: Token,
+        /// Whether the host goes on with the call while nobody is connected.
+        keeps: bool,
+    },
     /// The call has ended.
     HostEnd {
         /// How.
@@ -88,6 +100,7 @@ pub struct Sign {
     pub at: Moment,
     /// Bytes of packets that came with it.
     pub bytes: usize,
-    /// Whether packets may come: not before the acknowledgement, and of a call that streams.
-    pub streams: bool,
+    /// Whether the host has last words for a call that is given up
+    /// ([`Attempt::talks`](crate::transport::Attempt::talks)).
+    pub talks: bool,
 }

@@ -93,7 +93,7 @@ impl Life {
                 reach,
             } => match reach {
                 Reach::Attaching => return None,
-                Reach::Together if *read => (run, Some(*heard)),
+                Reach::Together | Reach::Unrun if *read => (run, Some(*heard)),
                 _ => (run, None),
             },
             _ => return None,
@@ -173,6 +173,7 @@ mod tests {
             last_words: 5 * SECOND,
             already: Duration::ZERO,
             retry: None,
+            unrun: None,
         };
         let token = Token::default();
         let (mut life, _) = Life::new(&Start::Recorded { at: 1, token }, terms, Moment::START);
@@ -187,8 +188,8 @@ mod tests {
     }
 
     fn sign(at: Moment, bytes: usize) -> Event {
-        let streams = true;
-        Event::Sign(Sign { at, bytes, streams })
+        let talks = true;
+        Event::Sign(Sign { at, bytes, talks })
     }
 
     fn ends(life: &mut Life, event: Event, now: Moment) -> bool {

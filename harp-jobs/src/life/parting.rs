@@ -1,5 +1,5 @@
 //! What a host still says of a call that was given up: the packets that its procedure
-//! yields while it is being ended come before the job's end.
+//! yields while it is being ended, and what it had printed, come before the job's end.
 
 use harp_values::Outcome;
 
@@ -13,17 +13,18 @@ use crate::world::Moment;
 pub(super) const MOST: usize = 1024 * 1024;
 
 impl Life {
-    /// Gives up a call that a cancel or a limit ends. Where packets may still come they are
-    /// waited for, otherwise the end is recorded at once.
+    /// Gives up a call that a cancel or a limit ends. Where its host has last words they
+    /// are waited for, otherwise the end is recorded at once, as it is of a call that nobody has run.
     pub(super) fn part(&mut self, outcome: Outcome, now: Moment) -> Orders {
-        let is_heard = matches!(
-            self.standing,
-            Standing::Running {
-                reach: Reach::Together,
-                ..
-            }
-        );
-        if !is_heard || !self.streams || self.terms.last_words.is_zero() {
+        let reach = match &self.standing {
+            Standing::Running { reach, .. } => Some(*reach),
+            _ => None,
+        };
+        if reach == Some(Reach::Unrun) {
+            return self.drop_and_end(outcome, Proof::Confirmed, now);
+        }
+        let is_heard = reach == Some(Reach::Together);
+        if !is_heard || !self.talks || self.terms.last_words.is_zero() {
             return self.tell_and_end(outcome, now);
         }
         self.standing = Standing::Parting {
@@ -54,14 +55,14 @@ impl Life {
                     return Ok(Orders::none());
                 }
             }
-            Event::Note(token) => return Ok([Order::Note(token)].into()),
+            Event::Note(token) | Event::Unrun(token) => return Ok([Order::Note(token)].into()),
             // It was given up already.
             Event::Reading(_) | Event::Back | Event::Cancel | Event::Leave => {
                 return Ok(Orders::none());
             }
             // Nothing of it is left: of a call that was given up this is what its end says.
             Event::HostEnd { left: false, .. } => Some(Proof::Confirmed),
-            Event::NeverRan(_) => {
+            Event::NeverRan { .. } => {
                 return Ok(self.drop_and_end(outcome, Proof::Confirmed, now));
             }
             Event::HostEnd { left: true, .. } | Event::Apart => None,

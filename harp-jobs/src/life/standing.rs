@@ -108,6 +108,9 @@ pub enum Reach {
     /// It has not been attached to yet. A limit that has passed meanwhile ends the job only
     /// when it has been: by then the call may have ended by itself.
     Attaching,
+    /// It is waited for, and nothing of the call has gone out; that is on record, or is being
+    /// recorded.
+    Unrun,
 }
 
 /// What is wanted of a job whose request is going out.

@@ -11,24 +11,25 @@ pub(super) const TABLE: &str = "\
 | --- | --- | --- | --- | --- | --- | --- |
 | LinkReady | not opening: -; keeps & leaving: Done, Drop; asked: Starting; Committing, Commit | - | - | - | - | - |
 | LinkFailed | not opening: -; asked: Starting; Ending(confirmed), Close(f) | - | - | - | - | - |
-| Started | not asked: -; opening: Starting; old: Starting, Drop, Begin; ready: Committing, Commit; Ending(confirmed), Close(link) | - | - | - | - | - |
+| Started | not asked: -; leaving & unrun: Done, Note, Drop; opening: Starting; old: Starting, Drop, Begin; ready: Committing, Commit; Ending(confirmed), Close(link) | - | - | - | - | - |
 | Taken | recorded: -; Done, Drop, ShowEnd, ShowHost(confirmed) | - | - | - | - | - |
 | Committed | - | leave: Done, Detach; wished: Ending(left), Tell, Close(wish); Running, Listen | - | - | - | - |
 | First | - | leave: Done, Drop; wished: Ending(confirmed), Drop, Close(wish); Starting, Start | - | - | - | - |
 | NotCommitted | - | leave: Done, Drop; certain & wished: Ending(confirmed), Drop, Close(wish); wished: Ending(left), Tell, Close(wish); certain: Ending(confirmed), Drop, Close(f); Ending(left), Tell, Close(f) | - | - | - | - |
-| Sign | - | - | not flood: Running; late: Running; talks: Parting, Tell, Listen; Ending(left), Tell, Close(limit) | flood: Ending(left), Close(same); Parting | - | - |
+| Sign | - | - | not flood: Running; late: Running; waiting: Ending(confirmed), Drop, Close(limit); talks: Parting, Tell, Listen; Ending(left), Tell, Close(limit) | flood: Ending(left), Close(same); Parting | - | - |
 | Reading | - | - | Running | = | - | - |
 | Apart | - | - | Running | Ending(left), Close(same) | - | - |
 | Back | - | - | Running | = | - | - |
 | Note | - | - | leaving: Done, Note, Detach; Running, Note | =, Note | - | - |
+| Unrun | - | - | leaving: Done, Note, Detach; Running, Note | =, Note | - | - |
 | NeverRan | - | - | Starting, Start | Ending(confirmed), Drop, Close(same) | - | - |
 | HostEnd | - | - | left: Ending(left), Tell, Close(f); Ending(unconfirmed), Close(f) | left: Ending(left), Close(same); Ending(confirmed), Close(same) | - | - |
 | Cut | - | - | Ending(left), Tell, Close(f) | Ending(left), Close(same) | - | - |
 | Unkept | - | - | refused: Ending(left), Tell, Close(storage); Done, Detach | refused: Ending(left), Close(same); Done, Detach | = | - |
-| Cancel | Ending(confirmed), Drop, Close(cancelled) | Committing | talks: Parting, Tell, Listen; Ending(left), Tell, Close(cancelled) | = | = | = |
-| Due | asked: -; late: Starting; Ending(confirmed), Drop, Close(limit) | wished: -; Committing | attaching: -; late: Running; talks: Parting, Tell, Listen; Ending(left), Tell, Close(limit) | late: =; Ending(left), Close(same) | - | kept & late: =; kept: Settling, Settle; - |
-| Leave | keeps: Done, Drop; Starting | keeps: Committing; = | keeps: Done, Detach; = | = | = | kept: Done; keeps: Done, Detach; = |
-| Interrupt | recorded: Ending(confirmed), Drop, Close(missing_result); Done, Drop | Committing | Ending(left), Tell, Close(missing_result) | Ending(left), Close(same) | = | kept: Done; = |
+| Cancel | Ending(confirmed), Drop, Close(cancelled) | Committing | waiting: Ending(confirmed), Drop, Close(cancelled); talks: Parting, Tell, Listen; Ending(left), Tell, Close(cancelled) | = | = | = |
+| Due | asked: -; late: Starting; Ending(confirmed), Drop, Close(limit) | wished: -; Committing | attaching: -; late: Running; waiting: Ending(confirmed), Drop, Close(limit); talks: Parting, Tell, Listen; Ending(left), Tell, Close(limit) | late: =; Ending(left), Close(same) | - | kept & late: =; kept: Settling, Settle; - |
+| Leave | recorded & unrun: Done, Note, Drop; keeps: Done, Drop; Starting | keeps: Committing; = | keeps: Done, Detach; = | = | = | kept: Done; keeps: Done, Detach; = |
+| Interrupt | recorded & unrun: Done, Note, Drop; recorded: Ending(confirmed), Drop, Close(missing_result); Done, Drop | Committing | waiting: Done, Detach; Ending(left), Tell, Close(missing_result) | Ending(left), Close(same) | = | kept: Done; = |
 | Closed | - | - | - | - | again & left: Settling, Prove; left: Settling, ShowEnd, Prove; again: Done, ShowHost; Done, ShowEnd, ShowHost | - |
 | Proved | - | - | - | - | - | proved: -; debt & keep & leaving: Done, ShowHost; debt & keep: Settling, ShowHost, Drop; debt: Settling, ShowHost, Settle; Done, ShowHost |
 | Settled | - | - | - | - | - | kept: -; proved: Done; - |

@@ -14,6 +14,7 @@ use harp_values::{Failure, Outcome};
 
 use super::table::TABLE;
 use super::*;
+use crate::failures::SetBy;
 use crate::record::EndRecord;
 use crate::transport::Proved;
 use runner::Runner;
@@ -22,7 +23,7 @@ pub(super) fn failure(name: &str) -> Failure {
     Failure::new(name, "m")
 }
 
-fn terms(retry: bool) -> Terms {
+fn terms(retry: bool, unrun: bool) -> Terms {
     let on = vec!["error".to_owned(), "exception".to_owned()];
     Terms {
         connect: Duration::from_secs(10),
@@ -37,6 +38,7 @@ fn terms(retry: bool) -> Terms {
             on: Some(on),
             until: None,
         }),
+        unrun: unrun.then(|| Token("u".into())),
     }
 }
 
@@ -74,11 +76,10 @@ fn events() -> Vec<Event> {
         Event::Started,
         Event::Taken(std::sync::Arc::clone(&end)),
         Event::Committed,
-        Event::First(token()),
         Event::Apart,
         Event::Back,
         Event::Note(token()),
-        Event::NeverRan(token()),
+        Event::Unrun(token()),
         Event::Cut(failure("cut")),
         Event::Cancel,
         Event::Due,
@@ -92,12 +93,18 @@ fn events() -> Vec<Event> {
         Event::Unkept(Lost::Refused("unkept".into())),
         Event::Unkept(Lost::Fenced),
     ];
-    for (bytes, streams) in [(0, false), (10, true), (2 * parting::MOST, true)] {
+    for (bytes, talks) in [(0, false), (10, true), (2 * parting::MOST, true)] {
         let at = Moment::START;
-        events.push(Event::Sign(Sign { at, bytes, streams }));
+        events.push(Event::Sign(Sign { at, bytes, talks }));
     }
     for is_so in [false, true] {
         events.push(Event::LinkReady { keeps: is_so });
+        for event in [
+            |token, keeps| Event::First { token, keeps },
+            |token, keeps| Event::NeverRan { token, keeps },
+        ] {
+            events.push(event(token(), is_so));
+        }
         events.push(Event::NotCommitted {
             failure: failure("send"),
             certain: is_so,
@@ -159,14 +166,14 @@ fn shape(life: &Life) -> String {
     let kind = kind_of(life.standing());
     let Life {
         keeps,
-        streams,
+        talks,
         leaving,
         put_off,
         ..
     } = life;
     // How often is what its own test counts.
     let put_off = put_off.times > 0;
-    format!("{kind} {standing} {keeps} {streams} {leaving} {put_off}")
+    format!("{kind} {standing} {keeps} {talks} {leaving} {put_off}")
 }
 
 struct Step {
@@ -176,7 +183,7 @@ struct Step {
 }
 
 /// Walks everything from every start; the pairs that were met, and the lives.
-fn walk(retry: bool) -> (usize, Vec<Step>, HashSet<(String, String)>) {
+fn walk((retry, unrun): (bool, bool)) -> (usize, Vec<Step>, HashSet<(String, String)>) {
     let millisecond = Duration::from_millis(1);
     let mut met: HashMap<(String, Runner), usize> = HashMap::new();
     let mut steps: Vec<Step> = Vec::new();
@@ -184,7 +191,7 @@ fn walk(retry: bool) -> (usize, Vec<Step>, HashSet<(String, String)>) {
     let mut pairs = HashSet::new();
     let mut todo: VecDeque<(Option<usize>, Life, Moment, Runner)> = VecDeque::new();
     for start in starts() {
-        let (life, orders) = Life::new(&start, terms(retry), Moment::START);
+        let (life, orders) = Life::new(&start, terms(retry, unrun), Moment::START);
         let mut runner = Runner::of(&start);
         runner.carry_out(&orders, &life);
         todo.push_back((None, life, Moment::START, runner));
@@ -246,8 +253,8 @@ fn every_pair_does_as_the_table_says() {
     let cells = cell::parse(TABLE);
     let mut pairs = HashSet::new();
     let mut count = 0;
-    for retry in [false, true] {
-        let (met, steps, seen) = walk(retry);
+    for terms in [(false, false), (true, false), (false, true)] {
+        let (met, steps, seen) = walk(terms);
         count += met;
         pairs.extend(seen);
         let mut tried = HashSet::new();

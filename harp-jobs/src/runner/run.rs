@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use harp_values::{Failure, Json};
+use harp_values::{Evidence, Failure, Json};
 use tokio::sync::watch;
 use tracing::{error, info};
 
@@ -43,6 +43,8 @@ pub(super) struct Run<'r> {
     token: Token,
     /// What the attempt says is owed if its host may still be busy.
     debt: Option<Token>,
+    /// What the call had printed, as its host has said with its end.
+    evidence: Option<Evidence>,
     work: Work,
     /// What follows once the host is told that the call is given up.
     once_told: OnceTold,
@@ -100,7 +102,8 @@ impl<'r> Run<'r> {
                 (token.clone(), Duration::from_millis(already))
             }
         };
-        let terms = limits.terms(&call, already);
+        let mut terms = limits.terms(&call, already);
+        terms.unrun = runner.transport.unrun(&call, &token);
         let begun = runner.world.now();
         let (life, first) = Life::new(start, terms, begun);
         let mut stop = runner.stop.clone();
@@ -115,6 +118,7 @@ impl<'r> Run<'r> {
             life,
             first: Some(first),
             debt: Some(token.clone()),
+            evidence: None,
             token,
             work: Work::Idle(None),
             once_told: OnceTold::Rest,
@@ -276,22 +280,21 @@ impl<'r> Run<'r> {
     }
 
     fn sign(&self, at: Moment, bytes: usize) -> Event {
-        let streams = self.work.attempt().is_some_and(|attempt| attempt.streams());
-        Event::Sign(Sign { at, bytes, streams })
+        let talks = self.work.attempt().is_some_and(|attempt| attempt.talks());
+        Event::Sign(Sign { at, bytes, talks })
     }
 
     fn came(&mut self, came: Came) -> Option<Event> {
         Some(match came {
-            Came::Ready(Ok(())) => {
-                let keeps = match &self.work {
-                    Work::Idle(Some(attempt)) => attempt.keeps(),
-                    _ => false,
-                };
-                Event::LinkReady { keeps }
-            }
+            Came::Ready(Ok(())) => Event::LinkReady {
+                keeps: self.keeps(),
+            },
             Came::Ready(Err(failure)) => Event::LinkFailed(failure),
             Came::Commit(Commit::Done) => Event::Committed,
-            Came::Commit(Commit::First(token)) => Event::First(token),
+            Came::Commit(Commit::First(token)) => Event::First {
+                token,
+                keeps: self.keeps(),
+            },
             Came::Commit(Commit::Not { failure, certain }) => {
                 Event::NotCommitted { failure, certain }
             }
@@ -302,6 +305,14 @@ impl<'r> Run<'r> {
             }
             Came::Proved(proved) => Event::Proved(proved),
         })
+    }
+
+    /// Whether the host goes on with the call of an attempt that rests.
+    fn keeps(&self) -> bool {
+        match &self.work {
+            Work::Idle(Some(attempt)) => attempt.keeps(),
+            _ => false,
+        }
     }
 
     fn heard(&mut self, heard: Heard) -> Event {
@@ -315,6 +326,7 @@ impl<'r> Run<'r> {
                 self.sign(self.runner.world.now(), bytes)
             }
             Heard::Note(token) => Event::Note(token),
+            Heard::Unrun(token) => Event::Unrun(token),
             Heard::Apart => {
                 self.owner.unreachable(Some(self.runner.world.wall()));
                 Event::Apart
@@ -326,10 +338,15 @@ impl<'r> Run<'r> {
             Heard::NeverRan(token) => {
                 self.owner.unreachable(None);
                 self.work = Work::Idle(self.work.take());
-                Event::NeverRan(token)
+                Event::NeverRan {
+                    token,
+                    keeps: self.keeps(),
+                }
             }
             Heard::End { outcome, left } => {
-                self.work = Work::Idle(self.work.take());
+                let mut attempt = self.work.take();
+                self.evidence = attempt.as_mut().and_then(|attempt| attempt.evidence());
+                self.work = Work::Idle(attempt);
                 Event::HostEnd { outcome, left }
             }
         }

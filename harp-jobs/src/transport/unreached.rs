@@ -43,7 +43,7 @@ impl Attempt for Unreached {
         })
     }
 
-    fn streams(&self) -> bool {
+    fn talks(&self) -> bool {
         false
     }
 

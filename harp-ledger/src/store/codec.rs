@@ -3,7 +3,7 @@
 //! A record is a row of sections, each its length (a [`varint`]) and its bytes. The
 //! first is a JSON object with the small fields; the others are text of the user's,
 //! which is so neither escaped nor looked at. A call has arguments and info, an end has
-//! the outcome, where a live job stands the token of its transport, unless that is empty.
+//! the outcome and, if there is any, what the call had printed (JSON, too), where a live job stands the token of its transport, unless that is empty.
 //! Sections that a newer release adds behind these are passed over.
 
 use std::borrow::Cow;
@@ -157,7 +157,17 @@ pub fn encode_end(end: &EndRecord) -> Result<Vec<u8>, serde_json::Error> {
 ///
 /// As for [`encode_end`].
 pub fn encode_end_of(fields: &EndFields, outcome: &Json) -> Result<Vec<u8>, serde_json::Error> {
-    Ok(join([&serde_json::to_vec(fields)?, outcome.as_bytes()]))
+    let Some(evidence) = &fields.remarks.evidence else {
+        return Ok(join([&serde_json::to_vec(fields)?, outcome.as_bytes()]));
+    };
+    // It is not small, and the fields are read by themselves.
+    let mut fields = fields.clone();
+    fields.remarks.evidence = None;
+    Ok(join([
+        &serde_json::to_vec(&fields)?,
+        outcome.as_bytes(),
+        &serde_json::to_vec(evidence)?,
+    ]))
 }
 
 /// The end of these bytes.
@@ -169,16 +179,22 @@ pub fn decode_end(record: &Bytes) -> Result<EndRecord, Malformed> {
     let mut sections = Sections(record.clone());
     let fields: EndFields = serde_json::from_slice(&sections.take()?)?;
     let outcome = Json::from_trusted(sections.take()?);
+    let evidence = sections.take().ok();
+    let evidence = evidence.and_then(|evidence| serde_json::from_slice(&evidence).ok());
     Ok(EndRecord {
         started: fields.started,
         ended: fields.ended,
         outcome: Outcome::from_json(&outcome).ok_or(Malformed::Outcome)?,
         packets: fields.packets,
-        remarks: fields.remarks,
+        remarks: Remarks {
+            evidence,
+            ..fields.remarks
+        },
     })
 }
 
-/// The small fields of an end of which at least the first piece is here.
+/// The small fields of an end of which at least the first piece is here; what the call had
+/// printed is none of them.
 ///
 /// # Errors
 ///
@@ -246,7 +262,7 @@ impl Sections {
 #[cfg(test)]
 mod tests {
     use harp_jobs::lineup::pool::PoolId;
-    use harp_values::Failure;
+    use harp_values::{Evidence, Failure};
     use proptest::prelude::*;
 
     use super::*;
@@ -315,18 +331,21 @@ mod tests {
             record,
             b"\x23{\"started\":6,\"ended\":8,\"packets\":2}\x12{\"cancelled\":true}"
         );
-        let fields = EndFields {
-            started: None,
-            ended: 8,
-            packets: 0,
-            remarks: Remarks {
-                worker: Some("w".into()),
-                violations: 3,
-            },
+        let remarks = Remarks {
+            worker: Some("w".into()),
+            violations: 3,
+            evidence: Some(Evidence {
+                stdout: "x".into(),
+                stderr: String::new(),
+            }),
         };
-        let fields = serde_json::to_string(&fields).unwrap();
-        let expected = r#"{"ended":8,"packets":0,"remarks":{"worker":"w","violations":3}}"#;
-        assert_eq!(fields, expected);
+        let record = encode_end(&EndRecord { remarks, ..end }).unwrap();
+        let expected = concat!(
+            "\x4f{\"started\":6,\"ended\":8,\"packets\":2,",
+            "\"remarks\":{\"worker\":\"w\",\"violations\":3}}\x12{\"cancelled\":true}",
+            "\x0e{\"stdout\":\"x\"}"
+        );
+        assert_eq!(record, expected.as_bytes());
     }
 
     #[test]
@@ -387,6 +406,7 @@ mod tests {
             (started, ended, packets) in any::<(Option<u64>, u64, u64)>(),
             (which, text) in (0..4, any::<String>()),
             (worker, violations) in any::<(Option<String>, u64)>(),
+            printed in any::<Option<(String, String)>>(),
         ) {
             let failure = Failure::new(text.clone(), text.clone()).with_data(&text);
             let outcome = match which {
@@ -395,11 +415,14 @@ mod tests {
                 2 => Outcome::Cancelled,
                 _ => Outcome::Error(failure),
             };
-            let remarks = Remarks { worker, violations };
+            let evidence = printed.map(|(stdout, stderr)| Evidence { stdout, stderr });
+            let remarks = Remarks { worker, violations, evidence };
             let fields = EndFields { started, ended, packets, remarks: remarks.clone() };
             let end = EndRecord { started, ended, outcome, packets, remarks };
             let record = Bytes::from(encode_end(&end).unwrap());
-            prop_assert_eq!(end_fields(&record).unwrap(), fields);
+            let mut small = fields;
+            small.remarks.evidence = None;
+            prop_assert_eq!(end_fields(&record).unwrap(), small);
             prop_assert_eq!(decode_end(&record).unwrap(), end);
         }
 

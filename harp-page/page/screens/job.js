@@ -2,6 +2,7 @@
 
 import { announce } from "../announce.js";
 import { fill, h, name } from "../dom.js";
+import { stringify } from "../exact_json.js";
 import { actions, cancel } from "../job_actions.js";
 import { JobLog } from "../job_log.js";
 import { outcomeOf, value } from "../job_outcome.js";
@@ -205,6 +206,8 @@ class JobScreen {
         fact("Ended", job.ended !== null && timeElement(job.ended)),
         fact("Limits", limits(job)),
         fact("Worker", job.worker && name(job.worker)),
+        fact("Standard output", job.evidence?.stdout && value(stringify(job.evidence.stdout))),
+        fact("Standard error", job.evidence?.stderr && value(stringify(job.evidence.stderr))),
         fact("Violations", job.result_violations > 0 && `The result violates its schema in ${job.result_violations} places.`),
         fact("Same procedure", h("a", { href: address(["jobs"], [["host", job.host], ["procedure", job.procedure]]) }, "its jobs on this host"))));
   }

@@ -17,6 +17,8 @@ pub const START_BY: &str = "start_by";
 pub const CONFIRM: &str = "confirm";
 /// A call takes `limits`.
 pub const LIMITS: &str = "limits";
+/// `get_status` takes `evidence`.
+pub const EVIDENCE: &str = "evidence";
 /// There are `list_jobs`, `list_queues` and `list_hosts`.
 pub const LIST: &str = "list";
 /// There is `list_procedures`.
@@ -28,7 +30,7 @@ pub const TOKEN: &str = "token";
 
 /// The extensions that this release's dispatcher has in force whatever its configuration
 /// says, in the order in which it names them.
-pub const ALWAYS: [&str; 11] = [
+pub const ALWAYS: [&str; 12] = [
     KEEP_ALIVE,
     TIMESTAMPS,
     LIMIT,
@@ -40,4 +42,5 @@ pub const ALWAYS: [&str; 11] = [
     LIST,
     DESCRIBE,
     TRACEPARENT,
+    EVIDENCE,
 ];

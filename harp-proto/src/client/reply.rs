@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use harp_values::fields::{Fields, ShapeError};
 use harp_values::write;
 
-use crate::{Failure, JobId, Json, Outcome};
+use crate::{Evidence, Failure, JobId, Json, Outcome};
 
 /// A line that answers one kind of request.
 pub trait Reply: Sized {
@@ -217,6 +217,8 @@ pub struct StatusReply {
     pub time: JobTimes,
     /// Info that the submitter attached.
     pub info: Json,
+    /// With `evidence`: what a call that was cancelled had printed, if there is any.
+    pub evidence: Option<Evidence>,
 }
 
 /// A job's times in seconds since 1970.
@@ -246,6 +248,13 @@ impl Reply for StatusReply {
         write::integer_or_null(out, self.time.end);
         out.extend_from_slice(b"},\"info\":");
         self.info.write(out);
+        if let Some(Evidence { stdout, stderr }) = &self.evidence {
+            out.extend_from_slice(b",\"evidence\":{\"stdout\":");
+            write::string(out, stdout);
+            write::key(out, "stderr");
+            write::string(out, stderr);
+            out.extend_from_slice(b"}");
+        }
         out.extend_from_slice(b"}\n");
     }
 
@@ -253,6 +262,13 @@ impl Reply for StatusReply {
         line: &Bytes,
         FieldsOf(fields): &mut FieldsOf<'_, '_>,
     ) -> Result<Option<Self>, Misshapen> {
+        let evidence = match fields.object("evidence")? {
+            Some(mut evidence) => Some(Evidence {
+                stdout: evidence.required_string("stdout")?,
+                stderr: evidence.required_string("stderr")?,
+            }),
+            None => None,
+        };
         let (Some(mut call), Some(mut time)) = (fields.object("call")?, fields.object("time")?)
         else {
             return Ok(None);
@@ -267,6 +283,7 @@ impl Reply for StatusReply {
                 end: time.integer("end", 0)?,
             },
             info: fields.json(line, "info")?.unwrap_or(Json::NULL),
+            evidence,
         }))
     }
 }

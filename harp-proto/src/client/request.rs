@@ -30,6 +30,8 @@ pub enum Request {
     GetStatus {
         /// The job; [`JobId::NONE`] for a malformed id.
         job: JobId,
+        /// Say what a call that was cancelled had printed.
+        evidence: bool,
     },
     /// Receive packets until the job ends, and its outcome.
     FollowStream {
@@ -199,6 +201,7 @@ impl Request {
             },
             "get_status" => Request::GetStatus {
                 job: job(&mut fields, operation)?,
+                evidence: fields.boolean("evidence")?.unwrap_or(false),
             },
             "follow_stream" => Request::FollowStream {
                 job: job(&mut fields, operation)?,
@@ -236,7 +239,12 @@ impl Request {
                 write::key(out, "wait");
                 out.extend_from_slice(if *wait { b"true" } else { b"false" });
             }
-            Request::GetStatus { job } => write_job(out, "get_status", *job),
+            Request::GetStatus { job, evidence } => {
+                write_job(out, "get_status", *job);
+                if *evidence {
+                    out.extend_from_slice(b",\"evidence\":true");
+                }
+            }
             Request::FollowStream {
                 job,
                 start,

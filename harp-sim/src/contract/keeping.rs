@@ -1,5 +1,7 @@
 //! What is kept, and told.
 
+use harp_values::Evidence;
+
 use super::*;
 
 pub(super) async fn a_start_is_recorded_once(mut play: Play) {
@@ -81,6 +83,10 @@ pub(super) async fn an_end_is_the_first_one(mut play: Play) {
     let remarks = Remarks {
         worker: Some("w".to_owned()),
         violations: 2,
+        evidence: Some(Evidence {
+            stdout: "half\n".repeat(1600),
+            stderr: "e".to_owned(),
+        }),
     };
     let first = End {
         remarks: remarks.clone(),

@@ -12,7 +12,7 @@ use harp_values::{Failure, JobId, Outcome};
 
 use super::call::Call;
 use super::way::Said;
-use super::{Answer, GRACE, Hosts, KEEPS, LEASE};
+use super::{Answer, GRACE, Hosts, KEEPS, LEASE, UNRUN};
 
 /// Bits of an epoch that count; the number of the dispatcher's start stands above them.
 const COUNT: u32 = 20;
@@ -37,10 +37,19 @@ pub(super) struct Scripted {
     /// It is over, or its host is to go on.
     is_let_go: bool,
     was_first: bool,
+    /// Nothing has gone out, since the host is away.
+    waits: bool,
+    has_said_unrun: bool,
 }
 
 impl Scripted {
-    pub(super) fn new(hosts: &Hosts, hold: Hold, call: Arc<CallRecord>, how: How) -> Scripted {
+    pub(super) fn new(
+        hosts: &Hosts,
+        hold: Hold,
+        call: Arc<CallRecord>,
+        how: How,
+        is_unrun: bool,
+    ) -> Scripted {
         let (later, since) = match how {
             How::New => (0, 0),
             How::Attach { since } => (1 << (COUNT - 1), since),
@@ -60,6 +69,8 @@ impl Scripted {
             is_told: false,
             is_let_go: false,
             was_first: false,
+            waits: is_unrun && matches!(how, How::Attach { .. }),
+            has_said_unrun: false,
         }
     }
 
@@ -162,6 +173,25 @@ impl Scripted {
             None if self.at_host(|call| call.has_returned) == Some(true) => None,
             None => Some(Heard::Back),
         }
+    }
+
+    /// Waits until a host is there that has got nothing of the call.
+    async fn wait_for_host(&mut self) -> Heard {
+        if !std::mem::replace(&mut self.has_said_unrun, true) {
+            return Heard::Unrun(Token(UNRUN.into()));
+        }
+        self.sleep(1 + self.hosts.world.draw(3) as u64 * 1000).await;
+        while self.hosts.once_in(3) {
+            self.sleep(1000).await;
+        }
+        (self.waits, self.has_said_unrun) = (false, false);
+        if self.hosts.once_in(4) {
+            self.is_let_go = true;
+            return ended("network_error", false);
+        }
+        self.is_connected = true;
+        self.how = How::New;
+        Heard::NeverRan(Token("anew".into()))
     }
 
     async fn hear(&mut self, into: &mut Batch) -> Heard {
@@ -320,7 +350,8 @@ impl Attempt for Scripted {
             if self.hosts.once_in(8) {
                 return Err(Failure::new("network_error", "econnrefused"));
             }
-            self.is_connected = true;
+            self.waits = self.hosts.once_in(6);
+            self.is_connected = !self.waits;
             Ok(())
         })
     }
@@ -328,6 +359,9 @@ impl Attempt for Scripted {
     fn commit(&mut self, by: Moment) -> BoxFuture<'_, Commit> {
         Box::pin(async move {
             let world = self.hosts.world.clone();
+            if self.waits {
+                return Commit::Done;
+            }
             self.sleep(1).await;
             if !self.was_first && self.hosts.once_in(8) {
                 self.was_first = true;
@@ -372,6 +406,9 @@ impl Attempt for Scripted {
 
     fn next<'a>(&'a mut self, into: &'a mut Batch) -> BoxFuture<'a, Heard> {
         Box::pin(async move {
+            if self.waits {
+                return self.wait_for_host().await;
+            }
             if self.is_connected {
                 return self.hear(into).await;
             }
@@ -400,7 +437,7 @@ impl Attempt for Scripted {
             } else if self.is_connected {
                 self.cancel();
             }
-            if self.is_connected && self.streams() {
+            if self.is_connected && self.talks() {
                 let more = self.hosts.world.draw(3) as u64;
                 self.at_host(|call| call.last_words = Some(call.sent + more));
             }
@@ -444,18 +481,11 @@ impl Attempt for Scripted {
     }
 
     fn keeps(&self) -> bool {
-        self.keeps_calls()
+        self.keeps_calls() && !self.waits
     }
 
-    fn streams(&self) -> bool {
-        let streams = |call: &Call| call.plan > 0;
-        self.is_acknowledged
-            && self
-                .hosts
-                .state()
-                .calls
-                .get(&self.key())
-                .is_some_and(streams)
+    fn talks(&self) -> bool {
+        self.is_acknowledged && self.at_host(|call| call.plan > 0) == Some(true)
     }
 
     fn heard(&self) -> Option<Moment> {

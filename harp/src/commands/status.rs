@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use harp_client::{JobId, JobStatus};
+use harp_client::{Evidence, JobId, JobStatus};
 use harp_service::terminal;
 use serde_json::json;
 
@@ -45,6 +45,7 @@ pub(super) async fn run(
             start_time: record.start_time.map(seconds),
             end_time: record.end_time.map(seconds),
             details: details.as_ref(),
+            evidence: record.evidence.as_ref(),
         })?;
     } else {
         let job = status.which.job.to_string();
@@ -105,6 +106,13 @@ fn table(job: &str, record: &JobStatus, details: Option<&Details>) -> String {
     }
     for (name, value) in details.iter().flat_map(|details| details.lines()) {
         add(&mut text, name, &value);
+    }
+    if let Some(Evidence { stdout, stderr }) = &record.evidence {
+        for (name, printed) in [("stdout", stdout), ("stderr", stderr)] {
+            for line in printed.lines() {
+                let _ = writeln!(text, "{name:<9}  {}", terminal::one_line(line));
+            }
+        }
     }
     text
 }

@@ -239,10 +239,16 @@ impl<S: Socket> Conversation<S> {
                 };
                 self.reply(&requests::cancelled(cancelled)).await
             }
-            Request::GetStatus { job } => {
+            Request::GetStatus { job, evidence } => {
                 self.make_room(desk.lengths(job).await.call).await?;
                 let report = desk.job(&self.client, job).await?;
-                self.reply(&requests::status(report)).await
+                let evidence = if evidence && report.ended.is_some() {
+                    let end = Box::pin(desk.end(&self.client, job, Wait::Not)).await?;
+                    end.and_then(|end| end.remarks.evidence.clone())
+                } else {
+                    None
+                };
+                self.reply(&requests::status(report, evidence)).await
             }
             Request::GetResult { job, wait: false } => {
                 self.make_room(desk.lengths(job).await.end).await?;

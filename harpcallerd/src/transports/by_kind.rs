@@ -81,6 +81,13 @@ impl Transport for ByKind {
         self.of_host(&call.host).mint(call)
     }
 
+    fn unrun(&self, call: &CallRecord, token: &Token) -> Option<Token> {
+        if Worker::may_go_on(token) {
+            return self.worker.unrun(call, token);
+        }
+        self.of_host(&call.host).unrun(call, token)
+    }
+
     fn begin(&self, hold: Hold, call: Arc<CallRecord>, how: How, token: Token) -> Box<dyn Attempt> {
         let transport = match how {
             // What was claimed before the name of the services' host has changed.

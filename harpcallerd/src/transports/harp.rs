@@ -127,6 +127,12 @@ impl Transport for Harp {
         }
     }
 
+    fn unrun(&self, _: &CallRecord, token: &Token) -> Option<Token> {
+        let keep = self.0.rules.borrow().limits.keep_for;
+        let epoch = Note::read(token).map_or(0, |note| note.epoch);
+        Some(Note::new(None, keep, epoch).token())
+    }
+
     fn begin(&self, hold: Hold, call: Arc<CallRecord>, how: How, token: Token) -> Box<dyn Attempt> {
         Box::new(HarpAttempt::new(&self.0, hold, call, how, token))
     }

@@ -242,7 +242,7 @@ async fn a_host_that_proves_that_it_is_done_is_believed() {
     let calls = Calls::at(&host);
     for proof in [Proof::Confirmed, Proof::Unconfirmed] {
         let mut attempt = calls.running().await;
-        assert!(attempt.streams() && attempt.heard().is_some());
+        assert!(attempt.talks() && attempt.heard().is_some());
         attempt.tell().await;
         // It is known who has to be waited for, should this process end now.
         assert_eq!(attempt.debt(), Some(Token::default()));

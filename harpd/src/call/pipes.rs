@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use harp_proto::Failure;
 use harp_proto::host::Message;
+use harp_proto::{Evidence, Failure};
 use harp_service::signals;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::time::Instant;
 
-use super::evidence::Evidence;
 use super::tail::Tail;
 use crate::answer::{Answer, Packet};
 use crate::exit::Exit;

@@ -1,7 +1,9 @@
 //! The last of what a command said on one of its streams.
 
+use harp_proto::Evidence;
+
 /// How much is kept, in bytes (harpd, "What its output becomes").
-const KEPT: usize = 8 << 10;
+const KEPT: usize = Evidence::MOST;
 
 /// The end of one stream.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::host::{Harpd, Host, is_gone};
+use crate::host::{Harpd, Host, is_gone, wait_for};
 
 /// What a shell with process substitution is needed for; none where there is no bash.
 fn bash(host: Host, name: &str, keys: &str, script: &str) -> Host {
@@ -253,6 +253,33 @@ async fn last_words_are_recorded_after_a_cancel() {
     assert_eq!(end["type"], "cancelled");
     // The proof is as it always is.
     assert_eq!(end["data"], json!({"processes": 0}));
+}
+
+#[tokio::test]
+async fn what_makes_no_packets_is_in_the_proof_of_a_cancel() {
+    let host = Host::new();
+    let here = host.here();
+    let harpd = host
+        .script(
+            "document",
+            &format!("output = 'text'\n{here}"),
+            "trap 'echo rolled back; echo why >&2; exit 1' TERM; echo half done; : > begun; \
+             while :; do sleep 0.05; done",
+        )
+        .start();
+    let mut caller = harpd.call("document", json!([])).await;
+    caller.acknowledged(false).await;
+    let begun = harpd.host.path("begun");
+    wait_for("its output", || begun.exists()).await;
+    caller.close().await;
+    let end = &caller.rest().await[0]["error"];
+    assert_eq!(end["type"], "cancelled");
+    let data = &end["data"];
+    assert_eq!(data["processes"], 0);
+    assert_eq!(data["stdout"], "half done\nrolled back\n");
+    // The shell may have said of its child that it was terminated.
+    let stderr = data["stderr"].as_str().unwrap();
+    assert!(stderr.ends_with("why\n"), "{stderr}");
 }
 
 #[tokio::test]

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use harp_tests::{ACKNOWLEDGE_STREAM, Cluster, FakeHost, Step};
-use serde_json::json;
+use harp_tests::{
+    ACKNOWLEDGE, ACKNOWLEDGE_STREAM, Cluster, ClusterBuilder, FakeHost, HttpRequest, Step, until,
+};
+use serde_json::{Value, json};
 
-use crate::assertions::assert_ended;
+use crate::assertions::{assert_ended, keys};
 
 /// A shell that is ready, and at SIGTERM takes its time to say two things more. It has no
 /// child then: one that is being made when the signal comes would say the first, too.
@@ -60,6 +62,83 @@ fn what_comes_after_a_limit_comes_before_the_end() {
     }
 }
 
+/// A shell that has printed half of a document when the file `$1` is there, and takes back what it
+/// has done at SIGTERM.
+const HALF: &str = "trap 'echo rolled back; echo why >&2; exit 1' TERM; \
+     pipe=$(mktemp -u); mkfifo \"$pipe\"; exec 3<>\"$pipe\"; rm \"$pipe\"; echo half done; \
+     : > \"$1\"; read line <&3";
+
+fn printed() -> Value {
+    json!({"stdout": "half done\nrolled back\n", "stderr": "why\n"})
+}
+
+/// Both ways of calling a host, over the last of which calls end with their connections.
+fn halves() -> [ClusterBuilder; 2] {
+    [Cluster::builder(), Cluster::builder().unkept()].map(|builder| {
+        let of = |output: &str| format!("output = '{output}'\narguments = 'argv'");
+        builder
+            .procedure("text", &of("text"), HALF)
+            .procedure("json", &of("json"), HALF)
+    })
+}
+
+/// Calls one of these, and waits until it has printed.
+fn half(cluster: &Cluster, procedure: &str, more: &str) -> String {
+    let mark = cluster.path(&format!("{procedure} {}", more.len()));
+    let arguments = json!([mark]).to_string();
+    let job = cluster
+        .caller()
+        .call_with("web01", procedure, &arguments, more);
+    until("it has printed", || mark.exists().then_some(()));
+    job
+}
+
+#[test]
+fn what_a_cancelled_call_had_printed_is_kept_with_its_job() {
+    for builder in halves() {
+        let http = "[[listen_http]]\naddress = '127.0.0.1:0'\nrequire_authentication = false\n";
+        let mut cluster = builder.tables(http).start();
+        for (procedure, confirm) in [("text", false), ("json", true)] {
+            let job = half(&cluster, procedure, "");
+            let cancel = json!({"harpcaller": 1, "cancel": job, "confirm": confirm});
+            let answer = cluster.caller().ask(cancel);
+            assert_eq!(answer["cancelled"], true, "{answer}");
+            if confirm {
+                assert_eq!(answer["remote"], "confirmed", "{answer}");
+            }
+            for _ in 0..2 {
+                let caller = cluster.caller();
+                let ask = |evidence| {
+                    caller.ask(json!({"harpcaller": 1, "get_status": job, "evidence": evidence}))
+                };
+                assert_eq!(ask(true)["evidence"], printed());
+                assert_eq!(keys(&ask(false)), ["call", "info", "time"]);
+                assert_eq!(caller.result_now(&job), json!({"cancelled": true}));
+                let path = format!("/api/v1/jobs/{job}");
+                let answer = HttpRequest::get(&path).ask(cluster.http_address());
+                assert_eq!(answer.json()["evidence"], printed(), "{}", answer.text());
+                cluster.restart_dispatcher();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_call_had_printed_is_in_the_data_of_the_limit_that_ended_it() {
+    for builder in halves() {
+        let cluster = builder.start();
+        let caller = cluster.caller();
+        for (procedure, limit) in [("text", "timeout"), ("json", "max_exec_time")] {
+            let job = half(&cluster, procedure, &format!(r#""{limit}": 2"#));
+            let mut data = json!({"limit": limit, "seconds": 2});
+            for (stream, text) in printed().as_object().unwrap() {
+                data[stream] = text.clone();
+            }
+            assert_ended(&caller.result(&job), "timeout", &data);
+        }
+    }
+}
+
 #[test]
 fn a_host_that_says_nothing_more_does_not_keep_a_job_from_its_end() {
     let script = [
@@ -69,12 +148,16 @@ fn a_host_that_says_nothing_more_does_not_keep_a_job_from_its_end() {
         Step::line(r#"{"stream":1}"#),
     ];
     let silent = FakeHost::start(&[&script[..], &[Step::Pause]].concat());
+    // One of the original's: nothing is waited for.
+    let original = [Step::Handshake, Step::Request, ACKNOWLEDGE, Step::Pause];
+    let original = FakeHost::start(&original);
     let endless = [Step::SendForever("{\"stream\":1}\n".into())];
     let endless = FakeHost::start(&[&script[..], &endless].concat());
     let cluster = Cluster::builder()
         .hosts(0)
         .set("last_words", "1")
         .fake_host("silent", &silent)
+        .fake_host("original", &original)
         .fake_host("endless", &endless)
         .start();
     let caller = cluster.caller();
@@ -88,6 +171,12 @@ fn a_host_that_says_nothing_more_does_not_keep_a_job_from_its_end() {
         assert_eq!(caller.result_now(&job), json!({"cancelled": true}));
     }
     silent.go_on();
+    let job = caller.call("original", "p", "[]");
+    until("it runs", || (original.visits().len() == 1).then_some(()));
+    let begun = Instant::now();
+    assert!(caller.cancel(&job));
+    assert!(begun.elapsed() < Duration::from_secs(30), "it has waited");
+    original.go_on();
 }
 
 #[test]
@@ -141,6 +230,10 @@ fn bytes_are_life() {
         }
     }
     // Its limit is the time until its result.
-    let limit = json!({"limit": "timeout", "seconds": 2});
-    assert_ended(&caller.result(&document), "timeout", &limit);
+    let ended = caller.result(&document);
+    assert_eq!(ended["error"]["data"]["limit"], "timeout", "{ended}");
+    let printed = ended["error"]["data"]["stdout"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(printed.starts_with(".\n."), "{ended}");
 }

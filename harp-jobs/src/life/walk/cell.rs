@@ -247,6 +247,7 @@ fn holds(condition: &str, life: &Life, event: &Event, now: Moment) -> bool {
                 ..
             }
         ),
+        "unrun" => life.terms.unrun.is_some(),
         "keeps" => match event {
             Event::LinkReady { keeps } => *keeps,
             _ => life.keeps,
@@ -268,11 +269,11 @@ fn holds(condition: &str, life: &Life, event: &Event, now: Moment) -> bool {
                     ..
                 }
             );
-            let streams = match event {
-                Event::Sign(sign) => sign.streams,
-                _ => life.streams,
+            let talks = match event {
+                Event::Sign(sign) => sign.talks,
+                _ => life.talks,
             };
-            reach && streams
+            reach && talks
         }
         "flood" => match (event, standing) {
             (Event::Sign(sign), Standing::Running { run, reach, .. }) => {
@@ -297,6 +298,13 @@ fn holds(condition: &str, life: &Life, event: &Event, now: Moment) -> bool {
         }
         "refused" => matches!(event, Event::Unkept(Lost::Refused(_))),
         "certain" => matches!(event, Event::NotCommitted { certain: true, .. }),
+        "waiting" => matches!(
+            standing,
+            Standing::Running {
+                reach: Reach::Unrun,
+                ..
+            }
+        ),
         "attaching" => matches!(
             standing,
             Standing::Running {

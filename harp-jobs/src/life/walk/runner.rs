@@ -77,7 +77,8 @@ impl Runner {
             Busy::Ready => vec!["LinkReady", "LinkFailed"],
             Busy::Commit => vec!["Committed", "First", "NotCommitted"],
             Busy::Listen => vec![
-                "Sign", "Note", "Apart", "Back", "NeverRan", "HostEnd", "Reading", "Cut", "Unkept",
+                "Sign", "Note", "Unrun", "Apart", "Back", "NeverRan", "HostEnd", "Reading", "Cut",
+                "Unkept",
             ],
             Busy::Prove => vec!["Proved"],
         };
@@ -116,7 +117,7 @@ impl Runner {
         } = life.standing()
             && self.asked == Asked::Start
         {
-            events.push((Event::Started, Some(*since + terms(false).connect)));
+            events.push((Event::Started, Some(*since + terms(false, false).connect)));
         }
         if let Some(due) = life.due() {
             events.push((Event::Due, Some(due)));
@@ -147,9 +148,9 @@ impl Runner {
             Event::LinkReady { .. }
             | Event::LinkFailed(_)
             | Event::Committed
-            | Event::First(_)
+            | Event::First { .. }
             | Event::NotCommitted { .. }
-            | Event::NeverRan(_)
+            | Event::NeverRan { .. }
             | Event::HostEnd { .. }
             | Event::Proved(_) => self.busy = Busy::Nothing,
             Event::Started => (self.asked, self.is_started) = (Asked::Nothing, true),

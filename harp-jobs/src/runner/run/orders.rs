@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use harp_values::Outcome;
 
 use super::{OnceTold, Run};
 use crate::ledger::{End, Then};
@@ -98,16 +99,29 @@ impl Run<'_> {
         self.work = Work::tell(attempt);
     }
 
-    fn close(&mut self, then: Then, is_left: bool) {
+    fn close(&mut self, mut then: Then, is_left: bool) {
         self.once_told = OnceTold::Rest;
         self.work.rest();
         if let Some(attempt) = self.work.attempt() {
             self.debt = attempt.debt();
         }
-        let remarks = match &then {
+        let evidence = self.evidence.take();
+        let remarks = match &mut then {
             Then::End(outcome) => {
                 let transport = &self.runner.transport;
-                transport.remarks(&self.call, &self.token, outcome)
+                let remarks = transport.remarks(&self.call, &self.token, outcome);
+                match (outcome, evidence) {
+                    (Outcome::Cancelled, evidence) => Remarks {
+                        evidence,
+                        ..remarks
+                    },
+                    // As a host says it with a limit of its own.
+                    (Outcome::Error(failure), Some(evidence)) => {
+                        *failure = evidence.within(failure.clone());
+                        remarks
+                    }
+                    _ => remarks,
+                }
             }
             Then::Again { .. } => Remarks::default(),
         };

@@ -5,6 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use harp_jobs::record::Remarks;
+use harp_values::Evidence;
 
 use super::*;
 use crate::store::Adopted;
@@ -100,6 +101,7 @@ prop_compose! {
         start_by in any::<Option<u64>>(),
         end in option::of((any::<u64>(), any_outcome(), any::<bool>())),
         (worker, violations) in any::<(Option<String>, u64)>(),
+        printed in any::<Option<(String, String)>>(),
     ) -> Job {
         let live = LiveRecord {
             sequence: 0,
@@ -111,7 +113,8 @@ prop_compose! {
         };
         let end = end.map(|(ended, outcome, place_is_kept)| {
             let packets = packets.len() as u64;
-            let remarks = Remarks { worker: worker.clone(), violations };
+            let evidence = printed.map(|(stdout, stderr)| Evidence { stdout, stderr });
+            let remarks = Remarks { worker: worker.clone(), violations, evidence };
             (EndRecord { started, ended, outcome, packets, remarks }, place_is_kept)
         });
         Job { call, live, packets, end }

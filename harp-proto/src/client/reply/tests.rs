@@ -64,11 +64,19 @@ fn lines_have_the_form_of_the_protocol() {
             end: Some(3),
         },
         info: Json::NULL,
+        evidence: None,
     };
-    assert_eq!(
-        line_of(&status),
-        r#"{"call":{"host":"h","procedure":"p","arguments":[1.0]},"time":{"submit":1,"start":null,"end":3},"info":null}"#
+    let line = r#"{"call":{"host":"h","procedure":"p","arguments":[1.0]},"time":{"submit":1,"start":null,"end":3},"info":null}"#;
+    assert_eq!(line_of(&status), line);
+    let evidence = Some(Evidence {
+        stdout: "a\n".into(),
+        stderr: String::new(),
+    });
+    let with_evidence = line.replace(
+        r#":null}"#,
+        r#":null,"evidence":{"stdout":"a\n","stderr":""}}"#,
     );
+    assert_eq!(line_of(&StatusReply { evidence, ..status }), with_evidence);
     let packet = Packet {
         number: 7,
         data: "\"x\"".parse().unwrap(),
@@ -140,6 +148,7 @@ proptest! {
     fn what_is_encoded_decodes_to_the_same(
         outcome in any_outcome(),
         (host, procedure, server) in any::<(String, String, String)>(),
+        printed in any::<Option<(String, String)>>(),
         features: Vec<String>,
         (submit, start, end) in any::<(u64, Option<u64>, Option<u64>)>(),
         (number, time) in any::<(u64, Option<u64>)>(),
@@ -162,6 +171,7 @@ proptest! {
             arguments: json.clone(),
             time: JobTimes { submit, start, end },
             info: json,
+            evidence: printed.map(|(stdout, stderr)| Evidence { stdout, stderr }),
         });
     }
 

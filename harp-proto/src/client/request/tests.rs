@@ -44,7 +44,20 @@ fn the_python_clients_lines_are_read() {
             r#""get_result": ID"#,
             Request::GetResult { job, wait: true },
         ),
-        (r#""get_status": ID"#, Request::GetStatus { job }),
+        (
+            r#""get_status": ID"#,
+            Request::GetStatus {
+                job,
+                evidence: false,
+            },
+        ),
+        (
+            r#""get_status": ID, "evidence": true"#,
+            Request::GetStatus {
+                job,
+                evidence: true,
+            },
+        ),
         (
             r#""cancel": ID"#,
             Request::Cancel {
@@ -89,7 +102,8 @@ fn the_python_clients_lines_are_read() {
 #[test]
 fn a_malformed_id_names_no_job() {
     let request = decode(r#"{"harpcaller":1,"get_status":"nonsense"}"#);
-    assert_eq!(request, Ok(Request::GetStatus { job: JobId::NONE }));
+    let (job, evidence) = (JobId::NONE, false);
+    assert_eq!(request, Ok(Request::GetStatus { job, evidence }));
 }
 
 #[test]
@@ -344,7 +358,8 @@ fn any_request() -> impl Strategy<Value = Request> {
         any_call().prop_map(|call| Request::Call(Box::new(call))),
         (job.clone(), any::<bool>()).prop_map(|(job, confirm)| Request::Cancel { job, confirm }),
         (job.clone(), any::<bool>()).prop_map(|(job, wait)| Request::GetResult { job, wait }),
-        job.clone().prop_map(|job| Request::GetStatus { job }),
+        (job.clone(), any::<bool>())
+            .prop_map(|(job, evidence)| Request::GetStatus { job, evidence }),
         (job.clone(), any_start(), any::<bool>()).prop_map(|(job, start, timestamps)| {
             Request::FollowStream {
                 job,

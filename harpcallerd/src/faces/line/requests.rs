@@ -3,10 +3,10 @@
 use harp_jobs::call::{Accepted, NewCall};
 use harp_jobs::record::EndRecord;
 use harp_jobs::transport::Proof;
-use harp_proto::Json;
 use harp_proto::client::{
     Call, CallReply, CancelReply, JobTimes, ResultReply, StatusReply, StreamStart, TimeLimits,
 };
+use harp_proto::{Evidence, Json};
 
 use crate::desk::cancel::Cancelled;
 use crate::desk::packets::Start;
@@ -53,7 +53,7 @@ pub(super) fn result(end: Option<&EndRecord>) -> ResultReply {
     }
 }
 
-pub(super) fn status(report: Report) -> StatusReply {
+pub(super) fn status(report: Report, evidence: Option<Evidence>) -> StatusReply {
     let call = report.call;
     StatusReply {
         host: call.host,
@@ -65,5 +65,6 @@ pub(super) fn status(report: Report) -> StatusReply {
             end: report.ended.map(|time| time / 1000),
         },
         info: call.info,
+        evidence,
     }
 }

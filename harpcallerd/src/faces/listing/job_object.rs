@@ -115,6 +115,11 @@ impl Serialize for JobObject<'_> {
         let host_state = unreachable_since.map(|unreachable_since| HostState { unreachable_since });
         map.serialize_entry("host_state", &host_state)?;
         map.serialize_entry("trace", &call.trace)?;
+        if let Form::Whole(_) = self.form {
+            let end = self.view.end.as_ref();
+            let evidence = end.and_then(|end| end.remarks.evidence.as_ref());
+            map.serialize_entry("evidence", &evidence)?;
+        }
         if self.existing {
             map.serialize_entry("existing", &true)?;
         }

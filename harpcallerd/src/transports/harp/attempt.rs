@@ -6,6 +6,7 @@ mod sending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use harp_host::kept::{self, Opened};
 use harp_host::{Connection, HostError, Limits};
 use harp_jobs::failures;
@@ -14,10 +15,10 @@ use harp_jobs::record::CallRecord;
 use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Proof, Proved, Stored};
 use harp_jobs::world::{BoxFuture, Moment};
 use harp_proto::host::kept::CallId;
-use harp_proto::{Failure, Outcome};
+use harp_proto::{Evidence, Failure, Outcome};
 use harp_time::Limit;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::idle::{Line, made_by};
 use super::joined::Said;
@@ -45,6 +46,8 @@ pub(super) struct HarpAttempt {
     note: Option<Note>,
     /// The highest epoch that was used.
     epoch: u64,
+    /// Whoever runs the job has been told that nobody has run the call.
+    is_unrun: bool,
     link: Link,
 }
 
@@ -52,7 +55,7 @@ pub(super) struct HarpAttempt {
 enum Link {
     /// The host has got nothing.
     None,
-    /// It has refused the call, or has not got all of the request. It is tried again.
+    /// It is away, has refused the call, or has not got all of the request. It is tried again.
     Refused,
     /// It can be sent the request.
     Open(Box<Reached>),
@@ -121,38 +124,51 @@ impl HarpAttempt {
             id,
             note,
             epoch,
+            is_unrun: false,
             link,
         }
     }
 
     /// Connects as soon as the call may try its host, again and again while that is worth
-    /// waiting for. The first try ends at `by`, if that is given. Cancel safe.
-    async fn reach(&mut self, mut by: Option<Instant>) -> Result<Box<Reached>, Failure> {
+    /// waiting for. Cancel safe.
+    async fn reach(&mut self) -> Result<Box<Reached>, Failure> {
         loop {
             let turn = self.waits.turn().await?;
-            // It is looked up anew for each try.
-            let Some(host) = self.shared.hosts.harpd(&self.call.host) else {
-                return Err(failures::unknown_host(&self.call.host));
-            };
-            let by = end_of_step(by.take(), self.rules.limits.connect_timeout);
-            let mut limit = Limit::until(turn.bound(by));
-            match self.open(&host, &mut limit).await {
-                Ok(made) => {
-                    let by = by.max(limit.end());
-                    return Ok(Box::new(Reached {
-                        made,
-                        host,
-                        turn,
-                        by,
-                    }));
-                }
-                Err(error) => {
-                    if let Some(failure) = self.waits.failed(turn, &error) {
-                        told_of(&error);
-                        return Err(failure);
-                    }
-                }
+            if let Some(reached) = self.try_once(turn, None).await? {
+                return Ok(reached);
             }
+        }
+    }
+
+    /// Connects, until `by` if that is given; `None` if it is worth trying again. Cancel safe.
+    async fn try_once(
+        &mut self,
+        turn: Try,
+        by: Option<Instant>,
+    ) -> Result<Option<Box<Reached>>, Failure> {
+        // It is looked up anew for each try.
+        let Some(host) = self.shared.hosts.harpd(&self.call.host) else {
+            return Err(failures::unknown_host(&self.call.host));
+        };
+        let by = end_of_step(by, self.rules.limits.connect_timeout);
+        let mut limit = Limit::until(turn.bound(by));
+        match self.open(&host, &mut limit).await {
+            Ok(made) => {
+                let by = by.max(limit.end());
+                Ok(Some(Box::new(Reached {
+                    made,
+                    host,
+                    turn,
+                    by,
+                })))
+            }
+            Err(error) => match self.waits.failed(turn, &error) {
+                None => Ok(None),
+                Some(failure) => {
+                    told_of(&error);
+                    Err(failure)
+                }
+            },
         }
     }
 
@@ -221,10 +237,19 @@ impl HarpAttempt {
         }
     }
 
-    /// Reaches the host again, which has certainly not run the call. Cancel safe.
+    /// Reaches the host again, which has certainly not run the call. That goes on record before
+    /// the host is waited for, so that a start of the dispatcher does not end the call. Cancel
+    /// safe.
     async fn refused(&mut self) -> Heard {
-        match self.reach(None).await {
+        if !std::mem::replace(&mut self.is_unrun, true) {
+            let note = Note::new(None, self.rules.limits.keep_for, self.epoch);
+            let token = note.token();
+            self.note = Some(note);
+            return Heard::Unrun(token);
+        }
+        match self.reach().await {
             Ok(reached) => {
+                self.is_unrun = false;
                 self.link = Link::Open(reached);
                 let note = self.note.as_mut().map(|note| {
                     note.epoch = self.epoch;
@@ -247,8 +272,13 @@ impl Attempt for HarpAttempt {
     fn ready(&mut self, by: Moment) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(async move {
             let by = self.shared.world.instant(by);
-            let reached = self.reach(Some(by)).await?;
-            self.link = Link::Open(reached);
+            let reached = match self.waits.turn().now_or_never() {
+                Some(turn) => self.try_once(turn?, Some(by)).await?,
+                None => None,
+            };
+            // One that is away is waited for by `next`: it may be for long, and has to be on
+            // record.
+            self.link = reached.map_or(Link::Refused, Link::Open);
             Ok(())
         })
     }
@@ -285,9 +315,13 @@ impl Attempt for HarpAttempt {
     }
 
     fn stored(&mut self, what: Stored) {
-        // harp/1 acknowledges nothing.
-        if let Link::Kept(call) = &mut self.link {
-            call.stored(what);
+        match &mut self.link {
+            Link::Kept(call) => call.stored(what),
+            Link::Refused if self.is_unrun && what == Stored::Note => {
+                debug!("it is on record that nobody has run the call, whose host is waited for");
+            }
+            // harp/1 acknowledges nothing.
+            Link::None | Link::Refused | Link::Open(_) | Link::Plain(_) => {}
         }
     }
 
@@ -331,11 +365,19 @@ impl Attempt for HarpAttempt {
         }
     }
 
-    fn streams(&self) -> bool {
+    fn talks(&self) -> bool {
         match &self.link {
-            Link::Plain(call) => call.streams(),
-            Link::Kept(call) => call.streams(),
+            Link::Plain(call) => call.talks(),
+            Link::Kept(call) => call.talks(),
             Link::None | Link::Refused | Link::Open(_) => false,
+        }
+    }
+
+    fn evidence(&mut self) -> Option<Evidence> {
+        match &mut self.link {
+            Link::Plain(call) => call.evidence(),
+            Link::Kept(call) => call.evidence(),
+            Link::None | Link::Refused | Link::Open(_) => None,
         }
     }
 

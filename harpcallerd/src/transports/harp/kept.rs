@@ -14,7 +14,7 @@ use harp_jobs::record::CallRecord;
 use harp_jobs::transport::{Batch, Heard, Stored};
 use harp_jobs::world::World;
 use harp_proto::host::kept::{Attach, CallId};
-use harp_proto::{Failure, Outcome};
+use harp_proto::{Evidence, Failure, Outcome};
 use harp_time::within;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
@@ -69,7 +69,6 @@ pub(super) struct KeptCall {
     is_apart: bool,
     /// That the host is at work is to be told next.
     signs: bool,
-    streams: bool,
     /// What came of the newest attempt to reach the host.
     last: Option<Failure>,
     /// Until the host is attached to again, if connections break as soon as they are there.
@@ -78,6 +77,8 @@ pub(super) struct KeptCall {
     waits_there: Option<WaitsThere>,
     /// What a large result holds of the memory for such until its job's end is on record.
     _result: Option<Share>,
+    /// What the call had printed, as its host has said with its end.
+    evidence: Option<Evidence>,
 }
 
 /// Where the host is.
@@ -120,11 +121,11 @@ impl KeptCall {
             is_done: false,
             is_apart: false,
             signs: false,
-            streams: false,
             last: None,
             pause: Duration::ZERO,
             waits_there: None,
             _result: None,
+            evidence: None,
         }
     }
 
@@ -415,9 +416,14 @@ impl KeptCall {
         }
     }
 
-    /// Whether packets may come.
-    pub(super) fn streams(&self) -> bool {
-        self.streams && matches!(self.side, Side::Joined(_))
+    /// What the call had printed, if its host has said it with its end.
+    pub(super) fn evidence(&mut self) -> Option<Evidence> {
+        self.evidence.take()
+    }
+
+    /// Whether the host has last words for a call that is given up.
+    pub(super) fn talks(&self) -> bool {
+        matches!(&self.side, Side::Joined(joined) if joined.answered.is_some())
     }
 
     /// When the host has said last what is no beat.

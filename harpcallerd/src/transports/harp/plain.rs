@@ -7,7 +7,7 @@ use harp_host::{Event, HostCall, HostError, Wanted};
 use harp_jobs::failures;
 use harp_jobs::ledger::Token;
 use harp_jobs::transport::{Batch, Heard, Proved};
-use harp_proto::{Outcome, host};
+use harp_proto::{Evidence, Outcome, host};
 use harp_time::clock;
 use harp_time::within;
 use tokio::time::Instant;
@@ -24,6 +24,8 @@ pub(super) struct PlainCall {
     link: Link,
     /// What a large result holds of the memory for such until its job's end is on record.
     _result: Option<Share>,
+    /// What the call had printed, as its host has said when it was given up.
+    evidence: Option<Evidence>,
 }
 
 /// How far the call has come.
@@ -66,6 +68,7 @@ impl PlainCall {
             rules: Arc::clone(rules),
             link,
             _result: None,
+            evidence: None,
         }
     }
 
@@ -120,7 +123,10 @@ impl PlainCall {
                     let is_told = *is_told;
                     let left = match is_told {
                         false => Left::nothing(),
-                        true if proves_cancel(&outcome) => Left::proved(),
+                        true if proves_cancel(&outcome) => {
+                            self.evidence = evidence_of(&outcome);
+                            Left::proved()
+                        }
                         // The proof may follow.
                         true => Left::of(self.take_call()),
                     };
@@ -218,9 +224,18 @@ impl PlainCall {
         matches!(&self.link, Link::Left(left) if left.is_lost())
     }
 
-    /// Whether packets may come.
-    pub(super) fn streams(&self) -> bool {
-        matches!(&self.link, Link::Running(running) if running.call.streams())
+    /// Whether the host has last words for a call that is given up. Whoever is not our harpd
+    /// may say nothing for as long as the procedure runs on.
+    pub(super) fn talks(&self) -> bool {
+        match &self.link {
+            Link::Running(running) => running.call.streams() || running.call.proves_cancels(),
+            _ => false,
+        }
+    }
+
+    /// What the call had printed, if its host has said it when the call was given up.
+    pub(super) fn evidence(&mut self) -> Option<Evidence> {
+        self.evidence.take()
     }
 
     /// When the host was heard last, once it has acknowledged the call.
@@ -253,5 +268,13 @@ fn proves_cancel(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Error(failure) => host::Message::Error(failure.clone()).proves_cancel(),
         _ => false,
+    }
+}
+
+/// What a call had printed, as it stands in the end of one that was given up.
+pub(super) fn evidence_of(outcome: &Outcome) -> Option<Evidence> {
+    match outcome {
+        Outcome::Error(failure) => Evidence::of(failure),
+        _ => None,
     }
 }

@@ -110,7 +110,7 @@ impl Attempt for WorkerAttempt {
         Box::pin(self.heard_next(into))
     }
 
-    fn streams(&self) -> bool {
+    fn talks(&self) -> bool {
         // There are no last words: a cancelled job has ended for its worker, too.
         false
     }

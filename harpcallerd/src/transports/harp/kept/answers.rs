@@ -39,7 +39,6 @@ impl KeptCall {
         self.is_acknowledged = true;
         self.is_apart = false;
         self.signs = true;
-        self.streams = answer.stream_result;
         let Side::Joined(joined) = &mut self.side else {
             return None;
         };

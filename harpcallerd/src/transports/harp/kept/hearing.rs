@@ -3,7 +3,7 @@
 use harp_host::Wanted;
 use harp_host::kept::News;
 use harp_jobs::transport::{Batch, Heard};
-use harp_proto::{Outcome, error_type};
+use harp_proto::{Evidence, Outcome, error_type};
 use harp_time::clock;
 use tokio::time::Instant;
 
@@ -66,6 +66,7 @@ impl KeptCall {
                 // a crash that took the reason along.
                 let outcome = match outcome {
                     Outcome::Error(failure) if failure.error_type == error_type::CANCELLED => {
+                        self.evidence = Evidence::of(&failure);
                         Outcome::Cancelled
                     }
                     outcome => outcome,
