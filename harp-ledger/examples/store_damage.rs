@@ -2,10 +2,10 @@
 //! what TESTING.md says of damages.
 //!
 //! ```text
-//! cargo run --release -p harp-ledger --example store_damage -- [DAMAGES [SEED]]
+//! cargo run --release -p harp-ledger --example store_damage -- [DAMAGES [SEED [JOBS]]]
 //! ```
 //!
-//! The store has 500 jobs: every tenth waits, the others have returned with one to twenty
+//! The store has 500 jobs, or as many as are asked for: every tenth waits, the others have returned with one to twenty
 //! packets, some with a long result; it was written by three processes, one after the
 //! other, and closed in order. A third of the damages is one flipped bit, a third a block
 //! of 16 bytes to 64 KiB that is zeroed or filled with noise, a third is an end that is cut
@@ -20,8 +20,6 @@ use harp_jobs::segment::SegmentBuilder;
 use harp_ledger::store::{PlaceAfter, Store, StoreOptions};
 use harp_values::{JobId, Json, Outcome};
 
-const JOBS: u64 = 500;
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args()
@@ -29,11 +27,12 @@ async fn main() -> anyhow::Result<()> {
         .map(|argument| argument.parse::<u64>());
     let damages = arguments.next().transpose()?.unwrap_or(200);
     let mut random = Random(arguments.next().transpose()?.unwrap_or(1));
+    let jobs = arguments.next().transpose()?.unwrap_or(500);
     let place = tempdir()?;
     let original = place.join("store");
     for part in 0..3 {
         let store = Store::open(&original, StoreOptions::default())?;
-        for number in (0..JOBS).skip(part).step_by(3) {
+        for number in (0..jobs).skip(part).step_by(3) {
             Job(number).record(&store).await?;
         }
         store.close().await;
@@ -44,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
         .rposition(|byte| *byte != 0)
         .context("an empty store")? as u64;
 
-    let mut counts = [Counts::default(); 3];
+    let mut counts = [Counts::of(jobs); 3];
     for number in 0..damages {
         let kind = (number % 3) as usize;
         let mut bytes = db.clone();
@@ -60,11 +59,12 @@ async fn main() -> anyhow::Result<()> {
         }
         let damaged = place.join("damaged");
         copy(&original, &damaged)?;
-        fs::write(damaged.join("db"), bytes)?;
-        counts[kind].add(&damaged, &place.join("salvaged")).await?;
+        fs::write(damaged.join("db"), &bytes)?;
+        let salvaged = place.join("salvaged");
+        counts[kind].add(&damaged, &bytes, &salvaged).await?;
     }
-    println!("{used} bytes of log; of {JOBS} jobs, at each damage:");
-    println!("kind    damages  told  all back  back on average  fewest  in silence");
+    println!("{used} bytes of log; of {jobs} jobs, at each damage:");
+    println!("kind    damages  told  all back  back on average  fewest  in silence  changed");
     for (kind, counts) in ["bits", "blocks", "cuts"].into_iter().zip(counts) {
         counts.print(kind);
     }
@@ -74,6 +74,7 @@ async fn main() -> anyhow::Result<()> {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
+    jobs: u64,
     damages: u64,
     /// A start refused, or a check told something.
     told: u64,
@@ -82,10 +83,20 @@ struct Counts {
     most_lost: u64,
     /// Jobs that a start without complaint, or the salvaged store, shows as something else.
     silent: u64,
+    /// Files that a refused start has changed.
+    changed: u64,
 }
 
 impl Counts {
-    async fn add(&mut self, damaged: &Path, salvaged: &Path) -> anyhow::Result<()> {
+    fn of(jobs: u64) -> Counts {
+        Counts {
+            jobs,
+            ..Counts::default()
+        }
+    }
+
+    async fn add(&mut self, damaged: &Path, db: &[u8], salvaged: &Path) -> anyhow::Result<()> {
+        let jobs = self.jobs;
         let options = StoreOptions::default();
         let mut told = Vec::new();
         Store::salvage(damaged, salvaged, options, &mut |problem| {
@@ -93,24 +104,26 @@ impl Counts {
         })?;
         let checked = Store::check(damaged, options, false, &mut |_| ())?;
         let store = Store::open(salvaged, options)?;
-        let (back, mut silent) = (count(&store).await, 0);
-        if back < JOBS && told.is_empty() {
-            silent += JOBS - back;
+        let (back, mut silent) = (count(&store, jobs).await, 0);
+        if back < jobs && told.is_empty() {
+            silent += jobs - back;
         }
         store.close().await;
         let mut is_refused = true;
         if let Ok(store) = Store::open(damaged, options) {
             is_refused = false;
             if checked.problems == 0 {
-                silent += JOBS - count(&store).await;
+                silent += jobs - count(&store, jobs).await;
             }
             store.close().await;
+        } else if fs::read(damaged.join("db"))? != db {
+            self.changed += 1;
         }
         self.damages += 1;
         self.told += u64::from(is_refused || checked.problems > 0);
-        self.whole += u64::from(back == JOBS);
+        self.whole += u64::from(back == jobs);
         self.back += back;
-        self.most_lost = self.most_lost.max(JOBS - back);
+        self.most_lost = self.most_lost.max(jobs - back);
         self.silent += silent;
         fs::remove_dir_all(damaged)?;
         fs::remove_dir_all(salvaged)?;
@@ -119,22 +132,23 @@ impl Counts {
 
     fn print(self, kind: &str) {
         println!(
-            "{kind:7} {:7} {:5} {:9} {:16.2} {:7} {:11}",
+            "{kind:7} {:7} {:5} {:9} {:16.2} {:7} {:11} {:8}",
             self.damages,
             self.told,
             self.whole,
             self.back as f64 / self.damages.max(1) as f64,
-            JOBS - self.most_lost,
-            self.silent
+            self.jobs - self.most_lost,
+            self.silent,
+            self.changed
         );
     }
 }
 
 /// How many jobs are as they were.
-async fn count(store: &Store) -> u64 {
+async fn count(store: &Store, jobs: u64) -> u64 {
     let live = store.live().await.unwrap_or_default();
     let mut count = 0;
-    for number in 0..JOBS {
+    for number in 0..jobs {
         let job = Job(number);
         let is_live = live.iter().any(|(id, _)| *id == job.id());
         let has_call =

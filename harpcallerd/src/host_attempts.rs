@@ -53,6 +53,9 @@ pub struct Attempts {
     patience: Duration,
     /// Set from when on the call has had to wait.
     waiting: Option<Waiting>,
+    /// Until when it waits; set from then on, too, so that a standstill between two attempts
+    /// does not count, whatever the call does in between.
+    limit: Option<Limit>,
 }
 
 /// The leave to try the host once. Dropping it gives it to the next call.
@@ -72,6 +75,7 @@ impl HostAttempts {
             host: self.known(host),
             patience,
             waiting: None,
+            limit: None,
         }
     }
 
@@ -128,6 +132,7 @@ impl Attempts {
     /// The failure of the newest attempt at the host, once the call's patience is over.
     pub async fn turn(&mut self) -> Result<Try, Failure> {
         loop {
+            self.judge();
             let mut is_away = self.host.is_away.subscribe();
             let next = {
                 let reach = self.host.reach();
@@ -141,7 +146,7 @@ impl Attempts {
                 Next::Wait { until } => until,
                 Next::GiveUp(failure) => return Err(failure),
             };
-            let mut limit = Limit::until(until);
+            let limit = self.limit.get_or_insert_with(|| Limit::until(until));
             let permit = tokio::select! {
                 biased;
                 _ = is_away.wait_for(|is_away| !is_away) => None,
@@ -149,12 +154,19 @@ impl Attempts {
                 () = limit.passed() => None,
             };
             // A turn that comes after a standstill is judged like the limit that passed in it.
-            limit.is_reached();
-            self.patience += limit.end() - until;
+            self.judge();
             if permit.is_some() {
-                let until = Some(limit.end());
+                let until = self.limit.map(|limit| limit.end());
                 return Ok(Try { permit, until });
             }
+        }
+    }
+
+    /// Puts the end of the call's patience off if it passed while this process stood still.
+    fn judge(&mut self) {
+        if let (Some(limit), Some(waiting)) = (&mut self.limit, &self.waiting) {
+            limit.is_reached();
+            self.patience = limit.end().saturating_duration_since(waiting.since());
         }
     }
 
@@ -210,7 +222,12 @@ impl Attempts {
             self.host.is_away.send_replace(true);
         }
         match after {
-            After::Again => None,
+            After::Again => {
+                let patience = self.patience;
+                let until = self.waiting.map(|waiting| waiting.since() + patience);
+                self.limit = self.limit.or(until.map(Limit::until));
+                None
+            }
             After::GiveUp(failure) => Some(failure),
         }
     }

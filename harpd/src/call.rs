@@ -229,7 +229,8 @@ impl Interruption {
                 "the caller took nothing of the output for too long; \
                  the call was cancelled and no process of it is left",
             ))),
-            Interruption::KeepOver => Message::Error(said.within(keep_over())),
+            // It may wait for long, and nobody asks for it as a rule.
+            Interruption::KeepOver => Message::Error(keep_over()),
             Interruption::TimedOut(limit) => {
                 let failure = Failure::new(
                     error_type::TIMEOUT,

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::Stream;
 use harp_client::{
-    CallLimits, Cancellation, DirectCall, Error, ErrorKind, Failure, HarpCaller, HarpCallerBuilder,
-    HarpServer, HarpServerBuilder, JobId, JobStatus, Json, Outcome, Packet, Packets, Password,
-    RemoteCall, RemoteProcedure, RemoteServer, Tls, blocking, tls::Fingerprint,
+    CallLimits, Cancellation, DirectCall, Error, ErrorKind, Evidence, Failure, HarpCaller,
+    HarpCallerBuilder, HarpServer, HarpServerBuilder, JobId, JobStatus, Json, Outcome, Packet,
+    Packets, Password, RemoteCall, RemoteProcedure, RemoteServer, Tls, blocking, tls::Fingerprint,
 };
 
 /// A future with this output that may move between threads.
@@ -124,6 +124,9 @@ fn the_dispatchers_side() {
     };
     let _ = |status: JobStatus| -> (String, String, Json, Json, SystemTime) {
         let _: (Option<SystemTime>, Option<SystemTime>) = (status.start_time, status.end_time);
+        let _ = status
+            .evidence
+            .map(|Evidence { stdout, stderr }| -> [String; 2] { [stdout, stderr] });
         (
             status.host,
             status.procedure,

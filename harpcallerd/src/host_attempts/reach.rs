@@ -75,6 +75,13 @@ pub(super) enum After {
     GiveUp(Failure),
 }
 
+impl Waiting {
+    /// From when on it has had to wait.
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+}
+
 impl Reach {
     /// True if the host was heard of lately.
     pub(super) fn was_heard(&self, now: Instant) -> bool {

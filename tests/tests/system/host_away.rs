@@ -125,14 +125,14 @@ fn a_dispatcher_that_dies_while_a_host_is_away_goes_on_waiting_for_it() {
 fn a_dispatcher_that_stops_while_a_host_is_away_leaves_what_waits_to_its_next_start() {
     // A host that refuses, and one of which nothing comes back.
     let (silent, _filled) = unanswering_address();
-    for (address, stop) in [
-        (unused_address(), "stop"),
-        (silent, "stop"),
-        (unused_address(), "stop --end-calls"),
+    for (address, stop, grace) in [
+        (unused_address(), "stop", "60"),
+        (silent, "stop", "60"),
+        (unused_address(), "stop --end-calls", "1"),
     ] {
         let builder = Cluster::builder()
             .set("connect_patience", "60")
-            .set("stop_grace", "60");
+            .set("stop_grace", grace);
         let entry = |address: SocketAddr| {
             json!({
                 "hostname": "fake", "address": address.ip().to_string(), "port": address.port(),
