@@ -39,8 +39,7 @@ use limits::PutOff;
 pub struct Life {
     standing: Standing,
     terms: Terms,
-    /// Whether a later start can take the call up: its host goes on with it while nobody is
-    /// connected, or it is on record that nobody has run it.
+    /// Whether a later start can take the call up: it goes on there, or nobody has run it.
     keeps: bool,
     /// Whether the host has last words for a call that is given up: known once it has
     /// acknowledged the call.
@@ -325,7 +324,7 @@ impl Life {
             Event::Note(token) => self.on_note(token),
             Event::Unrun(token) => {
                 if *reach == Reach::Attaching {
-                    // The time that has passed since its start was nobody's.
+                    // What has passed since was nobody's time.
                     *run = Begun::new(&self.terms, Duration::ZERO, now);
                 }
                 (*heard, *reach) = (now.max(*heard), Reach::Unrun);

@@ -39,6 +39,8 @@ pub struct Caller<S> {
     /// Where messages are written before they are put to `unsent`.
     message: BytesMut,
     unflushed: bool,
+    /// It has agreed on the protocol by its name.
+    names_protocol: bool,
     closed: bool,
     /// Nothing more can be sent.
     is_broken: bool,
@@ -59,6 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
             unsent: Stash::default(),
             message: BytesMut::new(),
             unflushed: false,
+            names_protocol: false,
             closed: false,
             is_broken: false,
             stalled: false,
@@ -73,6 +76,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
         let mut caller = Caller::new(stream, stall_timeout);
         caller.put(|all| all.push(&unsent));
         caller
+    }
+
+    /// The caller has agreed on the protocol by its name, in TLS.
+    pub fn names_protocol(&mut self) {
+        self.names_protocol = true;
     }
 
     /// Puts a message behind those that are still to be sent.
@@ -229,6 +237,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Recipient for Caller<S> {
             return;
         }
         self.put(|unsent| unsent.push(b" "));
+    }
+
+    fn takes_evidence(&self) -> bool {
+        self.names_protocol
     }
 
     fn has_room(&self) -> bool {

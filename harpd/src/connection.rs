@@ -122,6 +122,7 @@ pub async fn serve(
         drop(state);
         return conversation::serve(stream, peer, taken, deadline, permit, place, house).await;
     }
+    let names_protocol = stream.get_ref().1.alpn_protocol().is_some();
     let accepted = tokio::select! {
         accepted = receive(stream, peer, deadline, reception, &state) => accepted,
         () = place.gave_way() => return debug!(%peer, "too slow while others waited"),
@@ -140,6 +141,9 @@ pub async fn serve(
     };
     match call {
         Ok(call) if permit.becomes_call() => {
+            if names_protocol {
+                caller.names_protocol();
+            }
             let listed = reception.calls.enter(&call);
             run(call, &mut caller, &workplace).await;
             drop(listed);

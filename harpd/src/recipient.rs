@@ -14,6 +14,12 @@ pub trait Recipient: Send {
     /// The call does not wait for its slots any more.
     fn has_slots(&mut self) {}
 
+    /// Whether the proof of a cancel says what the call had printed. A caller that knows the
+    /// protocol by its first release alone gets it as that has it.
+    fn takes_evidence(&self) -> bool {
+        true
+    }
+
     /// False while so much waits that the source of packets should pause.
     fn has_room(&self) -> bool;
 

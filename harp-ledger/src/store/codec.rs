@@ -341,7 +341,7 @@ mod tests {
         };
         let record = encode_end(&EndRecord { remarks, ..end }).unwrap();
         let expected = concat!(
-            "\x4f{\"started\":6,\"ended\":8,\"packets\":2,",
+            "\x4b{\"started\":6,\"ended\":8,\"packets\":2,",
             "\"remarks\":{\"worker\":\"w\",\"violations\":3}}\x12{\"cancelled\":true}",
             "\x0e{\"stdout\":\"x\"}"
         );

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use harp_proto::Evidence;
 use harp_time::Limit;
 use tokio::time::Instant;
 
@@ -221,15 +222,20 @@ impl Running {
             }
         }
         pipes.take_rest(takes.then_some(&mut *caller));
-        match ending {
-            _ if caller_left => {
-                Answer::Short(Interruption::CallerClosed.message(&pipes.evidence()))
+        let interruption = match ending {
+            _ if caller_left => Interruption::CallerClosed,
+            Ending::Concluded(answer) => return answer,
+            Ending::Interrupted(interruption) => interruption,
+        };
+        let evidence = match interruption {
+            Interruption::CallerClosed | Interruption::CallerStalled
+                if !caller.takes_evidence() =>
+            {
+                Evidence::default()
             }
-            Ending::Concluded(answer) => answer,
-            Ending::Interrupted(interruption) => {
-                Answer::Short(interruption.message(&pipes.evidence()))
-            }
-        }
+            _ => pipes.evidence(),
+        };
+        Answer::Short(interruption.message(&evidence))
     }
 }
 

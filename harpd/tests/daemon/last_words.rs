@@ -256,7 +256,7 @@ async fn last_words_are_recorded_after_a_cancel() {
 }
 
 #[tokio::test]
-async fn what_makes_no_packets_is_in_the_proof_of_a_cancel() {
+async fn a_caller_that_names_no_protocol_gets_the_proof_of_a_cancel_alone() {
     let host = Host::new();
     let here = host.here();
     let harpd = host
@@ -274,12 +274,7 @@ async fn what_makes_no_packets_is_in_the_proof_of_a_cancel() {
     caller.close().await;
     let end = &caller.rest().await[0]["error"];
     assert_eq!(end["type"], "cancelled");
-    let data = &end["data"];
-    assert_eq!(data["processes"], 0);
-    assert_eq!(data["stdout"], "half done\nrolled back\n");
-    // The shell may have said of its child that it was terminated.
-    let stderr = data["stderr"].as_str().unwrap();
-    assert!(stderr.ends_with("why\n"), "{stderr}");
+    assert_eq!(end["data"], json!({"processes": 0}));
 }
 
 #[tokio::test]
