@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use harp_jobs::world::{Moment, World};
+use harp_values::JobId;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
@@ -79,6 +80,9 @@ impl Device {
             state.recording = Some(inbox);
         } else if !records && let Some(inbox) = state.recording.take() {
             inbox.end(Ended::Unwanted);
+        }
+        if !records && state.health.record(None).is_some() {
+            self.learned.notify_one();
         }
         if had_one && state.entry.is_none() {
             state.events = Line::Down(None);
@@ -395,6 +399,15 @@ impl Device {
     /// What is recorded, if the device is to be.
     pub(crate) fn recording(&self) -> Option<Arc<Inbox>> {
         self.state().recording.clone()
+    }
+
+    /// This job records it from now on. Gives the one that did before the start of the
+    /// dispatcher, if this is the first since then.
+    pub(crate) fn recorded_by(&self, job: JobId) -> Option<JobId> {
+        let mut state = self.state();
+        let before = state.health.record(Some(job));
+        let is_first = !std::mem::replace(&mut state.has_recorder, true);
+        before.filter(|before| is_first && *before != job)
     }
 
     /// Waits for the result of a command. `is_pending`: the device has said that it will come.

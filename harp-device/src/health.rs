@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use harp_jobs::world::Moment;
+use harp_values::JobId;
 use serde::{Deserialize, Serialize};
 
 use crate::published::Heartbeat;
@@ -26,6 +27,9 @@ pub(crate) struct Known {
     /// The version of its library.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<String>,
+    /// The job that records it, or did last, if it is to be recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recorder: Option<JobId>,
 }
 
 /// The newest heartbeat.
@@ -80,6 +84,11 @@ impl Health {
     /// Between two heartbeats, as far as that is known.
     pub(crate) fn interval(&self) -> Option<Duration> {
         self.known.interval.map(Duration::from_millis)
+    }
+
+    /// This job records it from now on, or none; which one did before.
+    pub(crate) fn record(&mut self, recorder: Option<JobId>) -> Option<JobId> {
+        std::mem::replace(&mut self.known.recorder, recorder)
     }
 
     /// There is a new connection: the interval is learned again.
@@ -178,6 +187,7 @@ mod tests {
             interval: Some(2000),
             identifier: Some("rig".to_owned()),
             version: Some("1".to_owned()),
+            recorder: None,
         };
         let mut health = Health::new(known);
         assert_eq!(health.silent_at(), None);

@@ -9,9 +9,10 @@ use harp_jobs::hold::{Hold, Token};
 use harp_jobs::record::CallRecord;
 use harp_jobs::transport::{Attempt, Batch, Commit, Heard, How, Proof, Proved, Stored};
 use harp_jobs::world::{BoxFuture, Moment};
-use harp_values::{Failure, Json, Outcome};
+use harp_values::{Failure, JobId, Json, Outcome};
 use serde::Deserialize;
 use serde_json::json;
+use tracing::warn;
 
 use crate::device::{Device, changed};
 use crate::fault::{Fault, Phase};
@@ -35,6 +36,9 @@ pub(crate) struct StreamAttempt {
     inbox: Option<Arc<Inbox>>,
     /// Most packets of this job, and when it ends, if it is a recording.
     recording: Option<(u64, Moment)>,
+    /// The recording of before the start of the dispatcher that this one goes on from, and from
+    /// when on events come.
+    before: Option<(JobId, u64)>,
     note: Note,
     /// Whether that is what is on record.
     is_noted: bool,
@@ -104,6 +108,13 @@ impl StreamAttempt {
             (How::Attach { .. } | How::Settle, _) => Stage::Begun,
             (How::New, _) => Stage::New,
         };
+        let before = match (how, &inbox) {
+            (How::New | How::Attach { .. }, Some(inbox)) if call.endless => {
+                let before = device.recorded_by(hold.job);
+                before.map(|before| (before, device.stream_again(inbox)))
+            }
+            _ => None,
+        };
         let recording = call.endless.then(|| {
             let packets = shared.surroundings.settings().max_packets.min(RECORDED);
             let ran = shared.world.wall().saturating_sub(since(note));
@@ -116,6 +127,7 @@ impl StreamAttempt {
             host: call.host.clone(),
             inbox,
             recording,
+            before: before.filter(|_| matches!(stage, Stage::New)),
             note,
             is_noted,
             stage,
@@ -165,6 +177,12 @@ impl StreamAttempt {
                 Heard::Back
             }
             Stage::New | Stage::Begun => {
+                if let (Some((job, from)), Some(inbox)) = (self.before, &self.inbox) {
+                    let surroundings = Arc::clone(&self.shared.surroundings);
+                    let last = surroundings.last_of_ended(job).await;
+                    inbox.missed(last.unwrap_or(job.submitted()).min(from), from);
+                }
+                self.before = None;
                 self.stage = Stage::Streams;
                 Heard::Sign
             }
@@ -261,8 +279,15 @@ impl Attempt for StreamAttempt {
     fn ready(&mut self, by: Moment) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(async move {
             match self.recording {
-                // It goes on without the device, and tells what it has missed.
-                Some(_) => Ok(()),
+                // It goes on without the device, and tells what it has missed. Whoever records
+                // after it has to know of it.
+                Some(_) => {
+                    if let Err(error) = self.shared.save(self.shared.nonces.kept()).await {
+                        let device = self.device.name();
+                        warn!(device, %error, "which job records the device cannot be kept");
+                    }
+                    Ok(())
+                }
                 None => self.reach(by).await,
             }
         })
@@ -317,28 +342,4 @@ impl Attempt for StreamAttempt {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn which_events_are_wanted() {
-        let of = |text: &str| wanted(&text.parse().unwrap());
-        assert_eq!(of("[]").unwrap(), Wanted::ALL);
-        assert_eq!(of("{}").unwrap(), Wanted::ALL);
-        let some = of(r#"{"topics":["emergency"],"kinds":[101,-3]}"#).unwrap();
-        assert_eq!((some.events, some.emergencies), (false, true));
-        assert_eq!(some.kinds, Some(vec![101, -3]));
-        for text in [
-            "[1]",
-            r#"{"topics":["heartbeat"]}"#,
-            r#"{"kinds":["x"]}"#,
-            r#"{"kind":[1]}"#,
-        ] {
-            assert_eq!(
-                of(text).unwrap_err().error_type,
-                "invalid_argument_list",
-                "{text}"
-            );
-        }
-    }
-}
+mod tests;

@@ -32,4 +32,8 @@ pub trait Surroundings: Send + Sync {
     /// When the last of a job's packets came, in milliseconds since 1970; `count` is how many
     /// it has. `None` if that cannot be read.
     fn last_packet(&self, job: JobId, count: u64) -> BoxFuture<'static, Option<u64>>;
+
+    /// When the last packet of a job that has ended came, in milliseconds since 1970, or when it
+    /// ended if it has none. `None` if nothing is known of its end.
+    fn last_of_ended(&self, job: JobId) -> BoxFuture<'static, Option<u64>>;
 }

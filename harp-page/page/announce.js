@@ -18,7 +18,7 @@ export function announce(text) {
  * Shows what came of an action, and says it.
  *
  * @param {string} text
- * @param {"good" | "bad"} [kind]
+ * @param {"good" | "bad" | "busy"} [kind] busy: it goes on, and what comes of it is told in its place
  */
 export function tell(text, kind = "good") {
   announce(text);
@@ -26,7 +26,7 @@ export function tell(text, kind = "good") {
   fill(notice, text, h("button", { class: "plain", type: "button", "aria-label": "Dismiss", onclick: hide }, "\u00d7"));
   notice.hidden = false;
   clearTimeout(timer);
-  timer = setTimeout(hide, kind === "bad" ? 20_000 : 8_000);
+  if (kind !== "busy") timer = setTimeout(hide, kind === "bad" ? 20_000 : 8_000);
 }
 
 function hide() {

@@ -72,18 +72,19 @@ export class Api {
    *
    * @param {string} path
    * @param {Iterable<[string, string]>} [query]
-   * @param {{signal?: AbortSignal}} [options]
+   * @param {{signal?: AbortSignal, patience?: number}} [options]
+   *   `patience`: how long the answer may take, in milliseconds
    * @returns {Promise<any>}
    */
-  async get(path, query = [], { signal } = {}) {
-    return this.#ask(this.url(path, query), { headers: this.headers(), signal });
+  async get(path, query = [], { signal, patience } = {}) {
+    return this.#ask(this.url(path, query), { headers: this.headers(), signal }, patience);
   }
 
   /**
    * @param {string} path
    * @param {any} body a value, or a JSON text in `Text`
    * @param {{headers?: Record<string, string>, signal?: AbortSignal, patience?: number}} [options]
-   *   `patience`: how long the answer may take, in milliseconds
+   *   `patience` as of `get`
    * @returns {Promise<any>}
    */
   async post(path, body, { headers = {}, signal, patience } = {}) {

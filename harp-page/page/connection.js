@@ -6,6 +6,12 @@ import { duration, timeElement } from "./time.js";
 /** After how long without an answer what is shown counts as old, in milliseconds. */
 const OLD = 4000;
 
+/** After how long of silence it is asked whether the dispatcher is there, in milliseconds. */
+const QUIET = 5000;
+
+/** How often that is looked at, and asked while the dispatcher is not there. */
+const LOOK = 2000;
+
 export class Connection {
   /** @type {"live" | "reconnecting" | "stale"} */ state = "live";
   /** When the last answer came, in milliseconds since 1970. */
@@ -16,6 +22,23 @@ export class Connection {
     this.banner = h("div", { class: "banner", role: "status", hidden: true });
     /** Called when answers come again. @type {Set<() => void>} */
     this.onBack = new Set();
+  }
+
+  /**
+   * Asks for as long as the page is there, and seen, so that a screen on which nothing happens
+   * learns it, too.
+   *
+   * @param {() => Promise<any>} ask by which `reached` or `lost` is told
+   */
+  watch(ask) {
+    let isAsking = false;
+    setInterval(async () => {
+      const isQuiet = this.state !== "live" || Date.now() - this.#heard > QUIET;
+      if (isAsking || !isQuiet || document.visibilityState === "hidden") return;
+      isAsking = true;
+      await ask().catch(() => {});
+      isAsking = false;
+    }, LOOK);
   }
 
   /** Something has come from the dispatcher. */

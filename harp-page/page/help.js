@@ -13,7 +13,7 @@ export function help(app) {
   single.checked = choices.keys;
   const utc = h("input", { type: "checkbox", onchange: () => chooseUtc(app, utc.checked) });
   utc.checked = choices.utc;
-  const theme = h("select", { id: "theme", onchange: () => chooseTheme(theme.value) },
+  const theme = h("select", { id: "theme", autofocus: true, onchange: () => chooseTheme(theme.value) },
     h("option", { value: "system" }, "As the system has them"), h("option", { value: "light" }, "Light"), h("option", { value: "dark" }, "Dark"));
   theme.value = choices.theme;
   const dialog = open("Options and keys", [
@@ -26,7 +26,7 @@ export function help(app) {
     h("p", { class: "quiet" }, who
       ? `You are ${who.identity ?? "anonymous"} (${who.method}); you may: ${who.operations.join(", ") || "nothing"}.`
       : "You are not logged in."),
-    h("div", { class: "actions" }, h("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Close")),
+    h("div", { class: "actions" }, h("button", { type: "button", onclick: () => dialog.close() }, "Close")),
   ]);
 }
 

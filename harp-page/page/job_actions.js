@@ -1,10 +1,10 @@
 // What can be done with a job: cancel, call again, download, copy.
 
-import { announce, tell } from "./announce.js";
+import { tell } from "./announce.js";
 import { confirm } from "./dialog.js";
 import { h, name } from "./dom.js";
 import { address } from "./router.js";
-import { explain } from "./states.js";
+import { explainDeed } from "./states.js";
 import { whatCameOfCancel } from "./words.js";
 
 /** How long a host is waited for that is to confirm a cancel, in milliseconds. */
@@ -26,11 +26,11 @@ export async function cancel(app, job) {
     yes: "Cancel the job",
   });
   if (!yes) return;
-  announce("Cancelling");
+  tell(job.state === "queued" ? "Cancelling\u2026" : "Cancelling: its host is asked to end it\u2026", "busy");
   try {
     tell(whatCameOfCancel(await app.api.post(`/jobs/${job.id}/cancel`, { confirm: true }, { patience: CONFIRM })));
   } catch (error) {
-    const { text, detail } = explain(error);
+    const { text, detail } = explainDeed(error);
     tell(`${text} ${detail}`, "bad");
   }
 }

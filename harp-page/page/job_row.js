@@ -1,6 +1,6 @@
 // A job as a row of a list.
 
-import { h, name } from "./dom.js";
+import { h, name, visible } from "./dom.js";
 import { address } from "./router.js";
 import { ago, timeElement } from "./time.js";
 import { howLong, queueName, sign, standing } from "./words.js";
@@ -52,8 +52,9 @@ export function update(row, job) {
   const info = job.info_head ?? "null";
   row.replaceChildren(
     badge(job),
-    h("a", { class: "main", href: address(["jobs", job.id]), "data-main": true }, name(job.procedure)),
-    h("span", { class: "host" }, hostLink(job.host)),
+    // What does not fit is cut off: all of it is shown for a pointer, and by the job itself.
+    h("a", { class: "main", href: address(["jobs", job.id]), "data-main": true, title: visible(job.procedure) }, name(job.procedure)),
+    h("span", { class: "host", title: visible(job.host) }, hostLink(job.host)),
     h("span", { class: "heads" },
       head && h("span", { class: "mono" }, name(head)),
       info !== "null" && h("span", { class: "mono quiet" }, " ", name(cutHead(info)))),

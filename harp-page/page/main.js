@@ -29,6 +29,9 @@ import { clock } from "./time.js";
 /** @type {Record<string, (app: any, route: import("./router.js").Route) => Screen>} */
 const SCREENS = { jobs, job, queues, queue, hosts, host, services, service, call, missing };
 
+/** How long the dispatcher may take to say that it is there, in milliseconds. */
+const PROBE = 6000;
+
 /**
  * @typedef {object} Screen
  * @property {string} title
@@ -66,6 +69,7 @@ class App {
       "g s": () => this.session.has("services") && this.go("#/services"),
       Escape: () => this.#back(),
     };
+    this.connection.watch(() => this.api.get("/session", [], { patience: PROBE }));
     window.addEventListener("hashchange", () => this.#goOn());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", applyTheme);
   }

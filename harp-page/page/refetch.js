@@ -55,7 +55,7 @@ export class Refetch {
       const data = await this.part.read();
       if (this.#isClosed) return;
       this.#hasData = true;
-      this.part.show(data);
+      keepingFocus(this.part.place, () => this.part.show(data));
       this.app.connection.apply(this.part.place);
     } catch (error) {
       // What was shown stays, and the banner says that it is old.
@@ -64,6 +64,21 @@ export class Refetch {
       }
     }
   }
+}
+
+/**
+ * Draws a part anew; the link in it that has the focus has it afterwards.
+ *
+ * @param {Element} place
+ * @param {() => void} draw
+ */
+function keepingFocus(place, draw) {
+  const { activeElement: before } = document;
+  const focused = before instanceof HTMLAnchorElement && place.contains(before) ? before.hash : null;
+  draw();
+  if (focused === null) return;
+  const link = [...place.querySelectorAll("a")].find((one) => one.hash === focused);
+  link?.focus({ preventScroll: true });
 }
 
 /**

@@ -28,6 +28,17 @@ export function failed(error, again) {
 }
 
 /**
+ * Why something was not done, in words.
+ *
+ * @param {any} error
+ * @param {string} [unknown] what is said where nobody knows whether it was done
+ */
+export function explainDeed(error, unknown = "Whether it was done is not known.") {
+  const told = explain(error);
+  return error instanceof Unreachable ? { ...told, detail: unknown } : told;
+}
+
+/**
  * What is wrong, in words.
  *
  * @param {any} error

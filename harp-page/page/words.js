@@ -1,5 +1,6 @@
 // What a job is doing, in words.
 
+import { visible } from "./dom.js";
 import { stringify } from "./exact_json.js";
 import { duration, full } from "./time.js";
 
@@ -138,6 +139,33 @@ export function howLong(job, now) {
   }
   if (job.state === "running") return `runs for ${duration(now - job.started)}`;
   return `took ${duration((job.ended ?? now) - job.started)}`;
+}
+
+/** What happened, by the code of the failure, or its type where there is none. */
+const FAILURES = {
+  econnrefused: "refused the connection",
+  econnreset: "broke the connection off",
+  closed: "broke the connection off",
+  etimedout: "did not answer in time",
+  ehostunreach: "no way leads there",
+  enetunreach: "no way leads there",
+  nxdomain: "its name does not exist",
+  nodata: "its name has no address",
+  eai_again: "the name service did not answer",
+  eai_fail: "the name service failed",
+  tls: "its certificate is not trusted, or TLS failed",
+  auth_error: "did not take the user and password",
+  protocol_error: "did not speak the protocol",
+};
+
+/**
+ * Why a host could not be called, in words; the code itself where there are none for it.
+ *
+ * @param {{type: string, code: string | null}} failure
+ */
+export function whyNotReached({ type, code }) {
+  const known = code ?? type;
+  return Object.hasOwn(FAILURES, known) ? FAILURES[/** @type {keyof typeof FAILURES} */ (known)] : `failed with ${visible(known)}`;
 }
 
 /**

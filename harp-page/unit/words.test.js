@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ago, clock, duration, full, ofLine } from "../page/time.js";
-import { howItEnded, howLong, number, queueName, standing, whatCameOfCancel, whyItWaits } from "../page/words.js";
+import { howItEnded, howLong, number, queueName, standing, whatCameOfCancel, whyItWaits, whyNotReached } from "../page/words.js";
 
 clock.utc = true;
 
@@ -54,4 +54,11 @@ test("numbers, queues, times", () => {
   clock.now = () => 100_000;
   assert.equal(ago(40_000), "1 min ago");
   assert.equal(ago(99_900), "now");
+});
+
+test("why a host was not reached is said in words, or by its code", () => {
+  assert.equal(whyNotReached({ type: "network_error", code: "econnrefused" }), "refused the connection");
+  assert.equal(whyNotReached({ type: "auth_error", code: null }), "did not take the user and password");
+  assert.equal(whyNotReached({ type: "os_error", code: "emfile" }), "failed with emfile");
+  assert.equal(whyNotReached({ type: "constructor", code: null }), "failed with constructor");
 });

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use harp_tests::disk::limit_files;
-use harp_tests::{Chromium, Cluster, FakeDevice, HttpRequest};
+use harp_tests::{Chromium, Cluster, FakeDevice, HttpRequest, refusing_address};
 use serde_json::{Value, json};
 
 const COLOURS: &str = r#"
@@ -22,6 +22,20 @@ printf '\033[33mwarning:\033[0m a line that is to be wrapped unless a window is 
 printf '\033[97;41m failed \033[0m \033[38;5;208morange\033[0m \033[7minverse\033[0m \033[3mitalic\033[0m \033[4munderlined\033[0m \033[2mdim\033[0m\n'
 printf '\r  [###############     ]  75%%\n'
 "#;
+
+/// Has the API answer a list of queues so, and shows that.
+const FORBIDDEN: &str = "window.fetch = async () => new Response(JSON.stringify({ \
+     type: 'urn:harpcaller:problem:forbidden', title: 'Forbidden', status: 403, \
+     detail: 'no rule lets anonymous observe' }), { status: 403, \
+     headers: { 'Content-Type': 'application/problem+json' } }); location.hash = '#/queues'";
+const FAILED: &str = "window.fetch = async () => new Response(JSON.stringify({ \
+     type: 'urn:harpcaller:problem:os_error', title: 'Internal error', status: 500, \
+     detail: 'the record of the job cannot be read: Input/output error (os error 5)', \
+     request_id: '0a1b2c-42' }), { status: 500, \
+     headers: { 'Content-Type': 'application/problem+json' } }); location.hash = '#/queues'";
+const LOADING: &str = "window.fetch = () => new Promise(() => {}); location.hash = '#/queues'";
+const SLOW: &str = "window.fetch = () => new Promise(() => {}); \
+     document.querySelector('form.call').requestSubmit()";
 
 /// One picture.
 struct Shot {
@@ -53,6 +67,7 @@ fn main() {
         .procedure("colours", lines, COLOURS)
         .procedure("deploy", lines, &format!("{COLOURS}\nexec sleep 600"))
         .entry(device.entry("rig1"))
+        .entry(away())
         .start();
     device.wait_for_subscribers(1);
     device.beat("0.12.0", 1.0);
@@ -61,7 +76,7 @@ fn main() {
     browser.open(&url(&cluster, "#/nothing"));
     let views = ["light", "dark"]
         .into_iter()
-        .flat_map(|scheme| [320, 768, 1280].map(|width| (scheme, width)));
+        .flat_map(|scheme| [320, 768, 1440].map(|width| (scheme, width)));
     for (scheme, width) in views.clone() {
         browser.show_as(width, 720, scheme);
         for shot in &shots {
@@ -71,6 +86,17 @@ fn main() {
     in_trouble(&mut browser, &cluster, &directory, views.clone().collect());
     login(&mut browser, &directory, views.collect());
 }
+
+/// A host at whose address nobody listens.
+fn away() -> Value {
+    let address = refusing_address();
+    json!({
+        "hostname": AWAY, "address": address.ip(), "port": address.port(),
+        "credentials": {"user": "u", "password": "p"},
+    })
+}
+
+const AWAY: &str = "db-replica-17.eu-central-1.compute.internal.example.net";
 
 fn url(cluster: &Cluster, hash: &str) -> String {
     format!("http://{}/{hash}", cluster.http_address())
@@ -143,6 +169,12 @@ fn shots(cluster: &Cluster) -> Vec<Shot> {
         "fail_streaming",
         json!(["3", "no space left on device"]),
     ));
+    let long = finished(&json!({
+        "host": AWAY, "procedure": "reconcile_inventory_with_the_warehouse_of_the_eastern_region",
+        "arguments": {"warehouse": "the-eastern-region-and-all-that-belongs-to-it", "since": 1_795_285_355},
+        "queue": {"name": {"inventory": "the-eastern-region", "shard": 17, "of": "the-whole-country"}},
+        "info": {"asked_by": "somebody.with.a.rather.long.name@example.net"},
+    }));
     finished(&json!({"host": "nobody", "procedure": "deploy", "arguments": ["release-6"]}));
     let cancelled = submit(cluster, &call("silent_stream", json!([])));
     let path = format!("/api/v1/jobs/{cancelled}/cancel");
@@ -201,6 +233,7 @@ fn shots(cluster: &Cluster) -> Vec<Shot> {
             None,
         ),
         shot("job-long", &job(&million), "The procedure returned.", None),
+        shot("job-names", &job(&long), "network_error", None),
         shot(
             "job-missing",
             &job("00000000-0000-7000-8000-000000000000"),
@@ -245,6 +278,12 @@ fn shots(cluster: &Cluster) -> Vec<Shot> {
             )),
         ),
         shot(
+            "call-slow",
+            "#/call?host=web01&procedure=echo",
+            "Arguments",
+            Some((SLOW, "has not answered yet")),
+        ),
+        shot(
             "help",
             "#/jobs",
             "silent_stream",
@@ -254,6 +293,9 @@ fn shots(cluster: &Cluster) -> Vec<Shot> {
             )),
         ),
         shot("nothing", "#/nothing", "no such screen", None),
+        shot("forbidden", "#/nothing", "no such screen", Some((FORBIDDEN, "You may not"))),
+        shot("failed", "#/nothing", "no such screen", Some((FAILED, "has failed"))),
+        shot("loading", "#/nothing", "no such screen", Some((LOADING, "Loading queues"))),
     ]
 }
 

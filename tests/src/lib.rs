@@ -29,6 +29,7 @@ mod fake_device;
 mod fake_host;
 pub mod false_clock;
 mod feed;
+mod firefox;
 mod http;
 pub mod http2;
 pub mod hung;
@@ -53,6 +54,7 @@ pub use fake_device::{
 };
 pub use fake_host::{ACKNOWLEDGE, ACKNOWLEDGE_STREAM, Closing, FakeHost, Step, Visit};
 pub use feed::Feed;
+pub use firefox::Firefox;
 pub use http::{HttpAnswer, HttpClient, HttpEnd, HttpHead, HttpRequest, HttpStream};
 pub use line_client::LineClient;
 pub use loopback::{refusing_address, unanswering_address, unique_address, unused_address};

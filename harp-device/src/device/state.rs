@@ -41,6 +41,8 @@ pub(super) struct State {
     /// Calls that wait until the device can be reached.
     pub(super) wishes: usize,
     pub(super) recording: Option<Arc<Inbox>>,
+    /// A job has recorded it since the start of the dispatcher.
+    pub(super) has_recorder: bool,
     pub(super) last_index: Option<i128>,
     pub(super) twins: VecDeque<(Option<i64>, Option<i128>)>,
     /// The commands' connection is to be opened anew.
@@ -77,6 +79,7 @@ impl State {
             streams: Vec::new(),
             wishes: 0,
             recording: None,
+            has_recorder: false,
             last_index: None,
             twins: VecDeque::new(),
             reset: false,

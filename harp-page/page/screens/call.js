@@ -8,10 +8,14 @@ import { fill, h } from "../dom.js";
 import { fault, parse, stringify } from "../exact_json.js";
 import { address, value } from "../router.js";
 import { keysOf } from "../schema_form.js";
-import { explain } from "../states.js";
+import { explainDeed } from "../states.js";
 
 /** How long after the last letter a call is checked, in milliseconds. */
 const REST = 350;
+
+/** After how long it is said that the answer to a call takes its time, and how long it may. */
+const SLOW = 2000;
+const PATIENCE = 60_000;
 
 /** @param {any} app @param {import("../router.js").Route} route */
 export function call(app, route) {
@@ -209,8 +213,7 @@ class CallScreen {
     try {
       const answer = await this.app.api.post("/jobs/check", new Text(body), { signal: checking.signal });
       this.arguments.clear();
-      fill(this.verdict, answer.host_known ? "This would be accepted." : "The hosts registry does not know this host: the call would be accepted, and fail if that stays so.");
-      this.verdict.classList.toggle("warning", !answer.host_known);
+      this.#say(answer.host_known ? "This would be accepted." : "The hosts registry does not know this host: the call would be accepted, and fail if that stays so.", !answer.host_known);
     } catch (error) {
       if (!checking.signal.aborted) this.#show(error);
     }
@@ -232,8 +235,11 @@ class CallScreen {
     this.#checking?.abort();
     this.#isSending = true;
     this.button.disabled = true;
+    fill(this.problem);
+    this.#say("");
+    const slow = setTimeout(() => this.#say("The dispatcher has not answered yet: it may be waiting for its disk.", true), SLOW);
     try {
-      const job = await this.app.api.post("/jobs", new Text(body), { headers: { "Idempotency-Key": `"${this.#key}"` } });
+      const job = await this.app.api.post("/jobs", new Text(body), { headers: { "Idempotency-Key": `"${this.#key}"` }, patience: PATIENCE });
       announce("The call was accepted");
       this.app.go(address(["jobs", job.id]));
     } catch (error) {
@@ -241,7 +247,15 @@ class CallScreen {
       this.#show(error);
       this.#isSending = false;
       this.button.disabled = this.app.connection.state === "stale";
+    } finally {
+      clearTimeout(slow);
     }
+  }
+
+  /** What is to be said of the call as it stands. @param {string} text @param {boolean} [isWarning] */
+  #say(text, isWarning = false) {
+    fill(this.verdict, text);
+    this.verdict.classList.toggle("warning", isWarning);
   }
 
   /** @param {any} error */
@@ -258,7 +272,7 @@ class CallScreen {
       if (place === "arguments") return this.arguments.tell([], error.message);
       if (this.#tell(place, error.message)) return;
     }
-    const { text, detail, kind } = explain(error);
+    const { text, detail, kind } = explainDeed(error, "Whether the call was accepted is not known. Sent again, it is the same call.");
     fill(this.problem, h("p", { class: "bad", "data-error": kind }, h("strong", null, text), " ", detail));
   }
 

@@ -36,11 +36,11 @@ function showFacts(place, host) {
   const { identifier, interval } = host.device ?? {};
   const parts = [
     h("span", { class: "mono" }, name(`${host.address}:${host.port}`)), contact(host),
-    identifier && h("span", null, "It calls itself ", name(identifier, "mono")),
-    interval && `A heartbeat comes every ${duration(interval)}`, load(host),
+    identifier && h("span", null, "calls itself ", name(identifier, "mono")),
+    interval && `a heartbeat every ${duration(interval)}`, load(host),
   ];
   const isThere = (/** @type {any} */ part) => part && !(part instanceof Element && part.textContent === "");
-  fill(place, parts.filter(isThere).flatMap((part) => [part, ". "]));
+  fill(place, parts.filter(isThere).flatMap((part, at) => (at === 0 ? [part] : [" \u00b7 ", part])));
 }
 
 /** Its procedures, where the dispatcher knows any. @param {any} app @param {string} id @param {Element} place */

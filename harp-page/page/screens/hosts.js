@@ -5,9 +5,9 @@ import { fill, h, name } from "../dom.js";
 import { pages, Refetch } from "../refetch.js";
 import { address, value } from "../router.js";
 import { rowKeys } from "../rows.js";
-import { empty, explain } from "../states.js";
+import { empty, explainDeed } from "../states.js";
 import { ago, duration, timeElement } from "../time.js";
-import { counted, number } from "../words.js";
+import { counted, number, whyNotReached } from "../words.js";
 
 /** @param {any} app @param {import("../router.js").Route} route */
 export function hosts(app, route) {
@@ -48,14 +48,13 @@ function show(place, all, isAll, asked) {
     return fill(place, asked ? empty("No host fits.") : empty("The hosts registry has no host.",
       h("p", { class: "quiet" }, "It is what ", h("code", null, "host_db_script"), " prints.")));
   }
-  fill(place,
+  return fill(place,
     h("p", { class: "quiet help" }, isAll ? counted(all.length, "host") : `The first ${number(all.length)} hosts; search to see others.`),
     h("ul", { class: "table hosts", role: "list" }, all.map((host) => h("li", { "data-host": host.name },
       h("a", { class: "main mono", "data-main": true, href: address(["hosts", host.name]) }, name(host.name)),
       h("span", { class: "mono quiet" }, name(`${host.address}:${host.port}`)),
       h("span", null, load(host)),
       h("span", { class: "long" }, contact(host))))));
-  return undefined;
 }
 
 /** What runs and waits, as far as it is known. @param {any} host */
@@ -72,7 +71,7 @@ export function contact(host) {
   const { last_contact: last, last_failure: failure } = host;
   const isBroken = failure && (last === null || failure.time > last);
   return h("span", null,
-    isBroken && h("span", { class: "bad" }, name(`${failure.type}${failure.code ? ` (${failure.code})` : ""} `), timeElement(failure.time, ago(failure.time)), last === null ? "" : ", "),
+    isBroken && h("span", { class: "bad", title: failure.code ?? failure.type }, `${whyNotReached(failure)} `, timeElement(failure.time, ago(failure.time)), last === null ? "" : ", "),
     last !== null && h("span", { class: "quiet" }, "heard ", timeElement(last, ago(last))),
     last === null && !isBroken && host.running !== null && h("span", { class: "quiet" }, "not called yet"));
 }
@@ -94,12 +93,13 @@ function standing(host) {
 /** @param {any} app @param {HTMLButtonElement} button @param {Refetch} part */
 async function refreshHosts(app, button, part) {
   button.disabled = true;
+  tell("The script of the hosts registry runs\u2026", "busy");
   try {
     const answer = await app.api.post("/hosts/refresh", {}, { patience: 120_000 });
     tell(answer.ok ? `The registry has ${counted(answer.hosts, "host")}.` : `The registry was not read: ${answer.message}`, answer.ok ? "good" : "bad");
     part.now();
   } catch (error) {
-    const { text, detail } = explain(error);
+    const { text, detail } = explainDeed(error);
     tell(`${text} ${detail}`, "bad");
   }
   button.disabled = app.connection.state === "stale";

@@ -8,7 +8,7 @@ import { parse } from "../exact_json.js";
 import { jobRow } from "../job_row.js";
 import { pages, Refetch } from "../refetch.js";
 import { rowKeys } from "../rows.js";
-import { empty, explain } from "../states.js";
+import { empty, explainDeed } from "../states.js";
 import { counted, queueName } from "../words.js";
 
 /** @param {any} app @param {import("../router.js").Route} route */
@@ -27,11 +27,8 @@ export function queue(app, route) {
       fill(facts, concurrency ? `${running} of ${counted(concurrency, "place")} in use, ${queued} queued${isAll ? "" : " and more"}.` : "");
       cancelAll.hidden = entries.length === 0 || !app.may("cancel");
       if (entries.length === 0) return fill(place, empty("No job is in this queue."));
-      const focused = document.activeElement instanceof HTMLAnchorElement ? document.activeElement.hash : null;
-      fill(place, h("ul", { class: "jobs", role: "list" }, entries.map((job) => jobRow(job))),
+      return fill(place, h("ul", { class: "jobs", role: "list" }, entries.map((job) => jobRow(job))),
         !isAll && h("p", { class: "quiet" }, "There are more jobs than are shown here."));
-      for (const link of place.querySelectorAll("a")) if (link.hash === focused) link.focus();
-      return undefined;
     },
   });
   return {
@@ -66,7 +63,7 @@ async function cancelQueue(app, json) {
     const kept = answer.forbidden > 0 ? ` ${counted(answer.forbidden, "job")} stay: you may not cancel them.` : "";
     tell(`${counted(answer.cancelled, "job")} cancelled.${kept}`);
   } catch (error) {
-    const { text, detail } = explain(error);
+    const { text, detail } = explainDeed(error);
     tell(`${text} ${detail}`, "bad");
   }
 }

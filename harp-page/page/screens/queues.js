@@ -28,8 +28,7 @@ export function queues(app) {
 /** @param {Element} place @param {any[]} all @param {boolean} isAll */
 function show(place, all, isAll) {
   if (all.length === 0) return fill(place, empty("No queue has a job.", h("p", { class: "quiet" }, "A queue is there while jobs name it.")));
-  const focused = document.activeElement instanceof HTMLAnchorElement ? document.activeElement.hash : null;
-  fill(place,
+  return fill(place,
     h("ul", { class: "table queues", role: "list" }, all.map((queue) => h("li", { "data-queue": stringify(queue.name) },
       h("a", { class: "main mono", "data-main": true, href: address(["queues", stringify(queue.name)]) }, name(queueName(queue.name))),
       h("span", null, h("meter", {
@@ -40,6 +39,4 @@ function show(place, all, isAll) {
       h("span", { class: "quiet" }, queue.kept > 0 && `${counted(queue.kept, "place")} kept`),
       h("span", { class: "quiet" }, "oldest ", timeElement(queue.oldest, ago(queue.oldest)))))),
     !isAll && h("p", { class: "quiet" }, "There are more queues than are shown here."));
-  for (const link of place.querySelectorAll("a")) if (link.hash === focused) link.focus();
-  return undefined;
 }

@@ -75,6 +75,7 @@ fn entries(registry: &Registry) -> Vec<(String, Entry)> {
 }
 
 /// What devices have around them here.
+#[derive(Clone)]
 struct Here {
     ledger: Arc<dyn Ledger>,
     rules: watch::Receiver<Arc<Rules>>,
@@ -128,6 +129,18 @@ impl Surroundings for Here {
             let segments = segments.await.ok()?;
             let packets = segments.iter().flat_map(|segment| segment.iter_from(last));
             packets.map(|(_, time, _)| time).last()
+        })
+    }
+
+    fn last_of_ended(&self, job: JobId) -> BoxFuture<'static, Option<u64>> {
+        let here = self.clone();
+        Box::pin(async move {
+            let end = here.ledger.end(job).await.ok()??;
+            let last = match end.packets {
+                0 => None,
+                packets => here.last_packet(job, packets).await,
+            };
+            Some(last.unwrap_or(end.ended))
         })
     }
 }

@@ -1,9 +1,9 @@
 //! A dispatcher that cannot be reached for a while (22).
 
 use harp_tests::{Chromium, Proxy, Way};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{assert_well_behaved, numbers, open, submit, wait_for_words};
+use super::{assert_well_behaved, finished, numbers, open, submit, wait_for_words};
 
 const STALE: &str = "document.body.dataset.connection === 'stale'";
 const LIVE: &str = "document.body.dataset.connection === 'live'";
@@ -65,4 +65,29 @@ fn a_break_is_told_and_costs_no_packet() {
 #[test]
 fn a_connection_that_only_seems_to_be_there_is_found_out() {
     through_a_break(Way::Swallowing);
+}
+
+#[test]
+fn a_screen_on_which_nothing_happens_learns_of_it_too() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let cluster = open().start();
+    let job = finished(&cluster, "say", json!(["a line"]));
+    let proxy = Proxy::to(cluster.http_address());
+    for hash in [format!("#/jobs/{job}"), "#/call".to_owned()] {
+        browser.open(&format!("http://{}/{hash}", proxy.address()));
+        browser.wait_for("document.querySelector('main h1') !== null");
+        browser.wait_for(LIVE);
+        proxy.set(Way::Closed);
+        browser.wait_for(STALE);
+        wait_for_words(&mut browser, "has not answered since");
+        proxy.set(Way::Open);
+        browser.wait_for(LIVE);
+    }
+    // What acts can be used again.
+    assert_eq!(
+        browser.evaluate("document.querySelector('form.call [type=submit]').disabled"),
+        false
+    );
 }

@@ -21,8 +21,8 @@ fn a_device_that_goes_away_is_seen_to() {
     // Of a host that tells nothing by itself, only calls are known.
     wait_for_words(&mut browser, "not called yet");
     browser.evaluate("location.hash = '#/hosts/rig1'");
-    wait_for_words(&mut browser, "A heartbeat comes every 10 min.");
-    wait_for_words(&mut browser, "It calls itself fake.");
+    wait_for_words(&mut browser, "a heartbeat every 10 min");
+    wait_for_words(&mut browser, "calls itself fake");
     device.stop();
     wait_for_words(&mut browser, "unreachable");
 }

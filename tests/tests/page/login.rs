@@ -1,36 +1,22 @@
 //! Logging in and out (21).
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
-use harp_tests::{Chromium, Cluster, binary};
-use serde_json::json;
+use harp_tests::Chromium;
 
-use super::{assert_well_behaved, click_words, fill, url, wait_for_words};
+use super::{Closed, assert_well_behaved, click_words, closed, fill, url, wait_for_words};
 
 #[test]
 fn a_token_is_asked_for_once_and_kept_nowhere() {
     let Some(mut browser) = Chromium::start() else {
         return;
     };
-    let made = Command::new(binary("harpcallerd"))
-        .args(["new-token", "ann"])
-        .output()
-        .unwrap();
-    let text = String::from_utf8(made.stdout).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    let directory = tempfile::tempdir().unwrap();
-    let tokens = directory.path().join("tokens");
-    fs::write(&tokens, format!("{}\n", lines[3])).unwrap();
-    fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
-    let token = lines[1];
-
-    let cluster = Cluster::builder()
-        .set("tokens_file", &json!(tokens).to_string())
-        .tables("[[listen_http]]\naddress = '127.0.0.1:0'\n")
-        .start();
-    browser.open(&url(&cluster, "#/queues"));
+    let closed = closed();
+    let Closed {
+        cluster, tokens, ..
+    } = &closed;
+    let token = closed.token.as_str();
+    browser.open(&url(cluster, "#/queues"));
     browser.wait_for("document.body.dataset.screen === 'login'");
     assert_eq!(browser.evaluate("document.activeElement.type"), "password");
     fill(&mut browser, "#token", "wrong");
@@ -55,10 +41,10 @@ fn a_token_is_asked_for_once_and_kept_nowhere() {
     assert!(!cluster.log().text().contains(token));
 
     // A token that is gone takes its sessions with it.
-    let line = fs::read_to_string(&tokens).unwrap();
-    fs::write(&tokens, "# nobody\n").unwrap();
+    let line = fs::read_to_string(tokens).unwrap();
+    fs::write(tokens, "# nobody\n").unwrap();
     wait_for_words(&mut browser, "The session is over");
-    fs::write(&tokens, line).unwrap();
+    fs::write(tokens, line).unwrap();
     fill(&mut browser, "#token", token);
     browser.press("Enter");
     browser.wait_for("document.body.dataset.screen === 'queues'");
@@ -67,5 +53,5 @@ fn a_token_is_asked_for_once_and_kept_nowhere() {
     browser.wait_for("document.body.dataset.screen === 'login'");
     browser.evaluate("window.before = true; location.reload()");
     browser.wait_for("window.before === undefined && document.body.dataset.screen === 'login'");
-    assert_well_behaved(&mut browser, &url(&cluster, ""));
+    assert_well_behaved(&mut browser, &url(cluster, ""));
 }

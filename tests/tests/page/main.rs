@@ -3,18 +3,26 @@
 
 mod accessibility;
 mod acting;
+mod choices;
 mod clicks;
 mod connection;
 mod devices;
+mod firefox;
 mod hostile;
 mod live;
 mod login;
 mod million;
 mod numbers;
+mod prefix;
 mod states;
 mod tabs;
 
-use harp_tests::{Chromium, Cluster, ClusterBuilder, HttpRequest};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use harp_tests::{Chromium, Cluster, ClusterBuilder, HttpRequest, binary};
 use serde_json::{Value, json};
 
 /// A listener for everybody on loopback.
@@ -23,6 +31,38 @@ const OPEN: &str = "[[listen_http]]\naddress = '127.0.0.1:0'\nrequire_authentica
 /// A cluster whose page is open to everybody.
 fn open() -> ClusterBuilder {
     Cluster::builder().tables(OPEN)
+}
+
+/// A cluster whose page asks for a token.
+struct Closed {
+    cluster: Cluster,
+    token: String,
+    /// The file of tokens, in a directory of its own.
+    tokens: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+fn closed() -> Closed {
+    let made = Command::new(binary("harpcallerd"))
+        .args(["new-token", "ann"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(made.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let directory = tempfile::tempdir().unwrap();
+    let tokens = directory.path().join("tokens");
+    fs::write(&tokens, format!("{}\n", lines[3])).unwrap();
+    fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
+    let cluster = Cluster::builder()
+        .set("tokens_file", &json!(tokens).to_string())
+        .tables("[[listen_http]]\naddress = '127.0.0.1:0'\n")
+        .start();
+    Closed {
+        cluster,
+        token: lines[1].to_owned(),
+        tokens,
+        _directory: directory,
+    }
 }
 
 /// The address of a screen.

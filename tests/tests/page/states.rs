@@ -1,6 +1,6 @@
 //! Loading, empty, failed, forbidden, gone: each has a face of its own (26).
 
-use harp_tests::disk::limit_files;
+use harp_tests::disk::{Mount, limit_files};
 use harp_tests::{Chromium, Cluster, Proxy, Way};
 use serde_json::json;
 
@@ -114,6 +114,41 @@ fn an_outage_of_the_store_is_told_where_it_matters_and_loses_nothing() {
     browser.wait_for("document.body.dataset.screen === 'job'");
     wait_for_words(&mut browser, "The procedure returned.");
     assert_eq!(jobs(&cluster), 2, "it is the same call");
+}
+
+#[test]
+fn a_store_that_stands_still_is_told_and_the_call_is_made_as_soon_as_it_goes_on() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("image");
+    let Some(disk) = Mount::in_file(&image, &directory.path().join("disk")) else {
+        return;
+    };
+    let store = json!(disk.at().join("jobs")).to_string();
+    let cluster = open().set("stream_directory", &store).start();
+    let job = finished(&cluster, "say", json!(["a line"]));
+    let form = browser.open(&url(&cluster, "#/call?host=web01&procedure=say"));
+    fill(&mut browser, "#arguments", "[\"another\"]");
+    wait_for_words(&mut browser, "This would be accepted.");
+    let Some(stalled) = disk.stall() else {
+        return;
+    };
+    click_words(&mut browser, "Call");
+    wait_for_words(&mut browser, "The dispatcher has not answered yet");
+    assert_eq!(
+        browser.evaluate("document.querySelector('form.call [type=submit]').disabled"),
+        true
+    );
+    // What there is can be looked at meanwhile.
+    browser.open(&url(&cluster, &format!("#/jobs/{job}")));
+    wait_for_words(&mut browser, "a line");
+    browser.turn_to(&form);
+    drop(stalled);
+    browser.wait_for("document.body.dataset.screen === 'job'");
+    wait_for_words(&mut browser, "The procedure returned.");
+    assert_eq!(jobs(&cluster), 2);
 }
 
 #[test]

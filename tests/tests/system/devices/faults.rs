@@ -135,6 +135,24 @@ fn a_device_that_is_not_there_is_told_as_such() {
 }
 
 #[test]
+fn no_command_goes_out_unless_the_device_is_listened_to() {
+    let device = FakeDevice::start();
+    // Its result could be missed: where it should publish there is its other socket.
+    let mut entry = device.entry("rig1");
+    entry["event_port"] = entry["command_port"].clone();
+    let cluster = harp_tests::Cluster::builder()
+        .hosts(0)
+        .entry(entry)
+        .set("connect_timeout", "1")
+        .start();
+    let caller = cluster.caller();
+    let error = error(caller, &caller.call("rig1", "get_status", "[]"));
+    assert_eq!(error["type"], "protocol_error", "{error}");
+    assert_eq!(error["data"]["phase"], "connect", "{error}");
+    assert!(!device.has_request());
+}
+
+#[test]
 fn a_device_whose_heartbeats_stop_is_unreachable() {
     let device = FakeDevice::start();
     let cluster = around(&device).set("connect_timeout", "1").start();
@@ -178,10 +196,14 @@ fn a_device_that_was_started_anew_has_forgotten_its_commands() {
     let caller = cluster.caller();
     device.wait_for_subscribers(1);
     reachable(&cluster);
-    let signs: [(&str, &dyn Fn()); 3] = [
+    let other = json!({"identifier": "other", "version": "0.13.0", "timestamp": 2.0}).to_string();
+    let signs: [(&str, &dyn Fn()); 4] = [
         ("it was launched", &|| device.event(201, 1)),
         ("a lower index", &|| device.event(7, 3)),
         ("another version", &|| device.beat("0.13.0", 1.0)),
+        ("another identifier", &|| {
+            device.publish(harp_tests::HEARTBEAT, &other);
+        }),
     ];
     device.beat("0.12.0", 1.0);
     device.event(7, 1000);

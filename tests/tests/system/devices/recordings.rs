@@ -95,6 +95,31 @@ fn a_recording_goes_on_by_itself_and_tells_what_it_has_missed() {
 }
 
 #[test]
+fn what_is_missed_between_two_recordings_and_two_lives_is_told() {
+    let device = FakeDevice::start();
+    let mut cluster = around_with(&device, &json!({"record": true})).start();
+    let caller = cluster.caller();
+    device.wait_for_subscribers(1);
+    reachable(&cluster);
+    device.event(7, 1);
+    until("the event is recorded, the first without a gap", || {
+        (recorded(&caller) == (vec![1], 0)).then_some(())
+    });
+    // Another one is begun in a second, if the dispatcher lives that long.
+    let job = recordings(&caller)[0]["id"].take();
+    assert!(caller.cancel(job.as_str().unwrap()));
+    cluster.kill_dispatcher();
+    device.event(7, 2);
+    cluster.start_dispatcher();
+    let caller = cluster.caller();
+    reachable(&cluster);
+    device.event(7, 3);
+    until("the next one tells what is missing", || {
+        (recorded(&caller) == (vec![1, 3], 1)).then_some(())
+    });
+}
+
+#[test]
 fn one_recording_follows_the_other_without_a_gap() {
     const COUNT: u64 = 5000;
     let device = FakeDevice::start();

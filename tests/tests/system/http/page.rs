@@ -20,19 +20,26 @@ fn the_page_is_served_to_strangers_with_a_strict_policy() {
     assert_eq!(index.header("content-type"), "text/html; charset=utf-8");
     assert_eq!(index.header("cache-control"), "no-cache");
     let policy = index.header("content-security-policy");
-    for part in [
-        "default-src 'none'",
-        "script-src 'self'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-    ] {
-        assert!(policy.contains(part), "{policy}");
+    assert_eq!(
+        policy,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
+         require-trusted-types-for 'script'"
+    );
+    for power in index.header("permissions-policy").split(", ") {
+        assert!(power.ends_with("=()"), "{power}");
     }
-    assert!(!policy.contains("unsafe"), "{policy}");
     assert_eq!(index.header("cross-origin-opener-policy"), "same-origin");
     assert_eq!(index.header("x-content-type-options"), "nosniff");
 
+    // Without JavaScript there are the commands that show the same.
     let text = index.text();
+    let without = text.split_once("<noscript>").map(|(_, rest)| rest);
+    let without = without.and_then(|rest| rest.split_once("</noscript>"));
+    let without = without.map_or("", |(without, _)| without);
+    for command in ["harp jobs", "harp follow JOB", "harp result JOB"] {
+        assert!(without.contains(command), "{without}");
+    }
     let named = text.split('"').filter(|part| part.starts_with("page/"));
     let mut count = 0;
     for path in named {
