@@ -22,11 +22,11 @@ export async function cancel(app, job) {
   const yes = await confirm({
     title: "Cancel this job?",
     text: [name(job.procedure, "mono"), " on ", name(job.host, "mono"),
-      job.state === "queued" ? " waits; it will not be started." : " runs; all its processes there are ended."],
+      job.state === "queued" ? " waits; it will not be started." : " runs; its host ends it with all its processes, if it can."],
     yes: "Cancel the job",
   });
   if (!yes) return;
-  tell(job.state === "queued" ? "Cancelling\u2026" : "Cancelling: its host is asked to end it\u2026", "busy");
+  tell(job.state === "queued" ? "Cancelling\u2026" : "Cancelling: waiting for its host\u2026", "busy");
   try {
     tell(whatCameOfCancel(await app.api.post(`/jobs/${job.id}/cancel`, { confirm: true }, { patience: CONFIRM })));
   } catch (error) {

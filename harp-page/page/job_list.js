@@ -15,12 +15,16 @@ const CHANGING = ["state", "outcome", "failed", "error_type", "ended_since", "en
 /** How often the list is read where events may not be. */
 const EVERY = 10_000;
 
+/** When a list that could not be read is tried again by itself. */
+const AGAIN = 3000;
+
 export class JobList {
   /** @type {Map<string, {job: Job, row: HTMLElement}>} */ #shown = new Map();
   /** @type {Map<string, Job>} Jobs that wait to be taken in, oldest first. */ #fresh = new Map();
   /** @type {string | null} */ #next = null;
   #isLoaded = false;
   /** @type {ReturnType<typeof setInterval> | undefined} */ #poller;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #again;
 
   /**
    * @param {any} app
@@ -55,6 +59,7 @@ export class JobList {
   close() {
     clearInterval(this.timer);
     clearInterval(this.#poller);
+    clearTimeout(this.#again);
     this.app.connection.onBack.delete(this.back);
   }
 
@@ -62,8 +67,10 @@ export class JobList {
     this.#poller ??= setInterval(() => document.visibilityState === "visible" && this.#reread(), EVERY);
   }
 
-  async #load() {
-    this.place.replaceChildren(loading("jobs"));
+  /** @param {boolean} [isAgain] by itself: what is shown stays until there is something else */
+  async #load(isAgain = false) {
+    clearTimeout(this.#again);
+    if (!isAgain) this.place.replaceChildren(loading("jobs"));
     try {
       const page = await this.app.api.get("/jobs", this.filters);
       this.#isLoaded = true;
@@ -71,6 +78,8 @@ export class JobList {
       this.#foot(page);
     } catch (error) {
       this.place.replaceChildren(failed(error, () => this.#load()));
+      // An outage passes; a dispatcher that is away tells by itself when it is back.
+      if (/** @type {any} */ (error).status >= 500) this.#again = setTimeout(() => this.#load(true), AGAIN);
     }
   }
 

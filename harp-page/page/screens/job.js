@@ -14,6 +14,9 @@ import { howItEnded, howLong, standing, whyItWaits } from "../words.js";
 
 /** @typedef {import("../words.js").Job} Job */
 
+/** When a job that could not be read is tried again by itself. */
+const AGAIN = 3000;
+
 /** How often a job that waits is looked at, since its place in the queue is no event. */
 const WAITING = 3000;
 
@@ -51,6 +54,8 @@ class JobScreen {
     this.outcome = h("div", { class: "outcome-place" });
     this.place = h("div", { class: "log-place" });
     this.element = h("div", { class: "screen job-screen" }, this.head, this.outcome, this.place);
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.again = undefined;
     this.ticker = setInterval(() => this.#tick(), 1000);
     this.waiter = setInterval(() => this.#lookWhileWaiting(), WAITING);
     this.back = () => this.#read();
@@ -60,6 +65,7 @@ class JobScreen {
 
   close() {
     this.#isClosed = true;
+    clearTimeout(this.again);
     clearInterval(this.ticker);
     clearInterval(this.waiter);
     this.app.connection.onBack.delete(this.back);
@@ -82,12 +88,17 @@ class JobScreen {
     if (packet !== null) this.#log?.view.show(packet);
   }
 
-  async #load() {
-    fill(this.head, h("h1", { class: "spoken" }, "Job"), loading("the job"));
+  /** @param {boolean} [isAgain] by itself: what is shown stays until there is something else */
+  async #load(isAgain = false) {
+    clearTimeout(this.again);
+    if (!isAgain) fill(this.head, h("h1", { class: "spoken" }, "Job"), loading("the job"));
     try {
       this.#set(await this.app.api.get(`/jobs/${this.id}`, [["values", "text"]]));
     } catch (error) {
-      if (!this.#isClosed) fill(this.head, h("h1", { class: "spoken" }, "Job"), failed(error, () => this.#load()));
+      if (this.#isClosed) return;
+      fill(this.head, h("h1", { class: "spoken" }, "Job"), failed(error, () => this.#load()));
+      // An outage passes; a dispatcher that is away tells by itself when it is back.
+      if (/** @type {any} */ (error).status >= 500) this.again = setTimeout(() => this.#load(true), AGAIN);
     }
   }
 

@@ -59,8 +59,10 @@ fn what_failed_says_so_and_may_be_tried_again() {
     wait_for_words(&mut browser, "the disk is on fire");
     wait_for_words(&mut browser, "4-2");
     assert_eq!(browser.evaluate(&is_not_there("empty")), true);
-    browser.evaluate("window.fetch = window.real");
+    // It may be tried again, and is by itself.
     click_words(&mut browser, "Try again");
+    browser.wait_for(&is_there("error=failed"));
+    browser.evaluate("window.fetch = window.real");
     browser.wait_for(&format!(
         "document.querySelector('[data-job=\"{job}\"]') !== null"
     ));
