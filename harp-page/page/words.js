@@ -18,6 +18,7 @@ import { duration, full } from "./time.js";
  * @property {string} [info_head]
  * @property {{name: any, concurrency: number} | null} queue
  * @property {number | null} ahead
+ * @property {string[] | null} holders jobs that hold the places of its queue, eight at most
  * @property {string | null} waiting_for
  * @property {number | null} timeout
  * @property {number | null} max_exec_time

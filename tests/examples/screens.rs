@@ -293,9 +293,24 @@ fn shots(cluster: &Cluster) -> Vec<Shot> {
             )),
         ),
         shot("nothing", "#/nothing", "no such screen", None),
-        shot("forbidden", "#/nothing", "no such screen", Some((FORBIDDEN, "You may not"))),
-        shot("failed", "#/nothing", "no such screen", Some((FAILED, "has failed"))),
-        shot("loading", "#/nothing", "no such screen", Some((LOADING, "Loading queues"))),
+        shot(
+            "forbidden",
+            "#/nothing",
+            "no such screen",
+            Some((FORBIDDEN, "You may not")),
+        ),
+        shot(
+            "failed",
+            "#/nothing",
+            "no such screen",
+            Some((FAILED, "has failed")),
+        ),
+        shot(
+            "loading",
+            "#/nothing",
+            "no such screen",
+            Some((LOADING, "Loading queues")),
+        ),
     ]
 }
 

@@ -181,8 +181,14 @@ async fn a_recording_goes_on_for_a_day_and_the_next_one_from_there() {
     let mut attempt = begun(&shared, 2).await;
     let (heard, packets) = next(&mut attempt, 0).await;
     assert_eq!(heard, Heard::Packets);
-    assert!(packets.len() == 1 && packets[0].contains("\"index\":2"), "{packets:?}");
-    assert!(alone.kept.lock().unwrap().is_empty(), "no gap is between them");
+    assert!(
+        packets.len() == 1 && packets[0].contains("\"index\":2"),
+        "{packets:?}"
+    );
+    assert!(
+        alone.kept.lock().unwrap().is_empty(),
+        "no gap is between them"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,7 +212,10 @@ async fn what_is_missed_between_two_recordings_and_two_lives_is_told() {
     let mut attempt = begun(&shared, 9).await;
     publish(&shared, 1);
     let (_, packets) = next(&mut attempt, 0).await;
-    assert!(packets.len() == 1 && packets[0].contains("\"index\":1"), "{packets:?}");
+    assert!(
+        packets.len() == 1 && packets[0].contains("\"index\":1"),
+        "{packets:?}"
+    );
 
     // One that is not to be recorded any more has nothing to go on from.
     let mut entry = shared.device("rig").entry().unwrap();

@@ -169,7 +169,7 @@ class JobScreen {
     const job = /** @type {Job} */ (this.#job);
     document.title = `${standing(job)}: ${job.procedure} on ${job.host} \u2013 HarpCaller`;
     // What never changes, and may be long, and what the sentence alone says.
-    const { arguments: _arguments, info: _info, ahead: _ahead, packets: _packets, ...rest } = job;
+    const { arguments: _arguments, info: _info, ahead: _ahead, holders: _holders, packets: _packets, ...rest } = job;
     const drawn = JSON.stringify(rest);
     if (drawn !== this.#drawn) {
       this.#drawn = drawn;
@@ -194,6 +194,7 @@ class JobScreen {
       end, end && " ",
       h("span", { class: "long" }, capital(howLong(job, Date.now()))), ". ",
       waits, waits && job.queue && h("span", null, " Queue: ", queueLink(job.queue), "."),
+      waits && holders(job),
     ];
   }
 
@@ -228,6 +229,13 @@ class JobScreen {
     const long = this.head.querySelector(".long");
     if (job && long && job.state !== "ended") long.textContent = capital(howLong(job, Date.now()));
   }
+}
+
+/** Whom a job waits for. @param {Job} job */
+function holders(job) {
+  if (job.state !== "queued" || !job.holders || job.holders.length === 0) return null;
+  const links = job.holders.flatMap((id, at) => [at > 0 && ", ", h("a", { href: address(["jobs", id]), class: "mono" }, `\u2026${id.slice(-12)}`)]);
+  return h("span", null, job.holders.length === 1 ? " The place is held by " : " Places are held by ", links, ".");
 }
 
 /** @param {string} text */

@@ -72,12 +72,17 @@ fn a_job_says_why_it_waits_and_a_queue_is_cancelled_at_once() {
         &mut browser,
         "2 jobs of its queue must end first; the queue has 1 place.",
     );
+    // Who is at work in front of it.
+    browser.wait_for(&format!(
+        "document.querySelector('.sentence a[href=\"#/jobs/{}\"]') !== null",
+        ids[0]
+    ));
     // Its place is kept up with.
     let path = format!("/api/v1/jobs/{}/cancel", ids[1]);
     let answer = HttpRequest::post(&path, "{}").ask(cluster.http_address());
     assert_eq!(answer.status(), 200);
     wait_for_words(&mut browser, "1 job of its queue must end first");
-    browser.evaluate("document.querySelector('.sentence a').click()");
+    browser.evaluate("document.querySelector('.sentence a[href^=\"#/queues\"]').click()");
     browser.wait_for("document.body.dataset.screen === 'queue'");
     browser.wait_for("document.querySelectorAll('[data-job]').length === 2");
     let order =

@@ -43,8 +43,9 @@ fn serve(mut client: TcpStream, to: SocketAddr) -> io::Result<()> {
     let text = String::from_utf8_lossy(&head[..end]).into_owned();
     let asked = text.split_once(&format!(" {PREFIX}/"));
     let Some((method, rest)) = asked.filter(|(method, _)| !method.contains(' ')) else {
-        return client
-            .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        return client.write_all(
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        );
     };
     let mut server = TcpStream::connect(to)?;
     server.write_all(format!("{method} /{rest}\r\nConnection: close\r\n\r\n").as_bytes())?;
