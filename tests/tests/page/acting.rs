@@ -72,7 +72,7 @@ fn a_job_says_why_it_waits_and_a_queue_is_cancelled_at_once() {
         &mut browser,
         "2 jobs of its queue must end first; the queue has 1 place.",
     );
-    // Who is at work in front of it.
+    // The jobs that it waits for are named.
     browser.wait_for(&format!(
         "document.querySelector('.sentence a[href=\"#/jobs/{}\"]') !== null",
         ids[0]
