@@ -1,5 +1,7 @@
 //! One attempt at a call at a played host.
 
+mod away;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use harp_values::{Failure, JobId, Outcome};
 
 use super::call::Call;
 use super::way::Said;
-use super::{Answer, GRACE, Hosts, KEEPS, LEASE, UNRUN};
+use super::{Answer, GRACE, Hosts, KEEPS, LEASE};
 
 /// Bits of an epoch that count; the number of the dispatcher's start stands above them.
 const COUNT: u32 = 20;
@@ -173,25 +175,6 @@ impl Scripted {
             None if self.at_host(|call| call.has_returned) == Some(true) => None,
             None => Some(Heard::Back),
         }
-    }
-
-    /// Waits until a host is there that has got nothing of the call.
-    async fn wait_for_host(&mut self) -> Heard {
-        if !std::mem::replace(&mut self.has_said_unrun, true) {
-            return Heard::Unrun(Token(UNRUN.into()));
-        }
-        self.sleep(1 + self.hosts.world.draw(3) as u64 * 1000).await;
-        while self.hosts.once_in(3) {
-            self.sleep(1000).await;
-        }
-        (self.waits, self.has_said_unrun) = (false, false);
-        if self.hosts.once_in(4) {
-            self.is_let_go = true;
-            return ended("network_error", false);
-        }
-        self.is_connected = true;
-        self.how = How::New;
-        Heard::NeverRan(Token("anew".into()))
     }
 
     async fn hear(&mut self, into: &mut Batch) -> Heard {
