@@ -18,6 +18,7 @@
 mod answer;
 mod news;
 mod paper;
+pub mod room;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,7 +20,6 @@ mod papers;
 mod read;
 mod removal;
 mod resume;
-mod room;
 #[cfg(test)]
 mod tests;
 mod withdraw;
@@ -28,6 +27,7 @@ mod withdraw;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use harp_jobs::ledger::room::Memory;
 use harp_jobs::ledger::*;
 use harp_jobs::lineup::pool::{Pick, PoolId};
 use harp_jobs::lineup::queue::Members;
@@ -40,7 +40,6 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use self::held::HeldJobs;
 use self::read::unreadable;
-use self::room::Memory;
 use crate::store::{Store, StoreError};
 
 /// The ledger of one dispatcher in the store of its machine. Clones are the same ledger.

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use harp_jobs::audit::Audit;
+use harp_jobs::ledger::Ledger;
 use harp_jobs::world::World;
-use harp_ledger::store::Store;
 use harp_service::Table;
 use harp_service::tasks::Tasks;
 
@@ -48,12 +48,12 @@ impl AuditSettings {
 /// Outside a tokio runtime.
 pub fn start(
     settings: &AuditSettings,
-    store: Store,
+    ledger: Arc<dyn Ledger>,
     world: Arc<dyn World>,
     tasks: &Tasks,
 ) -> io::Result<Audit> {
     let file = AuditFile::open(&settings.file)?;
     let (audit, inbox) = Audit::open(world, settings.arguments);
-    tasks.spawn("audit log", write_down(file, inbox, store));
+    tasks.spawn("audit log", write_down(file, inbox, ledger));
     Ok(audit)
 }

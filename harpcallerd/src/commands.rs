@@ -2,6 +2,8 @@
 //! administrative socket and print what it replies.
 
 pub(crate) mod check_config;
+#[cfg(feature = "cluster")]
+pub(crate) mod cluster;
 pub(crate) mod completions;
 mod control;
 pub(crate) mod erlang;

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use harp_host::tls::TrustFiles;
 use harp_jobs::access::AccessRules;
 use harp_proto::CLIENT_PORT;
@@ -19,6 +20,7 @@ use harp_service::logging::LogSettings;
 use harp_service::settings::{Settings, SettingsError, Table, Warning};
 
 use crate::audit_log::AuditSettings;
+use crate::cluster::ClusterSettings;
 use crate::declared::ProcedureSettings;
 use crate::hosts::{Discovery, RegistryConfig};
 use crate::limits::ClientLimits;
@@ -58,8 +60,11 @@ pub struct Config {
     pub access: AccessRules,
     /// Where it is written down what they did.
     pub audit: Option<AuditSettings>,
-    /// Where jobs are stored.
-    pub stream_directory: PathBuf,
+    /// Where jobs are kept, and what else belongs to this machine; `None` only if jobs are
+    /// in a database.
+    pub stream_directory: Option<PathBuf>,
+    /// The database that jobs are kept in, in place of that.
+    pub cluster: Option<ClusterSettings>,
     /// Memory of the store's cache in bytes.
     pub cache_size: u64,
     /// Limits of every execution.
@@ -112,6 +117,19 @@ impl Config {
         let settings = Settings::parse(sample, "sample")?;
         Config::take(&settings.table());
         Ok(settings.known_keys().into_values().flatten().collect())
+    }
+
+    /// The directory that jobs are kept in.
+    ///
+    /// # Errors
+    ///
+    /// If they are kept in a database.
+    pub fn jobs_directory(&self) -> anyhow::Result<&Path> {
+        let of_machine = self
+            .stream_directory
+            .as_deref()
+            .filter(|_| self.cluster.is_none());
+        of_machine.context("the jobs of this configuration are in a database ([cluster])")
     }
 
     fn check(settings: &Settings) -> Result<(Config, Vec<Warning>), SettingsError> {
@@ -206,6 +224,12 @@ impl Config {
             .map(|(_, settings)| settings)
             .collect();
         let required_path = |key| table.required(key, table.path(key)).unwrap_or_default();
+        let cluster = ClusterSettings::take(table);
+        let stream_directory = table.path("stream_directory");
+        let stream_directory = match cluster {
+            None => table.required("stream_directory", stream_directory),
+            Some(_) => stream_directory,
+        };
         let discovery = Discovery::take(table);
         let script = table.path("host_db_script");
         let script = match discovery {
@@ -215,6 +239,10 @@ impl Config {
         let interval = seconds("host_db_refresh", 900);
         let script_timeout = seconds("host_db_script_timeout", 60);
         let resume_queued = table.boolean("resume_queued").unwrap_or(true);
+        if cluster.is_some() && !resume_queued {
+            let why = "jobs of a cluster wait for all of its nodes: it cannot be false here";
+            table.problem("resume_queued", why);
+        }
         let stop_grace = table
             .seconds("stop_grace", 0)
             .unwrap_or(Duration::from_secs(10));
@@ -229,7 +257,8 @@ impl Config {
             tokens_file,
             access: access::take(table),
             audit: AuditSettings::take(table),
-            stream_directory: required_path("stream_directory"),
+            stream_directory,
+            cluster,
             cache_size,
             execution,
             trust,

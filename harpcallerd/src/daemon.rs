@@ -10,9 +10,9 @@ use anyhow::Context as _;
 use harp_exec::Limit;
 use harp_jobs::audit::Audit;
 use harp_jobs::changes::Changes;
+use harp_jobs::ledger::Ledger;
 use harp_jobs::refusal::NotReloaded;
 use harp_jobs::world::World;
-use harp_ledger::store::{Store, StoreOptions};
 use harp_service::logging::Log;
 use harp_service::pidfile::Pidfile;
 use harp_service::systemd::Notifier;
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use crate::any_ledger;
 use crate::audit_log;
 use crate::boot;
 use crate::config::Config;
@@ -197,7 +198,13 @@ impl Daemon {
         });
         // By HTTP clients are told that it is starting; by the client protocol they wait.
         let mut listeners = Listeners::start(opened.take_http(), admission);
-        let store = open_store(config).await?;
+        let world = Arc::new(Runtime::start());
+        let any_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
+        let any_ledger::Opened {
+            ledger,
+            live,
+            ahead,
+        } = any_ledger::open(config, &any_world).await?;
         let pidfile = start.pidfile;
         let pidfile = off_workers(move || {
             let written = pidfile.as_deref().map(Pidfile::write).transpose()?;
@@ -217,12 +224,11 @@ impl Daemon {
         background.spawn("hosts registry", keep_fresh);
 
         let auditing = Tasks::of_phase("the audit log");
-        let world = Arc::new(Runtime::start());
-        let (settings, its_store) = (config.audit.clone(), store.clone());
-        let its_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
+        let its_ledger: Arc<dyn Ledger> = Arc::new(ledger.clone());
+        let settings = config.audit.clone();
         let (audit, auditing) = off_workers(move || {
             let audit = match &settings {
-                Some(settings) => audit_log::start(settings, its_store, its_world, &auditing)?,
+                Some(settings) => audit_log::start(settings, its_ledger, any_world, &auditing)?,
                 None => Audit::default(),
             };
             Ok((audit, auditing))
@@ -230,7 +236,6 @@ impl Daemon {
         .await?;
         let changes = Changes::default();
         changes.go_by(in_force.desk.subscribe());
-        let ahead = store.clock_ahead();
         let contacts = HostContacts::default();
         let tracing = Tasks::of_phase("traces");
         let traces = match &config.traces {
@@ -239,7 +244,8 @@ impl Daemon {
         };
         let parts = Parts {
             world,
-            store: store.clone(),
+            ledger,
+            live,
             hosts: Arc::clone(&hosts),
             rules: in_force.rules.subscribe(),
             limits: in_force.runs.subscribe(),
@@ -310,7 +316,8 @@ impl Daemon {
         let desk = Arc::new(desk);
         let (memory, directory) = (&in_force.client_memory, config.stream_directory.clone());
         let (for_face, memory) = (Arc::clone(&desk), Arc::clone(memory));
-        let opening = tokio::task::spawn_blocking(move || Face::open(for_face, memory, &directory));
+        let opening =
+            tokio::task::spawn_blocking(move || Face::open(for_face, memory, directory.as_deref()));
         lobby.open(Arc::new(opening.await??));
         set_desk.send_replace(Some(Arc::clone(&desk)));
         listeners.accept_from(opened);
@@ -320,7 +327,7 @@ impl Daemon {
             hosts,
             refresher,
             log: start.log,
-            room: StoreRoom::of(&in_force.config.stream_directory),
+            room: StoreRoom::of(in_force.config.jobs_directory().ok()),
         };
         Ok(Daemon {
             in_force,
@@ -468,15 +475,8 @@ impl Daemon {
 async fn hosts_unaware_until(config: &Config) -> anyhow::Result<Option<Instant>> {
     let directory = config.stream_directory.clone();
     let grace = config.execution.break_grace;
-    off_workers(move || Ok(boot::hosts_unaware_until(&directory, grace))).await
-}
-
-async fn open_store(config: &Config) -> anyhow::Result<Store> {
-    let directory = config.stream_directory.clone();
-    let options = StoreOptions {
-        cache_size: config.cache_size,
-    };
-    off_workers(move || Ok(Store::open(&directory, options)?)).await
+    let look = move || boot::hosts_unaware_until(directory.as_deref()?, grace);
+    off_workers(move || Ok(look())).await
 }
 
 /// Does what may take as long as a file system does, so that a stop is heard meanwhile.

@@ -1,4 +1,4 @@
-//! The core as this daemon runs it: over the store of this machine, over hosts that are called
+//! The core as this daemon runs it: over its ledger, over hosts that are called
 //! by the harp protocol, with the runtime's clock and tasks; and the order in which it comes
 //! to rest.
 
@@ -10,17 +10,17 @@ use harp_device::Devices;
 use harp_jobs::audit::Audit;
 use harp_jobs::changes::Changes;
 use harp_jobs::jobs::Jobs;
-use harp_jobs::ledger::{Drain, Ledger, PaperKind, What};
+use harp_jobs::ledger::{Drain, Ledger, PaperKind, Unreadable, What};
 use harp_jobs::limits::RunLimits;
+use harp_jobs::record::LiveRecord;
 use harp_jobs::runner::Stop;
 use harp_jobs::world::{Phase, World};
-use harp_ledger::Local;
-use harp_ledger::store::{Store, StoreError};
 use harp_proto::JobId;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{Instrument, warn};
 
+use crate::any_ledger::AnyLedger;
 use crate::declared::Declarations;
 use crate::hosts::Hosts;
 use crate::knowledge::Knowledge;
@@ -36,12 +36,14 @@ use crate::transports::worker::{Claims, Note, Worker};
 use crate::world::{Runtime, ToTheEnd};
 
 /// What the core is opened over.
-#[derive(Debug)]
 pub struct Parts {
     /// Time, chance and tasks.
     pub world: Arc<Runtime>,
-    /// Where jobs are kept. Nobody else writes it from now on, but for removing ended jobs.
-    pub store: Store,
+    /// Where jobs are decided about and kept. Nobody else writes it from now on, but for
+    /// removing ended jobs.
+    pub ledger: AnyLedger,
+    /// The jobs that had not ended before.
+    pub live: Vec<(JobId, LiveRecord)>,
     /// The hosts that can be called.
     pub hosts: Arc<Hosts>,
     /// What calls go by.
@@ -69,7 +71,7 @@ pub struct Parts {
 pub struct Dispatcher {
     world: Arc<Runtime>,
     rules: watch::Receiver<Arc<Rules>>,
-    ledger: Local,
+    ledger: AnyLedger,
     jobs: Arc<Jobs>,
     limits: watch::Receiver<Arc<RunLimits>>,
     knowledge: Arc<Knowledge>,
@@ -86,16 +88,17 @@ impl std::fmt::Debug for Dispatcher {
 }
 
 impl Dispatcher {
-    /// Takes up what is in the store, and runs what has its turn from now on. Completes when
+    /// Takes up what is in the ledger, and runs what has its turn from now on. Completes when
     /// the jobs that do not go on have their ends, so that whoever asks is told of them.
     ///
     /// # Errors
     ///
-    /// If the store cannot be read or written; the daemon must then not open for clients.
-    pub async fn open(parts: Parts) -> Result<Arc<Dispatcher>, StoreError> {
+    /// If the ledger cannot be read; the daemon must then not open for clients.
+    pub async fn open(parts: Parts) -> Result<Arc<Dispatcher>, Unreadable> {
         let Parts {
             world,
-            store,
+            ledger,
+            live,
             hosts,
             rules,
             limits,
@@ -108,7 +111,6 @@ impl Dispatcher {
             unaware_until,
         } = parts;
         let meters = told.meters.clone();
-        let live = store.live().await?;
         let lives: BTreeSet<JobId> = live.iter().map(|(job, _)| *job).collect();
         let pools: BTreeSet<_> = live
             .iter()
@@ -119,7 +121,7 @@ impl Dispatcher {
             .filter(|(_, job)| Devices::may_go_on(&job.token));
         let mut recordings = HashMap::new();
         for (job, _) in of_devices {
-            let call = store.job(*job).await?.map(|record| record.call);
+            let call = ledger.job(*job).await?.map(|record| record.call);
             if let Some(call) = call.filter(|call| call.endless) {
                 recordings.insert(call.host, *job);
             }
@@ -135,7 +137,6 @@ impl Dispatcher {
         });
         let end: Vec<JobId> = end.map(|(job, _)| job).collect();
         let any_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
-        let ledger = Local::open(store, Arc::clone(&any_world), resume_queued).await?;
         let harp = Harp::new(
             Arc::clone(&world),
             Arc::clone(&hosts),
@@ -143,8 +144,7 @@ impl Dispatcher {
             unaware_until,
             told,
         );
-        let papers = ledger.papers(PaperKind::Service).await;
-        let papers = papers.map_err(|_| StoreError::Closed)?;
+        let papers = ledger.papers(PaperKind::Service).await?;
         let services = Arc::new(Services::new(papers, pools, services));
         if hosts.get(&services.host()).is_some() {
             let host = services.host();
@@ -152,8 +152,7 @@ impl Dispatcher {
         }
         let claims = Claims::default();
         claims.expect(claimed);
-        let drafts = ledger.papers(PaperKind::Draft).await;
-        let drafts = drafts.map_err(|_| StoreError::Closed)?;
+        let drafts = ledger.papers(PaperKind::Draft).await?;
         claims.take_up_drafts(drafts, |job| lives.contains(&job));
         let of_listener = claims.clone();
         let worker = Worker::new(Arc::clone(&services), claims.clone());
@@ -166,7 +165,7 @@ impl Dispatcher {
         );
         let devices = Arc::new(opening.await);
         let learning = Learned::open(Arc::clone(&any_ledger), Arc::clone(&hosts), rules.clone());
-        let learned = learning.await.map_err(|_| StoreError::Closed)?;
+        let learned = learning.await?;
         let knowledge = Arc::new(Knowledge {
             declared,
             services,
@@ -276,7 +275,7 @@ impl Dispatcher {
 
     /// What is decided and kept.
     #[must_use]
-    pub fn ledger(&self) -> &Local {
+    pub fn ledger(&self) -> &AnyLedger {
         &self.ledger
     }
 

@@ -3,8 +3,10 @@
 //! ARCHITECTURE.md at the top of the repository describes the house and one call's path
 //! through it.
 
+pub mod any_ledger;
 pub mod audit_log;
 pub mod boot;
+pub mod cluster;
 pub mod config;
 pub mod daemon;
 pub mod declared;

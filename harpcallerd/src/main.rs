@@ -140,6 +140,12 @@ enum Command {
     DistErlStart,
     /// Of the Erlang daemon; not supported here.
     DistErlStop,
+    /// Make the database that jobs are kept in ready for dispatchers.
+    #[cfg(feature = "cluster")]
+    Cluster {
+        #[command(subcommand)]
+        command: commands::cluster::Command,
+    },
     /// Check a configuration file and say what is wrong with it.
     CheckConfig {
         /// The configuration file.
@@ -259,6 +265,10 @@ fn main() -> ExitCode {
         Command::PruneJobs { age } => commands::prune::run(&socket, age),
         Command::ReopenLogs => commands::logs::reopen(&socket),
         Command::DistErlStart | Command::DistErlStop => commands::erlang::run(),
+        #[cfg(feature = "cluster")]
+        Command::Cluster {
+            command: commands::cluster::Command::Init(init),
+        } => commands::cluster::init(&init),
         Command::CheckConfig { config, hosts } => commands::check_config::run(&config, hosts),
         Command::CheckStore {
             which,

@@ -30,6 +30,13 @@ pub fn unusable(config: &Config) -> Unusable {
     for listener in &config.listeners {
         found.note(listener::check_files(listener));
     }
+    #[cfg(feature = "cluster")]
+    if let Some(cluster) = &config.cluster {
+        let world = std::sync::Arc::new(crate::world::Runtime::start());
+        if let Err(error) = crate::cluster::server(cluster, world) {
+            found.problems.push(format!("{error:#}"));
+        }
+    }
     if let Some(tokens) = &config.tokens_file {
         found.note(TokensFile::check(tokens));
     }

@@ -139,6 +139,7 @@ impl InForce {
             restart_needed.push("listen");
         }
         config.stream_directory = self.config.stream_directory.clone();
+        config.cluster = self.config.cluster.clone();
         config.cache_size = self.config.cache_size;
         config.audit = self.config.audit.clone();
         warn_of_any_certificate(&trust);
@@ -250,6 +251,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut keys = Vec::new();
     if old.stream_directory != new.stream_directory {
         keys.push("stream_directory");
+    }
+    if old.cluster != new.cluster {
+        keys.push("cluster");
     }
     if old.audit != new.audit {
         keys.push("audit_file");

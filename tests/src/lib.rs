@@ -12,6 +12,7 @@
 //! - [`soak`]: one that is not killed, under a load of everything at once;
 //! - [`disk`]: file systems that can be filled, stopped and cut off;
 //! - [`hung`]: one that does not answer;
+//! - [`postgres`]: a PostgreSQL server, where PostgreSQL is installed;
 //! - [`certificates`]: good certificates and bad ones.
 //!
 //! This is a test harness: whatever fails, panics with what was being done. Waits are
@@ -38,6 +39,7 @@ mod loopback;
 mod number_options;
 pub mod outlive;
 mod own_names;
+pub mod postgres;
 mod proxy;
 mod raw_client;
 mod repository;

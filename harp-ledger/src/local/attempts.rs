@@ -11,9 +11,9 @@ use harp_values::JobId;
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::room::Taken;
 use super::{Again, Local, State, lost, unexpected};
 use crate::store::{Change, Deed, Done, Made, Reply, StoreError};
+use harp_jobs::ledger::room::Taken;
 
 type Receipt<T> = oneshot::Sender<Result<T, Lost>>;
 

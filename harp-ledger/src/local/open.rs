@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use harp_jobs::failures;
+use harp_jobs::ledger::room::Memory;
 use harp_jobs::ledger::*;
 use harp_jobs::record::{EndRecord, LiveRecord, Remarks};
 use harp_jobs::world::{Phase, World};
@@ -14,7 +15,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use tracing::{error, info, warn};
 
 use super::held::Held;
-use super::room::Memory;
 use super::{Again, Local, Shared, State};
 use crate::store::{PlaceAfter, Store, StoreError};
 

@@ -245,13 +245,14 @@ pub(super) async fn who_does_not_start_in_time_has_ended(mut play: Play) {
     let mut jobs = Vec::new();
     for _ in 0..2 {
         let mut job = play.new_job(Some("q"));
-        job.start_by = Some(1);
+        // Long enough for what comes before that, on a busy machine.
+        job.start_by = Some(3);
         assert_eq!(play.accept(&job).await, Ok(Accepted::New(job.id)));
         jobs.push(job.id);
     }
     // Nobody fetches this one.
     let mut unclaimed = play.new_job(None);
-    (unclaimed.start_by, unclaimed.minted.pool) = (Some(1), Some(pool()));
+    (unclaimed.start_by, unclaimed.minted.pool) = (Some(3), Some(pool()));
     assert_eq!(
         play.accept(&unclaimed).await,
         Ok(Accepted::New(unclaimed.id))
@@ -261,7 +262,7 @@ pub(super) async fn who_does_not_start_in_time_has_ended(mut play: Play) {
     // One has its turn and does not start; the other waits for its place.
     let turn = play.turn().await;
     assert_eq!(turn.hold.job, jobs[0]);
-    play.subject.pass(Duration::from_millis(1200)).await;
+    play.subject.pass(Duration::from_millis(3200)).await;
     for job in &jobs {
         let mut tries = 0..200;
         let end = loop {

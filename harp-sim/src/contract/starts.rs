@@ -61,7 +61,8 @@ pub(super) async fn after_a_start_everything_is_where_it_was(mut play: Play) {
     let again = End {
         then: Then::Again {
             outcome: returned(),
-            after: Duration::from_millis(1500),
+            // Long enough for a start on a busy machine.
+            after: Duration::from_secs(5),
         },
         packets: 0,
         debt: None,

@@ -1,7 +1,9 @@
 //! The task that writes the audit log.
 
+use std::sync::Arc;
+
 use harp_jobs::audit::{Event, Inbox, Line};
-use harp_ledger::store::Store;
+use harp_jobs::ledger::Ledger;
 use harp_time::clock;
 use tracing::error;
 
@@ -11,7 +13,7 @@ use super::file::AuditFile;
 const BATCH: usize = 64 * 1024;
 
 /// Writes what comes in, in batches, until every [`Audit`](harp_jobs::audit::Audit) is gone.
-pub(super) async fn write_down(mut file: AuditFile, mut inbox: Inbox, store: Store) {
+pub(super) async fn write_down(mut file: AuditFile, mut inbox: Inbox, ledger: Arc<dyn Ledger>) {
     let mut text = Vec::new();
     let mut lines = 0;
     while let Some(event) = inbox.next().await {
@@ -22,7 +24,7 @@ pub(super) async fn write_down(mut file: AuditFile, mut inbox: Inbox, store: Sto
             }
             Event::AboutJob(job, mut line) => {
                 // Of what cannot be read the id has to do.
-                if let Ok(Some(record)) = store.job(job).await {
+                if let Ok(Some(record)) = ledger.job(job).await {
                     line.add(record.call);
                 }
                 write(&line, &mut text);

@@ -33,7 +33,7 @@ impl Which {
     fn directory(self) -> anyhow::Result<PathBuf> {
         match self.store {
             Some(directory) => Ok(directory),
-            None => Ok(Config::read(&self.config)?.0.stream_directory),
+            None => Ok(Config::read(&self.config)?.0.jobs_directory()?.to_owned()),
         }
     }
 }

@@ -22,6 +22,10 @@ pub fn exposed(file: &Path, config: &Config) -> Result<Vec<String>, String> {
     let discovery = config.registry.discovery.as_ref();
     files.extend(discovery.into_iter().flat_map(Discovery::files));
     files.extend(config.tokens_file.as_deref());
+    if let Some(cluster) = &config.cluster {
+        files.push(&cluster.url_file);
+        files.extend(cluster.ca_file.as_deref());
+    }
     files.extend(config.trust.ca_file.as_deref());
     files.extend(config.trust.known_certs_file.as_deref());
     let listeners = config.listeners.iter();

@@ -97,7 +97,7 @@ impl Desk {
         }
         let by_time = Instant::now() + TIME;
         if find.filter.wants_live_only() {
-            let jobs = self.dispatcher.ledger().live_jobs();
+            let jobs = self.dispatcher.ledger().live_jobs().await?;
             self.find_among(by, find, jobs, by_time, &mut found).await?;
         } else if !find.filter.keys.is_empty() {
             self.find_keyed(by, find, by_time, &mut found).await?;

@@ -52,10 +52,10 @@ impl Desk {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Forbidden`] for anybody but administrators.
-    pub fn jobs(self: &Arc<Self>, by: &Client, which: Which) -> Result<Jobs, Refusal> {
+    /// [`Refusal::Forbidden`] for anybody but administrators; [`Refusal::Storage`].
+    pub async fn jobs(self: &Arc<Self>, by: &Client, which: Which) -> Result<Jobs, Refusal> {
         self.administrators_only(by, "list")?;
-        let live = self.dispatcher.ledger().live_jobs();
+        let live = self.dispatcher.ledger().live_jobs().await?;
         Ok(Jobs {
             desk: Arc::clone(self),
             which,

@@ -28,7 +28,7 @@ impl Desk {
     /// How many jobs each host has that has any. Cancel safe.
     pub(super) async fn loads(&self) -> Result<HashMap<Arc<str>, Load>, Refusal> {
         let ledger = self.dispatcher.ledger();
-        let live = ledger.live_jobs();
+        let live = ledger.live_jobs().await?;
         let mut found = Vec::new();
         for job in self.load.unknown(&live) {
             if let Some(record) = passing_damaged(ledger.job(job).await)? {

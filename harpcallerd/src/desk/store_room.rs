@@ -13,28 +13,28 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Where the store is, and how much room there is.
 #[derive(Debug)]
 pub struct StoreRoom {
-    directory: PathBuf,
+    directory: Option<PathBuf>,
     looks: Looks<Option<u64>>,
 }
 
 impl StoreRoom {
-    /// That of the store in this directory.
+    /// That of the store in this directory; nothing is known of a database.
     #[must_use]
-    pub fn of(directory: &Path) -> StoreRoom {
-        let path = directory.to_owned();
+    pub fn of(directory: Option<&Path>) -> StoreRoom {
+        let path = directory.map(Path::to_owned);
         StoreRoom {
-            directory: directory.to_owned(),
+            directory: directory.map(Path::to_owned),
             looks: Looks::new(move || {
-                let found = statvfs(&path).ok()?;
+                let found = statvfs(path.as_ref()?).ok()?;
                 Some(found.f_bavail.saturating_mul(found.f_frsize))
             }),
         }
     }
 
-    /// The directory of the store.
+    /// The directory of the store, if it is in one.
     #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
     }
 
     /// Bytes that can still be written there; `None` if the file system does not say so within
@@ -51,7 +51,10 @@ mod tests {
     #[tokio::test]
     async fn a_directory_that_is_gone_has_no_room() {
         let root = tempfile::tempdir().unwrap();
-        assert!(StoreRoom::of(root.path()).free().await.is_some());
-        assert_eq!(StoreRoom::of(&root.path().join("gone")).free().await, None);
+        assert!(StoreRoom::of(Some(root.path())).free().await.is_some());
+        assert_eq!(
+            StoreRoom::of(Some(&root.path().join("gone"))).free().await,
+            None
+        );
     }
 }

@@ -14,8 +14,10 @@ use harp_jobs::client::{Client, Peer, Via};
 use harp_jobs::jobs::{Jobs, NotKnown};
 use harp_jobs::record::EndRecord;
 use harp_jobs::transport::Proof;
+use harp_jobs::world::World;
 use harp_ledger::store::{Store, StoreOptions};
 use harp_proto::{JobId, Json, Password, QueueName};
+use harpcallerd::any_ledger::Opened;
 use harpcallerd::desk::Desk;
 use harpcallerd::dispatcher::Dispatcher;
 use harpcallerd::hosts::{Harpd, Host as Registered, Hosts, Registry};
@@ -97,7 +99,9 @@ impl Life {
             slot_grace: Duration::from_secs(SLOT_GRACE),
             ..unlimited()
         };
-        let inside = inside::open(world, store.clone(), hosts, limits, Audit::default()).await;
+        let any_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
+        let kept = Opened::over(store.clone(), &any_world, true).await.unwrap();
+        let inside = inside::open(world, kept, hosts, limits, Audit::default()).await;
         let peer = Peer::Local { uid: 0, pid: None };
         Life {
             store,

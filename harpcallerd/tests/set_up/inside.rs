@@ -6,7 +6,7 @@ use harp_host::tls::{Trust, TrustFiles};
 use harp_jobs::audit::Audit;
 use harp_jobs::changes::Changes;
 use harp_jobs::limits::RunLimits;
-use harp_ledger::store::Store;
+use harpcallerd::any_ledger::Opened;
 use harpcallerd::desk::Desk;
 use harpcallerd::dispatcher::{Dispatcher, Parts};
 use harpcallerd::hosts::{Hosts, Refresher};
@@ -28,10 +28,10 @@ pub(crate) struct Inside {
 /// What would end with its senders.
 pub(crate) type Senders = (watch::Sender<Arc<Rules>>, watch::Sender<Arc<RunLimits>>);
 
-/// Opens a dispatcher over a store.
+/// Opens a dispatcher over a ledger.
 pub(crate) async fn open(
     world: Arc<Runtime>,
-    store: Store,
+    kept: Opened,
     hosts: Hosts,
     limits: ExecutionLimits,
     audit: Audit,
@@ -45,7 +45,8 @@ pub(crate) async fn open(
     let parts = Parts {
         told: Default::default(),
         world,
-        store,
+        ledger: kept.ledger,
+        live: kept.live,
         hosts: Arc::new(hosts),
         rules: rules.subscribe(),
         limits: runs.subscribe(),

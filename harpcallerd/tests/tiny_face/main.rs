@@ -21,6 +21,7 @@ use harp_jobs::world::World;
 use harp_ledger::store::{Store, StoreOptions};
 use harp_proto::{Json, Outcome, Password};
 use harp_service::tasks::Tasks;
+use harpcallerd::any_ledger::Opened;
 use harpcallerd::audit_log::{self, AuditSettings};
 use harpcallerd::desk::Desk;
 use harpcallerd::desk::packets::{Batches, Next, Span, Start, Until};
@@ -147,9 +148,11 @@ impl House {
         let auditing = Tasks::of_phase("the audit log");
         let world = Arc::new(Runtime::start());
         let its_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
-        let audit = audit_log::start(&settings, store.clone(), its_world, &auditing).unwrap();
+        let kept = Opened::over(store, &its_world, true).await.unwrap();
+        let its_ledger = Arc::new(kept.ledger.clone());
+        let audit = audit_log::start(&settings, its_ledger, its_world, &auditing).unwrap();
         let hosts = Hosts::default();
-        let inside = inside::open(world, store, hosts, unlimited(), audit).await;
+        let inside = inside::open(world, kept, hosts, unlimited(), audit).await;
         let desk = Desk {
             limits: limits.subscribe(),
             tokens: watch::Sender::new(Some(Arc::new(tokens))).subscribe(),

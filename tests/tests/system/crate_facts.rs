@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "harp-ledger",
         &["harp-files", "harp-jobs", "harp-time", "harp-values"],
     ),
+    ("harp-postgres", &["harp-jobs", "harp-values"]),
     (
         "harp-host",
         &["harp-budget", "harp-files", "harp-proto", "harp-time"],
@@ -56,6 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "harp-jobs",
             "harp-ledger",
             "harp-page",
+            "harp-postgres",
             "harp-proto",
             "harp-schema",
             "harp-service",

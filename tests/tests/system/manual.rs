@@ -54,23 +54,25 @@ fn helped(program: &str) -> (BTreeSet<String>, BTreeSet<String>) {
         options.extend(named.map(str::to_owned));
         help
     };
-    let top = ask(&[]);
-    let listed = top.lines().skip_while(|line| *line != "Commands:").skip(1);
-    for line in listed.take_while(|line| !line.is_empty()) {
-        // Names stand two places in; the lines of a long description further.
-        if let Some(command) = line
-            .strip_prefix("  ")
-            .and_then(|rest| rest.split(' ').next())
-            && !command.is_empty()
-            && command != "help"
-        {
-            commands.insert(command.to_owned());
+    for command in listed(&ask(&[])) {
+        // Some have commands of their own.
+        for inner in listed(&ask(&[&command])) {
+            ask(&[&command, &inner]);
+            commands.insert(inner);
         }
-    }
-    for command in &commands {
-        ask(&[command]);
+        commands.insert(command);
     }
     (commands, options)
+}
+
+/// The commands that a help lists.
+fn listed(help: &str) -> Vec<String> {
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let lines = lines.take_while(|line| !line.is_empty());
+    // Names stand two places in; the lines of a long description further.
+    let names = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let names = names.filter(|name| !name.is_empty() && *name != "help");
+    names.map(str::to_owned).collect()
 }
 
 fn assert_same(what: &str, program: &BTreeSet<String>, manual: &BTreeSet<String>) {
@@ -170,7 +172,8 @@ fn every_error_is_in_the_manual_and_no_other() {
 
 /// Names of tables, which stand among the keys of a file, and names that the samples
 /// below give to procedures and users.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
+    "cluster",
     "discovery",
     "traces",
     "topchef",
@@ -202,7 +205,7 @@ fn assert_keys(name: &str, keys: Result<BTreeSet<String>, impl std::fmt::Debug>)
 #[test]
 fn keys_of_the_configuration_are_those_of_the_dispatcher() {
     let sample = "[[listener]]\naddress = \"127.0.0.1:1\"\n\
-                  [[listen_http]]\naddress = \"127.0.0.1:2\"\n[[allow]]\n[discovery]\n[discovery.node]\n[traces]\n[topchef]\n[[procedure]]\n";
+                  [[listen_http]]\naddress = \"127.0.0.1:2\"\n[[allow]]\n[discovery]\n[discovery.node]\n[traces]\n[cluster]\n[topchef]\n[[procedure]]\n";
     assert_keys(
         "harpcaller.toml.5",
         harpcallerd::config::Config::keys(sample),

@@ -10,7 +10,7 @@ use harp_tests::{repository, sources};
 use crate::import_circles::productions;
 
 /// The crates of what is installed, or part of it.
-const CRATES: [&str; 17] = [
+const CRATES: [&str; 18] = [
     "harp",
     "harp-budget",
     "harp-client",
@@ -20,6 +20,7 @@ const CRATES: [&str; 17] = [
     "harp-host",
     "harp-jobs",
     "harp-ledger",
+    "harp-postgres",
     "harp-proto",
     "harp-schema",
     "harp-service",

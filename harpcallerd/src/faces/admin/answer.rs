@@ -78,7 +78,7 @@ async fn of_started(
     let answered = match request {
         AdminRequest::ListJobs { list_all, stream } => {
             let which = if list_all { Which::All } else { Which::Live };
-            match desk.jobs(&by, which) {
+            match desk.jobs(&by, which).await {
                 Ok(jobs) if stream => return lists::stream(jobs, administrator).await,
                 Ok(jobs) => return lists::list(jobs, administrator).await,
                 Err(refusal) => Err(refusal),

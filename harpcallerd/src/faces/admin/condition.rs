@@ -165,7 +165,10 @@ impl Condition {
             oldest_waiting: oldest_queued / 1000,
         });
         self.store = Some(Store {
-            directory: started.room.directory().display().to_string(),
+            directory: match started.room.directory() {
+                Some(directory) => directory.display().to_string(),
+                None => "a PostgreSQL database".to_owned(),
+            },
             is_written: measures.store_is_up,
             ended: measures.ended,
             size: measures.bytes,

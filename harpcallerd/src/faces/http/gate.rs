@@ -46,12 +46,16 @@ pub struct Face {
 
 impl Face {
     /// The face over a desk. `memory` is what large requests share; what is kept of logins is
-    /// in `directory`. Blocks.
+    /// in `directory`; without one it goes with the process. Blocks.
     ///
     /// # Errors
     ///
     /// What the system says, with the path in the message.
-    pub fn open(desk: Arc<Desk>, memory: Arc<ClientMemory>, directory: &Path) -> io::Result<Face> {
+    pub fn open(
+        desk: Arc<Desk>,
+        memory: Arc<ClientMemory>,
+        directory: Option<&Path>,
+    ) -> io::Result<Face> {
         let shared = Arc::new(Shared {
             desk,
             memory,

@@ -38,7 +38,8 @@ const SIGNED: usize = SAID + 32;
 /// All sessions of this dispatcher.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    file: PathBuf,
+    /// `None` if nothing of them is kept.
+    file: Option<PathBuf>,
     key: hmac::Key,
     kept: Mutex<Kept>,
 }
@@ -71,20 +72,17 @@ pub(super) struct SessionProof {
 }
 
 impl Sessions {
-    /// The sessions whose file is in this directory. Blocks.
+    /// The sessions whose file is in this directory; without one they end with the process.
+    /// Blocks.
     ///
     /// # Errors
     ///
     /// What the system says, with the path in the message.
-    pub(super) fn open(directory: &Path) -> std::io::Result<Sessions> {
-        let file = directory.join("sessions.json");
-        let kept = match std::fs::read(&file) {
-            Ok(text) => serde_json::from_slice::<Kept>(&text).ok(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => {
-                let why = format!("cannot read {}: {error}", file.display());
-                return Err(std::io::Error::new(error.kind(), why));
-            }
+    pub(super) fn open(directory: Option<&Path>) -> std::io::Result<Sessions> {
+        let file = directory.map(|directory| directory.join("sessions.json"));
+        let kept = match &file {
+            Some(file) => read(file)?,
+            None => None,
         };
         let kept = kept.filter(|kept| from_hex::<32>(&kept.key).is_some());
         let is_new = kept.is_none();
@@ -172,8 +170,11 @@ impl Sessions {
     }
 
     fn write(&self) -> std::io::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
         let text = serde_json::to_vec(&*self.kept())?;
-        let written = private_file::write(&self.file, &text);
+        let written = private_file::write(file, &text);
         if let Err(error) = &written {
             warn!(%error, "what is kept of sessions cannot be written");
         }
@@ -183,6 +184,18 @@ impl Sessions {
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
         // A std mutex: held for a few map operations.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is kept in this file; `None` if it is not there, or says nothing.
+fn read(file: &Path) -> std::io::Result<Option<Kept>> {
+    match std::fs::read(file) {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let why = format!("cannot read {}: {error}", file.display());
+            Err(std::io::Error::new(error.kind(), why))
+        }
     }
 }
 
@@ -295,7 +308,7 @@ mod tests {
     #[tokio::test]
     async fn both_halves_are_needed_and_a_restart_ends_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let open = || Arc::new(Sessions::open(directory.path()).unwrap());
+        let open = || Arc::new(Sessions::open(Some(directory.path())).unwrap());
         let sessions = open();
         let new = NewToken::make("shop", None).unwrap();
         let tokens = tokens(&new.line);

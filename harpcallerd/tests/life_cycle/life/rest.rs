@@ -52,7 +52,7 @@ impl Life {
                 self.book.change(tag, |entry| entry.due = due);
             }
         }
-        let live: HashSet<JobId> = self.dispatcher.ledger().live_jobs().into_iter().collect();
+        let live = self.live();
         for (queue, concurrency) in QUEUES.iter().enumerate() {
             let members = self.members(queue);
             let taken = members.running.len() as u64;
@@ -131,9 +131,15 @@ impl Life {
         );
     }
 
+    /// The jobs that have not ended, which the embedded ledger knows at once.
+    fn live(&self) -> HashSet<JobId> {
+        let live = self.dispatcher.ledger().live_jobs().now_or_never();
+        live.unwrap().unwrap().into_iter().collect()
+    }
+
     /// Lets everything come to its end, and looks at all of it.
     pub(super) async fn end_all(&mut self) {
-        while !self.dispatcher.ledger().live_jobs().is_empty() {
+        while !self.live().is_empty() {
             for tag in self.host.busy() {
                 self.book.change(tag, |entry| entry.finish_ordered = true);
                 self.host.order(tag, Order::Finish);

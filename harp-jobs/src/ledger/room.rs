@@ -14,7 +14,7 @@ const COST: usize = 256;
 
 /// Memory for packets.
 #[derive(Debug, Default)]
-pub(super) struct Memory(Mutex<Used>);
+pub struct Memory(Mutex<Used>);
 
 #[derive(Debug, Default)]
 struct Used {
@@ -25,7 +25,7 @@ struct Used {
 
 /// Memory that packets take, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub struct Taken {
     memory: Arc<Memory>,
     bytes: usize,
 }
@@ -33,7 +33,7 @@ pub(super) struct Taken {
 impl Memory {
     /// Takes memory for packets of this size. With it comes what completes when further
     /// packets may be taken; `None` if they may at once.
-    pub(super) fn take(self: &Arc<Self>, size: usize) -> (Taken, Option<oneshot::Receiver<()>>) {
+    pub fn take(self: &Arc<Self>, size: usize) -> (Taken, Option<oneshot::Receiver<()>>) {
         let taken = Taken {
             memory: Arc::clone(self),
             bytes: size + COST,

@@ -1,0 +1,148 @@
+//! Lists for administrators, where a job stands in its queue, and what a start looks at.
+
+use harp_jobs::ledger::*;
+use harp_jobs::lineup::pool::PoolId;
+use harp_jobs::lineup::queue::Place;
+use harp_jobs::lineup::tally::Tally;
+use harp_jobs::record::{JobRecord, LiveRecord, QueueRecord};
+use harp_values::{JobId, QueueName};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::Postgres;
+use super::read::{Given, job_id, number, record, records, uuid};
+use crate::digest::Digest;
+
+impl Postgres {
+    /// All jobs that have not ended, in the order of their submission.
+    pub fn live_jobs(&self) -> Answer<Vec<JobId>, Unreadable> {
+        self.read(async move |ledger| {
+            let live = "select id from harp.live order by sequence";
+            let rows = ledger.rows(live, Given::new()).await?;
+            Ok(rows.iter().map(|row| job_id(row.get(0))).collect())
+        })
+    }
+
+    /// The jobs that have not ended, in the order of their submission, with where they stand.
+    pub fn live(&self) -> Answer<Vec<(JobId, LiveRecord)>, Unreadable> {
+        self.read(async move |ledger| {
+            let live = "select id, sequence, started, start_by, submitted, attempt, not_before, \
+                        pool, token, name, concurrency from harp.live order by sequence";
+            let rows = ledger.rows(live, Given::new()).await?;
+            Ok(rows.iter().map(live_record).collect())
+        })
+    }
+
+    /// Where a job stands in its queue; `None` if it is in none, or waits for something else
+    /// first.
+    pub fn place(&self, job: JobId) -> Answer<Option<Place>, Unreadable> {
+        self.read(async move |ledger| {
+            let rows = ledger.rows(
+                "select case when l.stands = 'w' then (select count(*) from harp.live w \
+                 where w.queue = l.queue and w.stands = 'w' and w.sequence < l.sequence) \
+                 + q.used - q.concurrency + 1 end from harp.live l join harp.queue q \
+                 on q.digest = l.queue where l.id = $1 and l.stands <> 'l' \
+                 union all select null from harp.debt d where d.id = $1 and d.queue is not null",
+                vec![Box::new(uuid(job))],
+            );
+            let place = rows.await?.first().map(|row| row.get::<_, Option<i64>>(0));
+            Ok(place.map(|behind| match behind {
+                None => Place::Held,
+                Some(behind) => Place::Behind(behind.max(0).cast_unsigned()),
+            }))
+        })
+    }
+
+    /// How many jobs there are of each kind.
+    pub fn tally(&self) -> Answer<Tally, Unreadable> {
+        self.read(async move |ledger| {
+            let rows = ledger.rows(
+                "select (select count(*) from harp.live where stands <> 'r'), \
+                 (select count(*) from harp.live where stands = 'r'), \
+                 (select count(*) from harp.debt d where d.queue is not null \
+                 and not exists (select from harp.live l where l.id = d.id)), \
+                 (select count(*) from harp.queue), \
+                 (select id from harp.live where stands <> 'r' order by id limit 1)",
+                Given::new(),
+            );
+            let rows = rows.await?;
+            let Some(row) = rows.first() else {
+                return Ok(Tally::default());
+            };
+            let count = |place| number(row, place).unwrap_or_default();
+            Ok(Tally {
+                queued: count(0),
+                running: count(1),
+                places_kept: count(2),
+                queues: count(3),
+                oldest_queued: row.get::<_, Option<Uuid>>(4).map(job_id),
+            })
+        })
+    }
+
+    /// Jobs that hold places in a queue, by id, at most so many; none if there is no such queue.
+    pub fn holders(&self, name: &QueueName, most: usize) -> Answer<Vec<JobId>, Unreadable> {
+        let digest = Digest::of_queue(name).to_vec();
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.read(async move |ledger| {
+            let rows = ledger.rows(
+                "select id from harp.live where queue = $1 and stands in ('t', 'r') \
+                 union select id from harp.debt where queue = $1 order by id limit $2",
+                vec![Box::new(digest), Box::new(most)],
+            );
+            Ok(rows.await?.iter().map(|row| job_id(row.get(0))).collect())
+        })
+    }
+
+    /// Ended jobs by their ids, behind this one, at most so many.
+    pub fn ended_page(
+        &self,
+        after: Option<JobId>,
+        most: usize,
+    ) -> Answer<Vec<JobRecord>, Unreadable> {
+        self.read(async move |ledger| {
+            let after = after.map_or(Uuid::nil(), uuid);
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let page = records!("where c.id > $1 and e.id is not null order by c.id limit $2");
+            let rows = ledger.rows(page, vec![Box::new(after), Box::new(most)]);
+            rows.await?.iter().map(record).collect()
+        })
+    }
+
+    /// How long what is kept of a job's call and of its end is, in bytes; 0 for what is not
+    /// there.
+    pub fn lengths(&self, job: JobId) -> Answer<(usize, usize), Unreadable> {
+        self.read(async move |ledger| {
+            let rows = ledger.rows(
+                "select octet_length(c.call), coalesce(octet_length(e.outcome), 0) \
+                 from harp.call c left join harp.ended e using (id) where c.id = $1",
+                vec![Box::new(uuid(job))],
+            );
+            let rows = rows.await?;
+            let length = |row: &Row, place| row.get::<_, i32>(place).cast_unsigned() as usize;
+            let lengths = rows.first().map(|row| (length(row, 0), length(row, 1)));
+            Ok(lengths.unwrap_or_default())
+        })
+    }
+}
+
+fn live_record(row: &Row) -> (JobId, LiveRecord) {
+    let name = row.get::<_, Option<&str>>(9);
+    let name = name.and_then(|name| name.parse().ok());
+    let pool: Option<&[u8]> = row.get(7);
+    let live = LiveRecord {
+        sequence: number(row, 1).unwrap_or_default(),
+        queue: name.map(|name| QueueRecord {
+            name,
+            concurrency: number(row, 10).unwrap_or(1),
+        }),
+        started: number(row, 2),
+        start_by: number(row, 3),
+        submitted: number(row, 4).unwrap_or_default(),
+        attempt: row.get::<_, i32>(5).cast_unsigned(),
+        not_before: number(row, 6),
+        pool: pool.map(|pool| PoolId::from(String::from_utf8_lossy(pool).into_owned())),
+        token: Token(bytes::Bytes::copy_from_slice(row.get(8))),
+    };
+    (job_id(row.get(0)), live)
+}
