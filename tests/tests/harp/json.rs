@@ -60,6 +60,8 @@ fn a_job_is_told_without_its_host_where_that_is_not_known() {
             "event": "status", "host": "web01", "job": job, "procedure": "feed",
             "arguments": [path(&feed)], "info": "i", "state": "running",
             "submit_time": time, "start_time": status["start_time"], "end_time": null,
+            "outcome": null, "error_type": null, "queue": null, "ahead": null,
+            "waiting_for": null, "holders": [], "place_kept": false,
         })
     );
 
