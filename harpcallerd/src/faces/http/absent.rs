@@ -25,7 +25,7 @@ impl Face {
     /// # Errors
     ///
     /// None.
-    pub fn open(_: Arc<Desk>, _: Arc<ClientMemory>, _: &Path) -> std::io::Result<Face> {
+    pub fn open(_: Arc<Desk>, _: Arc<ClientMemory>, _: Option<&Path>) -> std::io::Result<Face> {
         Ok(Face)
     }
 }
