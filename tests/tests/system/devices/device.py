@@ -18,8 +18,31 @@ Result = getattr(api, "ApiCommandRequestResult", None) or api.ApiCommandReqeustR
 Response = api.ApiCommandRequestResponse
 Topic = api.ApiTopic
 
+
+
+class Service(ZeroMQApiService):
+    """The package's service, whose messages are two sends each, one message at a time.
+
+    Its heartbeats come from a timer's thread, all else from its own.
+    """
+
+    sending = threading.RLock()
+
+    def _send(self, *message):
+        with self.sending:
+            return super()._send(*message)
+
+    def _send_string(self, *message):
+        with self.sending:
+            return super()._send_string(*message)
+
+    def _send_dict(self, *message):
+        with self.sending:
+            return super()._send_dict(*message)
+
+
 events, commands, interval = map(int, sys.argv[1:])
-service = ZeroMQApiService(RpcOptions(True, "rig-1", interval, events, commands))
+service = Service(RpcOptions(True, "rig-1", interval, events, commands))
 
 
 def send_event(kind, index, context):
