@@ -150,6 +150,24 @@ impl Cluster {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// Runs the command `harp` at this dispatcher, which has to succeed; what it prints.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[must_use]
+    pub fn harp(&self, words: &[&str]) -> String {
+        let output = Command::new(binary("harp"))
+            .args(words)
+            .args(["--dispatcher", &self.address().to_string()])
+            .env("HOME", self.path(""))
+            .env_remove("XDG_CONFIG_HOME")
+            .output()
+            .expect("a command that can be run");
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
     /// Writes the configuration anew, with what has been [`set`](Cluster::set) since, and
     /// asks the running dispatcher to reload it.
     pub fn reload(&self) -> Output {

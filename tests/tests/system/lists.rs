@@ -16,18 +16,6 @@ fn submit(cluster: &Cluster, procedure: &str, arguments: Value) -> String {
     answer["job_id"].as_str().unwrap().to_owned()
 }
 
-fn harp(cluster: &Cluster, words: &[&str]) -> String {
-    let output = Command::new(binary("harp"))
-        .args(words)
-        .args(["--dispatcher", &cluster.address().to_string()])
-        .env("HOME", cluster.path(""))
-        .env_remove("XDG_CONFIG_HOME")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 #[test]
 fn jobs_queues_and_hosts_are_listed_without_http() {
     let cluster = Cluster::start();
@@ -68,7 +56,7 @@ fn jobs_queues_and_hosts_are_listed_without_http() {
         assert_refused(&list(request), "invalid_request", &json!({"field": field}));
     }
 
-    let table = harp(&cluster, &["jobs", "procedure=silent"]);
+    let table = cluster.harp(&["jobs", "procedure=silent"]);
     let lines: Vec<&str> = table.lines().collect();
     assert!(
         lines[0].starts_with("JOB ") && lines[0].contains("STATE"),
@@ -78,11 +66,11 @@ fn jobs_queues_and_hosts_are_listed_without_http() {
         lines[1].starts_with(&second) && lines[2].starts_with(&first),
         "{table}"
     );
-    let json = harp(&cluster, &["--json", "jobs", "--limit", "1", "state=ended"]);
+    let json = cluster.harp(&["--json", "jobs", "--limit", "1", "state=ended"]);
     let job: Value = serde_json::from_str(json.trim()).unwrap();
     assert_eq!(job["id"], other);
-    assert!(harp(&cluster, &["queues"]).contains("{\"of\":\"silent\"}"));
-    assert!(harp(&cluster, &["hosts"]).contains("web01"));
+    assert!(cluster.harp(&["queues"]).contains("{\"of\":\"silent\"}"));
+    assert!(cluster.harp(&["hosts"]).contains("web01"));
 }
 
 /// The cluster's host with two procedures that the registry describes.
@@ -171,19 +159,19 @@ fn procedures_are_listed_for_whoever_may_call_them() {
     assert_eq!(http("/hosts/nowhere/procedures").status(), 404);
     assert_eq!(http("/hosts/web01/procedures?host=web01").status(), 400);
 
-    let table = harp(&cluster, &["list", "web*"]);
+    let table = cluster.harp(&["list", "web*"]);
     let lines: Vec<&str> = table.lines().collect();
     assert!(lines[0].starts_with("HOST "), "{table}");
     assert!(
         lines[1].ends_with("echo       Says what it is told."),
         "{table}"
     );
-    let told = harp(&cluster, &["describe", "web01", "echo"]);
+    let told = cluster.harp(&["describe", "web01", "echo"]);
     assert!(
         told.contains("Twice if need be.") && told.contains("\"maximum\": 12345678901234567890"),
         "{told}"
     );
-    let json = harp(&cluster, &["--json", "describe", "web01", "silent"]);
+    let json = cluster.harp(&["--json", "describe", "web01", "silent"]);
     let procedure: Value = serde_json::from_str(json.trim()).unwrap();
     assert_eq!(procedure["source"], "registry");
     let nobody = Command::new(binary("harp"))
@@ -207,17 +195,17 @@ fn hosts_are_asked_for_their_procedures_if_harp_is_told_to() {
         .procedure("add", "description = 'Adds.'", "echo 1")
         .procedure("sub", "description = 'Subtracts.'", "echo 1")
         .start();
-    assert!(!harp(&cluster, &["list"]).contains("Adds."));
-    let told = harp(&cluster, &["list", "--refresh", "web*"]);
+    assert!(!cluster.harp(&["list"]).contains("Adds."));
+    let told = cluster.harp(&["list", "--refresh", "web*"]);
     assert!(
         told.contains("Adds.") && told.contains("Subtracts."),
         "{told}"
     );
-    let told = harp(&cluster, &["describe", "--refresh", "web01", "add"]);
+    let told = cluster.harp(&["describe", "--refresh", "web01", "add"]);
     assert!(
         told.contains("known by   host") && told.contains("Adds."),
         "{told}"
     );
     // What it has said is known from then on.
-    assert!(harp(&cluster, &["list"]).contains("Subtracts."));
+    assert!(cluster.harp(&["list"]).contains("Subtracts."));
 }

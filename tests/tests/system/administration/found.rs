@@ -1,8 +1,6 @@
 //! Jobs that are looked for by what they are, and where they stand.
 
-use std::process::Command;
-
-use harp_tests::{Cluster, binary, until};
+use harp_tests::{Cluster, until};
 use serde_json::{Value, json};
 
 use super::{complaint, objects};
@@ -12,19 +10,6 @@ fn ids(lines: &[Value]) -> Vec<&str> {
     lines
         .filter_map(|line| line["job"].as_str().or_else(|| line["id"].as_str()))
         .collect()
-}
-
-/// What `harp` prints.
-fn harp(cluster: &Cluster, words: &[&str]) -> String {
-    let output = Command::new(binary("harp"))
-        .args(words)
-        .args(["--dispatcher", &cluster.address().to_string()])
-        .env("HOME", cluster.path(""))
-        .env_remove("XDG_CONFIG_HOME")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
@@ -116,19 +101,16 @@ fn jobs_are_found_by_host_procedure_queue_outcome_and_time() {
         (&json!(1), &json!([holder]))
     );
 
-    let table = harp(&cluster, &["jobs", "--host", "no*", "--since", "yesterday"]);
+    let table = cluster.harp(&["jobs", "--host", "no*", "--since", "yesterday"]);
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines.len(), 2, "{table}");
     assert!(
         lines[1].starts_with(&failed) && lines[1].contains("error unknown_host"),
         "{table}"
     );
-    let table = harp(
-        &cluster,
-        &["jobs", "--queue", r#"{"q":1}"#, "--procedure", "silent"],
-    );
+    let table = cluster.harp(&["jobs", "--queue", r#"{"q":1}"#, "--procedure", "silent"]);
     assert_eq!(table.lines().count(), 3, "{table}");
-    let table = harp(&cluster, &["status", &queued]);
+    let table = cluster.harp(&["status", &queued]);
     for line in [
         r#"queue      {"q":1}, 1 at once"#.to_owned(),
         format!("place      behind 1 jobs; held by {holder}"),
@@ -137,7 +119,7 @@ fn jobs_are_found_by_host_procedure_queue_outcome_and_time() {
         assert!(table.lines().any(|told| told == line), "{line}: {table}");
     }
     let status: Value =
-        serde_json::from_str(&harp(&cluster, &["status", "--json", &failed])).unwrap();
+        serde_json::from_str(&cluster.harp(&["status", "--json", &failed])).unwrap();
     assert_eq!(
         (&status["outcome"], &status["error_type"]),
         (&json!("error"), &json!("unknown_host"))
@@ -160,8 +142,12 @@ fn a_call_that_waits_at_its_host_is_told_everywhere() {
         waits(&second).then_some(())
     });
     assert!(!waits(&first));
-    assert!(harp(&cluster, &["jobs"]).contains("running, waits at its host"));
-    let told = harp(&cluster, &["status", &second]);
+    assert!(
+        cluster
+            .harp(&["jobs"])
+            .contains("running, waits at its host")
+    );
+    let told = cluster.harp(&["status", &second]);
     assert!(
         told.contains("at its host") && told.contains("max_calls"),
         "{told}"
