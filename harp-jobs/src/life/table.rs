@@ -9,7 +9,7 @@
 pub(super) const TABLE: &str = "\
 | event | Starting | Committing | Running | Parting | Ending | Settling |
 | --- | --- | --- | --- | --- | --- | --- |
-| LinkReady | not opening: -; keeps & leaving: Done, Drop; asked: Starting; Committing, Commit | - | - | - | - | - |
+| LinkReady | not opening: -; keeps & leaving & not unrun: Done, Drop; asked: Starting; Committing, Commit | - | - | - | - | - |
 | LinkFailed | not opening: -; asked: Starting; Ending(confirmed), Close(f) | - | - | - | - | - |
 | Started | not asked: -; leaving & unrun: Done, Note, Drop; opening: Starting; old: Starting, Drop, Begin; ready: Committing, Commit; Ending(confirmed), Close(link) | - | - | - | - | - |
 | Taken | recorded: -; Done, Drop, ShowEnd, ShowHost(confirmed) | - | - | - | - | - |
@@ -28,8 +28,8 @@ pub(super) const TABLE: &str = "\
 | Unkept | - | - | refused: Ending(left), Tell, Close(storage); Done, Detach | refused: Ending(left), Close(same); Done, Detach | = | - |
 | Cancel | Ending(confirmed), Drop, Close(cancelled) | Committing | waiting: Ending(confirmed), Drop, Close(cancelled); talks: Parting, Tell, Listen; Ending(left), Tell, Close(cancelled) | = | = | = |
 | Due | asked: -; late: Starting; Ending(confirmed), Drop, Close(limit) | wished: -; Committing | attaching: -; late: Running; waiting: Ending(confirmed), Drop, Close(limit); talks: Parting, Tell, Listen; Ending(left), Tell, Close(limit) | late: =; Ending(left), Close(same) | - | kept & late: =; kept: Settling, Settle; - |
-| Leave | recorded & unrun: Done, Note, Drop; keeps: Done, Drop; Starting | keeps: Committing; = | keeps: Done, Detach; = | = | = | kept: Done; keeps: Done, Detach; = |
-| Interrupt | recorded & unrun: Done, Note, Drop; recorded: Ending(confirmed), Drop, Close(missing_result); Done, Drop | Committing | waiting: Done, Detach; Ending(left), Tell, Close(missing_result) | Ending(left), Close(same) | = | kept: Done; = |
+| Leave | recorded & unrun: Done, Note, Drop; unrun: Starting; keeps: Done, Drop; Starting | keeps: Committing; = | keeps: Done, Detach; = | = | = | kept: Done; keeps: Done, Detach; = |
+| Interrupt | recorded & unrun: Done, Note, Drop; recorded: Ending(confirmed), Drop, Close(missing_result); unrun: Starting; Done, Drop | Committing | waiting: Done, Detach; Ending(left), Tell, Close(missing_result) | Ending(left), Close(same) | = | kept: Done; = |
 | Closed | - | - | - | - | again & left: Settling, Prove; left: Settling, ShowEnd, Prove; again: Done, ShowHost; Done, ShowEnd, ShowHost | - |
 | Proved | - | - | - | - | - | proved: -; debt & keep & leaving: Done, ShowHost; debt & keep: Settling, ShowHost, Drop; debt: Settling, ShowHost, Settle; Done, ShowHost |
 | Settled | - | - | - | - | - | kept: -; proved: Done; - |
