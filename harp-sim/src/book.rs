@@ -161,8 +161,9 @@ impl Book {
     }
 
     /// Somebody was told so after so long that a job has ended, whose cancel was asked for.
-    pub fn cancel_took(&self, job: JobId, time: Duration) {
-        if time > CANCEL {
+    /// Standstills may have put limits off by that much meanwhile.
+    pub fn cancel_took(&self, job: JobId, time: Duration, put_off: Duration) {
+        if time > CANCEL + put_off {
             let what = format!("the cancel of {job} took {time:?}");
             Book::wrong(&mut self.entries(), what);
         }

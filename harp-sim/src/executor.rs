@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use harp_jobs::world::{BoxFuture, Moment, Phase, World};
+use harp_values::standstill;
 
 use crate::chance::Chance;
 
@@ -33,6 +34,8 @@ struct Inner {
     now: Moment,
     /// How much of the time has passed by order.
     skipped: Duration,
+    /// By how much that may have put limits off.
+    put_off: Duration,
     /// The wall clock in the beginning, with all its jumps.
     wall: u64,
     sleepers: BTreeMap<(Moment, u64), Waker>,
@@ -72,6 +75,7 @@ impl Played {
                 next: 0,
                 now: Moment::START + Duration::from_secs(1),
                 skipped: Duration::ZERO,
+                put_off: Duration::ZERO,
                 wall: WALL,
                 sleepers: BTreeMap::new(),
                 chance,
@@ -158,6 +162,7 @@ impl Played {
         let mut inner = lock(&self.0.inner);
         let later = inner.now + time;
         inner.skipped += time;
+        inner.put_off += time.min(standstill::LONGEST_PUT_OFF);
         inner.move_to(later);
     }
 
@@ -167,6 +172,12 @@ impl Played {
     pub fn lived(&self) -> Duration {
         let inner = lock(&self.0.inner);
         inner.now.since(Moment::START) - inner.skipped
+    }
+
+    /// By how much a limit may have been put off since the start: a standstill is noticed late.
+    #[must_use]
+    pub fn put_off(&self) -> Duration {
+        lock(&self.0.inner).put_off
     }
 
     /// Sets the wall clock alone, forwards or back.

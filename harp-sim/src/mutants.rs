@@ -31,7 +31,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the request goes out before its start is on record",
-        file: "harp-jobs/src/life.rs",
+        file: "harp-jobs/src/life/starting.rs",
         from: "                    StartRecord::Asked { .. } => {\n                        *link = Link::Ready(now);\n                        Orders::none()\n                    }\n",
         to: "                    StartRecord::Asked { .. } => self.commit(Begun::new(&self.terms, Duration::ZERO, now)),\n",
     },

@@ -94,12 +94,13 @@ impl History {
         let confirm = self.world.once_in(2);
         let (jobs, book) = (Arc::clone(&self.jobs), self.book.clone());
         let (hosts, world) = (self.hosts.clone(), self.world.clone());
-        let begun = world.lived();
+        let (begun, put_off) = (world.lived(), world.put_off());
         self.begin(format!("cancel {job}, confirm: {confirm}"), async move {
             let Ok(cancelled) = jobs.cancel(job).await else {
                 return;
             };
-            book.cancel_took(job, world.lived() - begun);
+            let later = world.put_off() - put_off;
+            book.cancel_took(job, world.lived() - begun, later);
             book.cancelled(job, cancelled.is_some(), false, &hosts);
             if let Some(cancelled) = cancelled
                 && confirm

@@ -240,3 +240,24 @@ fn new_name() -> io::Result<String> {
     filled.map_err(|_| io::Error::other("the system gives no random numbers"))?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn eight_earlier_lives_are_told_the_newest_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut names: Vec<String> = Vec::new();
+        for _ in 0..TOLD + 3 {
+            let (mut life, notes) = HarpdLife::begin(directory.path(), Duration::ZERO)
+                .await
+                .unwrap();
+            let told = names.len().min(8);
+            assert_eq!(life.earlier(), names[names.len() - told..]);
+            names.push(life.name());
+            life.end();
+            drop(notes);
+        }
+    }
+}

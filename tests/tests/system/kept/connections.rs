@@ -74,3 +74,23 @@ fn calls_end_with_their_connections_where_they_are_not_to_be_kept() {
     assert_eq!(answer["error"]["type"], "missing_result", "{answer}");
     assert!(answer["error"]["data"].is_null(), "as ever: {answer}");
 }
+
+#[test]
+fn what_keeps_calls_is_offered_first() {
+    let host = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let cluster = Cluster::builder()
+        .other_host("listens", host.local_addr().unwrap())
+        .start();
+    let _job = cluster.caller().call("listens", "p", "[]");
+    let (mut connection, _) = host.accept().unwrap();
+    let mut acceptor = rustls::server::Acceptor::default();
+    let accepted = loop {
+        acceptor.read_tls(&mut connection).unwrap();
+        if let Some(accepted) = acceptor.accept().expect("a greeting of TLS") {
+            break accepted;
+        }
+    };
+    let greeting = accepted.client_hello();
+    let offered: Vec<&[u8]> = greeting.alpn().into_iter().flatten().collect();
+    assert_eq!(offered, [&b"harp/2"[..], b"harp/1"]);
+}
