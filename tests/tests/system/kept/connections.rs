@@ -1,5 +1,7 @@
 //! One connection carries many calls, as long as nothing changes that it goes by.
 
+use std::net::TcpListener;
+
 use harp_tests::{Cluster, until};
 use serde_json::json;
 
