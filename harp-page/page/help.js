@@ -14,7 +14,7 @@ export function help(app) {
   const utc = h("input", { type: "checkbox", onchange: () => chooseUtc(app, utc.checked) });
   utc.checked = choices.utc;
   const theme = h("select", { id: "theme", autofocus: true, onchange: () => chooseTheme(theme.value) },
-    h("option", { value: "system" }, "As the system has them"), h("option", { value: "light" }, "Light"), h("option", { value: "dark" }, "Dark"));
+    h("option", { value: "system" }, "As the system"), h("option", { value: "light" }, "Light"), h("option", { value: "dark" }, "Dark"));
   theme.value = choices.theme;
   const dialog = open("Options and keys", [
     h("div", { class: "options" },
@@ -24,7 +24,7 @@ export function help(app) {
     h("dl", { class: "keys" }, HELP.map(([keys, what]) => h("div", null,
       h("dt", null, keys.split(/ {2}/).map((key) => h("kbd", null, key))), h("dd", null, what)))),
     h("p", { class: "quiet" }, who
-      ? `You are ${who.identity ?? "anonymous"} (${who.method}); you may: ${who.operations.join(", ") || "nothing"}.`
+      ? `You are ${who.method === "anonymous" ? "anonymous" : `${who.identity} (${who.method})`}; you may: ${who.operations.join(", ") || "nothing"}.`
       : "You are not logged in."),
     h("div", { class: "actions" }, h("button", { type: "button", onclick: () => dialog.close() }, "Close")),
   ]);

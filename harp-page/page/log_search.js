@@ -27,7 +27,7 @@ export class LogSearch {
     this.ask = ask;
     this.listener = listener;
     this.field = h("input", {
-      type: "search", class: "search", placeholder: "Search the output", "aria-label": "Search the output",
+      type: "search", class: "search", placeholder: "Search output", "aria-label": "Search the output",
       autocomplete: "off", spellcheck: "false",
     });
     this.regex = h("input", { type: "checkbox", onchange: () => this.#begin() });

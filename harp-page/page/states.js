@@ -15,14 +15,20 @@ export function empty(text, ...more) {
   return h("div", { class: "state", "data-empty": true }, h("p", null, text), ...more);
 }
 
+/** What is no fault of anybody: it passes, or is as somebody wants it. */
+const MILD = ["busy", "forbidden", "missing", "outage", "unauthorized"];
+
+/** What stands before some words, so that they are told apart without colours. @type {Record<string, string>} */
+const SIGNS = { forbidden: "\u2298", missing: "?", unauthorized: "\u2298" };
+
 /**
  * @param {any} error
  * @param {(() => void) | null} again tries once more
  */
 export function failed(error, again) {
   const { kind, text, detail } = explain(error);
-  return h("div", { class: "state bad", "data-error": kind, role: "alert" },
-    h("p", null, h("strong", null, text)),
+  return h("div", { class: `state ${MILD.includes(kind) ? "warning" : "bad"}`, "data-error": kind, role: "alert" },
+    h("p", null, h("span", { class: "sign", "aria-hidden": "true" }, `${SIGNS[kind] ?? "!"} `), h("strong", null, text)),
     detail && h("p", { class: "detail" }, detail),
     again && h("button", { type: "button", onclick: again }, "Try again"));
 }

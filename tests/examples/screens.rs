@@ -36,6 +36,12 @@ const FAILED: &str = "window.fetch = async () => new Response(JSON.stringify({ \
 const LOADING: &str = "window.fetch = () => new Promise(() => {}); location.hash = '#/queues'";
 const SLOW: &str = "window.fetch = () => new Promise(() => {}); \
      document.querySelector('form.call').requestSubmit()";
+/// Searches the output, and goes to the second match.
+const SEARCH: &str = "const field = document.querySelector('.finder .search'); \
+     field.value = 'ok'; field.form.requestSubmit(); \
+     const again = () => { \
+     if (!document.querySelector('.count').textContent.includes('1 of')) setTimeout(again, 50); \
+     else field.form.requestSubmit(); }; again()";
 
 /// One picture.
 struct Shot {
@@ -124,6 +130,8 @@ fn take(
         browser.evaluate(script);
         wait_for_words(browser, words);
     }
+    // All of the output that is seen has come.
+    browser.wait_for("document.querySelector('.row.missing') === null");
     let name = format!("{}-{scheme}-{width}.png", shot.name);
     browser.screenshot(&directory.join(name));
 }
@@ -253,7 +261,25 @@ fn shots(cluster: &Cluster) -> Vec<Shot> {
             "search",
             &job(&colours),
             "75%",
-            Some(("document.querySelector('.finder .search')?.focus()", "75%")),
+            Some((SEARCH, "2 of 3 packets")),
+        ),
+        shot(
+            "job-facts",
+            &job(&long),
+            "network_error",
+            Some((
+                "document.querySelector('.facts').open = true",
+                "Same procedure",
+            )),
+        ),
+        shot(
+            "job-menu",
+            &job(&running),
+            "75%",
+            Some((
+                "document.querySelector('.menu summary').click()",
+                "Copy the id",
+            )),
         ),
         shot("queues", "#/queues", "deploy=web", None),
         shot(

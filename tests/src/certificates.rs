@@ -1,6 +1,7 @@
 //! Certificates for the hosts of a test, good and bad.
 
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CustomExtension, DistinguishedName, DnType,
@@ -103,6 +104,16 @@ impl Authority {
         let mut params = params(names);
         params.not_before = date_time_ymd(2001, 1, 1);
         params.not_after = date_time_ymd(2002, 1, 1);
+        self.sign(params)
+    }
+
+    /// One whose time is over in so many seconds.
+    #[must_use]
+    pub fn issue_for(&self, names: &[&str], seconds: u64) -> HostCertificate {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.expect("a clock that is past 1970");
+        let mut params = params(names);
+        params.not_after = date_time_ymd(1970, 1, 1) + now + Duration::from_secs(seconds);
         self.sign(params)
     }
 

@@ -232,20 +232,13 @@ impl From<sled::Error> for EngineError {
     }
 }
 
-/// The engine keeps its first error on writing and gives out copies that have lost the
-/// system's words.
+/// The engine keeps its first error on writing, and gives out copies with the system's number in a
+/// text for programmers.
 fn readable(error: io::Error) -> io::Error {
-    match error.kind() {
-        kind @ (io::ErrorKind::StorageFull
-        | io::ErrorKind::QuotaExceeded
-        | io::ErrorKind::ReadOnlyFilesystem
-        | io::ErrorKind::PermissionDenied)
-            if error.raw_os_error().is_none() =>
-        {
-            kind.into()
-        }
-        _ => error,
-    }
+    let told = error.to_string();
+    let number = told.strip_prefix("Os { code: ");
+    let number = number.and_then(|rest| rest.split(',').next()?.parse().ok());
+    number.map_or(error, io::Error::from_raw_os_error)
 }
 
 fn show(
@@ -288,6 +281,26 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, EngineError> 
             Err(EngineError::Damaged(format!(
                 "the engine gave up: {message}"
             )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn an_error_that_the_engine_has_kept_says_what_the_system_said() {
+        for number in [Errno::IO, Errno::NOSPC, Errno::FBIG].map(Errno::raw_os_error) {
+            let kept = sled::Error::Io(io::Error::from_raw_os_error(number)).clone();
+            let EngineError::Io(error) = EngineError::from(kept) else {
+                panic!("an error of the system");
+            };
+            assert_eq!(error.raw_os_error(), Some(number), "{error}");
+            let told = io::Error::from_raw_os_error(number).to_string();
+            assert_eq!(error.to_string(), told);
         }
     }
 }

@@ -17,7 +17,7 @@ export function services(app) {
     show: (/** @type {{entries: any[], isAll: boolean}} */ { entries, isAll }) => {
       if (entries.length === 0) return fill(place, empty("No service is registered."));
       return fill(place,
-        h("ul", { class: "table", role: "list" }, entries.map((service) => h("li", { "data-service": service.id },
+        h("ul", { class: "table services", role: "list" }, entries.map((service) => h("li", { "data-service": service.id },
           h("a", { class: "main", "data-main": true, href: address(["services", service.id]) }, name(service.name)),
           h("span", { class: service.available ? "" : "warning" }, service.available ? counted(service.workers, "worker") : "not available"),
           h("span", { class: "quiet" }, "checked in ", timeElement(service.checked_in, ago(service.checked_in))),

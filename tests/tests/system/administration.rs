@@ -6,10 +6,13 @@ mod daemon;
 mod found;
 mod jobs;
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
 
+use harp_tests::certificates::Authority;
 use harp_tests::{Cluster, binary};
 use serde_json::{Value, json};
 
@@ -156,6 +159,47 @@ fn the_command_line_is_described() {
     for wrong in [&["dance"][..], &[], &["list", "--al"], &["info"]] {
         assert_eq!(say(wrong).status.code(), Some(2), "{wrong:?}");
     }
+}
+
+#[test]
+fn the_days_that_certificates_of_listeners_have_left_are_told() {
+    const DAY: u64 = 24 * 60 * 60;
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let listener = |table: &str, name: &str, days: u64| {
+        // Days are whole ones.
+        let seconds = days * DAY + DAY / 2;
+        let certificate = Authority::shared().issue_for(&["127.0.0.1"], seconds);
+        fs::write(at(name), &certificate.pem).unwrap();
+        let key = at(&format!("{name}.key"));
+        fs::write(&key, &certificate.key_pem).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        format!(
+            "[[{table}]]\naddress = '127.0.0.1:0'\nrequire_authentication = false\n\
+             certificate = {:?}\nprivate_key = {key:?}\n",
+            at(name)
+        )
+    };
+    let cluster = Cluster::builder()
+        .tables(&listener("listener", "for-clients", 12))
+        .tables(&listener("listen_http", "for-browsers", 400))
+        .start();
+    let config = cluster.config();
+    let told = cluster.lines(&[
+        "check-config",
+        "--hosts",
+        "--config",
+        config.to_str().unwrap(),
+    ]);
+    let of = |name: &str, days: &str| {
+        format!(
+            "{}: its certificate ends in {days} days",
+            at(name).display()
+        )
+    };
+    let soon = format!("warning: {}", of("for-clients", "12"));
+    assert!(told.contains(&soon), "{told:?}");
+    assert!(told.contains(&of("for-browsers", "400")), "{told:?}");
 }
 
 #[test]

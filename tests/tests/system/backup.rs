@@ -3,6 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use harp_tests::{Cluster, repository, until};
@@ -59,6 +63,12 @@ fn carry_out(cluster: &mut Cluster, words: &[String]) -> Vec<String> {
         words => panic!("a command that is not known here: {words:?}"),
     }
     Vec::new()
+}
+
+/// Copies a directory with what it says of its files' owners and times, as the page has it done.
+fn copy(from: &str, to: &str) {
+    let copied = Command::new("cp").args(["-a", from, to]).status();
+    assert!(copied.unwrap().success());
 }
 
 fn path(cluster: &Cluster, name: &str) -> String {
@@ -125,6 +135,89 @@ fn a_backup_of_a_running_dispatcher_is_restored_as_the_page_says() {
     );
     feed.finish();
     assert_eq!(caller.result(&queued[1]), json!({"result": [3]}));
+}
+
+#[test]
+fn a_snapshot_of_a_running_dispatcher_is_put_back_as_the_page_says() {
+    let mut cluster = Cluster::start();
+    let caller = cluster.caller();
+    let ended = caller.call("web01", "echo", "[1.50]");
+    assert_eq!(caller.result(&ended), json!({"result": [1.50]}));
+    let queue = r#""queue": {"name": {"q": 1}}"#;
+    let mut feed = cluster.feed("gate");
+    let running = caller.call_with("web01", "gate", &feed.arguments(), queue);
+    feed.wait_read();
+    let queued = [
+        caller.call_with("web01", "echo", "[2]", queue),
+        caller.call_with("web01", "echo", "[3]", queue),
+    ];
+
+    // Clients make calls all the while. While no thread of the dispatcher runs, a copy is what the
+    // file system has in one step.
+    let told = Mutex::new(Vec::new());
+    let is_taken = AtomicBool::new(false);
+    let before = thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2000 {
+                if is_taken.load(Relaxed) {
+                    break;
+                }
+                let job = caller.call("nowhere", "echo", "[]");
+                told.lock().unwrap().push(job);
+            }
+        });
+        until("calls come", || {
+            (told.lock().unwrap().len() >= 50).then_some(())
+        });
+        cluster.halt_dispatcher();
+        let before = told.lock().unwrap().clone();
+        copy(&path(&cluster, "jobs"), &path(&cluster, "snapshot"));
+        cluster.thaw_dispatcher();
+        is_taken.store(true, Relaxed);
+        before
+    });
+    let later = caller.call("web01", "echo", "[4]");
+    let _ = caller.result(&later);
+
+    for words in commands("import") {
+        if words.iter().any(|word| word == "import") {
+            copy(&path(&cluster, "snapshot"), &path(&cluster, "jobs"));
+        } else {
+            carry_out(&mut cluster, &words);
+        }
+    }
+    // What clients had been told by then is there.
+    assert_eq!(caller.result(&ended), json!({"result": [1.50]}));
+    for job in &before {
+        assert_eq!(caller.status(job)["call"]["host"], "nowhere");
+    }
+    let answer = caller.result_now(&later);
+    assert_eq!(answer["error"]["type"], "invalid_jobid", "{answer}");
+    for job in &queued {
+        assert_eq!(caller.result_now(job), json!({"no_result": true}));
+    }
+    // Its host has kept this call, and has lost nothing of it.
+    feed.finish();
+    let went_on = caller.result(&running);
+    assert!(went_on.get("result").is_some(), "{went_on}");
+
+    let resumed = cluster.lines(&["resume"]);
+    assert!(resumed[0].ends_with("held jobs resumed"), "{resumed:?}");
+    for job in &before {
+        // One of them was about to end.
+        let result = caller.result(job);
+        let kind = result["error"]["type"].as_str();
+        assert!(
+            matches!(kind, Some("unknown_host" | "missing_result")),
+            "{result}"
+        );
+    }
+    for (job, number) in queued.iter().zip([2, 3]) {
+        assert_eq!(caller.result(job), json!({"result": [number]}));
+    }
+    let new = caller.call_with("web01", "echo", "[5]", queue);
+    assert_eq!(caller.result(&new), json!({"result": [5]}));
+    assert_eq!(cluster.lines(&["status"]), ["harpcallerd is running"]);
 }
 
 #[test]

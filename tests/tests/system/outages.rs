@@ -1,11 +1,16 @@
 //! What becomes of single jobs whose turn, end or record falls into a time in which the
 //! store cannot be written. What everybody sees of such a time is in `storage_faults`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use harp_tests::{ACKNOWLEDGE, Cluster, FakeHost, Step, until};
-use serde_json::json;
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::storage_faults::limit_files;
 
@@ -22,9 +27,55 @@ fn break_store(cluster: &Cluster) {
     assert_eq!(refused["error"]["type"], "storage_error", "{refused}");
 }
 
+/// An audit log that no limit of files concerns: a pipe, which the test reads.
+struct AuditPipe {
+    directory: TempDir,
+    reader: File,
+    /// What has come of it.
+    text: Vec<u8>,
+}
+
+impl AuditPipe {
+    fn new() -> AuditPipe {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+        let reader = File::options()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(path)
+            .unwrap();
+        AuditPipe {
+            directory,
+            reader,
+            text: Vec::new(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("audit")
+    }
+
+    /// The lines about a job that have been written by now.
+    fn about(&mut self, job: &str) -> Vec<Value> {
+        if let Err(error) = self.reader.read_to_end(&mut self.text) {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+        }
+        let lines = self.text.split_inclusive(|byte| *byte == b'\n');
+        lines
+            .filter(|line| line.ends_with(b"\n"))
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .filter(|line: &Value| line["job"] == job)
+            .collect()
+    }
+}
+
 #[test]
 fn a_call_of_unknown_outcome_is_one_job() {
-    let cluster = Cluster::start();
+    let mut audit = AuditPipe::new();
+    let cluster = Cluster::builder()
+        .set("audit_file", &json!(audit.path()).to_string())
+        .start();
     let caller = cluster.caller();
     let trace = cluster.path("trace");
     let call = json!({
@@ -43,6 +94,22 @@ fn a_call_of_unknown_outcome_is_one_job() {
         let answer = caller.result(&job);
         (answer == json!({"result": null})).then_some(())
     });
+    // The audit log says when nobody knew, and that it became a job.
+    let lines = until("the end is in the audit log", || {
+        let lines = audit.about(&job);
+        lines
+            .iter()
+            .any(|line| line["event"] == "ended")
+            .then_some(lines)
+    });
+    let events: Vec<_> = lines.iter().map(|line| &line["event"]).collect();
+    assert_eq!(events, ["unknown", "accepted", "ended"]);
+    for line in &lines {
+        assert_eq!(
+            (&line["host"], &line["procedure"]),
+            (&json!("web01"), &json!("trace"))
+        );
+    }
     let again = caller.ask(&call);
     assert_eq!(
         again,
@@ -52,6 +119,36 @@ fn a_call_of_unknown_outcome_is_one_job() {
     let next = caller.call_with("web01", "echo", "[1]", &queue(1));
     assert_eq!(caller.result(&next), json!({"result": [1]}));
     assert_eq!(fs::read_to_string(trace).unwrap(), "start x\nend x\n");
+}
+
+#[test]
+fn a_call_that_never_became_a_job_is_unknown_in_the_audit_log_and_no_more() {
+    let mut audit = AuditPipe::new();
+    let mut cluster = Cluster::builder()
+        .set("audit_file", &json!(audit.path()).to_string())
+        .start();
+    limit_files(&cluster, Some(1));
+    let call = json!({"harpcaller": 1, "host": "web01", "procedure": "echo", "arguments": []});
+    let refused = cluster.caller().ask(&call);
+    assert_eq!(refused["error"]["data"]["outcome"], "unknown", "{refused}");
+    let told = cluster.log().wait_for("job not recorded");
+    let job = told["job"].as_str().unwrap().to_owned();
+    // It dies before the store can be written again.
+    until("that is in the audit log", || {
+        (audit.about(&job).len() == 1).then_some(())
+    });
+    cluster.kill_dispatcher();
+    cluster.start_dispatcher();
+    let answer = cluster.caller().result_now(&job);
+    assert_eq!(answer["error"]["type"], "invalid_jobid", "{answer}");
+    // What comes later stands behind all about it.
+    let later = cluster.caller().call("web01", "echo", "[]");
+    until("a later call is in the audit log", || {
+        (!audit.about(&later).is_empty()).then_some(())
+    });
+    let lines = audit.about(&job);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["event"], "unknown");
 }
 
 #[test]

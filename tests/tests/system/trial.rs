@@ -10,6 +10,8 @@ use harp_tests::{HttpRequest, LineClient, binary, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
+use crate::guides::{Watched, block, blocks, is_there, shell};
+
 /// What runs, and what it has said.
 struct Trial {
     child: Child,
@@ -17,11 +19,15 @@ struct Trial {
 }
 
 impl Trial {
-    /// Runs it until it has said all that there is to say.
     fn start(directory: &Path) -> Trial {
-        let mut child = Command::new(binary("harpcallerd"))
-            .arg("try")
-            .arg(directory)
+        let mut command = Command::new(binary("harpcallerd"));
+        command.arg("try").arg(directory);
+        Trial::run(command)
+    }
+
+    /// Runs it until it has said all that there is to say.
+    fn run(mut command: Command) -> Trial {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -72,16 +78,20 @@ fn get(trial: &Trial, token: &str, path: &str) -> harp_tests::HttpAnswer {
 
 #[test]
 fn one_command_shows_live_output_and_goes_on_with_what_it_has_kept() {
+    // As README.md has it.
+    let readme = blocks("README.md");
+    let first = block(&readme, "cargo build &&");
+    let (_, first) = first.trim().split_once(" && ").unwrap();
+    let words = first.strip_prefix("target/debug/harpcallerd ").unwrap();
     let parent = tempfile::tempdir().unwrap();
-    let directory = parent.path().join("first");
-    let mut trial = Trial::start(&directory);
+    let mut command = Command::new(binary("harpcallerd"));
+    command.args(words.split(' ')).current_dir(parent.path());
+    let mut trial = Trial::run(command);
+    let directory = parent.path().join("harpcaller-try");
     let token = fs::read_to_string(directory.join("token")).unwrap();
     let token = token.trim();
     assert!(trial.said.iter().any(|line| line.trim() == token));
-    for command in ["harp call demo deploy", "harp jobs", "curl -sN"] {
-        let is_said = trial.said.iter().any(|line| line.contains(command));
-        assert!(is_said, "{command}: {:#?}", trial.said);
-    }
+    type_what_it_says(&trial, parent.path());
 
     // The page, and the job that it is to show, which runs.
     let index = HttpRequest::get("/").ask(trial.http());
@@ -154,7 +164,7 @@ fn one_command_shows_live_output_and_goes_on_with_what_it_has_kept() {
     assert_eq!(ended.status(), 200, "{}", ended.text());
     // Nothing is called by itself any more.
     let listed = get(&trial, token, "/api/v1/jobs");
-    assert_eq!(listed.json()["jobs"].as_array().unwrap().len(), 3);
+    assert_eq!(listed.json()["jobs"].as_array().unwrap().len(), 5);
 
     // A host that is gone is no reason to go on.
     let harpd = until("harpd is there", || {
@@ -169,6 +179,27 @@ fn one_command_shows_live_output_and_goes_on_with_what_it_has_kept() {
     let mut trial = trial;
     assert_eq!(trial.child.wait().unwrap().code(), Some(1));
     std::mem::forget(trial);
+}
+
+/// Each command that is said to be typed next does what it is for.
+fn type_what_it_says(trial: &Trial, directory: &Path) {
+    let said = trial.said.iter();
+    let said = said.skip_while(|line| !line.starts_with("Or type"));
+    let lines = said.filter_map(|line| line.strip_prefix("    "));
+    let (exports, commands): (Vec<&str>, Vec<&str>) =
+        lines.partition(|line| line.starts_with("export "));
+    assert_eq!((exports.len(), commands.len()), (1, 4), "{:?}", trial.said);
+    let shows = |command: &str, words: &str| {
+        let typed = shell(&format!("{}\nexec {command}", exports[0]), directory);
+        Watched::start(typed).wait_for(words);
+    };
+    shows(commands[0], "deploying release-8");
+    shows(commands[1], "migration 12 of 14");
+    shows(commands[2], "deploy");
+    assert!(commands[3].starts_with("curl "), "{commands:?}");
+    if is_there("curl") {
+        shows(commands[3], "deploying release-7");
+    }
 }
 
 #[test]
