@@ -24,7 +24,7 @@ use harp_values::{JobId, QueueName};
 
 use self::due::Due;
 use self::pool::{PoolId, Pools};
-use self::queue::{Members, Place, Queues};
+use self::queue::{Members, Place, Queues, Spot};
 use crate::record::QueueRecord;
 use crate::world::Moment;
 
@@ -470,6 +470,17 @@ impl Lineup {
     #[must_use]
     pub fn holders(&self, name: &QueueName, most: usize) -> Vec<JobId> {
         self.queues.holders(name, most)
+    }
+
+    /// Jobs of a queue behind a spot, in their order, at most so many.
+    #[must_use]
+    pub fn queue_page(
+        &self,
+        name: &QueueName,
+        after: Option<Spot>,
+        most: usize,
+    ) -> Vec<(JobId, Spot)> {
+        self.queues.page(name, after, most)
     }
 
     /// The jobs of a queue.

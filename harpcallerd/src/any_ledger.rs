@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use harp_jobs::ledger::*;
 use harp_jobs::lineup::pool::{Pick, PoolId};
-use harp_jobs::lineup::queue::{Members, Place};
+use harp_jobs::lineup::queue::{Members, Place, QueueTally, Spot};
 use harp_jobs::lineup::tally::Tally;
 use harp_jobs::record::{EndRecord, JobRecord, LiveRecord};
 use harp_jobs::segment::Segment;
@@ -139,6 +139,22 @@ impl AnyLedger {
     /// Jobs that hold places in a queue, by id, at most so many; none if there is no such queue.
     pub fn holders(&self, name: &QueueName, most: usize) -> Answer<Vec<JobId>, Unreadable> {
         either!(self, ledger => ledger.holders(name, most))
+    }
+
+    /// How the jobs of a queue stand; `None` if it has none.
+    pub fn queue_tally(&self, name: &QueueName) -> Answer<Option<QueueTally>, Unreadable> {
+        either!(self, ledger => ledger.queue_tally(name))
+    }
+
+    /// Jobs of a queue behind a spot, in their order, at most so many; held ones stand among
+    /// those that wait.
+    pub fn queue_page(
+        &self,
+        name: &QueueName,
+        after: Option<Spot>,
+        most: usize,
+    ) -> Answer<Vec<(JobId, Spot)>, Unreadable> {
+        either!(self, ledger => ledger.queue_page(name, after, most))
     }
 
     /// Hands all jobs on as lines of an export, as [`Local::export`] does.

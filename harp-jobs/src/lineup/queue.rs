@@ -16,12 +16,14 @@
 //! - a queue without jobs does not exist.
 
 mod line;
+mod look;
 
 use std::collections::{HashMap, HashSet};
 
 use harp_values::{JobId, QueueName};
 
 use self::line::{Line, Waiting};
+pub use self::look::{QueueTally, Spot};
 
 /// All queues that have a job.
 #[derive(Debug, Default)]
@@ -128,10 +130,8 @@ impl Queues {
     /// jobs that start now.
     #[must_use = "the returned jobs hold places and have to be started"]
     pub fn ready(&mut self, name: &QueueName, sequence: u64) -> Vec<JobId> {
-        if let Some(queue) = self.queues.get_mut(name)
-            && let Some(waiting) = queue.waiting.get_mut(sequence)
-        {
-            waiting.ready = true;
+        if let Some(queue) = self.queues.get_mut(name) {
+            queue.waiting.make_ready(sequence);
         }
         self.advance(name)
     }
@@ -226,23 +226,11 @@ impl Queues {
         };
         let mut running: Vec<_> = queue.running.iter().copied().collect();
         running.sort_unstable();
-        let ready = queue.waiting.iter().filter(|waiting| waiting.ready);
+        let waiting = queue.waiting.behind(None);
         Members {
             running,
-            waiting: ready.map(|waiting| waiting.id).collect(),
+            waiting: waiting.map(|(_, waiting)| waiting.id).collect(),
         }
-    }
-
-    /// Jobs that hold a place in a queue, the oldest of them, at most so many.
-    #[must_use]
-    pub fn holders(&self, name: &QueueName, most: usize) -> Vec<JobId> {
-        let Some(queue) = self.queues.get(name) else {
-            return Vec::new();
-        };
-        let mut holders: Vec<_> = queue.running.iter().copied().collect();
-        holders.sort_unstable();
-        holders.truncate(most);
-        holders
     }
 
     /// Where a job of a queue stands; `None` if it is in none. Those that wait before it count

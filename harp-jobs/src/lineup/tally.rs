@@ -1,7 +1,8 @@
 //! How many jobs stand where, counted without a copy of any list.
 
-use harp_values::JobId;
+use harp_values::{JobId, QueueName};
 
+use super::queue::QueueTally;
 use super::{Lineup, Stands};
 
 /// How many jobs there are of each kind.
@@ -44,5 +45,12 @@ impl Lineup {
             }
         }
         tally
+    }
+
+    /// How the jobs of a queue stand; `None` if it has none on record.
+    #[must_use]
+    pub fn queue_tally(&self, name: &QueueName) -> Option<QueueTally> {
+        let has_ended = |job| self.stands(job) == Some(Stands::Owes);
+        self.queues.tally(name, has_ended)
     }
 }

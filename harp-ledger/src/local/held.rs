@@ -5,9 +5,10 @@
 //! holds. It is in no queue, so those that come later do not wait for it; when it is
 //! resumed it takes its old place, before them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use harp_jobs::lineup::due::Due;
+use harp_jobs::lineup::queue::{QueueTally, Spot};
 use harp_jobs::world::Moment;
 use harp_values::{JobId, QueueName};
 
@@ -84,15 +85,58 @@ impl HeldJobs {
 
     /// Those of a queue in their order.
     pub(super) fn of_queue(&self, name: &QueueName) -> Vec<JobId> {
-        let is_in_it = |held: &Held| {
-            let queue = held.record.queue.as_ref();
-            queue.is_some_and(|queue| queue.name == *name)
-        };
-        let held = self.jobs.iter().filter(|(_, held)| is_in_it(held));
-        let mut held: Vec<_> = held
-            .map(|(job, held)| (held.record.sequence, *job))
-            .collect();
+        let held = self.in_queue(name);
+        let mut held: Vec<_> = held.map(|(job, queued)| (queued.0, job)).collect();
         held.sort_unstable();
         held.into_iter().map(|(_, job)| job).collect()
+    }
+
+    /// Those of a queue behind a spot, in their order, at most so many.
+    pub(super) fn page(
+        &self,
+        name: &QueueName,
+        after: Option<Spot>,
+        most: usize,
+    ) -> impl Iterator<Item = (JobId, Spot)> {
+        let mut first = BTreeMap::new();
+        for (job, (number, _)) in self.in_queue(name) {
+            if Some(Spot::Waits(number)) > after {
+                first.insert(number, job);
+                if first.len() > most {
+                    first.pop_last();
+                }
+            }
+        }
+        first
+            .into_iter()
+            .map(|(number, job)| (job, Spot::Waits(number)))
+    }
+
+    /// How the jobs of a queue stand, these among them.
+    pub(super) fn add_to(
+        &self,
+        name: &QueueName,
+        mut tally: Option<QueueTally>,
+    ) -> Option<QueueTally> {
+        for (job, (_, concurrency)) in self.in_queue(name) {
+            let tally = tally.get_or_insert(QueueTally {
+                concurrency,
+                running: 0,
+                kept: 0,
+                queued: 0,
+                oldest: job,
+            });
+            tally.queued += 1;
+            tally.oldest = tally.oldest.min(job);
+        }
+        tally
+    }
+
+    /// Those of a queue, each with its number and the concurrency that it has on record.
+    fn in_queue(&self, name: &QueueName) -> impl Iterator<Item = (JobId, (u64, u64))> {
+        self.jobs.iter().filter_map(move |(job, held)| {
+            let queue = held.record.queue.as_ref()?;
+            (queue.name == *name).then_some((*job, (held.record.sequence, queue.concurrency)))
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use harp_jobs::ledger::{Answer, Unreadable};
-use harp_jobs::lineup::queue::Place;
+use harp_jobs::lineup::queue::{Place, QueueTally, Spot};
 use harp_jobs::lineup::tally::Tally;
 use harp_jobs::record::JobRecord;
 use harp_values::{JobId, QueueName};
@@ -57,6 +57,28 @@ impl Local {
     /// Jobs that hold places in a queue, by id, at most so many; none if there is no such queue.
     pub fn holders(&self, name: &QueueName, most: usize) -> Answer<Vec<JobId>, Unreadable> {
         self.look(|state| state.lineup.holders(name, most))
+    }
+
+    /// How the jobs of a queue stand; `None` if it has none.
+    pub fn queue_tally(&self, name: &QueueName) -> Answer<Option<QueueTally>, Unreadable> {
+        self.look(|state| state.held.add_to(name, state.lineup.queue_tally(name)))
+    }
+
+    /// Jobs of a queue behind a spot, in their order, at most so many. Held ones stand among
+    /// those that wait.
+    pub fn queue_page(
+        &self,
+        name: &QueueName,
+        after: Option<Spot>,
+        most: usize,
+    ) -> Answer<Vec<(JobId, Spot)>, Unreadable> {
+        self.look(|state| {
+            let mut page = state.lineup.queue_page(name, after, most);
+            page.extend(state.held.page(name, after, most));
+            page.sort_unstable_by_key(|(_, spot)| *spot);
+            page.truncate(most);
+            page
+        })
     }
 
     /// The jobs that have this key, as far as is known at once.

@@ -242,6 +242,18 @@ async fn what_waited_in_a_copy_is_held_until_it_is_resumed() {
     };
     assert!(matches!(attached.start, Start::Attach { .. }));
     assert_eq!(ledger.held_members(&queue.name), jobs[1..]);
+    let tally = ledger.queue_tally(&queue.name).await.unwrap().unwrap();
+    assert_eq!((tally.running, tally.queued), (1, jobs.len() as u64 - 1));
+    assert_eq!(
+        (tally.concurrency, tally.oldest),
+        (queue.concurrency, jobs[0])
+    );
+    let (mut after, mut paged) = (None, Vec::new());
+    while let [(job, spot)] = ledger.queue_page(&queue.name, after, 1).await.unwrap()[..] {
+        after = Some(spot);
+        paged.push(job);
+    }
+    assert_eq!(paged, jobs);
     assert_eq!(ledger.queues().await, Ok(vec![queue.name.clone()]));
     assert!(ledger.close_job(attached.hold, returned()).await.is_ok());
     // The place is free, and none of them takes it.

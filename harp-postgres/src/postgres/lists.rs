@@ -2,7 +2,7 @@
 
 use harp_jobs::ledger::*;
 use harp_jobs::lineup::pool::PoolId;
-use harp_jobs::lineup::queue::Place;
+use harp_jobs::lineup::queue::{Place, QueueTally, Spot};
 use harp_jobs::lineup::tally::Tally;
 use harp_jobs::record::{JobRecord, LiveRecord, QueueRecord};
 use harp_values::{JobId, QueueName};
@@ -91,6 +91,77 @@ impl Postgres {
                 vec![Box::new(digest), Box::new(most)],
             );
             Ok(rows.await?.iter().map(|row| job_id(row.get(0))).collect())
+        })
+    }
+
+    /// How the jobs of a queue stand; `None` if it has none.
+    pub fn queue_tally(&self, name: &QueueName) -> Answer<Option<QueueTally>, Unreadable> {
+        let digest = Digest::of_queue(name).to_vec();
+        self.read(async move |ledger| {
+            let rows = ledger.rows(
+                "select q.concurrency, q.used, q.waiting, \
+                 (select count(*) from harp.debt d where d.queue = q.digest \
+                 and not exists (select from harp.live l where l.id = d.id)), \
+                 least((select id from harp.live where queue = q.digest \
+                 and stands in ('t', 'r') order by id limit 1), \
+                 (select id from harp.debt where queue = q.digest order by id limit 1), \
+                 (select id from harp.live where queue = q.digest and stands = 'w' \
+                 order by sequence limit 1)) from harp.queue q where q.digest = $1",
+                vec![Box::new(digest)],
+            );
+            let rows = rows.await?;
+            Ok(rows.first().and_then(|row| {
+                let count = |place| number(row, place).unwrap_or_default();
+                let kept = count(3);
+                Some(QueueTally {
+                    concurrency: count(0),
+                    running: count(1).saturating_sub(kept),
+                    kept,
+                    queued: count(2),
+                    oldest: job_id(row.get::<_, Option<Uuid>>(4)?),
+                })
+            }))
+        })
+    }
+
+    /// Jobs of a queue behind a spot, in their order, at most so many.
+    pub fn queue_page(
+        &self,
+        name: &QueueName,
+        after: Option<Spot>,
+        most: usize,
+    ) -> Answer<Vec<(JobId, Spot)>, Unreadable> {
+        let digest = Digest::of_queue(name).to_vec();
+        self.read(async move |ledger| {
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let (holder, waiting) = match after {
+                None => (Some(Uuid::nil()), 0),
+                Some(Spot::Holds(job)) => (Some(uuid(job)), 0),
+                Some(Spot::Waits(number)) => (None, number.cast_signed()),
+            };
+            let mut page = Vec::new();
+            if let Some(holder) = holder {
+                let holders = ledger.rows(
+                    "select id from harp.live where queue = $1 and stands in ('t', 'r') \
+                     and id > $2 union select id from harp.debt where queue = $1 and id > $2 \
+                     order by id limit $3",
+                    vec![Box::new(digest.clone()), Box::new(holder), Box::new(most)],
+                );
+                let holders = holders.await?;
+                let holders = holders.iter().map(|row| job_id(row.get(0)));
+                page.extend(holders.map(|job| (job, Spot::Holds(job))));
+            }
+            let left = most - i64::try_from(page.len()).unwrap_or(most);
+            let waiting = ledger.rows(
+                "select id, sequence from harp.live where queue = $1 and stands = 'w' \
+                 and sequence > $2 order by sequence limit $3",
+                vec![Box::new(digest), Box::new(waiting), Box::new(left)],
+            );
+            page.extend(waiting.await?.iter().map(|row| {
+                let number = number(row, 1).unwrap_or_default();
+                (job_id(row.get(0)), Spot::Waits(number))
+            }));
+            Ok(page)
         })
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use harp_jobs::access::{Operation, Verdict};
 use harp_jobs::client::Client;
-use harp_jobs::ledger::{Ledger as _, Whereabouts};
+use harp_jobs::ledger::Ledger as _;
+pub use harp_jobs::lineup::queue::Spot;
 use harp_jobs::refusal::Refusal;
 use harp_values::{JobId, QueueName};
 use tracing::info;
@@ -26,8 +27,21 @@ pub struct QueueOverview {
     pub queued: u64,
     /// Jobs that have ended and hold their places all the same.
     pub kept: u64,
-    /// When the oldest of its jobs was submitted, in milliseconds since 1970.
+    /// When the oldest was submitted of those that hold a place and the first that waits, in
+    /// milliseconds since 1970.
     pub oldest: u64,
+}
+
+/// Jobs of a queue that are looked at for one page, at most.
+const LOOKED_AT: usize = 1000;
+
+/// A part of a queue's jobs.
+#[derive(Debug, Default)]
+pub struct QueuePage {
+    /// The jobs, in their order.
+    pub jobs: Vec<View>,
+    /// Behind which spot it goes on; `None` at the end.
+    pub next: Option<Spot>,
 }
 
 /// What came of cancelling the jobs of a queue.
@@ -68,38 +82,20 @@ impl Desk {
 
     /// `None` for one that is gone.
     async fn queue(&self, name: QueueName) -> Result<Option<QueueOverview>, Refusal> {
-        let ledger = self.dispatcher.ledger();
-        let members = ledger.queue_jobs(&name).await;
-        let members = members?;
-        let held = ledger.held_members(&name);
-        let all = members.running.iter().chain(&members.waiting).chain(&held);
-        let Some(oldest) = all.clone().map(JobId::submitted).min() else {
-            return Ok(None);
-        };
-        let mut concurrency = 1;
-        // What is in force stands in the record of each of them.
-        if let Some(job) = all.clone().next()
-            && let Some(report) = passing_damaged(self.report(*job).await)?
-            && let Some(queue) = report.call.queue
-        {
-            concurrency = queue.concurrency;
-        }
-        let places = ledger.whereabouts(&members.running).await;
-        let places = places?;
-        let running = places.iter().filter(|place| **place != Whereabouts::Ended);
-        let running = running.count() as u64;
-        Ok(Some(QueueOverview {
-            concurrency,
-            running,
-            queued: (members.waiting.len() + held.len()) as u64,
-            kept: members.running.len() as u64 - running,
-            oldest,
+        let tally = self.dispatcher.ledger().queue_tally(&name).await?;
+        Ok(tally.map(|tally| QueueOverview {
+            concurrency: tally.concurrency,
+            running: tally.running,
+            queued: tally.queued,
+            kept: tally.kept,
+            oldest: tally.oldest.submitted(),
             name,
         }))
     }
 
-    /// The jobs of a queue behind one of them, in their order, those that hold a place first;
-    /// at most `limit` of those that the client may read. Cancel safe.
+    /// The jobs of a queue behind a spot, in their order, those that hold a place first; at most
+    /// `limit` of those that the client may read. No more than 1,000 are looked at, so there may
+    /// be fewer before the last page. Cancel safe.
     ///
     /// # Errors
     ///
@@ -109,30 +105,31 @@ impl Desk {
         &self,
         by: &Client,
         name: &QueueName,
-        after: Option<JobId>,
+        after: Option<Spot>,
         limit: usize,
-    ) -> Result<Vec<View>, Refusal> {
+    ) -> Result<QueuePage, Refusal> {
         self.permit_without_job(by, Operation::Observe).await?;
-        let mut jobs = self.members(name).await?;
-        if let Some(after) = after
-            && let Some(place) = jobs.iter().position(|job| *job == after)
-        {
-            jobs.drain(..=place);
-        }
-        let mut views = Vec::new();
-        for job in jobs {
-            if views.len() >= limit {
-                break;
+        let ledger = self.dispatcher.ledger();
+        let members = ledger.queue_page(name, after, LOOKED_AT).await?;
+        let is_last = members.len() < LOOKED_AT;
+        let mut page = QueuePage::default();
+        for (job, spot) in members {
+            if page.jobs.len() >= limit {
+                return Ok(page);
             }
+            page.next = Some(spot);
             let Some(view) = passing_damaged(self.look(job).await)? else {
                 continue;
             };
             let rules = Arc::clone(&self.access.borrow());
             if rules.allow_job(by, Operation::Read, &view.report.call) {
-                views.push(view);
+                page.jobs.push(view);
             }
         }
-        Ok(views)
+        if is_last {
+            page.next = None;
+        }
+        Ok(page)
     }
 
     async fn members(&self, name: &QueueName) -> Result<Vec<JobId>, Refusal> {

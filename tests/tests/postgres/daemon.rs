@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use harp_tests::postgres::Database;
-use harp_tests::{Cluster, binary, until};
+use harp_tests::{Cluster, HttpRequest, binary, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -71,9 +71,10 @@ impl Kept {
     }
 
     fn cluster(&self) -> Cluster {
+        let http = "[[listen_http]]\naddress = '127.0.0.1:0'\nrequire_authentication = false\n";
         Cluster::builder()
             .set("stream_directory", "")
-            .tables(&self.table())
+            .tables(&format!("{}{http}", self.table()))
             .start()
     }
 }
@@ -109,6 +110,22 @@ fn jobs_in_a_database_outlive_their_dispatcher() {
         .collect();
     let mut following = caller.follow(&running, r#""since": 0"#);
     assert_eq!(following.raw_line(), r#"{"packet":0,"data":1}"#);
+    let get = |path: &str| {
+        let asked = HttpRequest::get(&format!("/api/v1/queues{path}"));
+        asked.ask(cluster.http_address()).json()
+    };
+    let queue = get("")["queues"][0].clone();
+    let expected = json!({"name": {"q": 1}, "concurrency": 1, "running": 1, "queued": 3, "kept": 0,
+                          "oldest": queue["oldest"]});
+    assert_eq!(queue, expected);
+    let (mut listed, mut next) = (Vec::new(), Some(String::new()));
+    while let Some(cursor) = next {
+        let page = get(&format!("/jobs?name=%7B%22q%22:1%7D&limit=1{cursor}"));
+        let jobs = page["jobs"].as_array().unwrap().iter();
+        listed.extend(jobs.map(|job| job["id"].as_str().unwrap().to_owned()));
+        next = page["next"].as_str().map(|next| format!("&cursor={next}"));
+    }
+    assert_eq!(listed, [std::slice::from_ref(&running), &waiting].concat());
     cluster.kill_dispatcher();
     cluster.start_dispatcher();
     let caller = cluster.caller();

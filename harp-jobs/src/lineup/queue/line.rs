@@ -2,6 +2,7 @@
 //! found without a walk past all that wait before it.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use harp_values::JobId;
 
@@ -15,6 +16,8 @@ pub(super) struct Line {
     jobs: BTreeMap<u64, Waiting>,
     /// How many there are of each block of numbers, but for those that have none.
     blocks: BTreeMap<u64, usize>,
+    /// How many of them are ready.
+    ready: usize,
 }
 
 /// A job that waits.
@@ -28,14 +31,17 @@ pub(super) struct Waiting {
 impl Line {
     /// Enters a job at its place in the order.
     pub(super) fn insert(&mut self, sequence: u64, waiting: Waiting) {
-        if self.jobs.insert(sequence, waiting).is_none() {
-            *self.blocks.entry(sequence / BLOCK).or_default() += 1;
+        self.ready += usize::from(waiting.ready);
+        match self.jobs.insert(sequence, waiting) {
+            None => *self.blocks.entry(sequence / BLOCK).or_default() += 1,
+            Some(before) => self.ready -= usize::from(before.ready),
         }
     }
 
     /// Takes a job out.
     pub(super) fn remove(&mut self, sequence: u64) -> Option<Waiting> {
         let waiting = self.jobs.remove(&sequence)?;
+        self.ready -= usize::from(waiting.ready);
         let block = sequence / BLOCK;
         if let Some(count) = self.blocks.get_mut(&block) {
             *count -= 1;
@@ -50,8 +56,12 @@ impl Line {
         self.jobs.get(&sequence)
     }
 
-    pub(super) fn get_mut(&mut self, sequence: u64) -> Option<&mut Waiting> {
-        self.jobs.get_mut(&sequence)
+    /// The record of a job is on disk.
+    pub(super) fn make_ready(&mut self, sequence: u64) {
+        if let Some(waiting) = self.jobs.get_mut(&sequence) {
+            self.ready += usize::from(!waiting.ready);
+            waiting.ready = true;
+        }
     }
 
     /// Takes the first one out, if it is ready.
@@ -69,6 +79,11 @@ impl Line {
         self.jobs.len()
     }
 
+    /// How many of them are ready.
+    pub(super) fn ready(&self) -> usize {
+        self.ready
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
@@ -83,6 +98,14 @@ impl Line {
     /// All of them, in their order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
         self.jobs.values()
+    }
+
+    /// Those that are ready, behind a number, each with its own.
+    pub(super) fn behind(&self, number: Option<u64>) -> impl Iterator<Item = (u64, &Waiting)> {
+        let from = number.map_or(Bound::Unbounded, Bound::Excluded);
+        let jobs = self.jobs.range((from, Bound::Unbounded));
+        let jobs = jobs.map(|(number, waiting)| (*number, waiting));
+        jobs.filter(|(_, waiting)| waiting.ready)
     }
 
     /// Takes out all that are ready, in their order.
@@ -105,22 +128,39 @@ mod tests {
     proptest! {
         #[test]
         fn as_many_wait_before_a_job_as_have_lower_numbers(
-            steps in proptest::collection::vec((any::<bool>(), 0..5 * BLOCK), 0..300),
+            steps in proptest::collection::vec((0..4, 0..5 * BLOCK), 0..300),
         ) {
             let mut line = Line::default();
-            let mut plain = std::collections::BTreeSet::new();
-            for (enters, sequence) in steps {
-                if enters {
-                    let id = JobId::from_bytes(u128::from(sequence).to_be_bytes());
-                    line.insert(sequence, Waiting { id, ready: true });
-                    plain.insert(sequence);
-                } else {
-                    prop_assert_eq!(line.remove(sequence).is_some(), plain.remove(&sequence));
+            let mut plain = BTreeMap::new();
+            for (step, sequence) in steps {
+                let id = JobId::from_bytes(u128::from(sequence).to_be_bytes());
+                match step {
+                    0 | 1 => {
+                        let ready = step == 0;
+                        line.insert(sequence, Waiting { id, ready });
+                        plain.insert(sequence, ready);
+                    }
+                    2 => {
+                        line.make_ready(sequence);
+                        plain.entry(sequence).and_modify(|ready| *ready = true);
+                    }
+                    _ => {
+                        let removed = plain.remove(&sequence).is_some();
+                        prop_assert_eq!(line.remove(sequence).is_some(), removed);
+                    }
                 }
                 prop_assert_eq!(line.before(sequence), plain.range(..sequence).count());
+                let ready = plain.iter().filter(|(_, ready)| **ready);
+                let ready: Vec<u64> = ready.map(|(number, _)| *number).collect();
+                prop_assert_eq!(line.ready(), ready.len());
+                let behind = line.behind(Some(sequence)).map(|(number, _)| number);
+                let plain_behind = ready.iter().copied().filter(|number| *number > sequence);
+                prop_assert!(behind.eq(plain_behind));
             }
-            prop_assert_eq!(line.take_ready().len(), plain.len());
-            prop_assert!(line.is_empty() && line.blocks.is_empty());
+            let ready = line.ready();
+            prop_assert_eq!(line.take_ready().len(), ready);
+            prop_assert_eq!((line.ready(), line.len()), (0, plain.len() - ready));
+            prop_assert!(!line.is_empty() || line.blocks.is_empty());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use harp_values::{JobId, QueueName};
 use proptest::prelude::*;
 
-use super::{Members, Place, Queues};
+use super::{Members, Place, QueueTally, Queues};
 use crate::record::{LiveRecord, QueueRecord};
 
 const NAMES: [&str; 2] = ["{}", r#"{"other":1}"#];
@@ -258,6 +258,47 @@ impl Both {
         assert_eq!(started, expected);
     }
 
+    /// Pages have what a copy of all has, and the counts are those of it.
+    fn check_looks(&self, queue: usize, members: &Members) {
+        let all: Vec<JobId> = members
+            .running
+            .iter()
+            .chain(&members.waiting)
+            .copied()
+            .collect();
+        for most in [1, 2, 100] {
+            let (mut after, mut paged) = (None, Vec::new());
+            loop {
+                let page = self.queues.page(&name(queue), after, most);
+                assert!(page.len() <= most);
+                let Some((_, last)) = page.last() else { break };
+                after = Some(*last);
+                paged.extend(page.iter().map(|(job, _)| *job));
+            }
+            assert_eq!(paged, all, "{most} at a time");
+            let holders = members.running.iter().take(most).copied();
+            assert!(
+                self.queues
+                    .holders(&name(queue), most)
+                    .into_iter()
+                    .eq(holders)
+            );
+        }
+        let kept = self.of(queue, &[State::Kept]);
+        let has_ended = |job| kept.iter().any(|one| id(*one) == job);
+        let tally = self.queues.tally(&name(queue), has_ended);
+        let first = members.waiting.first();
+        let oldest = members.running.iter().chain(first).min();
+        let expected = oldest.map(|oldest| QueueTally {
+            concurrency: self.concurrency[queue].expect("a queue with jobs"),
+            running: (members.running.len() - kept.len()) as u64,
+            kept: kept.len() as u64,
+            queued: members.waiting.len() as u64,
+            oldest: *oldest,
+        });
+        assert_eq!(tally, expected);
+    }
+
     fn check(&mut self) {
         let mut names = Vec::new();
         for queue in 0..NAMES.len() {
@@ -269,6 +310,7 @@ impl Both {
                 waiting: ready.into_iter().map(id).collect(),
             };
             assert_eq!(self.queues.members(&name(queue)), members);
+            self.check_looks(queue, &members);
             assert_eq!(self.queues.waiting(&name(queue)), waiting.len());
             if running.is_empty() && waiting.is_empty() {
                 // Its last job takes the concurrency along.

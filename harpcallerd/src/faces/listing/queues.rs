@@ -5,10 +5,9 @@ use serde::Serialize;
 
 use super::cursor::Question;
 use super::job_object::{JobObject, QueueText};
-use super::jobs::{job_cursor, limit, queue_name};
+use super::jobs::{limit, queue_name};
 use super::names::{NameFault, Names};
-use crate::desk::overview::QueueOverview;
-use crate::desk::view::View;
+use crate::desk::overview::{QueueOverview, QueuePage, Spot};
 
 /// Which queues are asked for.
 #[derive(Debug)]
@@ -25,8 +24,8 @@ pub struct Asked {
 pub struct JobsAsked {
     /// The queue.
     pub name: QueueName,
-    /// They stand behind this one.
-    pub after: Option<JobId>,
+    /// They stand behind this spot.
+    pub after: Option<Spot>,
     /// At most so many.
     pub limit: usize,
     question: Question,
@@ -109,7 +108,10 @@ impl JobsAsked {
     pub fn take(mut names: Names) -> Result<JobsAsked, NameFault> {
         let question = Question::of("queue", &names);
         let limit = limit(&mut names)?;
-        let after = job_cursor(&mut names, &question)?;
+        let after = match names.text("cursor")? {
+            None => None,
+            Some(cursor) => Some(spot(&question.place(&cursor)?)?),
+        };
         let name = names.text("name")?;
         names.done()?;
         let missing = || NameFault::new("name", "missing: a queue's name as JSON");
@@ -124,12 +126,24 @@ impl JobsAsked {
 
     /// What there is.
     #[must_use]
-    pub fn page<'a>(&self, views: &'a [View]) -> JobsPage<'a> {
-        let last = views.last().filter(|_| views.len() >= self.limit);
-        let next = last.map(|last| self.question.cursor(last.report.id.as_bytes()));
+    pub fn page<'a>(&self, page: &'a QueuePage) -> JobsPage<'a> {
+        let next = page.next.map(|next| match next {
+            Spot::Holds(job) => self.question.cursor(job.as_bytes()),
+            Spot::Waits(number) => self.question.cursor(&number.to_be_bytes()),
+        });
         JobsPage {
-            jobs: views.iter().map(JobObject::head).collect(),
+            jobs: page.jobs.iter().map(JobObject::head).collect(),
             next,
         }
     }
+}
+
+/// The spot that a cursor leads to.
+fn spot(place: &[u8]) -> Result<Spot, NameFault> {
+    if let Ok(job) = place.try_into() {
+        return Ok(Spot::Holds(JobId::from_bytes(job)));
+    }
+    let number = place.try_into().map(u64::from_be_bytes);
+    let wrong = |_| NameFault::new("cursor", "is not one of this list");
+    number.map(Spot::Waits).map_err(wrong)
 }

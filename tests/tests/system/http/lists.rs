@@ -189,9 +189,9 @@ fn lists_leave_out_what_may_not_be_read() {
 fn queues_are_shown_and_cancelled() {
     let cluster = open().start();
     let mut jobs = Vec::new();
-    for number in 0..4 {
+    for number in 0..5 {
         let mut body = call("silent", json!([]));
-        body["queue"] = json!({"name": {"q": number / 3}, "concurrency": 2});
+        body["queue"] = json!({"name": {"q": number / 4}, "concurrency": 2});
         jobs.push(submit(&cluster, body));
     }
     let queues = get(&cluster, "/queues").json();
@@ -199,7 +199,7 @@ fn queues_are_shown_and_cancelled() {
     assert_eq!(queue["name"], json!({"q": 0}));
     assert_eq!(
         (&queue["concurrency"], &queue["queued"]),
-        (&json!(2), &json!(1))
+        (&json!(2), &json!(2))
     );
     assert_eq!((&queue["running"], &queue["kept"]), (&json!(2), &json!(0)));
     assert!(queue["oldest"].as_u64().unwrap() > 1_600_000_000_000);
@@ -217,7 +217,7 @@ fn queues_are_shown_and_cancelled() {
     };
     let listed = of("").json();
     let listed = listed["jobs"].as_array().unwrap();
-    assert_eq!(listed.len(), 3);
+    assert_eq!(listed.len(), 4);
     assert_eq!(
         (&listed[2]["id"], &listed[2]["ahead"]),
         (&json!(jobs[2]), &json!(1))
@@ -229,6 +229,35 @@ fn queues_are_shown_and_cancelled() {
         "invalid_request",
     );
 
+    // It goes on at its place, whatever has become of the jobs before.
+    let page = |cursor: &str| {
+        let page = of(&format!("&limit=1{cursor}")).json();
+        let ids = page["jobs"].as_array().unwrap().iter();
+        let ids: Vec<_> = ids
+            .map(|job| job["id"].as_str().unwrap().to_owned())
+            .collect();
+        let next = page["next"].as_str().map(|next| format!("&cursor={next}"));
+        (ids, next)
+    };
+    let (_, next) = page("");
+    let (second, next) = page(&next.expect("more"));
+    assert_eq!(second, jobs[1..2]);
+    let path = format!("/jobs/{}/cancel", jobs[1]);
+    assert_eq!(post(&cluster, &path, "{}").status(), 200);
+    harp_tests::until("it has left its queue", || {
+        let listed = of("").json();
+        let left = listed["jobs"].as_array().unwrap().iter();
+        left.clone().all(|job| job["id"] != *jobs[1]).then_some(())
+    });
+    let (mut rest, mut next) = (Vec::new(), next);
+    while let Some(cursor) = next {
+        let (ids, more) = page(&cursor);
+        rest.extend(ids);
+        next = more;
+    }
+    assert_eq!(rest, jobs[2..4]);
+    assert_problem(&of("&cursor=00"), 400, "invalid_request");
+
     let answer = post(&cluster, "/queues/cancel", json!({"name": {"q": 0}}));
     assert_eq!(
         answer.json(),
@@ -236,11 +265,11 @@ fn queues_are_shown_and_cancelled() {
         "{}",
         answer.text()
     );
-    for job in &jobs[..3] {
+    for job in &jobs[..4] {
         assert_eq!(result(&cluster, job), json!({"cancelled": true}));
     }
     // The last one never started.
-    let job = get(&cluster, &format!("/jobs/{}", jobs[2])).json();
+    let job = get(&cluster, &format!("/jobs/{}", jobs[3])).json();
     assert!(job["started"].is_null(), "{job}");
 }
 

@@ -36,11 +36,11 @@ pub(super) async fn jobs(
     query: Query,
 ) -> Result<Answer, Problem> {
     let asked = queues::JobsAsked::take(query)?;
-    let views = shared
+    let page = shared
         .desk
         .jobs_of_queue(&by.client, &asked.name, asked.after, asked.limit)
         .await?;
-    Ok(reply::ok(&asked.page(&views)))
+    Ok(reply::ok(&asked.page(&page)))
 }
 
 /// `POST /queues/cancel`.
