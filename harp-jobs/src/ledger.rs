@@ -213,16 +213,20 @@ pub enum Full {
 }
 
 /// Why a write of a job was not made, and never will be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Lost {
     /// The job has ended before its start, with this.
+    #[error("the job has ended before its start")]
     Taken(Arc<EndRecord>),
     /// The job is not this holder's any more: somebody else holds it, or it has ended and is
     /// gone.
+    #[error("somebody else has the job, or it is gone")]
     Fenced,
     /// It cannot be kept although the ledger works: what is there already is damaged.
+    #[error("{0}")]
     Refused(Arc<str>),
     /// There is no ledger any more.
+    #[error("the ledger is closed")]
     Closed,
 }
 

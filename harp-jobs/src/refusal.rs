@@ -7,7 +7,7 @@ use std::fmt;
 use harp_values::{Violation, error_type};
 
 use crate::jobs::NotKnown;
-use crate::ledger::Unreadable;
+use crate::ledger::{Lost, Unreadable};
 
 /// Why something was not done that a client or an administrator asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -214,6 +214,16 @@ impl From<Unreadable> for Refusal {
         match error {
             Unreadable::Closed => Refusal::Closing,
             error @ (Unreadable::Outage(_) | Unreadable::Damaged(_)) => Refusal::storage(error),
+        }
+    }
+}
+
+/// Nor is what cannot be written then.
+impl From<Lost> for Refusal {
+    fn from(lost: Lost) -> Refusal {
+        match lost {
+            Lost::Closed => Refusal::Closing,
+            lost @ (Lost::Taken(_) | Lost::Fenced | Lost::Refused(_)) => Refusal::storage(lost),
         }
     }
 }

@@ -232,13 +232,30 @@ impl From<sled::Error> for EngineError {
     }
 }
 
-/// The engine keeps its first error on writing, and gives out copies with the system's number in a
-/// text for programmers.
+/// The engine keeps its first error on writing and gives out copies, in which the system's words
+/// are what `Debug` makes of an error. The error as the system has told it.
 fn readable(error: io::Error) -> io::Error {
-    let told = error.to_string();
-    let number = told.strip_prefix("Os { code: ");
-    let number = number.and_then(|rest| rest.split(',').next()?.parse().ok());
-    number.map_or(error, io::Error::from_raw_os_error)
+    if error.raw_os_error().is_some() {
+        return error;
+    }
+    let words = error.to_string();
+    match within(&words) {
+        Some(system) => system,
+        None if ["Kind(", "Custom {", "Error {"]
+            .iter()
+            .any(|begin| words.starts_with(begin)) =>
+        {
+            error.kind().into()
+        }
+        None => error,
+    }
+}
+
+/// The system's error of which words like those of `Debug` tell, however often they were copied.
+fn within(words: &str) -> Option<io::Error> {
+    let (_, rest) = words.split_once("Os { code: ")?;
+    let (number, _) = rest.split_once(|character: char| !character.is_ascii_digit())?;
+    number.parse().ok().map(io::Error::from_raw_os_error)
 }
 
 fn show(
@@ -278,6 +295,8 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, EngineError> 
                 .map(String::as_str)
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("panic");
+            let system = within(message).map(|error| error.to_string());
+            let message = system.as_deref().unwrap_or(message);
             Err(EngineError::Damaged(format!(
                 "the engine gave up: {message}"
             )))
@@ -287,20 +306,30 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, EngineError> 
 
 #[cfg(test)]
 mod tests {
-    use rustix::io::Errno;
-
     use super::*;
 
     #[test]
-    fn an_error_that_the_engine_has_kept_says_what_the_system_said() {
-        for number in [Errno::IO, Errno::NOSPC, Errno::FBIG].map(Errno::raw_os_error) {
-            let kept = sled::Error::Io(io::Error::from_raw_os_error(number)).clone();
-            let EngineError::Io(error) = EngineError::from(kept) else {
-                panic!("an error of the system");
-            };
-            assert_eq!(error.raw_os_error(), Some(number), "{error}");
-            let told = io::Error::from_raw_os_error(number).to_string();
-            assert_eq!(error.to_string(), told);
+    fn an_error_is_told_in_the_systems_words_however_often_the_engine_has_copied_it() {
+        let told = |error: sled::Error| match EngineError::from(error) {
+            EngineError::Io(error) => error.to_string(),
+            other => panic!("{other}"),
+        };
+        let full = sled::Error::Io(io::Error::from_raw_os_error(27));
+        let words = io::Error::from_raw_os_error(27).to_string();
+        for error in [full.clone().clone(), full.clone(), full] {
+            assert_eq!(told(error), words);
         }
+        let kind = io::ErrorKind::StorageFull;
+        let error = sled::Error::Io(kind.into());
+        assert_eq!(
+            told(error.clone().clone()),
+            io::Error::from(kind).to_string()
+        );
+        let own = sled::Error::Io(io::Error::new(kind, "own words"));
+        assert_eq!(told(own.clone()), io::Error::from(kind).to_string());
+        assert_eq!(told(own), "own words");
+        let failed = io::Error::from_raw_os_error(27);
+        let panic = guarded::<()>(|| panic!("it was {failed:?}"));
+        assert!(panic.unwrap_err().to_string().ends_with(&words));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use harp_jobs::access::Operation;
 use harp_jobs::client::Client;
 use harp_jobs::failures;
-use harp_jobs::ledger::{Ledger, Lost, Which};
+use harp_jobs::ledger::{Ledger, Which};
 use harp_jobs::lineup::pool::PoolId;
 use harp_jobs::refusal::{Full, Refusal};
 use harp_schema::{Dialect, Schema};
@@ -346,8 +346,6 @@ fn not_written(error: NotWritten) -> Refusal {
     match error {
         NotWritten::Gone => Refusal::NoSuchService,
         NotWritten::Full => Refusal::Full(Full::Services(MOST)),
-        NotWritten::Lost(Lost::Closed) => Refusal::Closing,
-        NotWritten::Lost(Lost::Refused(why)) => Refusal::storage(why),
-        NotWritten::Lost(lost) => Refusal::storage(format!("{lost:?}")),
+        NotWritten::Lost(lost) => lost.into(),
     }
 }

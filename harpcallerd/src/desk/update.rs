@@ -192,7 +192,7 @@ impl Desk {
         self.act(async move {
             let claims = dispatcher.claims();
             let kept = claims.keep_draft(dispatcher.ledger(), job, results).await;
-            kept.map_err(|lost| Refusal::storage(format!("{lost:?}")))
+            kept.map_err(Refusal::from)
         })
         .await
     }

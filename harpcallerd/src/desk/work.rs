@@ -242,9 +242,8 @@ impl Desk {
             }
             match claimed {
                 Ok(claimed) => Ok(claimed.is_some()),
-                Err(Lost::Closed) => Err(Refusal::Closing),
                 Err(Lost::Taken(_) | Lost::Fenced) => Ok(false),
-                Err(Lost::Refused(why)) => Err(Refusal::storage(why)),
+                Err(lost) => Err(lost.into()),
             }
         });
         match within(Instant::now() + RECORDED, act).await {

@@ -109,7 +109,7 @@ impl Surroundings for Here {
                     text: Some(text.clone()),
                 };
                 let edited = ledger.paper(edit).await;
-                let edited = edited.map_err(|lost| io::Error::other(format!("{lost:?}")))?;
+                let edited = edited.map_err(io::Error::other)?;
                 let mut revision = revision.lock().unwrap_or_else(PoisonError::into_inner);
                 match edited {
                     Edited::Done => {
