@@ -55,7 +55,7 @@ use crate::meters::Meters;
 use crate::traces::Traces;
 
 /// How long the answer to a wrong token takes, beside all else: guessing is not fast.
-const WRONG_TOKEN_DELAY: std::time::Duration = std::time::Duration::from_secs(1);
+pub(crate) const WRONG_TOKEN_DELAY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The front door. One for all faces.
 #[derive(Debug)]
@@ -110,6 +110,25 @@ impl Desk {
         token: Option<&Password>,
         calls_itself: Option<&str>,
     ) -> Result<(), Refusal> {
+        let greeted = self.greet_at_once(by, token, calls_itself).await;
+        if matches!(greeted, Err(Refusal::UnknownToken)) {
+            tokio::time::sleep(WRONG_TOKEN_DELAY).await;
+        }
+        greeted
+    }
+
+    /// Does what [`Desk::greet`] does, and leaves the second after a wrong token to whoever
+    /// asks.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Desk::greet`].
+    pub(crate) async fn greet_at_once(
+        &self,
+        by: &mut Client,
+        token: Option<&Password>,
+        calls_itself: Option<&str>,
+    ) -> Result<(), Refusal> {
         // Without a tokens file there is nothing that a token could prove.
         if let Some(token) = token
             && self.has_tokens()
@@ -118,7 +137,6 @@ impl Desk {
                 warn!(peer = %by.peer, client = calls_itself, "wrong token");
                 let refusal = Refusal::UnknownToken;
                 self.note_refused(by, "hello", None, &refusal);
-                tokio::time::sleep(WRONG_TOKEN_DELAY).await;
                 return Err(refusal);
             };
             by.identity = Some(identity);

@@ -2,13 +2,12 @@
 //! with, or nobody.
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 
 use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::{HeaderMap, Uri};
-use futures_util::FutureExt;
 use harp_jobs::client::{Client, Peer, Proof};
+use harp_jobs::refusal::Refusal;
 use harp_proto::Password;
 
 use super::cross_site;
@@ -20,6 +19,7 @@ use super::query::{self, PAGE_KEY, may_have_page_key};
 use super::sessions::SessionProof;
 use super::settings::Door;
 use super::shared::Shared;
+use crate::desk::WRONG_TOKEN_DELAY;
 use crate::desk::permission::in_time;
 use crate::peer_group::PeerGroup;
 
@@ -130,17 +130,19 @@ pub(super) async fn greet(
     client: &mut Client,
     token: Option<&Password>,
 ) -> Result<(), Problem> {
-    let peer = PeerGroup::of(&client.peer);
-    let mut greeting = pin!(shared.desk.greet(client, token, None));
-    if let Some(greeted) = greeting.as_mut().now_or_never() {
-        return Ok(greeted?);
+    if token.is_none() {
+        return Ok(shared.desk.greet_at_once(client, None, None).await?);
     }
-    // It is wrong, which is told in a second.
-    let _guess = shared
-        .guesses
-        .take(peer)
+    let turn = shared.guesses.take(PeerGroup::of(&client.peer));
+    let mut guess = in_time(turn)
+        .await?
         .ok_or_else(|| Problem::overloaded_peer("this peer has sent many wrong tokens just now"))?;
-    Ok(greeting.await?)
+    let judged = shared.desk.greet_at_once(client, token, None).await;
+    if matches!(judged, Err(Refusal::UnknownToken)) {
+        guess.is_wrong();
+        tokio::time::sleep(WRONG_TOKEN_DELAY).await;
+    }
+    Ok(judged?)
 }
 
 /// The value of a cookie.

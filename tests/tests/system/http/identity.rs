@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use harp_tests::{Cluster, HttpRequest, until};
+use harp_tests::{Cluster, HttpAnswer, HttpClient, HttpRequest, until};
 use serde_json::{Value, json};
 
 use super::{address, api, assert_problem, call};
@@ -92,6 +92,36 @@ fn a_wrong_token_is_refused_where_nobody_has_to_authenticate() {
         .collect();
     assert!(statuses.contains(&429), "{statuses:?}");
     assert!(statuses.iter().all(|status| [401, 429].contains(status)));
+}
+
+#[test]
+fn many_tokens_of_one_peer_are_judged_at_once_unless_they_are_wrong() {
+    let files = Files::new();
+    let token = files.new_token("shop");
+    let cluster = with_tokens(&files).tables(WITH_TOKENS).start();
+    let at_once = |token: &str| -> Vec<HttpAnswer> {
+        let clients = (0..40).map(|_| HttpClient::connect(address(&cluster)));
+        let mut clients: Vec<_> = clients.collect();
+        let asked = HttpRequest::get(&api("")).token(token);
+        clients.iter_mut().for_each(|client| client.send(&asked));
+        clients
+            .iter_mut()
+            .map(|client| client.answer("GET"))
+            .collect()
+    };
+    for answer in at_once(&token) {
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+    }
+    let mut tried = 0;
+    for answer in at_once("wrong") {
+        if answer.status() == 401 {
+            tried += 1;
+        } else {
+            assert_problem(&answer, 429, "overloaded");
+            assert!(!answer.header("retry-after").is_empty());
+        }
+    }
+    assert!((8..40).contains(&tried), "{tried}");
 }
 
 #[test]
