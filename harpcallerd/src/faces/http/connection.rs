@@ -47,7 +47,7 @@ pub async fn serve<S: Socket + 'static>(
     let closing = lobby.closing().clone();
     let is_http2 = secured.as_ref().is_some_and(|secured| secured.is_http2);
     let peer = client.peer;
-    let pace = Arc::new(Pace::new(!is_http2));
+    let pace = Arc::new(Pace::new(is_http2));
     let socket = Stalling::new(socket, limits.write_timeout, Arc::clone(&pace));
     let socket = TokioIo::new(socket);
     let connected = Arc::new(Connected {
@@ -62,10 +62,7 @@ pub async fn serve<S: Socket + 'static>(
         // In a box of its own: hyper keeps room for one as long as the connection lives.
         Box::pin(async move {
             let answer = lobby.answer(&connected, request.map(Body::new)).await;
-            Ok::<_, Infallible>(answer.map(|body| Counted {
-                body,
-                _under_way: under_way,
-            }))
+            Ok::<_, Infallible>(answer.map(|body| Counted { body, under_way }))
         })
     });
     let ended = if is_http2 {
@@ -131,7 +128,7 @@ pub async fn refuse<S: Socket>(mut socket: S, full: Full, patience: Duration) {
     let _ = timeout(patience, told).await;
 }
 
-/// Lets a connection go on until it ends, is idle for too long, or too slow.
+/// Lets a connection go on until it ends, is idle for too long, or too slow either way.
 async fn drive<C>(
     mut connection: Pin<&mut C>,
     finish: impl Fn(Pin<&mut C>),
@@ -148,15 +145,15 @@ where
             biased;
             ended = connection.as_mut() => return ended,
             () = closing.cancelled(), if !is_finishing => Overdue::Idle,
-            overdue = pace.overdue(limits.request_timeout) => overdue,
+            overdue = pace.overdue(limits.request_timeout, limits.write_timeout) => overdue,
         };
         match overdue {
             Overdue::Idle if !is_finishing => {
                 is_finishing = true;
                 finish(connection.as_mut());
             }
-            // Nothing that could be answered has come, or nothing comes any more.
-            Overdue::Idle | Overdue::Slow => return Ok(()),
+            // Nothing that could be answered has come, or nothing comes or is taken any more.
+            Overdue::Idle | Overdue::Slow | Overdue::Untaken => return Ok(()),
         }
     }
 }
@@ -164,7 +161,7 @@ where
 /// The body of an answer, which counts as under way until it is dropped.
 struct Counted {
     body: Body,
-    _under_way: UnderWay,
+    under_way: UnderWay,
 }
 
 impl HttpBody for Counted {
@@ -175,7 +172,12 @@ impl HttpBody for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        self.under_way.is_asked();
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(frame, Poll::Ready(Some(Ok(_)))) {
+            self.under_way.goes_out();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -331,6 +331,33 @@ fn a_body_that_does_not_come_by_http2_is_answered() {
 }
 
 #[test]
+fn an_answer_by_http2_for_which_no_room_is_made_is_given_up() {
+    let files = Files::new();
+    let cluster = over_tls(&files, "write_timeout = 1\n");
+    let mut client = Http2Client::connect(address(&cluster), Authority::shared());
+    let body = call("count", json!(["10"])).to_string();
+    assert!(client.request(0, 1, "POST", &api("/jobs")));
+    assert!(client.send(kind::DATA, END_STREAM, 1, body.as_bytes()));
+    let job = client
+        .find(|frame| frame.kind == kind::DATA)
+        .expect("a job");
+    let job: serde_json::Value = serde_json::from_slice(&job.payload).unwrap();
+    // From now on a stream has room for ten bytes, and never more (INITIAL_WINDOW_SIZE).
+    assert!(client.send(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 10]));
+    let begun = Instant::now();
+    let path = api(&format!("/jobs/{}/events", job["id"].as_str().unwrap()));
+    assert!(client.request(END_STREAM, 3, "GET", &path));
+    let begin = client
+        .find(|frame| frame.kind == kind::DATA)
+        .expect("its beginning");
+    assert_eq!((begin.stream, &*begin.payload), (3, &b"retry: 200"[..]));
+    let more = client.find(|frame| frame.kind == kind::DATA);
+    assert!(more.is_none(), "{more:?}");
+    assert!(begun.elapsed() >= Duration::from_millis(900));
+    assert_alive(&cluster);
+}
+
+#[test]
 fn a_flood_of_pings_and_settings_delays_nobody() {
     let files = Files::new();
     let cluster = over_tls(&files, "");

@@ -2,10 +2,11 @@
 //! connections (acceptance 6, 8, 9 and 13). With `HARP_LARGE` in the environment the amounts are
 //! those of the contract; without it they are such that the tests are done soon.
 
-use std::io::Read;
-use std::time::Duration;
+use std::io::{BufRead, BufReader, Read};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use harp_tests::{Cluster, HttpAnswer, HttpClient, HttpRequest, until};
+use harp_tests::{Cluster, HttpAnswer, HttpClient, HttpRequest, HttpStream, until};
 use serde_json::json;
 
 use super::{OPEN, address, api, call, get, open, result, submit};
@@ -29,47 +30,146 @@ pub(super) fn memory(cluster: &Cluster) -> u64 {
 
 pub(super) const MIB: u64 = 1024 * 1024;
 
-/// Reads events to their end; the numbers of the packets.
-fn numbers(mut stream: impl Read) -> Vec<u64> {
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    assert!(
-        text.contains("\nevent: end\n") || text.contains("event: end"),
-        "cut"
-    );
-    let packets = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("data: {\"packet\":"));
-    packets
-        .map(|packet| packet.split(',').next().unwrap().parse().unwrap())
-        .collect()
+/// A reader of a job's events as browsers are: it knows what it has, and where its connection is
+/// cut, it goes on from there on another.
+struct Reader<'c> {
+    cluster: &'c Cluster,
+    path: String,
+    stream: BufReader<HttpStream>,
+    /// What has come of a line.
+    line: Vec<u8>,
+    /// The packet of an event that is not whole yet.
+    coming: Option<u64>,
+    /// The packet that has to come next.
+    next: u64,
+    has_ended: bool,
+    cuts: u64,
+}
+
+impl<'c> Reader<'c> {
+    fn open(cluster: &'c Cluster, job: &str) -> Reader<'c> {
+        let path = api(&format!("/jobs/{job}/events"));
+        Reader {
+            cluster,
+            stream: BufReader::new(HttpRequest::get(&path).stream(address(cluster))),
+            path,
+            line: Vec::new(),
+            coming: None,
+            next: 0,
+            has_ended: false,
+            cuts: 0,
+        }
+    }
+
+    /// Takes one byte, and no more.
+    fn dawdle(&mut self) {
+        let mut byte = [0];
+        if self.stream.read_exact(&mut byte).is_ok() {
+            self.line.extend(byte);
+            self.take_line();
+        }
+    }
+
+    /// Takes all that is left. Returns how many packets there were in all, each once and in its
+    /// order, and how often the connection was cut.
+    fn rest(mut self) -> (u64, u64) {
+        loop {
+            if self
+                .stream
+                .read_until(b'\n', &mut self.line)
+                .is_ok_and(|length| length > 0)
+            {
+                self.take_line();
+            } else if self.has_ended {
+                return (self.next, self.cuts);
+            } else {
+                self.cuts += 1;
+                (self.line, self.coming) = (Vec::new(), None);
+                let last = self.next.cast_signed() - 1;
+                let again = HttpRequest::get(&self.path).header("Last-Event-ID", &last.to_string());
+                self.stream = BufReader::new(again.stream(address(self.cluster)));
+            }
+        }
+    }
+
+    fn take_line(&mut self) {
+        let Some(line) = self.line.strip_suffix(b"\n") else {
+            return;
+        };
+        let line = std::str::from_utf8(line).unwrap();
+        if let Some(packet) = line.strip_prefix("data: {\"packet\":") {
+            self.coming = packet.split(',').next().unwrap().parse().ok();
+        } else if line == "event: end" {
+            self.has_ended = true;
+        } else if line.is_empty()
+            && let Some(packet) = self.coming.take()
+        {
+            assert_eq!(packet, self.next);
+            self.next += 1;
+        }
+        self.line.clear();
+    }
+}
+
+/// How many connections for HTTP there are, this one among them.
+fn count_connections(cluster: &Cluster) -> usize {
+    let metrics = HttpRequest::get("/metrics").ask(address(cluster)).text();
+    let name = "harpcaller_connections{protocol=\"http\"} ";
+    let there = metrics.lines().find_map(|line| line.strip_prefix(name));
+    there.unwrap().parse().unwrap()
 }
 
 #[test]
 fn slow_readers_hold_up_nobody_and_miss_nothing() {
-    let slow = amount(200, 40);
-    let packets = amount(1_000_000, 100_000) as u64;
+    let slow = amount(200, 8);
+    let packets = amount(200_000, 100_000) as u64;
+    let pause = Duration::from_millis(amount(1000, 50) as u64);
     let cluster = Cluster::builder()
         .tables(&format!("max_streams_per_peer = 1000\n{OPEN}"))
         .start();
     let id = submit(&cluster, call("count", json!([packets.to_string()])));
-    let events = HttpRequest::get(&api(&format!("/jobs/{id}/events")));
-    // They take the head of the answer, and a byte now and then.
-    let mut readers: Vec<_> = (0..slow)
-        .map(|_| events.stream(address(&cluster)))
-        .collect();
-    for reader in &mut readers {
-        reader.read_exact(&mut [0]).unwrap();
-    }
+    result(&cluster, &id);
+    let begun = Instant::now();
+    assert_eq!(Reader::open(&cluster, &id).rest().0, packets);
+    let alone = begun.elapsed();
+    let mut readers: Vec<_> = (0..slow).map(|_| Reader::open(&cluster, &id)).collect();
     let before = memory(&cluster);
-    let fast = numbers(events.stream(address(&cluster)));
-    assert!(fast.iter().copied().eq(0..packets), "{}", fast.len());
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        let fast = scope.spawn(|| (Reader::open(&cluster, &id).rest().0, begun.elapsed()));
+        while !fast.is_finished() {
+            readers.iter_mut().for_each(Reader::dawdle);
+            thread::sleep(pause);
+        }
+        let (read, beside) = fast.join().unwrap();
+        assert_eq!(read, packets);
+        println!("{packets} packets: {alone:?} alone, {beside:?} beside {slow} slow readers");
+    });
     let grown = memory(&cluster).saturating_sub(before) / MIB;
     assert!(grown < 96, "{grown} MiB for {slow} slow readers");
+    // Those that come late have made no room for minutes, were closed, and go on.
+    let mut cuts = 0;
     for reader in readers {
-        let read = numbers(reader);
-        assert!(read.iter().copied().eq(0..packets), "{}", read.len());
+        let (read, cut) = reader.rest();
+        assert_eq!(read, packets);
+        cuts += cut;
     }
+    println!("{cuts} connections of slow readers were closed");
+}
+
+#[test]
+fn a_reader_that_takes_nothing_is_closed_and_goes_on() {
+    let packets = 100_000;
+    let cluster = open().set("write_timeout", "1").start();
+    let id = submit(&cluster, call("count", json!([packets.to_string()])));
+    result(&cluster, &id);
+    let reader = Reader::open(&cluster, &id);
+    until("it is closed", || {
+        (count_connections(&cluster) == 1).then_some(())
+    });
+    let (read, cuts) = reader.rest();
+    assert_eq!(read, packets);
+    assert!(cuts > 0, "it had all of it before");
 }
 
 #[test]
@@ -164,21 +264,14 @@ fn idle_connections_keep_nobody_out() {
         .map(|_| HttpClient::connect(address(&cluster)))
         .collect();
     until("all of them are there", || {
-        let metrics = HttpRequest::get("/metrics").ask(address(&cluster)).text();
-        let name = "harpcaller_connections{protocol=\"http\"} ";
-        let there = metrics.lines().find_map(|line| line.strip_prefix(name))?;
-        (there.parse::<usize>().unwrap() > idle).then_some(())
+        (count_connections(&cluster) > idle).then_some(())
     });
     let job =
         HttpRequest::post(&api("/jobs?wait=30"), call("echo", json!([1]))).ask(address(&cluster));
     assert_eq!(job.json()["end"], json!({"result": [1]}));
     drop(connections);
     until("they are gone", || {
-        std::thread::sleep(Duration::from_millis(20));
-        let metrics = HttpRequest::get("/metrics").ask(address(&cluster)).text();
-        metrics
-            .contains("harpcaller_connections{protocol=\"http\"} 1\n")
-            .then_some(())
+        (count_connections(&cluster) == 1).then_some(())
     });
 }
 
