@@ -32,6 +32,17 @@ enum Host {
 pub struct NotAnAddress;
 
 impl ListenAddress {
+    /// Whether it is one of this machine that no other reaches, as far as can be told without
+    /// looking a name up: of names, `localhost` alone is.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match &self.host {
+            Host::Every => false,
+            Host::Address(address) => address.to_canonical().is_loopback(),
+            Host::Name(name) => name.eq_ignore_ascii_case("localhost"),
+        }
+    }
+
     /// Every address, IPv4 and IPv6, at this port.
     #[must_use]
     pub fn everywhere(port: u16) -> ListenAddress {
@@ -207,6 +218,22 @@ mod tests {
             "host-1.example:65535",
         ] {
             assert_eq!(address(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_others_can_reach_is_told_from_what_they_cannot() {
+        for (text, is_loopback) in [
+            ("*:1", false),
+            ("0.0.0.0:1", false),
+            ("127.0.0.2:1", true),
+            ("[::]:1", false),
+            ("[::1]:1", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("LocalHost:1", true),
+            ("localhost.example:1", false),
+        ] {
+            assert_eq!(address(text).is_loopback(), is_loopback, "{text}");
         }
     }
 

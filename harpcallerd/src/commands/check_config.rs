@@ -13,6 +13,7 @@ use harp_host::{Connection, Limits};
 use harp_service::{descriptors, settings, terminal};
 use harpcallerd::config::{self, Config};
 use harpcallerd::hosts::{self, Host};
+use harpcallerd::listener::ListenerSettings;
 use harpcallerd::named_files::{self, Unusable};
 use tokio::time::Instant;
 
@@ -30,6 +31,8 @@ pub(crate) fn run(file: &Path, with_hosts: bool) -> Done {
         &config,
         descriptors::highest(),
     ));
+    let in_the_clear = config.listeners.iter();
+    warnings.extend(in_the_clear.filter_map(ListenerSettings::in_the_clear));
     let Unusable {
         problems,
         warnings: of_files,

@@ -44,6 +44,23 @@ impl ListenerSettings {
         Some(ListenerSettings { speaks, ..settings })
     }
 
+    /// What is to be said of a listener for HTTP without TLS that others can reach.
+    #[must_use]
+    pub fn in_the_clear(&self) -> Option<String> {
+        let (Speaks::Http(_), None, ListenerPlace::Address(address)) =
+            (&self.speaks, &self.tls, &self.place)
+        else {
+            return None;
+        };
+        (!address.is_loopback()).then(|| {
+            format!(
+                "listen_http: others can reach {address}, and it has no TLS: who listens in \
+                 between reads tokens and everything else; set certificate and private_key, or \
+                 listen on loopback behind a proxy that has TLS"
+            )
+        })
+    }
+
     /// Takes the keys of one `[[listener]]`. `has_tokens` says whether there is a `tokens_file`.
     /// `None` if it does not say where to listen, which is then noted as a problem.
     pub(crate) fn take(table: &Table<'_>, has_tokens: bool) -> Option<ListenerSettings> {

@@ -37,6 +37,24 @@ const LEAST: &str = "stream_directory = '/nonexistent/jobs'\n\
     host_db = '/nonexistent/cache'\n";
 
 #[test]
+fn http_that_others_can_listen_to_is_warned_of() {
+    for (keys, is_warned) in [
+        ("address = '*:3580'", true),
+        ("address = '192.0.2.7:3580'", true),
+        ("address = '127.0.0.1:3580'", false),
+        ("path = '/run/harp.http'", false),
+        (
+            "address = '*:3580'\ncertificate = '/c'\nprivate_key = '/k'",
+            false,
+        ),
+    ] {
+        let http = format!("[[listen_http]]\nrequire_authentication = false\n{keys}\n");
+        let (_, said, _directory) = run("check-config", &format!("{LEAST}{http}"));
+        assert_eq!(said.contains("reads tokens"), is_warned, "{keys}: {said}");
+    }
+}
+
+#[test]
 fn a_good_file_is_good() {
     let files = tempfile::tempdir().unwrap();
     let authority = files.path().join("ca.pem");
