@@ -17,6 +17,7 @@ mod http;
 mod input;
 mod kept;
 mod lines;
+pub mod neighbour;
 mod output;
 mod queues;
 mod segment;

@@ -222,6 +222,36 @@ mod tests {
     }
 
     #[test]
+    fn a_schema_that_refers_to_itself_comes_to_an_end() {
+        for text in [
+            r##"{"$ref": "#"}"##,
+            r##"{"allOf": [{"$ref": "#"}, {"$ref": "#"}]}"##,
+            r##"{"not": {"$ref": "#"}}"##,
+            r##"{"anyOf": [{"$ref": "#"}, {"type": "null"}]}"##,
+            r##"{"properties": {"a": {"$ref": "#"}}, "type": "object"}"##,
+            r##"{"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}"##,
+        ] {
+            // Some are refused, and none says nothing for ever.
+            if let Ok(schema) = schema(text) {
+                let _ = violations(&schema, r#"{"a": {"a": {"a": 1}}}"#);
+            }
+        }
+        // Each part refers twice to the next: as a tree it would have 2^40 leaves.
+        let part = |number| {
+            let next = format!(r##"{{"$ref": "#/$defs/{}"}}"##, number + 1);
+            format!(r#""{number}": {{"allOf": [{next}, {next}]}}"#)
+        };
+        let parts: Vec<String> = (0..40).map(part).collect();
+        let text = format!(
+            r##"{{"$ref": "#/$defs/0", "$defs": {{{}, "40": {{"type": "integer"}}}}}}"##,
+            parts.join(", ")
+        );
+        let schema = schema(&text).unwrap();
+        assert!(violations(&schema, "7").is_empty());
+        assert_eq!(violations(&schema, "\"x\"").len(), MOST);
+    }
+
+    #[test]
     fn what_is_no_schema_is_refused() {
         for text in ["1", "[]", r#"{"type": "bogus"}"#, r#"{"properties": 1}"#] {
             assert!(schema(text).is_err(), "{text}");

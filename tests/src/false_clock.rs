@@ -9,8 +9,9 @@ use tempfile::TempDir;
 
 use crate::cluster::{Cluster, ClusterBuilder};
 
-/// Moves the wall clock of a process, and the clock since the machine's start, by the
-/// seconds that files say, and no other clock; tells it another life of the machine.
+/// Moves the wall clock of a process, the clock since the machine's start, and, where it is told
+/// to, the clock that nobody sets, by the seconds that files say, and no other clock; tells it
+/// another life of the machine.
 const LIBRARY: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -40,6 +41,8 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
         now->tv_sec += offset("WALL_CLOCK_OFFSET");
     if (!failed && clock == CLOCK_BOOTTIME)
         now->tv_sec += offset("BOOT_CLOCK_OFFSET");
+    if (!failed && clock == CLOCK_MONOTONIC)
+        now->tv_sec += offset("MONOTONIC_CLOCK_OFFSET");
     return failed;
 }
 
@@ -103,6 +106,7 @@ impl FalseClock {
         let clock = FalseClock { directory };
         clock.set_wall(0);
         clock.set_since_boot(0);
+        clock.let_run(0);
         clock.boot(1);
         Some(clock)
     }
@@ -125,6 +129,25 @@ impl FalseClock {
             .environment("WALL_CLOCK_OFFSET", &path("wall"))
             .environment("BOOT_CLOCK_OFFSET", &path("since-boot"))
             .environment("BOOT_ID", &path("boot-id"))
+    }
+
+    /// A cluster whose daemons measure time by such a clock, too ([`FalseClock::let_run`]). Each
+    /// look at it takes them longer than at a clock of the system.
+    ///
+    /// # Panics
+    ///
+    /// As for [`FalseClock::cluster`].
+    #[must_use]
+    pub fn cluster_that_runs(&self) -> ClusterBuilder {
+        let path = self.path("monotonic");
+        let path = path.to_str().expect("a name in UTF-8");
+        self.cluster().environment("MONOTONIC_CLOCK_OFFSET", path)
+    }
+
+    /// Lets so many seconds more have gone by since the daemons of
+    /// [`FalseClock::cluster_that_runs`] were started: what they wait for is due by that.
+    pub fn let_run(&self, seconds: u32) {
+        write(&self.path("monotonic"), &seconds.to_string());
     }
 
     /// Puts the wall clock ahead by so many seconds, or behind.

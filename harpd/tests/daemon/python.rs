@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::host::{Host, is_gone, request};
+use crate::kept::caller::{Kept, call_id, connected};
 
 pub(crate) const PROCEDURES: &str = include_str!("../fixtures/python/procedures.py");
 
@@ -194,6 +195,36 @@ async fn what_is_printed_is_for_the_log_and_not_the_answer() {
     assert_eq!(answers[1..], [json!({"result": "real"})]);
     for said in ["imported by", "forged too", "on stderr", "half a line"] {
         harpd.logged(said).await;
+    }
+}
+
+#[tokio::test]
+async fn a_kept_call_finds_its_job_and_its_place_in_a_trace() {
+    let Some(host) = host(PROCEDURES) else { return };
+    let harpd = host.start();
+    let place = json!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    for (number, place) in [(1, place), (2, Value::Null)] {
+        let (mut kept, boot) = connected(&harpd).await;
+        let id = call_id(number);
+        let mut request = Kept::request(&boot, &id, 1, "surroundings");
+        if !place.is_null() {
+            request["traceparent"] = place.clone();
+        }
+        kept.asks(&request).await;
+        let end = kept.next().await.expect("an end");
+        let environment = &end["result"]["environment"];
+        assert_eq!(
+            (&environment["HARP_JOB"], &environment["TRACEPARENT"]),
+            (&json!(id), &place)
+        );
+        // Its own processes have it from there.
+        let inherited = end["result"]["child"].as_str().unwrap();
+        assert!(
+            inherited.contains(&format!("HARP_JOB={id}\n")),
+            "{inherited}"
+        );
+        assert_eq!(inherited.contains("TRACEPARENT="), !place.is_null());
+        kept.ack_end(0).await;
     }
 }
 

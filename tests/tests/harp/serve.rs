@@ -1,9 +1,14 @@
 //! `harp serve`: a worker whose jobs a command answers.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
-use harp_tests::{Cluster, HttpRequest, refusing_address, until};
+use harp_tests::{Cluster, HttpClient, HttpRequest, refusing_address, until};
 use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::{Value, json};
 
@@ -324,6 +329,96 @@ fn two_workers_never_swap_their_jobs() {
     for (number, id) in jobs.iter().enumerate() {
         assert_eq!(service.result(id), json!({"result": [number]}));
     }
+}
+
+/// A way to a dispatcher on which the first answer to each verb of a worker is lost, and with it
+/// its connection.
+struct LosingWay {
+    address: SocketAddr,
+    lost: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl LosingWay {
+    fn to(dispatcher: SocketAddr) -> LosingWay {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let lost = Arc::default();
+        let losing = Arc::clone(&lost);
+        thread::spawn(move || {
+            for worker in listener.incoming().flatten() {
+                let lost = Arc::clone(&losing);
+                thread::spawn(move || pass_on(BufReader::new(worker), dispatcher, &lost));
+            }
+        });
+        LosingWay { address, lost }
+    }
+}
+
+/// Passes requests on, and answers back, until an answer is lost or either side has gone.
+fn pass_on(
+    mut worker: BufReader<TcpStream>,
+    dispatcher: SocketAddr,
+    lost: &Mutex<BTreeSet<String>>,
+) -> Option<()> {
+    let line = |worker: &mut BufReader<TcpStream>| {
+        let mut line = String::new();
+        worker.read_line(&mut line).ok()?;
+        let line = line.trim_end();
+        (!line.is_empty()).then(|| line.to_owned())
+    };
+    loop {
+        let first = line(&mut worker)?;
+        let target = first.split(' ').nth(1)?.to_owned();
+        let mut headers = Vec::new();
+        while let Some(header) = line(&mut worker) {
+            let (name, value) = header.split_once(": ")?;
+            headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+        let header = |wanted: &str| headers.iter().find(|(name, _)| name == wanted);
+        let length = header("content-length").map_or(Some(0), |(_, length)| length.parse().ok());
+        let mut body = vec![0; length?];
+        worker.read_exact(&mut body).ok()?;
+        let mut request = HttpRequest::post(&target, String::from_utf8(body).ok()?);
+        if let Some((_, key)) = header("idempotency-key") {
+            request = request.header("Idempotency-Key", key);
+        }
+        let answer = HttpClient::try_connect(dispatcher)?.try_ask(&request)?;
+        let verb = target.split('?').next()?.rsplit('/').next()?;
+        if lost.lock().unwrap().insert(verb.to_owned()) {
+            return None;
+        }
+        let (status, length) = (answer.status(), answer.body.len());
+        let head = format!("HTTP/1.1 {status} -\r\nContent-Length: {length}\r\n\r\n");
+        let answer = [head.as_bytes(), &answer.body].concat();
+        worker.get_mut().write_all(&answer).ok()?;
+    }
+}
+
+#[test]
+fn an_answer_that_was_lost_is_asked_for_again_and_nothing_is_done_twice() {
+    let service = Service::new();
+    let (first, second) = (service.submit(json!([1])), service.submit(json!([2])));
+    let way = LosingWay::to(service.cluster.http_address());
+    let url = format!("http://{}", way.address);
+    let ran = service.file("ran");
+    let script = format!("cat; echo $HARP_JOB >> {ran}");
+    let line = [
+        "serve", "--url", &url, "s", "--jobs", "1", "--", "sh", "-c", &script,
+    ];
+    Harp::new(&line).run().expect(0);
+    assert_eq!(service.result(&first), json!({"result": {"exit_code": 0}}));
+    assert_eq!(service.packets(&first), [json!("[1]")]);
+    assert_eq!(fs::read_to_string(ran).unwrap(), format!("{first}\n"));
+    // The answer that was lost was to the question for that job, and not for another.
+    assert_eq!(service.job(&second)["state"], "queued");
+    let lost = way.lost.lock().unwrap();
+    let verbs: Vec<_> = lost.iter().map(String::as_str).collect();
+    assert!(
+        ["claims", "finish", "packets"]
+            .iter()
+            .all(|verb| verbs.contains(verb)),
+        "{verbs:?}"
+    );
 }
 
 #[test]

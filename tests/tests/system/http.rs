@@ -20,6 +20,7 @@ mod services;
 mod sessions;
 mod starting;
 mod topchef;
+mod topchef_bodies;
 mod topchef_client;
 mod topchef_rows;
 mod traces;

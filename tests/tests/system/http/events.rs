@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 
-use harp_tests::{HttpRequest, HttpStream};
+use harp_tests::{HttpEnd, HttpRequest, HttpStream};
 use serde_json::{Value, json};
 
 use super::{address, api, assert_problem, call, get, open, result, submit};
@@ -151,6 +151,8 @@ fn a_reader_of_a_job_that_is_pruned_is_told_that_it_is_gone() {
     let path = format!("/jobs/{id}/events");
     let mut events = EventSource::open(address(&cluster), &path, None);
     assert_eq!(events.next().unwrap().name, "job");
+    let output = api(&format!("/jobs/{id}/output?format=ndjson"));
+    let output = HttpRequest::get(&output).stream(address(&cluster));
     let pruned = cluster.run(&["prune-jobs", "--age", "0"]);
     assert!(pruned.status.success(), "{pruned:?}");
     assert_problem(&get(&cluster, &path), 404, "invalid_jobid");
@@ -165,6 +167,9 @@ fn a_reader_of_a_job_that_is_pruned_is_told_that_it_is_gone() {
     };
     assert_eq!((last.name.as_str(), &last.data), ("gone", &json!({})));
     assert!(numbers < 300_000 && events.next().is_none(), "{numbers}");
+    // A download is not ended, but cut: its reader sees that it is not whole.
+    let (text, end) = output.rest();
+    assert_eq!(end, HttpEnd::Cut, "{} bytes", text.len());
 }
 
 #[test]

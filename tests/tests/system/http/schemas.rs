@@ -1,5 +1,6 @@
 //! Schemas of services and of procedures (section 11; acceptance 20).
 
+use harp_tests::false_clock::FalseClock;
 use serde_json::{Value, json};
 
 use super::services::{ask, claim, job, register, under};
@@ -133,13 +134,20 @@ fn schemas_of_the_registry_are_held_against_calls() {
 
 /// A procedure of harpd that has a schema.
 fn typed(directory: &tempfile::TempDir) -> harp_tests::ClusterBuilder {
+    with_type(open(), directory)
+}
+
+fn with_type(
+    builder: harp_tests::ClusterBuilder,
+    directory: &tempfile::TempDir,
+) -> harp_tests::ClusterBuilder {
     let schema = directory.path().join("schema.json");
     std::fs::write(&schema, r#"{"items": {"type": "integer"}}"#).unwrap();
     let settings = format!(
         "description = 'Adds.'\narguments_schema = '{}'\noutput = 'text'",
         schema.display()
     );
-    open().procedure("add", &settings, "echo sum")
+    builder.procedure("add", &settings, "echo sum")
 }
 
 #[test]
@@ -266,6 +274,33 @@ fn what_hosts_have_said_outlives_the_dispatcher_and_is_confirmed_before_it_count
         get(&cluster, "/procedures?q=add").json()["procedures"],
         json!([])
     );
+}
+
+#[test]
+fn a_host_is_asked_again_once_what_it_has_said_is_older_than_a_minute() {
+    let Some(clock) = FalseClock::make() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let mut cluster = with_type(clock.cluster_that_runs().tables(super::OPEN), &directory).start();
+    let call = |item: Value| super::call("add", json!([item]));
+    get(&cluster, "/hosts/web01/procedures?refresh=true");
+    assert_refused(&cluster, "add", &json!(["a"]));
+    // The host wants something else from now on, and is not asked for a minute.
+    let schema = directory.path().join("schema.json");
+    std::fs::write(schema, r#"{"items": {"type": "string"}}"#).unwrap();
+    cluster.stop_host("web01");
+    cluster.start_host("web01");
+    assert_refused(&cluster, "add", &json!(["a"]));
+    submit(&cluster, call(json!(1)));
+    clock.let_run(61);
+    submit(&cluster, call(json!("a")));
+    assert_refused(&cluster, "add", &json!([1]));
+    // One that cannot be asked gets the call, and not before it has to be asked.
+    cluster.stop_host("web01");
+    assert_refused(&cluster, "add", &json!([1]));
+    clock.let_run(122);
+    submit(&cluster, call(json!(1)));
 }
 
 #[test]

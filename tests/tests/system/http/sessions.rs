@@ -4,7 +4,7 @@ use std::io::Read;
 
 use harp_tests::hung::Hung;
 use harp_tests::{HttpAnswer, HttpRequest};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{address, api, assert_problem, call};
 use crate::access::identity::{Files, with_tokens};
@@ -112,7 +112,9 @@ fn a_restart_logs_nobody_out_and_a_logout_does() {
     let files = Files::new();
     let token = files.new_token("shop");
     let fixed = harp_tests::unused_address();
+    let audit = files.path("audit");
     let mut cluster = with_tokens(&files)
+        .set("audit_file", &json!(audit).to_string())
         .tables(&format!("[[listen_http]]\naddress = '{fixed}'\n"))
         .start();
     let path = api("/session");
@@ -134,8 +136,28 @@ fn a_restart_logs_nobody_out_and_a_logout_does() {
         "unauthorized",
     );
     assert_eq!(other.both(HttpRequest::get(&path)).ask(fixed).status(), 200);
+    let wrong = HttpRequest::post(&path, json!({"token": "wrong"}));
+    assert_problem(&wrong.ask(fixed), 401, "unauthorized");
     cluster.restart_dispatcher();
     address(&cluster);
+    // The audit log is whole when the dispatcher has stopped.
+    let text = std::fs::read_to_string(&audit).unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let told = lines.iter().map(|line| {
+        assert!(
+            line["peer"].as_str().unwrap().starts_with("127.0.0.1"),
+            "{line}"
+        );
+        assert_eq!(line["via"], "http", "{line}");
+        (line["event"].as_str().unwrap(), line["client"].as_str())
+    });
+    let told: Vec<_> = told.filter(|(event, _)| event.starts_with("log")).collect();
+    let shop = Some("token:shop");
+    assert_eq!(told, [("login", shop), ("login", shop), ("logout", shop)]);
+    assert!(!text.contains(&token) && !text.contains(&session.page_key));
     assert_problem(
         &session.both(HttpRequest::get(&path)).ask(fixed),
         401,

@@ -92,6 +92,7 @@ fn a_start_is_said_and_streams_are_held() {
     assert!(log().contains("\"message\":\"listening\""), "{}", log());
     assert!(cluster.run(&["reload"]).status.success());
     assert_eq!(kept.ask(&asked).status(), 200);
+    assert_eq!(asked.ask(address).status(), 200);
     assert!(cluster.run(&["stop"]).status.success());
     assert!(child.wait().unwrap().success());
 }
