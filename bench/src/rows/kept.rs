@@ -15,8 +15,8 @@ use crate::load::{Client, Loop, closed_loop};
 use crate::report::{Figure, Wanted};
 use crate::site::Site;
 
-/// How often a job is streamed each way, by turns.
-const STREAMS: u32 = 3;
+/// How often a job is streamed each way, by turns: an even number.
+const STREAMS: u32 = 4;
 
 pub(super) async fn measure(plan: Plan) -> anyhow::Result<Vec<Figure>> {
     let site = Site::new()?;
@@ -37,16 +37,13 @@ pub(super) async fn measure(plan: Plan) -> anyhow::Result<Vec<Figure>> {
     through(kept.address, 16, plan.time / 10).await?;
     through(plain.address, 16, plan.time / 10).await?;
     closed_loop(vec![Direct(direct.clone())], plan.time / 10).await?;
+    // Before one of the stores has more in it than the other.
+    let (keeping, ending) = streams(kept.address, plain.address, plan.packets).await?;
     let kept_16 = through(kept.address, 16, plan.time).await?;
     let direct_16 = directly(16).await?;
     let kept_1 = through(kept.address, 1, plan.time).await?;
     let plain_1 = through(plain.address, 1, plan.time).await?;
     let direct_1 = directly(1).await?;
-    let (mut keeping, mut ending) = (Duration::ZERO, Duration::ZERO);
-    for _ in 0..STREAMS {
-        keeping += stream(kept.address, plan.packets).await?;
-        ending += stream(plain.address, plan.packets).await?;
-    }
     let rate = |time: Duration| f64::from(STREAMS) * plan.packets as f64 / time.as_secs_f64();
     let median = |mut times: Distribution| times.quantile_ms(0.5);
     let kept_p50 = median(kept_1.times);
@@ -87,6 +84,25 @@ async fn through(address: SocketAddr, clients: usize, time: Duration) -> anyhow:
         .pool_size(64)
         .build()?;
     closed_loop(vec![Through(rpc.host("bench")); clients], time).await
+}
+
+/// How long such jobs take, kept and not. Each way is the first one as often as the other.
+async fn streams(
+    kept: SocketAddr,
+    plain: SocketAddr,
+    packets: u64,
+) -> anyhow::Result<(Duration, Duration)> {
+    let (mut keeping, mut ending) = (Duration::ZERO, Duration::ZERO);
+    for turn in 0..STREAMS {
+        if turn % 2 == 0 {
+            keeping += stream(kept, packets).await?;
+            ending += stream(plain, packets).await?;
+        } else {
+            ending += stream(plain, packets).await?;
+            keeping += stream(kept, packets).await?;
+        }
+    }
+    Ok((keeping, ending))
 }
 
 /// How long a job of so many packets takes to its follower's last one.
