@@ -283,8 +283,10 @@ impl Admission {
                     return;
                 };
                 let by = Instant::now() + limits.handshake_timeout;
+                // It is large and soon over, and most connections are not.
+                let handshake = Box::pin(tls.handshake(socket));
                 let shaken = tokio::select! {
-                    shaken = within(by, tls.handshake(socket)) => shaken,
+                    shaken = within(by, handshake) => shaken,
                     () = permit.lost() => {
                         return debug!(peer = %client.peer, "its handshake gave way to another's");
                     }

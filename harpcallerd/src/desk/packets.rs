@@ -5,6 +5,7 @@
 //! ([`harp_jobs::jobs::Follower`]); here is which packets are wanted, and whether the client
 //! still may have them.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use harp_jobs::access::Operation;
@@ -197,7 +198,8 @@ impl Packets {
             return Ok(Next::Finished);
         }
         if self.permission.is_due(&self.by) {
-            self.desk.renew(&mut self.permission, &self.by).await?;
+            let renewed = self.desk.renew(&mut self.permission, &self.by);
+            Box::pin(renewed).await?;
         }
         let first = self.follower.position();
         if let Some(page) = &self.page
@@ -206,7 +208,7 @@ impl Packets {
             self.finished = true;
             return Ok(Next::End(page.how.clone()));
         }
-        let followed = self.follower.next(BATCH);
+        let followed = pin!(self.follower.next(BATCH));
         let followed = self
             .desk
             .while_permitted(&mut self.permission, &self.by, followed);

@@ -1,5 +1,6 @@
 //! Whether a client may do what it asks for, and whether it still may while it waits.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,16 +139,16 @@ impl Desk {
         &self,
         permission: &mut Permission,
         by: &Client,
-        awaited: impl Future<Output = T>,
+        mut awaited: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, Refusal> {
-        let mut awaited = std::pin::pin!(awaited);
         loop {
             tokio::select! {
                 biased;
                 awaited = &mut awaited => return Ok(awaited),
                 () = permission.due(by) => {}
             }
-            self.renew(permission, by).await?;
+            // Seldom, and so not to be a part of what everybody who waits has.
+            Box::pin(self.renew(permission, by)).await?;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Asking for a job's call, times and end.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use harp_jobs::access::Operation;
@@ -109,7 +110,8 @@ impl Desk {
                 Ended::Yes(end) => Ok(Some(end)),
             };
         }
-        let end = self.while_permitted(&mut permission, by, jobs.wait(job));
+        let end = pin!(jobs.wait(job));
+        let end = self.while_permitted(&mut permission, by, end);
         match end.await? {
             Ok(Some(end)) => Ok(Some(end)),
             Ok(None) => Err(Refusal::NoSuchJob),

@@ -296,7 +296,7 @@ impl<S: Socket> Conversation<S> {
                     packets = desk.packets(&self.client, job, span) => packets,
                     () = self.connection.broken() => return Err(Closing::Silent),
                 };
-                self.send(packets?, timestamps).await
+                self.send(&mut packets?, timestamps).await
             }
             Request::ReadStream {
                 job,
@@ -308,8 +308,8 @@ impl<S: Socket> Conversation<S> {
                     start: requests::start(start),
                     until: Until::Now { limit },
                 };
-                let packets = desk.packets(&self.client, job, span).await?;
-                self.send(packets, timestamps).await
+                let mut packets = desk.packets(&self.client, job, span).await?;
+                self.send(&mut packets, timestamps).await
             }
             Request::List(list) => {
                 let line = Box::pin(lists::list(&desk, &self.client, list)).await?;
@@ -340,7 +340,7 @@ impl<S: Socket> Conversation<S> {
         self.write_answer(&line).await
     }
 
-    async fn send(&mut self, mut packets: Packets, timestamps: bool) -> Result<(), Closing> {
+    async fn send(&mut self, packets: &mut Packets, timestamps: bool) -> Result<(), Closing> {
         // The rest can take as long as its job.
         self.count("ok");
         loop {
