@@ -208,11 +208,13 @@ impl Packets {
             self.finished = true;
             return Ok(Next::End(page.how.clone()));
         }
-        let followed = pin!(self.follower.next(BATCH));
-        let followed = self
-            .desk
-            .while_permitted(&mut self.permission, &self.by, followed);
-        let batches = match followed.await? {
+        let followed = {
+            let followed = pin!(self.follower.next(BATCH));
+            let desk = &self.desk;
+            desk.while_permitted(&mut self.permission, &self.by, followed)
+                .await?
+        };
+        let batches = match followed {
             Ok(Followed::Recent(batches)) => Batches::Held(batches),
             Ok(Followed::Kept(segments)) => Batches::Read(segments),
             Ok(Followed::End(end)) => {
