@@ -143,6 +143,37 @@ fn no_screen_shuts_anybody_out() {
     }
 }
 
+/// Fields whose hint does not fit in, beside the cross by which a search is emptied.
+const CUT: &str = "[...document.querySelectorAll('input[placeholder]')].filter(field => { \
+     const style = getComputedStyle(field); \
+     const pen = document.createElement('canvas').getContext('2d'); \
+     pen.font = style.font; \
+     const room = field.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight); \
+     return pen.measureText(field.placeholder).width > room - (field.type === 'search' ? 14 : 0); \
+     }).map(field => `${field.placeholder}: ${field.clientWidth}`)";
+
+#[test]
+fn no_hint_is_cut_at_any_width() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let cluster = open().start();
+    let job = finished(&cluster, "say", json!(["a line"]));
+    browser.open(&url(&cluster, "#/jobs"));
+    for (hash, words) in [
+        ("#/jobs".to_owned(), "returned"),
+        (format!("#/jobs/{job}"), "a line"),
+        ("#/hosts".to_owned(), "web01"),
+    ] {
+        browser.evaluate(&format!("(location.hash = '{hash}', 0)"));
+        wait_for_words(&mut browser, words);
+        for width in (320..=1440).step_by(32) {
+            browser.show_as(width, 720, "light");
+            assert_eq!(browser.evaluate(CUT), json!([]), "{hash} at {width}");
+        }
+    }
+}
+
 #[test]
 fn the_login_shuts_nobody_out() {
     let Some(mut browser) = Chromium::start() else {

@@ -253,3 +253,25 @@ fn arguments_that_are_shown_as_json_are_json() {
     }
     assert!(count >= 6, "{count}");
 }
+
+#[test]
+fn the_overview_points_at_every_page_and_each_at_it_and_says_what_is_safe() {
+    const OVERVIEW: &str = "harpcaller.7";
+    let overview = page(OVERVIEW);
+    let mut others = 0;
+    for entry in fs::read_dir(repository().join("man")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let text = page(&name);
+        assert!(text.contains("\n.Sh SECURITY CONSIDERATIONS\n"), "{name}");
+        assert!(text.contains("\n.Os\n"), "{name}");
+        if name == OVERVIEW {
+            continue;
+        }
+        let (title, section) = name.rsplit_once('.').unwrap();
+        let pointer = format!(".Xr {title} {section}");
+        assert!(overview.contains(&pointer), "{OVERVIEW} lacks {name}");
+        assert!(text.contains(".Xr harpcaller 7"), "{name} lacks {OVERVIEW}");
+        others += 1;
+    }
+    assert!(others > 10, "{others}");
+}

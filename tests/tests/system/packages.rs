@@ -1,11 +1,15 @@
 //! Units and Debian packages, as an administrator would have them.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use harp_tests::{binary, repository};
+use harp_tests::{Daemon, Log, binary, repository};
+
+/// A user whose processes are nobody's in particular.
+const NOBODY: u32 = 65534;
 
 /// True if a program can be run; else the test says that it is skipped.
 fn have(program: &str) -> bool {
@@ -254,6 +258,102 @@ fn packages_install_upgrade_and_remove_cleanly() {
         fs::remove_dir_all(root.path(directory)).expect("what stays");
     }
     assert_eq!(root.left(), [""; 0]);
+}
+
+/// The sample's listener for a group, no comment any more, with its socket here.
+fn sample_listener(socket: &Path) -> String {
+    let sample = fs::read_to_string(repository().join("dist/harpcaller.toml")).expect("a sample");
+    let listeners = sample.split("#[[listener]]").skip(1);
+    let listener = listeners.map(|text| text.split("\n\n").next().unwrap_or_default());
+    let lines = listener.map(|text| text.replace("# ", "# # ").replace("\n#", "\n"));
+    let mut with_group = lines.filter(|text| text.contains("group = "));
+    let text = with_group.next().expect("a listener with a group");
+    let socket = socket.to_str().expect("a path");
+    format!(
+        "[[listener]]\n{}\n",
+        text.replace("/run/harpcaller/clients", socket)
+    )
+}
+
+#[test]
+fn the_samples_socket_goes_to_a_group_that_the_dispatchers_user_is_in() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can be the dispatcher's user");
+        return;
+    }
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let group = groups
+        .lines()
+        .find_map(|line| line.strip_prefix("www-data:")?.split(':').nth(1));
+    let Some(group) = group else {
+        eprintln!("skipped: there is no group www-data");
+        return;
+    };
+    if !have("setpriv") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| directory.path().join(name);
+    let program = at("harpcallerd");
+    let ours = binary("harpcallerd");
+    fs::hard_link(&ours, &program)
+        .or_else(|_| fs::copy(&ours, &program).map(drop))
+        .expect("room for a program");
+    fs::create_dir(at("jobs")).expect("a writable directory");
+    let config = format!(
+        "listen = ['127.0.0.1:0']\nlog_handlers = ['stderr']\nlog_format = 'json'\n\
+         stream_directory = {:?}\nhost_db = {:?}\nhost_db_script = '/bin/true'\n\
+         host_db_allow_empty = true\n{}",
+        at("jobs"),
+        at("hosts"),
+        sample_listener(&at("clients")),
+    );
+    fs::write(at("config"), config).expect("a writable directory");
+    for path in [directory.path(), &at("jobs"), &at("config")] {
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("root gives files away");
+    }
+    let as_user = |groups: &[&str], words: &[&OsStr]| {
+        let mut command = Command::new("setpriv");
+        command
+            .arg(format!("--reuid={NOBODY}"))
+            .arg(format!("--regid={NOBODY}"))
+            .args(groups)
+            .args(words);
+        command
+    };
+    let reached = as_user(
+        &["--clear-groups"],
+        &["test".as_ref(), "-x".as_ref(), program.as_ref()],
+    );
+    if !{ reached }.status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: another user does not reach the directory for temporary files");
+        return;
+    }
+    let control = at("control");
+    let start = [
+        program.as_os_str(),
+        "--socket".as_ref(),
+        control.as_ref(),
+        "start".as_ref(),
+        "--config".as_ref(),
+    ];
+    let config = at("config");
+    let start = [&start[..], &[config.as_os_str()]].concat();
+
+    let refused = as_user(&["--clear-groups"], &start).output();
+    let refused = refused.expect("setpriv runs");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("SupplementaryGroups=www-data"), "{told}");
+
+    // With what it says.
+    let log = Log::new("harpcallerd");
+    let groups = format!("--groups={group}");
+    let _dispatcher = Daemon::start(as_user(&[&groups], &start), &log);
+    let _ = log.wait_for("ready");
+    let socket = fs::metadata(at("clients")).expect("a socket");
+    assert_eq!(socket.gid().to_string(), group);
+    assert_eq!(socket.mode() & 0o777, 0o660);
 }
 
 /// A machine with systemd, as far as the packages' scripts ask it: programs that tell what
