@@ -26,6 +26,7 @@
 
 mod direct;
 mod driver;
+mod jobs;
 mod packets;
 
 use std::sync::Arc;
@@ -36,11 +37,12 @@ use serde::de::DeserializeOwned;
 
 pub use direct::{DirectCall, HarpServer};
 use driver::Driver;
-pub use packets::Packets;
+pub use jobs::Jobs;
+pub use packets::{Events, Packets};
 
 use crate::{
-    CallLimits, Cancellation, Error, HarpCallerBuilder, HarpServerBuilder, JobId, JobStatus, Json,
-    Outcome,
+    CallLimits, Cancellation, Error, HarpCallerBuilder, HarpServerBuilder, JobId, JobSnapshot,
+    JobStatus, Json, Outcome, Repeat, ServerInfo, Stats,
 };
 
 /// A dispatcher: [`crate::HarpCaller`]. Cheap to clone.
@@ -103,16 +105,73 @@ impl HarpCaller {
     /// # Errors
     ///
     /// Those of [`crate::HarpCaller::new`].
-    pub fn new(address: &str) -> Result<HarpCaller, Error> {
+    pub fn new(address: impl AsRef<str>) -> Result<HarpCaller, Error> {
         crate::HarpCaller::builder(address).build_blocking()
     }
 
     /// [`crate::HarpCaller::host`].
-    pub fn host(&self, name: impl Into<Arc<str>>) -> RemoteServer {
+    pub fn host(&self, name: impl AsRef<str>) -> RemoteServer {
         RemoteServer {
             server: self.caller.host(name),
             driver: Arc::clone(&self.driver),
         }
+    }
+
+    /// [`crate::HarpCaller::request_timeout`].
+    #[must_use]
+    pub fn request_timeout(self, limit: Duration) -> HarpCaller {
+        HarpCaller {
+            caller: self.caller.request_timeout(limit),
+            driver: self.driver,
+        }
+    }
+
+    /// [`crate::HarpCaller::ping`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`crate::HarpCaller::ping`].
+    pub fn ping(&self) -> Result<ServerInfo, Error> {
+        self.driver.run(self.caller.ping())
+    }
+
+    /// [`crate::HarpCaller::jobs`], as an iterator: what must hold of them is said before.
+    ///
+    /// ```no_run
+    /// # fn example(rpc: harp_client::blocking::HarpCaller) -> Result<(), harp_client::Error> {
+    /// for job in rpc.jobs(|jobs| jobs.host("web*").limit(20)) {
+    ///     println!("{}", job?.id);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn jobs(&self, narrowed: impl FnOnce(crate::Jobs) -> crate::Jobs) -> Jobs {
+        Jobs::new(narrowed(self.caller.jobs()), Arc::clone(&self.driver))
+    }
+
+    /// [`crate::HarpCaller::job_of_key`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`crate::HarpCaller::job_of_key`].
+    pub fn job_of_key(&self, key: impl AsRef<str>) -> Result<Option<RemoteCall>, Error> {
+        let found = self.driver.run(self.caller.job_of_key(key))?;
+        let driver = &self.driver;
+        Ok(found.map(|call| RemoteCall {
+            call,
+            driver: Arc::clone(driver),
+        }))
+    }
+
+    /// [`crate::HarpCaller::stats`].
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.caller.stats()
+    }
+
+    /// [`crate::HarpCaller::close_idle`].
+    pub fn close_idle(&self) {
+        self.caller.close_idle();
     }
 
     /// [`crate::HarpCaller::job`].
@@ -173,8 +232,20 @@ impl RemoteServer {
 
     /// [`crate::RemoteServer::key`].
     #[must_use]
-    pub fn key(self, key: impl Into<String>) -> RemoteServer {
+    pub fn key(self, key: impl AsRef<str>) -> RemoteServer {
         self.with(|server| server.key(key))
+    }
+
+    /// [`crate::RemoteServer::repeat`].
+    #[must_use]
+    pub fn repeat(self, repeat: Repeat) -> RemoteServer {
+        self.with(|server| server.repeat(repeat))
+    }
+
+    /// [`crate::RemoteServer::request_timeout`].
+    #[must_use]
+    pub fn request_timeout(self, limit: Duration) -> RemoteServer {
+        self.with(|server| server.request_timeout(limit))
     }
 
     /// [`crate::RemoteServer::unless_since`].
@@ -189,6 +260,12 @@ impl RemoteServer {
         self.with(|server| server.start_by(limit))
     }
 
+    /// [`crate::RemoteServer::traceparent`].
+    #[must_use]
+    pub fn traceparent(self, text: impl AsRef<str>) -> RemoteServer {
+        self.with(|server| server.traceparent(text))
+    }
+
     /// [`crate::RemoteServer::tell_limits`].
     #[must_use]
     pub fn tell_limits(self) -> RemoteServer {
@@ -196,10 +273,10 @@ impl RemoteServer {
     }
 
     /// [`crate::RemoteServer::procedure`].
-    pub fn procedure(&self, name: impl Into<Arc<str>>) -> RemoteProcedure {
+    pub fn procedure(&self, name: impl AsRef<str>) -> RemoteProcedure {
         RemoteProcedure {
             server: self.clone(),
-            name: name.into(),
+            name: name.as_ref().into(),
         }
     }
 
@@ -208,7 +285,11 @@ impl RemoteServer {
     /// # Errors
     ///
     /// Those of [`crate::RemoteServer::call`].
-    pub fn call(&self, procedure: &str, arguments: impl Serialize) -> Result<RemoteCall, Error> {
+    pub fn call(
+        &self,
+        procedure: impl AsRef<str>,
+        arguments: impl Serialize,
+    ) -> Result<RemoteCall, Error> {
         let call = self.driver.run(self.server.call(procedure, arguments))?;
         Ok(RemoteCall {
             call,
@@ -284,12 +365,30 @@ impl RemoteCall {
         self.driver.run(self.call.wait())
     }
 
+    /// [`crate::RemoteCall::request_timeout`].
+    #[must_use]
+    pub fn request_timeout(self, limit: Duration) -> RemoteCall {
+        RemoteCall {
+            call: self.call.request_timeout(limit),
+            driver: self.driver,
+        }
+    }
+
+    /// [`crate::RemoteCall::try_get`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`crate::RemoteCall::try_get`].
+    pub fn try_get<T: DeserializeOwned + 'static>(&self) -> Result<Option<T>, Error> {
+        self.driver.run(self.call.try_get())
+    }
+
     /// [`crate::RemoteCall::get`].
     ///
     /// # Errors
     ///
     /// Those of [`crate::RemoteCall::get`].
-    pub fn get<T: DeserializeOwned>(&self) -> Result<T, Error> {
+    pub fn get<T: DeserializeOwned + 'static>(&self) -> Result<T, Error> {
         self.driver.run(self.call.get())
     }
 
@@ -328,5 +427,14 @@ impl RemoteCall {
     /// Those of [`crate::RemoteCall::status`].
     pub fn status(&self) -> Result<JobStatus, Error> {
         self.driver.run(self.call.status())
+    }
+
+    /// [`crate::RemoteCall::snapshot`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`crate::RemoteCall::snapshot`].
+    pub fn snapshot(&self) -> Result<JobSnapshot, Error> {
+        self.driver.run(self.call.snapshot())
     }
 }

@@ -1,40 +1,52 @@
 //! A job: its end, its packets, its status.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::future::IntoFuture;
+use std::time::Duration;
 
 use harp_proto::client::Request;
 use harp_proto::client::reply::{CallReply, CancelReply, ResultReply, StatusReply};
-use harp_proto::{Evidence, JobId, Json, Outcome};
+use harp_proto::{JobId, Outcome};
 use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 
 use crate::dispatcher::Dispatcher;
-use crate::error::returned;
-use crate::{Error, Packets};
+use crate::{Error, JobSnapshot, JobStatus, Packets, Pending};
 
 /// A job that the dispatcher knows, or is thought to know. Cheap to clone; the job does
 /// not depend on it.
+///
+/// Awaited itself, it [waits](RemoteCall::wait) for the job's end.
+///
+/// ```no_run
+/// # async fn example(web01: harp_client::RemoteServer) -> Result<(), harp_client::Error> {
+/// println!("{}", web01.call("uptime", ()).await?.await?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct RemoteCall {
-    dispatcher: Arc<Dispatcher>,
+    dispatcher: Dispatcher,
     id: JobId,
     existing: bool,
     limits: Option<CallLimits>,
 }
 
-/// Limits of a job's time (client protocol, section 8), in whole seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Limits of a job's time, whole seconds. They serialize to numbers of seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct CallLimits {
     /// The longest silence of the host.
+    #[serde(serialize_with = "seconds")]
     pub timeout: Duration,
     /// The longest execution in all, whatever the host says.
+    #[serde(serialize_with = "seconds")]
     pub max_exec_time: Duration,
 }
 
-/// Answer to a confirmed cancel (client protocol, section 8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Answer to a confirmed cancel. It serializes to its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cancellation {
     /// Nothing was cancelled: the job had ended, or there is no such job.
     NotRunning,
@@ -45,31 +57,30 @@ pub enum Cancellation {
     Unconfirmed,
 }
 
-/// The dispatcher's record of a job (client protocol, section 5). Times are
-/// whole seconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct JobStatus {
-    /// The host.
-    pub host: String,
-    /// The procedure.
-    pub procedure: String,
-    /// The arguments: an array or an object.
-    pub arguments: Json,
-    /// Info that the submitter attached, `null` if nothing.
-    pub info: Json,
-    /// Time of the job's submission.
-    pub submit_time: SystemTime,
-    /// Time when it left its queue; `None` if it has not, or was cancelled before.
-    pub start_time: Option<SystemTime>,
-    /// Time of its end, `None` if it has not ended.
-    pub end_time: Option<SystemTime>,
-    /// What its call had printed, if it was cancelled and the dispatcher knows.
-    pub evidence: Option<Evidence>,
+impl Cancellation {
+    /// Its word: `not_running`, `confirmed` or `unconfirmed`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cancellation::NotRunning => "not_running",
+            Cancellation::Confirmed => "confirmed",
+            Cancellation::Unconfirmed => "unconfirmed",
+        }
+    }
+}
+
+impl fmt::Display for Cancellation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(time.as_secs())
 }
 
 impl RemoteCall {
-    pub(crate) fn new(dispatcher: Arc<Dispatcher>, id: JobId) -> RemoteCall {
+    pub(crate) fn new(dispatcher: Dispatcher, id: JobId) -> RemoteCall {
         RemoteCall {
             dispatcher,
             id,
@@ -111,19 +122,67 @@ impl RemoteCall {
         self.limits
     }
 
+    /// This job with another time limit for what is asked about it; see
+    /// [`HarpCallerBuilder::request_timeout`](crate::HarpCallerBuilder::request_timeout).
+    #[must_use]
+    #[doc(alias = "deadline")]
+    pub fn request_timeout(mut self, limit: Duration) -> RemoteCall {
+        self.dispatcher.request_timeout = limit;
+        self
+    }
+
     /// How the job ended, `None` if it has not. Does not wait for it. Cancel safe.
+    ///
+    /// ```no_run
+    /// # async fn example(job: harp_client::RemoteCall) -> Result<(), harp_client::Error> {
+    /// match job.result().await? {
+    ///     None => println!("still running"),
+    ///     Some(outcome) => println!("{outcome}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Communication`](crate::ErrorKind::Communication),
-    /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) or
-    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) from the dispatcher. The job's
-    /// own errors are outcomes.
-    pub async fn result(&self) -> Result<Option<Outcome>, Error> {
-        match self.dispatcher.ask(&self.get_result(false)).await? {
-            ResultReply::NoResult => Ok(None),
-            ResultReply::Ended(outcome) => Ok(Some(outcome)),
-        }
+    /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) or a
+    /// [refusal](crate::ErrorKind::is_refusal) from the dispatcher, of which
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) says that there is no such job. The
+    /// job's own errors are outcomes.
+    #[doc(alias = "poll")]
+    pub fn result(&self) -> Pending<Option<Outcome>> {
+        let (dispatcher, request) = (self.dispatcher.clone(), self.get_result(false));
+        Pending::new(async move {
+            match dispatcher.ask(&request).await? {
+                ResultReply::NoResult => Ok(None),
+                ResultReply::Ended(outcome) => Ok(Some(outcome)),
+            }
+        })
+    }
+
+    /// What the job returned, as a type of the caller's choice ([`Json`](crate::Json) takes
+    /// anything); `None` if it has not ended. Does not wait for it. Cancel safe.
+    ///
+    /// ```no_run
+    /// # async fn example(job: harp_client::RemoteCall) -> Result<(), harp_client::Error> {
+    /// match job.try_get::<f64>().await? {
+    ///     Some(uptime) => println!("{uptime}"),
+    ///     None => println!("still running"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](RemoteCall::get).
+    pub fn try_get<T: DeserializeOwned + 'static>(&self) -> Pending<Option<T>> {
+        let result = self.result();
+        Pending::new(async move {
+            let outcome = result.await?;
+            Ok(outcome.map(Outcome::into_result).transpose()?)
+        })
     }
 
     /// Waits for the job's end, over restarts of the dispatcher and broken connections
@@ -147,31 +206,18 @@ impl RemoteCall {
     ///
     /// As [`result`](RemoteCall::result); communication errors only if the dispatcher
     /// could not be reached in the first place, or not again.
-    pub async fn wait(&self) -> Result<Outcome, Error> {
-        let mut reconnect = self.dispatcher.reconnect();
-        loop {
-            let asked_at = tokio::time::Instant::now();
-            let error = match self.dispatcher.ask_and_wait(&self.get_result(true)).await {
-                Ok(ResultReply::Ended(outcome)) => return Ok(outcome),
-                Ok(ResultReply::NoResult) => {
-                    return Err(Error::protocol(
-                        "the dispatcher answered before the job's end where it was to wait",
-                    ));
-                }
-                Err(error) => error,
-            };
-            if error
-                .broken_at()
-                .is_some_and(|broken| broken.was_connected())
-            {
-                reconnect.opened(asked_at);
-            }
-            tokio::time::sleep(reconnect.after(error)?).await;
-        }
+    #[doc(alias = "join")]
+    pub fn wait(&self) -> Pending<Outcome> {
+        let (dispatcher, request) = (self.dispatcher.clone(), self.get_result(true));
+        Pending::new(async move {
+            dispatcher
+                .counted(&request, waited(&dispatcher, &request))
+                .await
+        })
     }
 
     /// Waits for the job's end and gives what it returned, as a type of the caller's
-    /// choice ([`Json`] takes anything). Cancel safe.
+    /// choice ([`Json`](crate::Json) takes anything). Cancel safe.
     ///
     /// ```no_run
     /// # async fn example(job: harp_client::RemoteCall) -> Result<(), harp_client::Error> {
@@ -193,15 +239,18 @@ impl RemoteCall {
     /// [`ErrorKind::Remote`](crate::ErrorKind::Remote),
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), and
     /// [`ErrorKind::UnexpectedResult`](crate::ErrorKind::UnexpectedResult).
-    pub async fn get<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let value = returned(self.wait().await?)?;
-        value.decode().map_err(Error::unexpected_result)
+    pub fn get<T: DeserializeOwned + 'static>(&self) -> Pending<T> {
+        let wait = self.wait();
+        Pending::new(async move { Ok(wait.await?.into_result()?) })
     }
 
     /// The job's packets, from now on unless told otherwise, until its end. [`Packets`] has
     /// an example.
+    #[doc(alias = "subscribe")]
+    #[doc(alias = "progress")]
+    #[doc(alias = "sse")]
     pub fn follow(&self) -> Packets {
-        Packets::follow(Arc::clone(&self.dispatcher), self.id)
+        Packets::follow(self.dispatcher.clone(), self.id)
     }
 
     /// The job's packets collected so far, from the first unless told otherwise. Does not
@@ -218,7 +267,7 @@ impl RemoteCall {
     /// # }
     /// ```
     pub fn stream(&self) -> Packets {
-        Packets::collected(Arc::clone(&self.dispatcher), self.id)
+        Packets::collected(self.dispatcher.clone(), self.id)
     }
 
     /// Cancels the job. True if it was queued or running, false if it had ended, or there
@@ -236,15 +285,19 @@ impl RemoteCall {
     /// # Errors
     ///
     /// As [`result`](RemoteCall::result).
-    pub async fn cancel(&self) -> Result<bool, Error> {
+    #[doc(alias = "abort")]
+    pub fn cancel(&self) -> Pending<bool> {
+        let dispatcher = self.dispatcher.clone();
         let request = Request::Cancel {
             job: self.id,
             confirm: false,
         };
-        let reply: Result<CancelReply, Error> = self.dispatcher.ask(&request).await;
-        // Cancelled twice is cancelled.
-        let reply = reply.map_err(Error::of_a_question)?;
-        Ok(reply.cancelled)
+        Pending::new(async move {
+            let reply: Result<CancelReply, Error> = dispatcher.ask(&request).await;
+            // Cancelled twice is cancelled.
+            let reply = reply.map_err(Error::of_a_question)?;
+            Ok(reply.cancelled)
+        })
     }
 
     /// Cancels the job and waits until its host is done with it, which takes the
@@ -273,17 +326,20 @@ impl RemoteCall {
     /// As [`result`](RemoteCall::result), and
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) from a dispatcher that
     /// cannot confirm: nothing is cancelled then.
-    pub async fn cancel_confirmed(&self) -> Result<Cancellation, Error> {
+    pub fn cancel_confirmed(&self) -> Pending<Cancellation> {
+        let dispatcher = self.dispatcher.clone();
         let request = Request::Cancel {
             job: self.id,
             confirm: true,
         };
-        let reply: Result<CancelReply, Error> = self.dispatcher.ask_slowly(&request).await;
-        let reply = reply.map_err(Error::of_a_question)?;
-        Ok(match (reply.cancelled, reply.remote_confirmed) {
-            (false, _) => Cancellation::NotRunning,
-            (true, Some(true)) => Cancellation::Confirmed,
-            (true, _) => Cancellation::Unconfirmed,
+        Pending::new(async move {
+            let reply: Result<CancelReply, Error> = dispatcher.ask_slowly(&request).await;
+            let reply = reply.map_err(Error::of_a_question)?;
+            Ok(match (reply.cancelled, reply.remote_confirmed) {
+                (false, _) => Cancellation::NotRunning,
+                (true, Some(true)) => Cancellation::Confirmed,
+                (true, _) => Cancellation::Unconfirmed,
+            })
         })
     }
 
@@ -294,11 +350,7 @@ impl RemoteCall {
     /// let status = job.status().await?;
     /// println!("{}{} on {}", status.procedure, status.arguments, status.host);
     /// println!("submitted {:?}, for {}", status.submit_time, status.info);
-    /// match (status.start_time, status.end_time) {
-    ///     (_, Some(end)) => println!("ended {end:?}"),
-    ///     (Some(start), None) => println!("running since {start:?}"),
-    ///     (None, None) => println!("queued"),
-    /// }
+    /// println!("{}", status.state());
     /// # Ok(())
     /// # }
     /// ```
@@ -306,21 +358,48 @@ impl RemoteCall {
     /// # Errors
     ///
     /// As [`result`](RemoteCall::result).
-    pub async fn status(&self) -> Result<JobStatus, Error> {
+    pub fn status(&self) -> Pending<JobStatus> {
+        let dispatcher = self.dispatcher.clone();
         let request = Request::GetStatus {
             job: self.id,
             evidence: true,
+            snapshot: false,
         };
-        let reply: StatusReply = self.dispatcher.ask(&request).await?;
-        Ok(JobStatus {
-            submit_time: time(reply.time.submit)?,
-            start_time: reply.time.start.map(time).transpose()?,
-            end_time: reply.time.end.map(time).transpose()?,
-            host: reply.host,
-            procedure: reply.procedure,
-            arguments: reply.arguments,
-            info: reply.info,
-            evidence: reply.evidence,
+        Pending::new(async move {
+            let reply: StatusReply = dispatcher.ask(&request).await?;
+            JobStatus::of(reply)
+        })
+    }
+
+    /// All that is known of the job at one moment: call and times, how many packets there are,
+    /// and how it ended. Cancel safe.
+    ///
+    /// ```no_run
+    /// # async fn example(job: harp_client::RemoteCall) -> Result<(), harp_client::Error> {
+    /// let now = job.snapshot().await?;
+    /// println!("{}, {} packets", now.state(), now.packets);
+    /// if let Some(outcome) = now.outcome {
+    ///     println!("{outcome}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`result`](RemoteCall::result), and
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) from an older dispatcher.
+    #[doc(alias = "progress")]
+    pub fn snapshot(&self) -> Pending<JobSnapshot> {
+        let dispatcher = self.dispatcher.clone();
+        let request = Request::GetStatus {
+            job: self.id,
+            evidence: true,
+            snapshot: true,
+        };
+        Pending::new(async move {
+            let reply: StatusReply = dispatcher.ask(&request).await?;
+            JobSnapshot::of(reply)
         })
     }
 
@@ -329,10 +408,39 @@ impl RemoteCall {
     }
 }
 
-fn time(seconds: u64) -> Result<SystemTime, Error> {
-    SystemTime::UNIX_EPOCH
-        .checked_add(Duration::from_secs(seconds))
-        .ok_or_else(|| Error::protocol(format!("the dispatcher sent the time {seconds}")))
+/// Waits for a job's end, over as many connections as that takes.
+async fn waited(dispatcher: &Dispatcher, request: &Request) -> Result<Outcome, Error> {
+    let mut reconnect = dispatcher.reconnect();
+    loop {
+        let asked_at = tokio::time::Instant::now();
+        let deadline = dispatcher.attempt_deadline(&reconnect);
+        let error = match dispatcher.ask_and_wait(request, deadline).await {
+            Ok(ResultReply::Ended(outcome)) => return Ok(outcome),
+            Ok(ResultReply::NoResult) => {
+                return Err(Error::protocol(
+                    "the dispatcher answered before the job's end where it was to wait",
+                ));
+            }
+            Err(error) => error,
+        };
+        if error
+            .broken_at()
+            .is_some_and(|broken| broken.was_connected())
+        {
+            reconnect.opened(asked_at);
+        }
+        tokio::time::sleep(reconnect.after(error)?).await;
+        dispatcher.count_reconnect();
+    }
+}
+
+impl IntoFuture for RemoteCall {
+    type Output = Result<Outcome, Error>;
+    type IntoFuture = Pending<Outcome>;
+
+    fn into_future(self) -> Pending<Outcome> {
+        self.wait()
+    }
 }
 
 impl fmt::Debug for RemoteCall {

@@ -9,6 +9,10 @@ const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// The end of a time limit that begins now, however long it is.
 pub(crate) fn after(limit: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(limit).unwrap_or_else(|| now + NEVER)
+    from(Instant::now(), limit)
+}
+
+/// The end of a time limit that began then, however long it is.
+pub(crate) fn from(begun: Instant, limit: Duration) -> Instant {
+    begun.checked_add(limit).unwrap_or_else(|| begun + NEVER)
 }

@@ -8,9 +8,8 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use harp_client::direct::{Connection, Endpoint, Event, Limits};
+//! use harp_client::direct::{Connection, Endpoint, Event, HOST_PORT, Limits, Request};
 //! use harp_client::tls::{Trust, TrustFiles};
-//! use harp_proto::host::Request;
 //! use tokio::time::Instant;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,7 +19,7 @@
 //!     verify_hostname: true,
 //! })?;
 //! let deadline = Instant::now() + Duration::from_secs(10);
-//! let host = Endpoint::new("web01.example.net", harp_proto::HOST_PORT);
+//! let host = Endpoint::new("web01.example.net", HOST_PORT);
 //! let connection = Connection::open(&host, &trust, Limits::default(), deadline).await?;
 //! let request = Request {
 //!     procedure: "uptime".to_owned(),
@@ -38,10 +37,10 @@
 //! # Ok(())
 //! # }
 //! ```
-//!
-//! [`Request`]: harp_proto::host::Request
 
 pub use harp_host::{
     Cancel, Connection, Endpoint, Event, HostCall, HostError, HostErrorKind, IoCode, Limits, Phase,
     Wanted,
 };
+pub use harp_proto::HOST_PORT;
+pub use harp_proto::host::Request;

@@ -12,65 +12,71 @@ mod lost;
 mod pool;
 mod reach;
 mod reconnect;
+mod repeat;
+mod site;
 mod socket;
+mod target;
 mod tls;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use harp_host::IoCode;
-use harp_host::race::Answered;
+use harp_proto::client::Request;
 use harp_proto::client::reply::{CallReply, Reply};
-use harp_proto::client::{Hello, Request};
 use harp_proto::{Json, Password};
+use harp_time::within;
 use tokio::time::Instant;
 
-pub(crate) use address::Address;
+pub(crate) use address::{Address, Addresses};
 pub(crate) use connection::Connection;
 pub(crate) use lost::OnLost;
-use pool::ConnectionPool;
 #[cfg(feature = "worker")]
 pub(crate) use reach::reach;
 pub(crate) use reconnect::Reconnect;
+pub use repeat::Repeat;
+use site::Site;
 #[cfg(feature = "worker")]
 pub(crate) use socket::{Socket, Stream};
+pub(crate) use target::Target;
 pub(crate) use tls::Protection;
 pub use tls::Tls;
 
 use crate::error::Phase;
-use crate::{Error, deadline};
+use crate::traceparent::CurrentTrace;
+use crate::{Error, Stats, deadline, trace};
 
 /// Options that a [`HarpCallerBuilder`](crate::HarpCallerBuilder) sets.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// For resolving, connecting, TLS and `hello` together.
     pub(crate) connect_timeout: Duration,
-    /// From the request to the end of its reply, of requests that do not wait.
+    /// For all of a request that does not wait: its turn, connecting, its repetitions and
+    /// their pauses, until the end of its reply.
     pub(crate) request_timeout: Duration,
+    /// How calls with a key are made again.
+    pub(crate) repeat: Repeat,
     pub(crate) pool_size: usize,
     pub(crate) client_name: Option<String>,
     /// Token by which the client authenticates.
     pub(crate) token: Option<Password>,
-    pub(crate) transport: Protection,
     /// Greatest length of a reply's line in bytes.
     pub(crate) max_reply_size: usize,
     /// How long a dispatcher that was lost is looked for.
     pub(crate) reconnect_for: Duration,
     /// The program's function that is told when it was lost.
     pub(crate) on_lost: Option<OnLost>,
+    /// The program's function that knows the trace of a call.
+    pub(crate) trace: Option<CurrentTrace>,
 }
 
-#[derive(Debug)]
+/// The dispatcher, and how long requests to it may take. Cheap to clone.
+#[derive(Debug, Clone)]
 pub(crate) struct Dispatcher {
-    address: Arc<Address>,
-    options: Options,
-    pool: ConnectionPool,
-    /// True once there was a connection: the address is no mistake.
-    reached: AtomicBool,
-    /// Which of its addresses has answered.
-    answered: Answered,
+    site: Arc<Site>,
+    pub(crate) request_timeout: Duration,
+    pub(crate) repeat: Repeat,
 }
 
 /// Whether a request is answered at once or when something has happened.
@@ -83,52 +89,77 @@ enum Pace {
 }
 
 impl Dispatcher {
-    pub(crate) fn new(address: Address, options: Options) -> Dispatcher {
+    pub(crate) fn new(targets: Vec<Target>, options: Options) -> Dispatcher {
         Dispatcher {
-            address: Arc::new(address),
-            pool: ConnectionPool::new(options.pool_size),
-            options,
-            reached: AtomicBool::new(false),
-            answered: Answered::default(),
+            request_timeout: options.request_timeout,
+            repeat: options.repeat,
+            site: Arc::new(Site::new(targets, options)),
         }
     }
 
-    pub(crate) fn address(&self) -> &Address {
-        &self.address
+    /// Its address, as the user has named it.
+    pub(crate) fn address(&self) -> &dyn std::fmt::Display {
+        &*self.site
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.site.counters.stats(self.site.pool.idle())
+    }
+
+    /// The trace that a call which is made now is part of, if the program says one.
+    pub(crate) fn current_trace(&self) -> Option<String> {
+        self.site.options.trace.as_ref()?.ask()
     }
 
     /// Asks what is answered at once. Waits for its turn if as many short requests are
     /// under way as the pool has places.
     pub(crate) async fn ask<R: Reply>(&self, request: &Request) -> Result<R, Error> {
-        let _permit = self.pool.permit().await;
-        self.question(request, Pace::Short).await
+        let asked = self.ask_until(request, self.request_deadline());
+        self.counted(request, asked).await
     }
 
     /// Submits a call. One that can be made again safely is, as long as the dispatcher comes
-    /// back within the time limit of a request.
+    /// back within the time limit of the request.
     pub(crate) async fn submit(&self, call: &Request) -> Result<CallReply, Error> {
-        let mut reconnect = self.reconnect_within(self.options.request_timeout);
+        self.counted(call, self.repeated(call)).await
+    }
+
+    async fn repeated(&self, call: &Request) -> Result<CallReply, Error> {
+        let deadline = self.request_deadline();
+        let mut reconnect = Reconnect::within(self.request_timeout, self.repeat)
+            .telling(self.site.options.on_lost.clone());
         loop {
-            let error = match self.ask(call).await {
-                Ok(reply) => return Ok(reply),
+            let error = match self.ask_until::<CallReply>(call, deadline).await {
+                Ok(reply) => {
+                    trace::submitted(reply.job_id);
+                    return Ok(reply);
+                }
                 Err(error) => error,
             };
             if !is_question(call) {
                 return Err(error);
             }
             tokio::time::sleep(reconnect.after(error)?).await;
+            self.site.counters.repetitions.count();
         }
     }
 
     /// Asks what is answered when something has happened, within the time limit of a
     /// request.
     pub(crate) async fn ask_slowly<R: Reply>(&self, request: &Request) -> Result<R, Error> {
-        self.question(request, Pace::Slow).await
+        let deadline = self.request_deadline();
+        self.counted(request, self.question(request, Pace::Slow, deadline))
+            .await
     }
 
-    /// Asks what is answered when something has happened, for as long as that takes.
-    pub(crate) async fn ask_and_wait<R: Reply>(&self, request: &Request) -> Result<R, Error> {
-        self.question(request, Pace::Waits).await
+    /// Asks what is answered when something has happened, for as long as that takes; the
+    /// request has to be on its way by the deadline.
+    pub(crate) async fn ask_and_wait<R: Reply>(
+        &self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<R, Error> {
+        self.question(request, Pace::Waits, deadline).await
     }
 
     /// Sends a line as it is, on a connection of its own (greeted only if there is a token),
@@ -136,57 +167,95 @@ impl Dispatcher {
     pub(crate) async fn raw(&self, request: &Json) -> Result<Json, Error> {
         let mut line = BytesMut::from(request.as_bytes());
         line.extend_from_slice(b"\n");
-        let mut connection = match self.options.token {
-            Some(_) => self.identified(self.connect_deadline()).await?,
-            None => self.connect(self.connect_deadline()).await?,
-        };
         let deadline = self.request_deadline();
+        let mut connection = match self.site.options.token {
+            Some(_) => self.identified(deadline).await?,
+            None => self.site.connect(deadline).await?,
+        };
         connection.send(&line, deadline).await?;
         let answer = connection.receive_until(deadline).await?;
         Json::parse(&answer).map_err(|error| connection.malformed(&error).with_source(error))
     }
 
     /// A connection for one request, an idle one if there is any.
-    pub(crate) async fn connection(&self) -> Result<Connection, Error> {
-        match self.pool.take() {
+    pub(crate) async fn connection(&self, deadline: Instant) -> Result<Connection, Error> {
+        match self.site.pool.take() {
             Some(connection) => Ok(connection),
-            None => self.new_connection().await,
+            None => self.new_connection(deadline).await,
         }
     }
 
     /// Gives a connection back whose reply has been read whole.
     pub(crate) fn give_back(&self, connection: Connection) {
-        self.pool.put(connection);
+        self.site.pool.put(connection);
     }
 
     /// Closes the connections that carry no request.
     pub(crate) fn close_idle(&self) {
-        self.pool.clear();
+        self.site.pool.clear();
     }
 
-    /// Deadline by which a request that is sent now must have been taken.
+    /// Counts a request and its error, and has it traced.
+    pub(crate) async fn counted<T>(
+        &self,
+        request: &Request,
+        asked: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let counters = &self.site.counters;
+        counters.requests.count();
+        let answer = trace::request(request, asked).await;
+        if answer.is_err() {
+            counters.failed_requests.count();
+        }
+        answer
+    }
+
+    /// A wait or a stream of packets is about to go on.
+    pub(crate) fn count_reconnect(&self) {
+        self.site.counters.reconnects.count();
+    }
+
+    /// Deadline of a request that begins now.
     pub(crate) fn request_deadline(&self) -> Instant {
-        deadline::after(self.options.request_timeout)
+        deadline::after(self.request_timeout)
     }
 
+    /// Decides about the attempts of a request that waits for a job.
     pub(crate) fn reconnect(&self) -> Reconnect {
-        self.reconnect_within(self.options.reconnect_for)
-    }
-
-    fn reconnect_within(&self, patience: Duration) -> Reconnect {
-        let reconnect = if self.reached.load(Ordering::Relaxed) {
+        let patience = self.site.options.reconnect_for;
+        let reconnect = if self.site.was_reached() {
             Reconnect::reached(patience)
         } else {
             Reconnect::new(patience)
         };
-        reconnect.telling(self.options.on_lost.clone())
+        reconnect.telling(self.site.options.on_lost.clone())
     }
 
-    async fn question<R: Reply>(&self, request: &Request, pace: Pace) -> Result<R, Error> {
+    /// When a request that waits for a job has to be on its way, if its next attempt begins
+    /// now.
+    pub(crate) fn attempt_deadline(&self, reconnect: &Reconnect) -> Instant {
+        let deadline = self.request_deadline();
+        reconnect
+            .until()
+            .map_or(deadline, |until| until.min(deadline))
+    }
+
+    async fn ask_until<R: Reply>(&self, request: &Request, deadline: Instant) -> Result<R, Error> {
+        let turn = within(deadline, self.site.pool.permit()).await;
+        let _permit = turn.ok_or_else(|| self.site.no_turn())?;
+        self.question(request, Pace::Short, deadline).await
+    }
+
+    async fn question<R: Reply>(
+        &self,
+        request: &Request,
+        pace: Pace,
+        deadline: Instant,
+    ) -> Result<R, Error> {
         let question = is_question(request);
-        let mut connection = self.connection_for(request).await?;
+        let mut connection = self.connection_for(request, deadline).await?;
         let line = line_for(request, &connection);
-        let answer = match self.exchange(&mut connection, &line, pace).await {
+        let answer = match exchange(&mut connection, &line, pace, deadline).await {
             // A caller that waits comes back by itself.
             Err(error)
                 if pace != Pace::Waits
@@ -195,10 +264,10 @@ impl Dispatcher {
             {
                 // It had died while it was idle. Those beside it were opened to the same
                 // dispatcher.
-                self.pool.clear();
-                connection = self.connection_for(request).await?;
+                self.site.pool.clear();
+                connection = self.connection_for(request, deadline).await?;
                 let line = line_for(request, &connection);
-                self.exchange(&mut connection, &line, pace).await
+                exchange(&mut connection, &line, pace, deadline).await
             }
             answer => answer,
         };
@@ -214,28 +283,18 @@ impl Dispatcher {
         }
     }
 
-    async fn exchange(
-        &self,
-        connection: &mut Connection,
-        line: &[u8],
-        pace: Pace,
-    ) -> Result<Bytes, Error> {
-        let deadline = self.request_deadline();
-        connection.send(line, deadline).await?;
-        match pace {
-            Pace::Short | Pace::Slow => connection.receive_until(deadline).await,
-            Pace::Waits => connection.receive().await,
-        }
-    }
-
     /// A connection to a dispatcher that knows all that this request needs.
-    async fn connection_for(&self, request: &Request) -> Result<Connection, Error> {
+    async fn connection_for(
+        &self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Connection, Error> {
         let lacks =
             |connection: &Connection| feature::needed(request).find(|name| !connection.has(name));
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection(deadline).await?;
         if lacks(&connection).is_some() && connection.is_taciturn() {
             // One that was just stopping, perhaps.
-            if let Some(greeted) = self.greeted(self.connect_deadline()).await? {
+            if let Some(greeted) = self.site.greeted(deadline).await? {
                 connection = greeted;
             }
         }
@@ -245,81 +304,49 @@ impl Dispatcher {
                 if !connection.is_taciturn() {
                     self.give_back(connection);
                 }
-                Err(Error::unsupported(&self.address, name))
+                Err(Error::unsupported(&self.site, name))
             }
         }
     }
 
     /// A new connection, persistent if the dispatcher has such.
-    pub(crate) async fn new_connection(&self) -> Result<Connection, Error> {
-        let deadline = self.connect_deadline();
-        if self.options.token.is_some() {
+    pub(crate) async fn new_connection(&self, deadline: Instant) -> Result<Connection, Error> {
+        if self.site.options.token.is_some() {
             return self.identified(deadline).await;
         }
-        if !self.pool.is_taciturn()
-            && let Some(connection) = self.greeted(deadline).await?
+        if !self.site.pool.is_taciturn()
+            && let Some(connection) = self.site.greeted(deadline).await?
         {
             return Ok(connection);
         }
         // Whether it is one that knows no `hello` or one that is just stopping shows when
         // a request is answered without.
-        self.connect(deadline).await
+        self.site.connect(deadline).await
     }
 
     /// A new connection to a dispatcher that has taken the token.
     async fn identified(&self, deadline: Instant) -> Result<Connection, Error> {
-        let connection = match self.greeted(deadline).await? {
+        let connection = match self.site.greeted(deadline).await? {
             Some(connection) => Some(connection),
             // One that was just stopping, perhaps.
-            None => self.greeted(deadline).await?,
+            None => self.site.greeted(deadline).await?,
         };
         connection
             .filter(|connection| connection.has(feature::TOKEN))
-            .ok_or_else(|| Error::unsupported(&self.address, feature::TOKEN))
+            .ok_or_else(|| Error::unsupported(&self.site, feature::TOKEN))
     }
+}
 
-    /// A new connection over which `hello` was answered; `None` if the dispatcher closed it
-    /// without an answer.
-    async fn greeted(&self, deadline: Instant) -> Result<Option<Connection>, Error> {
-        let mut line = BytesMut::new();
-        let hello = Hello {
-            client: self.options.client_name.clone(),
-            token: self.options.token.clone(),
-        };
-        Request::Hello(hello).encode(&mut line);
-        let (connection, answered) = self.open(Some(&line), deadline).await?;
-        if answered {
-            self.pool.forget_taciturn();
-        }
-        Ok(answered.then_some(connection))
-    }
-
-    async fn connect(&self, deadline: Instant) -> Result<Connection, Error> {
-        let (connection, _) = self.open(None, deadline).await?;
-        Ok(connection)
-    }
-
-    async fn open(
-        &self,
-        hello: Option<&[u8]>,
-        deadline: Instant,
-    ) -> Result<(Connection, bool), Error> {
-        let (address, options) = (&self.address, &self.options);
-        let opened = Connection::open(address, options, &self.answered, hello, deadline).await;
-        let was_connected = match &opened {
-            Ok(_) => true,
-            Err(error) => error
-                .broken_at()
-                .is_none_or(|broken| broken.phase == Phase::Hello),
-        };
-        if was_connected {
-            self.reached.store(true, Ordering::Relaxed);
-        }
-        opened
-    }
-
-    fn connect_deadline(&self) -> Instant {
-        deadline::after(self.options.connect_timeout)
+async fn exchange(
+    connection: &mut Connection,
+    line: &[u8],
+    pace: Pace,
+    deadline: Instant,
+) -> Result<Bytes, Error> {
+    connection.send(line, deadline).await?;
+    match pace {
+        Pace::Short | Pace::Slow => connection.receive_until(deadline).await,
+        Pace::Waits => connection.receive().await,
     }
 }
 
@@ -328,14 +355,24 @@ impl Dispatcher {
 fn line_for(request: &Request, connection: &Connection) -> BytesMut {
     let mut line = BytesMut::new();
     match request {
-        Request::Call(call) if call.limits && !connection.has(feature::LIMITS) => {
+        Request::Call(call)
+            if call.limits && !connection.has(feature::LIMITS)
+                || call.traceparent.is_some() && !connection.has(feature::TRACEPARENT) =>
+        {
             let mut call = call.clone();
-            call.limits = false;
+            call.limits &= connection.has(feature::LIMITS);
+            if !connection.has(feature::TRACEPARENT) {
+                call.traceparent = None;
+            }
             Request::Call(call).encode(&mut line);
         }
-        Request::GetStatus { job, .. } if !connection.has(feature::EVIDENCE) => {
-            let (job, evidence) = (*job, false);
-            Request::GetStatus { job, evidence }.encode(&mut line);
+        Request::GetStatus { job, snapshot, .. } if !connection.has(feature::EVIDENCE) => {
+            let request = Request::GetStatus {
+                job: *job,
+                evidence: false,
+                snapshot: *snapshot,
+            };
+            request.encode(&mut line);
         }
         request => request.encode(&mut line),
     }

@@ -1,15 +1,28 @@
 //! The one error type of the client API.
 
-use std::fmt;
+mod broken;
+mod kind;
 
-use harp_host::{HostError, HostErrorKind, IoCode, Phase as HostPhase};
-use harp_proto::{Failure, Json, Outcome, error_type};
+use std::fmt;
+use std::sync::Arc;
+
+use harp_host::{HostError, HostErrorKind, Phase as HostPhase};
+use harp_proto::{Failure, Json, NotReturned, error_type};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+pub(crate) use broken::{Broken, Phase};
+pub use kind::ErrorKind;
 
 /// An error of a request, or a job's end if that is no result.
 ///
 /// [`kind`](Error::kind) says what sort of thing it is; errors that came over the wire
 /// also have its [type](Error::wire_type), [message](Error::wire_message) and
-/// [data](Error::data). The source chain leads to the system's or serde's own error.
+/// [data](Error::data). The source chain leads to the system's or serde's own error. Clones
+/// are cheap and share it.
+///
+/// It serializes to an object with `kind`, `message` and `retryable`, beside them `phase`
+/// and, as `error`, the [failure](Error::failure), where there are such.
 ///
 /// ```no_run
 /// # async fn example(web01: harp_client::RemoteServer) -> Result<(), harp_client::Error> {
@@ -42,8 +55,10 @@ use harp_proto::{Failure, Json, Outcome, error_type};
 /// # Ok(())
 /// # }
 /// ```
-pub struct Error(Box<Inner>);
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
@@ -52,57 +67,7 @@ struct Inner {
     /// How far the request had come.
     phase: Option<&'static str>,
     broken: Option<Broken>,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-/// Phase in which the connection to the dispatcher broke.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Broken {
-    pub(crate) phase: Phase,
-    /// Which fault it was.
-    pub(crate) code: IoCode,
-    /// True for a connection to a dispatcher that takes one request each, and closes
-    /// without a word on requests that it does not like.
-    pub(crate) taciturn: bool,
-}
-
-/// How far a request to the dispatcher had come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Resolve,
-    Connect,
-    Tls,
-    Hello,
-    /// The request's line was not handed over whole: the dispatcher has not taken it.
-    Request,
-    /// From here on it may have.
-    Reply,
-}
-
-/// The sort of an [`Error`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// An address, an option or the arguments cannot be used. Nothing was sent.
-    InvalidInput,
-    /// The dispatcher (or, in a direct call, the host) could not be reached, did not
-    /// answer in time, or the connection broke.
-    Communication,
-    /// The answer is none of the protocol.
-    Protocol,
-    /// The dispatcher does not know something that the request needs. Nothing was sent.
-    Unsupported,
-    /// The dispatcher refused the request.
-    Refused,
-    /// The job ended in an exception that the procedure raised.
-    Exception,
-    /// The job ended in an error: its call could not be made or was not finished. Of a
-    /// direct call: the host's own error.
-    Remote,
-    /// The job was cancelled.
-    Cancelled,
-    /// The procedure returned, but not a value of the wanted type.
-    UnexpectedResult,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
@@ -112,7 +77,8 @@ impl Error {
         self.0.kind
     }
 
-    /// The wire's `type`, if the error came over the wire (client protocol, section 7).
+    /// The wire's `type`, if the error came over the wire; those with a fixed meaning are
+    /// constants of [`error_type`](crate::error_type).
     #[must_use]
     pub fn wire_type(&self) -> Option<&str> {
         self.failure().map(|failure| failure.error_type.as_str())
@@ -144,12 +110,19 @@ impl Error {
         self.0.retryable
     }
 
-    /// With a communication error: how far the request had come. Of a dispatcher
-    /// `resolve`, `connect`, `hello`, `request` or `reply`; of a direct call the wire's
-    /// own words (client protocol, section 7).
+    /// With a communication error: how far the request had come. Of a dispatcher `turn` (as
+    /// many requests as [`pool_size`](crate::HarpCallerBuilder::pool_size) allows were under
+    /// way), `resolve`, `connect`, `tls`, `hello`, `request` or `reply`; of a direct call the
+    /// wire's own words (harpcaller-protocol(7)).
     #[must_use]
     pub fn phase(&self) -> Option<&'static str> {
         self.0.phase
+    }
+
+    /// True if the kind [is a refusal](ErrorKind::is_refusal) of the dispatcher.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.kind().is_refusal()
     }
 
     /// True if this machine could not do its part: it had no descriptor, no memory, or no
@@ -182,21 +155,21 @@ impl Error {
     }
 
     /// The dispatcher's answer to a request it does not take.
-    pub(crate) fn refused(address: &impl fmt::Display, failure: Failure) -> Error {
-        let mut error = Error::new(
-            ErrorKind::Refused,
-            format!("dispatcher {address} refused the request: {failure}"),
-        );
-        error.0.retryable = match failure.error_type.as_str() {
-            error_type::SHUTDOWN | error_type::OVERLOADED => true,
-            error_type::STORAGE_ERROR => certainly_no_job(&failure),
+    pub(crate) fn refused(address: &(impl fmt::Display + ?Sized), failure: Failure) -> Error {
+        let kind = ErrorKind::of_refusal(&failure);
+        let told = format!("dispatcher {address} refused the request: {failure}");
+        let mut error = Error::new(kind, told);
+        let inner = error.inner();
+        inner.retryable = match kind {
+            ErrorKind::ShuttingDown | ErrorKind::Busy => true,
+            ErrorKind::Storage => certainly_no_job(&failure),
             _ => false,
         };
-        error.0.failure = Some(failure);
+        inner.failure = Some(failure);
         error
     }
 
-    pub(crate) fn unsupported(address: &impl fmt::Display, feature: &str) -> Error {
+    pub(crate) fn unsupported(address: &(impl fmt::Display + ?Sized), feature: &str) -> Error {
         Error::new(
             ErrorKind::Unsupported,
             format!(
@@ -207,7 +180,7 @@ impl Error {
     }
 
     pub(crate) fn broken(
-        address: &impl fmt::Display,
+        address: &(impl fmt::Display + ?Sized),
         broken: Broken,
         detail: impl fmt::Display,
     ) -> Error {
@@ -216,34 +189,41 @@ impl Error {
             ErrorKind::Communication,
             format!("dispatcher {address}, phase {phase}: {detail}"),
         );
-        error.0.retryable = broken.phase != Phase::Reply && broken.may_pass();
-        error.0.phase = Some(phase);
-        error.0.broken = Some(broken);
+        let inner = error.inner();
+        inner.retryable = broken.phase != Phase::Reply && broken.may_pass();
+        inner.phase = Some(phase);
+        inner.broken = Some(broken);
         error
     }
 
-    pub(crate) fn unexpected_result(source: serde_json::Error) -> Error {
-        Error::new(
-            ErrorKind::UnexpectedResult,
-            format!("the procedure returned a value of another type: {source}"),
-        )
-        .with_source(source)
+    pub(crate) fn unexpected_packet(number: u64, source: serde_json::Error) -> Error {
+        let told = format!("packet {number} is a value of another type: {source}");
+        Error::new(ErrorKind::UnexpectedResult, told).with_source(source)
     }
 
     #[must_use]
     pub(crate) fn with_source(
         mut self,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        source: impl std::error::Error + Send + Sync + 'static,
     ) -> Error {
-        self.0.source = Some(source.into());
+        self.inner().source = Some(Arc::new(source));
+        self
+    }
+
+    /// This one came after another of the same request, at another address.
+    #[must_use]
+    pub(crate) fn after(mut self, before: &Error) -> Error {
+        self.inner().message = format!("{before}; then {self}");
         self
     }
 
     /// Says that the request can be made again whatever became of it.
     #[must_use]
     pub(crate) fn of_a_question(mut self) -> Error {
-        self.0.retryable |= self.0.broken.is_some_and(|broken| broken.may_pass())
-            || self.wire_type() == Some(error_type::STORAGE_ERROR);
+        let may_pass = self.0.broken.is_some_and(|broken| broken.may_pass());
+        if may_pass || self.kind() == ErrorKind::Storage {
+            self.inner().retryable = true;
+        }
         self
     }
 
@@ -253,18 +233,11 @@ impl Error {
 
     /// True if the dispatcher asks to try again later.
     pub(crate) fn is_busy(&self) -> bool {
-        self.0.kind == ErrorKind::Refused
-            && matches!(
-                self.wire_type(),
-                // The last two are those of HTTP.
-                Some(
-                    error_type::SHUTDOWN | error_type::OVERLOADED | "starting" | "too_many_streams"
-                )
-            )
+        matches!(self.kind(), ErrorKind::Busy | ErrorKind::ShuttingDown)
     }
 
     fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error(Box::new(Inner {
+        Error(Arc::new(Inner {
             kind,
             message: message.into(),
             failure: None,
@@ -275,41 +248,27 @@ impl Error {
         }))
     }
 
-    fn ended(kind: ErrorKind, what: &str, failure: Failure) -> Error {
-        let mut error = Error::new(kind, format!("{what}: {failure}"));
-        error.0.failure = Some(failure);
-        error
+    /// To be changed while it is being made.
+    fn inner(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
     }
 }
 
-impl Phase {
-    fn as_str(self) -> &'static str {
-        match self {
-            Phase::Resolve => "resolve",
-            Phase::Connect => "connect",
-            Phase::Tls => "tls",
-            Phase::Hello => "hello",
-            Phase::Request => "request",
-            Phase::Reply => "reply",
+impl From<NotReturned> for Error {
+    fn from(end: NotReturned) -> Error {
+        let (kind, failure) = match &end {
+            NotReturned::Exception(failure) => (ErrorKind::Exception, Some(failure.clone())),
+            NotReturned::Error(failure) => (ErrorKind::Remote, Some(failure.clone())),
+            NotReturned::Cancelled => (ErrorKind::Cancelled, None),
+            NotReturned::OtherType(_) => (ErrorKind::UnexpectedResult, None),
+        };
+        let mut error = Error::new(kind, end.to_string());
+        let inner = error.inner();
+        inner.failure = failure;
+        if let NotReturned::OtherType(source) = end {
+            inner.source = Some(Arc::new(source));
         }
-    }
-}
-
-/// The value that a job returned, or the error that its end amounts to.
-pub(crate) fn returned(outcome: Outcome) -> Result<Json, Error> {
-    match outcome {
-        Outcome::Returned(value) => Ok(value),
-        Outcome::Exception(failure) => Err(Error::ended(
-            ErrorKind::Exception,
-            "the procedure raised an exception",
-            failure,
-        )),
-        Outcome::Error(failure) => Err(Error::ended(
-            ErrorKind::Remote,
-            "the call did not come to its end",
-            failure,
-        )),
-        Outcome::Cancelled => Err(Error::new(ErrorKind::Cancelled, "the job was cancelled")),
+        error
     }
 }
 
@@ -322,8 +281,9 @@ impl From<HostError> for Error {
         };
         let failure = host.to_failure();
         let mut error = Error::new(kind, host.to_string());
-        error.0.phase = (kind == ErrorKind::Communication).then(|| host.phase().as_str());
-        error.0.retryable = match host.kind() {
+        let inner = error.inner();
+        inner.phase = (kind == ErrorKind::Communication).then(|| host.phase().as_str());
+        inner.retryable = match host.kind() {
             HostErrorKind::Remote(failure) => failure.error_type == error_type::SHUTDOWN,
             HostErrorKind::Network { code } if !code.may_pass() => false,
             _ => matches!(
@@ -331,7 +291,7 @@ impl From<HostError> for Error {
                 HostPhase::Resolve | HostPhase::Connect | HostPhase::Tls
             ),
         };
-        error.0.failure = Some(failure);
+        inner.failure = Some(failure);
         error.with_source(host)
     }
 }
@@ -347,23 +307,6 @@ fn certainly_no_job(failure: &Failure) -> bool {
         .as_ref()
         .and_then(|data| data.decode::<Data>().ok())
         .is_some_and(|data| data.outcome == "none")
-}
-
-impl Broken {
-    /// True if there was a connection for the request to go over.
-    pub(crate) fn was_connected(&self) -> bool {
-        matches!(self.phase, Phase::Request | Phase::Reply)
-    }
-
-    /// True if it may be otherwise the next time.
-    pub(crate) fn may_pass(&self) -> bool {
-        self.code.may_pass()
-    }
-
-    /// True if the connection ended without a single line.
-    pub(crate) fn without_a_word(&self) -> bool {
-        self.phase == Phase::Reply && self.code == IoCode::Closed
-    }
 }
 
 impl fmt::Display for Error {
@@ -386,5 +329,21 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("kind", &self.kind())?;
+        map.serialize_entry("message", &self.0.message)?;
+        map.serialize_entry("retryable", &self.is_retryable())?;
+        if let Some(phase) = self.phase() {
+            map.serialize_entry("phase", phase)?;
+        }
+        if let Some(failure) = self.failure() {
+            map.serialize_entry("error", failure)?;
+        }
+        map.end()
     }
 }

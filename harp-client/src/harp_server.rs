@@ -13,9 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::direct::{Connection, Endpoint, Event, HostCall, Limits};
-use crate::error::returned;
 use crate::tls::{Fingerprint, Trust, TrustFiles};
-use crate::{Error, arguments, deadline};
+use crate::{Error, Pending, arguments, deadline};
 
 /// A host's `harpd`, called without a dispatcher in between: nothing is recorded, and a
 /// call ends with the connection. Cheap to clone.
@@ -96,13 +95,13 @@ pub struct DirectCall {
 impl HarpServer {
     /// A host at this address, called by this user.
     pub fn builder(
-        address: impl Into<String>,
-        user: impl Into<String>,
+        address: impl AsRef<str>,
+        user: impl AsRef<str>,
         password: impl Into<Password>,
     ) -> HarpServerBuilder {
         HarpServerBuilder {
-            endpoint: Endpoint::new(address, HOST_PORT),
-            user: user.into(),
+            endpoint: Endpoint::new(address.as_ref(), HOST_PORT),
+            user: user.as_ref().to_owned(),
             password: password.into(),
             files: TrustFiles {
                 ca_file: None,
@@ -125,25 +124,30 @@ impl HarpServer {
     /// cannot be sent; [`ErrorKind::Communication`](crate::ErrorKind::Communication),
     /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol), and
     /// [`ErrorKind::Remote`](crate::ErrorKind::Remote) if the host refuses the request.
-    pub async fn call(
+    pub fn call(
         &self,
-        procedure: &str,
+        procedure: impl AsRef<str>,
         arguments: impl Serialize,
-    ) -> Result<DirectCall, Error> {
-        let request = Request {
-            procedure: procedure.to_owned(),
-            arguments: arguments::encode(&arguments)?,
-            user: self.user.clone(),
-            password: self.password.clone(),
-        };
-        let deadline = deadline::after(self.connect_timeout);
-        let connection =
-            Connection::open(&self.endpoint, &self.trust, self.limits, deadline).await?;
-        let call = connection.request(&request, deadline).await?;
-        Ok(DirectCall {
-            streams: call.streams(),
-            call: Some(call),
-            outcome: None,
+    ) -> Pending<DirectCall> {
+        let arguments = arguments::encode(&arguments);
+        let procedure = procedure.as_ref().to_owned();
+        let server = self.clone();
+        Pending::new(async move {
+            let request = Request {
+                procedure,
+                arguments: arguments?,
+                user: server.user,
+                password: server.password,
+            };
+            let deadline = deadline::after(server.connect_timeout);
+            let connection =
+                Connection::open(&server.endpoint, &server.trust, server.limits, deadline).await?;
+            let call = connection.request(&request, deadline).await?;
+            Ok(DirectCall {
+                streams: call.streams(),
+                call: Some(call),
+                outcome: None,
+            })
         })
     }
 }
@@ -284,9 +288,7 @@ impl DirectCall {
         let outcome = self
             .outcome
             .ok_or_else(|| Error::protocol("the call had failed before"))?;
-        returned(outcome)?
-            .decode()
-            .map_err(Error::unexpected_result)
+        Ok(outcome.into_result()?)
     }
 }
 

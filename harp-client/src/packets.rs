@@ -3,21 +3,21 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use harp_proto::client::reply::StreamReply;
-use harp_proto::client::{Packet, Request, StreamStart};
+use harp_proto::client::{Packet as Sent, Request, StreamStart};
 use harp_proto::{JobId, Outcome};
 use harp_time::Limit;
 use tokio::time::Instant;
 
-use crate::Error;
 use crate::dispatcher::{Connection, Dispatcher, Reconnect, feature};
 use crate::error::Phase;
+use crate::{Error, Packet};
 
 /// Packets asked for at a time where the dispatcher counts them.
 const PAGE: u64 = 1000;
@@ -27,7 +27,8 @@ const PAGE: u64 = 1000;
 /// [`RemoteCall::stream`](crate::RemoteCall::stream).
 ///
 /// A [`Stream`], or without one's traits a thing with a [`next`](Packets::next). Nothing
-/// is sent before it is first polled or [opened](Packets::open). A connection that breaks is replaced, and the
+/// is sent before it is first polled or
+/// [opened](Packets::open). A connection that breaks is replaced, and the
 /// packets go on with the next number; an error is the last item. What has been collected
 /// has to come within the request time-out from line to line, counted while it is waited
 /// for; the next packet of a job that is followed may take its time. After the end
@@ -61,7 +62,7 @@ pub struct Packets {
 /// State of the stream: the next packet, and the next request.
 #[derive(Clone)]
 struct Cursor {
-    dispatcher: Arc<Dispatcher>,
+    dispatcher: Dispatcher,
     job: JobId,
     kind: Kind,
     timestamps: bool,
@@ -89,7 +90,8 @@ enum State {
     Done,
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Reading, Error>> + Send>>;
+/// In a mutex that is never locked, which makes it `Sync`.
+type Opening = Mutex<Pin<Box<dyn Future<Output = Result<Reading, Error>> + Send>>>;
 
 /// A reply on its way.
 struct Reading {
@@ -114,15 +116,15 @@ enum Asked {
 }
 
 impl Packets {
-    pub(crate) fn follow(dispatcher: Arc<Dispatcher>, job: JobId) -> Packets {
+    pub(crate) fn follow(dispatcher: Dispatcher, job: JobId) -> Packets {
         Packets::new(dispatcher, job, Kind::Follow, Start::Recent(0))
     }
 
-    pub(crate) fn collected(dispatcher: Arc<Dispatcher>, job: JobId) -> Packets {
+    pub(crate) fn collected(dispatcher: Dispatcher, job: JobId) -> Packets {
         Packets::new(dispatcher, job, Kind::Collected, Start::At(0))
     }
 
-    fn new(dispatcher: Arc<Dispatcher>, job: JobId, kind: Kind, start: Start) -> Packets {
+    fn new(dispatcher: Dispatcher, job: JobId, kind: Kind, start: Start) -> Packets {
         let reconnect = dispatcher.reconnect();
         let cursor = Cursor {
             dispatcher,
@@ -132,7 +134,7 @@ impl Packets {
             start,
         };
         Packets {
-            state: State::Opening(cursor.clone().open(Duration::ZERO)),
+            state: State::Opening(cursor.clone().open(Duration::ZERO, None)),
             cursor,
             reconnect,
             early: None,
@@ -144,6 +146,12 @@ impl Packets {
     /// `follow`, and ends `stream` at once. Only before the first packet.
     pub fn since(self, number: u64) -> Packets {
         self.starting(Start::At(number))
+    }
+
+    /// Begins behind the packet of this number: the next one for a reader that has seen it.
+    /// Only before the first packet.
+    pub fn after(self, number: u64) -> Packets {
+        self.since(number.saturating_add(1))
     }
 
     /// Begins this many before the end of the packets collected so far. Only before the
@@ -162,7 +170,7 @@ impl Packets {
 
     fn starting(mut self, start: Start) -> Packets {
         self.cursor.start = start;
-        self.state = State::Opening(self.cursor.clone().open(Duration::ZERO));
+        self.state = State::Opening(self.cursor.clone().open(Duration::ZERO, None));
         self
     }
 
@@ -184,9 +192,8 @@ impl Packets {
     /// As an item, and then it is the last. Of the kinds
     /// [`ErrorKind::Communication`](crate::ErrorKind::Communication) if the dispatcher
     /// could not be reached in the first place or not again,
-    /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) and
-    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused). The job's own errors are its
-    /// outcome.
+    /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) and the
+    /// [refusals](crate::ErrorKind::is_refusal). The job's own errors are its outcome.
     pub async fn next(&mut self) -> Option<Result<Packet, Error>> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
@@ -240,7 +247,7 @@ impl Packets {
                     self.cursor.start = Start::At(packet.number.saturating_add(1));
                 }
                 self.state = State::Reading(reading);
-                Ok(wanted.then_some(packet))
+                wanted.then(|| Packet::of(packet)).transpose()
             }
             StreamReply::Ended(outcome) => {
                 self.cursor.dispatcher.give_back(reading.connection);
@@ -261,7 +268,7 @@ impl Packets {
                     self.cursor.start = Start::At(0);
                 }
                 if full || follows {
-                    self.state = State::Opening(self.cursor.clone().open(Duration::ZERO));
+                    self.state = State::Opening(self.cursor.clone().open(Duration::ZERO, None));
                 }
                 Ok(None)
             }
@@ -271,24 +278,27 @@ impl Packets {
     /// Goes on with another connection, or reports the error.
     fn recover(&mut self, error: Error) -> Result<(), Error> {
         let wait = self.reconnect.after(error.of_a_question())?;
-        self.state = State::Opening(self.cursor.clone().open(wait));
+        self.cursor.dispatcher.count_reconnect();
+        let until = self.reconnect.until();
+        self.state = State::Opening(self.cursor.clone().open(wait, until));
         Ok(())
     }
 }
 
 impl Cursor {
-    /// Waits, then asks for what is next.
-    fn open(self, wait: Duration) -> Opening {
-        Box::pin(async move {
+    /// Waits, then asks for what is next, by a deadline if there is one.
+    fn open(self, wait: Duration, until: Option<Instant>) -> Opening {
+        Mutex::new(Box::pin(async move {
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
-            let mut connection = self.dispatcher.connection().await?;
+            let deadline = self.dispatcher.request_deadline();
+            let deadline = until.map_or(deadline, |until| until.min(deadline));
+            let mut connection = self.dispatcher.connection(deadline).await?;
             loop {
                 let (request, asked) = self.request(&connection);
                 let mut line = BytesMut::new();
                 request.encode(&mut line);
-                let deadline = self.dispatcher.request_deadline();
                 match connection.send(&line, deadline).await {
                     Ok(()) => {
                         return Ok(Reading {
@@ -299,12 +309,12 @@ impl Cursor {
                         });
                     }
                     Err(_) if connection.is_reused() => {
-                        connection = self.dispatcher.new_connection().await?;
+                        connection = self.dispatcher.new_connection(deadline).await?;
                     }
                     Err(error) => return Err(error),
                 }
             }
-        })
+        }))
     }
 
     fn request(&self, connection: &Connection) -> (Request, Asked) {
@@ -344,7 +354,7 @@ impl Cursor {
     }
 
     /// True if this packet is the next, false if it was there before.
-    fn passes(&mut self, packet: &Packet) -> Result<bool, Error> {
+    fn passes(&mut self, packet: &Sent) -> Result<bool, Error> {
         match self.start {
             Start::At(next) if packet.number > next => Err(Error::protocol(format!(
                 "the dispatcher sent packet {} of the job where {next} was next",
@@ -357,6 +367,11 @@ impl Cursor {
             }
         }
     }
+}
+
+fn poll_opening(opening: &mut Opening, context: &mut Context<'_>) -> Poll<Result<Reading, Error>> {
+    let opening = opening.get_mut().unwrap_or_else(PoisonError::into_inner);
+    opening.as_mut().poll(context)
 }
 
 impl Reading {
@@ -397,7 +412,7 @@ impl Stream for Packets {
         loop {
             let result = match &mut this.state {
                 State::Done => return Poll::Ready(None),
-                State::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
+                State::Opening(opening) => match ready!(poll_opening(opening, context)) {
                     Ok(reading) => {
                         this.reconnect.opened(Instant::now());
                         this.state = State::Reading(Box::new(reading));

@@ -10,7 +10,7 @@ use harp_proto::{Json, QueueName};
 use serde::Serialize;
 
 use crate::dispatcher::Dispatcher;
-use crate::{Error, RemoteCall, arguments};
+use crate::{Error, Pending, RemoteCall, Repeat, arguments, traceparent};
 
 /// A host behind the dispatcher, with the options of the calls made through it.
 ///
@@ -34,7 +34,7 @@ use crate::{Error, RemoteCall, arguments};
 /// ```
 #[derive(Clone)]
 pub struct RemoteServer {
-    dispatcher: Arc<Dispatcher>,
+    dispatcher: Dispatcher,
     name: Arc<str>,
     options: Arc<CallOptions>,
 }
@@ -68,17 +68,23 @@ struct CallOptions {
     unless_since: Option<u64>,
     start_by: Option<u64>,
     tell_limits: bool,
+    traceparent: Option<String>,
     /// Problem with the first option that cannot be used.
     invalid: Option<String>,
 }
 
 impl RemoteServer {
-    pub(crate) fn new(dispatcher: Arc<Dispatcher>, name: Arc<str>) -> RemoteServer {
-        RemoteServer {
+    pub(crate) fn new(dispatcher: Dispatcher, name: &str) -> RemoteServer {
+        let server = RemoteServer {
             dispatcher,
-            name,
+            name: name.into(),
             options: Arc::default(),
+        };
+        if name.is_empty() {
+            let told = "host: has no name; it is one of the dispatcher's registry".to_owned();
+            return server.with(|options| options.refuse(told));
         }
+        server
     }
 
     /// The host's name.
@@ -88,7 +94,7 @@ impl RemoteServer {
     }
 
     /// Makes calls wait in a queue of this name, any value that serializes to a JSON
-    /// object (client protocol, section 2).
+    /// object; the section CALL of harpcaller-protocol(7) says what it may hold.
     #[must_use]
     pub fn queue(self, name: impl Serialize) -> RemoteServer {
         let name = Json::encode(&name)
@@ -137,10 +143,13 @@ impl RemoteServer {
 
     /// Makes submitting safe to repeat: calls with the same key give the same job, and the
     /// answer to a repetition [says so](RemoteCall::existing). The same key with another
-    /// host, procedure or arguments is refused (client protocol, section 8).
+    /// host, procedure or arguments is refused:
+    /// [`ErrorKind::KeyTaken`](crate::ErrorKind::KeyTaken). An empty key is refused by the call.
     ///
-    /// A call with a key and without [`unless_since`](Self::unless_since) is sent again when
-    /// the dispatcher is lost before it has answered, for as long as the request time-out.
+    /// A call with a key and without [`unless_since`](Self::unless_since) is made again when
+    /// the dispatcher is away, was lost before it has answered or is stopping, within its
+    /// [time limit](crate::HarpCallerBuilder::request_timeout) and as
+    /// [`repeat`](Self::repeat) says.
     /// A dispatcher that does not know keys gets no such call:
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
     ///
@@ -155,9 +164,35 @@ impl RemoteServer {
     /// # }
     /// ```
     #[must_use]
-    pub fn key(self, key: impl Into<String>) -> RemoteServer {
-        let key = key.into();
-        self.with(|options| options.key = Some(key))
+    #[doc(alias = "idempotency")]
+    pub fn key(self, key: impl AsRef<str>) -> RemoteServer {
+        let key = key.as_ref();
+        self.with(|options| {
+            if key.is_empty() {
+                options.refuse("key: is empty, so that all calls would be the same".to_owned());
+            }
+            options.key = Some(key.to_owned());
+        })
+    }
+
+    /// How calls with a [`key`](Self::key) are made again, in place of what the
+    /// [dispatcher's](crate::HarpCallerBuilder::repeat) client says.
+    #[must_use]
+    #[doc(alias = "retry")]
+    pub fn repeat(mut self, repeat: Repeat) -> RemoteServer {
+        self.dispatcher.repeat = repeat;
+        self
+    }
+
+    /// How long submitting one of these calls may take, and asking for what became of its job,
+    /// in place of the [dispatcher's](crate::HarpCallerBuilder::request_timeout) limit. It says
+    /// nothing of the time that the procedure may take: that is
+    /// [`max_exec_time`](Self::max_exec_time).
+    #[must_use]
+    #[doc(alias = "deadline")]
+    pub fn request_timeout(mut self, limit: Duration) -> RemoteServer {
+        self.dispatcher.request_timeout = limit;
+        self
     }
 
     /// With a [`key`](Self::key): a new job if the last one of that key was submitted longer
@@ -174,6 +209,18 @@ impl RemoteServer {
     #[must_use]
     pub fn start_by(self, limit: Duration) -> RemoteServer {
         self.with(|options| options.start_by = options.seconds("start_by", limit))
+    }
+
+    /// The trace that these calls are part of, as W3C's `traceparent` writes it, in place of what
+    /// [`HarpCallerBuilder::traceparent`](crate::HarpCallerBuilder::traceparent) says. A
+    /// dispatcher that does not know it gets none.
+    #[must_use]
+    pub fn traceparent(self, text: impl AsRef<str>) -> RemoteServer {
+        let text = text.as_ref();
+        self.with(|options| match traceparent::check(text) {
+            Ok(()) => options.traceparent = Some(text.to_owned()),
+            Err(error) => options.refuse(error.to_string()),
+        })
     }
 
     /// Asks the dispatcher which limits of time hold for the job:
@@ -201,10 +248,10 @@ impl RemoteServer {
     }
 
     /// A procedure of this host, called with these options.
-    pub fn procedure(&self, name: impl Into<Arc<str>>) -> RemoteProcedure {
+    pub fn procedure(&self, name: impl AsRef<str>) -> RemoteProcedure {
         RemoteProcedure {
             server: self.clone(),
-            name: name.into(),
+            name: name.as_ref().into(),
         }
     }
 
@@ -238,25 +285,30 @@ impl RemoteServer {
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for arguments or
     /// options that cannot be used;
     /// [`ErrorKind::Communication`](crate::ErrorKind::Communication) and
-    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) from the dispatcher;
+    /// [refusals](crate::ErrorKind::is_refusal) from the dispatcher;
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for an option that it does
     /// not know. With a communication error that is not [retryable](Error::is_retryable)
     /// the job may exist: a call without a key is never sent twice.
-    pub async fn call(
+    #[doc(alias = "submit")]
+    pub fn call(
         &self,
-        procedure: &str,
+        procedure: impl AsRef<str>,
         arguments: impl Serialize,
-    ) -> Result<RemoteCall, Error> {
-        let arguments = arguments::encode(&arguments)?;
-        self.submit(procedure, arguments).await
-    }
-
-    async fn submit(&self, procedure: &str, arguments: Json) -> Result<RemoteCall, Error> {
-        let call = self.options.call(&self.name, procedure, arguments)?;
-        let request = Request::Call(Box::new(call));
-        let reply: CallReply = self.dispatcher.submit(&request).await?;
-        let job = RemoteCall::new(Arc::clone(&self.dispatcher), reply.job_id);
-        Ok(job.answered(&reply))
+    ) -> Pending<RemoteCall> {
+        let call = arguments::encode(&arguments).and_then(|arguments| {
+            let procedure = procedure.as_ref();
+            let mut call = self.options.call(&self.name, procedure, arguments)?;
+            let given = call.traceparent.take();
+            call.traceparent = given.or_else(|| self.dispatcher.current_trace());
+            Ok(call)
+        });
+        let dispatcher = self.dispatcher.clone();
+        Pending::new(async move {
+            let request = Request::Call(Box::new(call?));
+            let reply: CallReply = dispatcher.submit(&request).await?;
+            let job = RemoteCall::new(dispatcher, reply.job_id);
+            Ok(job.answered(&reply))
+        })
     }
 
     fn with(mut self, change: impl FnOnce(&mut CallOptions)) -> RemoteServer {
@@ -284,8 +336,9 @@ impl RemoteProcedure {
     /// # Errors
     ///
     /// Those of [`RemoteServer::call`].
-    pub async fn call(&self, arguments: impl Serialize) -> Result<RemoteCall, Error> {
-        self.server.call(&self.name, arguments).await
+    #[doc(alias = "submit")]
+    pub fn call(&self, arguments: impl Serialize) -> Pending<RemoteCall> {
+        self.server.call(&self.name, arguments)
     }
 }
 
@@ -322,7 +375,7 @@ impl CallOptions {
             key: self.key.clone(),
             unless_since: self.unless_since,
             start_by: self.start_by,
-            traceparent: None,
+            traceparent: self.traceparent.clone(),
             limits: self.tell_limits,
         })
     }

@@ -55,7 +55,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::dispatcher::{OnLost, Protection, Reconnect};
-use crate::{Error, Tls};
+use crate::{Error, Tls, token};
 pub use job::{Job, Lost};
 use link::Link;
 use url::Url;
@@ -364,6 +364,9 @@ impl WorkerBuilder {
                 )));
             }
         };
+        if let Some(token) = &self.token {
+            token::check(token)?;
+        }
         let is_open = !url.is_tls && !url.address.is_loopback();
         if self.token.is_some() && is_open && !self.token_without_tls {
             return Err(Error::invalid_input(
@@ -435,6 +438,10 @@ mod tests {
             (worker("https://web"), ".tls("),
             (worker("http://web").tls(tls()), "https://"),
             (worker("http://web").token("secret"), "without TLS"),
+            (
+                worker("https://web").tls(tls()).token("secret\n"),
+                "line end",
+            ),
         ] {
             let error = builder.build().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);

@@ -165,6 +165,11 @@ impl<S: Source> LineReader<S> {
         self.lines.has_partial_line()
     }
 
+    /// The bytes that have arrived and are not taken yet.
+    pub fn held(&self) -> &[u8] {
+        self.lines.held()
+    }
+
     /// The connection, to write to.
     pub fn source_mut(&mut self) -> &mut S {
         &mut self.source

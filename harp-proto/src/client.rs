@@ -16,7 +16,7 @@ pub mod work;
 pub use listed::{List, Listed};
 pub use packet_lines::PacketLines;
 pub use reply::{
-    CallReply, CancelReply, HelloReply, JobTimes, Packet, Reply, ReplyError, ResultReply,
-    StatusReply, StreamReply, TimeLimits,
+    CallReply, CancelReply, HelloReply, JobTimes, JobsReply, Packet, Reply, ReplyError,
+    ResultReply, Snapshot, StatusReply, StreamReply, TimeLimits,
 };
 pub use request::{Call, Hello, Queue, Request, StreamStart};

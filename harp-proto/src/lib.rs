@@ -35,7 +35,7 @@ mod line;
 pub use fault::Fault;
 pub use harp_values::{
     Evidence, Failure, JobId, Json, JsonError, MAX_DEPTH, MAX_QUEUE_NAME, NotAJobId, NotAQueueName,
-    Outcome, Password, QueueName, Traceparent, error_type, standstill,
+    NotReturned, Outcome, OutcomeKind, Password, QueueName, Traceparent, error_type, standstill,
 };
 pub use host_port::host_and_port;
 pub use line::{LineBuffer, LineTooLong};

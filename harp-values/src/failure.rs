@@ -1,6 +1,7 @@
 //! A failure in the form that both wires give it.
 
 use bytes::{Bytes, BytesMut};
+use serde::Serialize;
 
 use crate::fields::{Fields, ShapeError};
 use crate::json::Json;
@@ -8,13 +9,17 @@ use crate::write;
 
 /// `{"type": STR, "message": STR, "data": ANY?}`: the body of every exception and error
 /// (client protocol, section 7; host protocol).
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// It serializes to that object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// The wire's `type`: one of [`error_type`](crate::error_type), or any other word that a host chose.
+    #[serde(rename = "type")]
     pub error_type: String,
     /// For people.
     pub message: String,
     /// For programs; what is in it depends on the type.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Json>,
 }
 
@@ -70,3 +75,5 @@ impl std::fmt::Display for Failure {
         write!(f, "{}: {}", self.error_type, self.message)
     }
 }
+
+impl std::error::Error for Failure {}

@@ -65,6 +65,18 @@ impl JobId {
     }
 }
 
+impl From<Uuid> for JobId {
+    fn from(uuid: Uuid) -> JobId {
+        JobId(uuid)
+    }
+}
+
+impl From<JobId> for Uuid {
+    fn from(id: JobId) -> Uuid {
+        id.0
+    }
+}
+
 impl FromStr for JobId {
     type Err = NotAJobId;
 

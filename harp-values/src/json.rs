@@ -135,6 +135,33 @@ impl Json {
     }
 }
 
+/// The order of keys and the form of numbers are those that `serde_json` gives.
+impl TryFrom<&serde_json::Value> for Json {
+    type Error = JsonError;
+
+    fn try_from(value: &serde_json::Value) -> Result<Json, JsonError> {
+        Json::encode(value)
+    }
+}
+
+impl TryFrom<serde_json::Value> for Json {
+    type Error = JsonError;
+
+    fn try_from(value: serde_json::Value) -> Result<Json, JsonError> {
+        Json::encode(&value)
+    }
+}
+
+/// A value for programs: it keeps neither repeated keys nor the form of numbers, and has none
+/// beyond an `f64`.
+impl TryFrom<&Json> for serde_json::Value {
+    type Error = serde_json::Error;
+
+    fn try_from(json: &Json) -> Result<serde_json::Value, serde_json::Error> {
+        json.decode()
+    }
+}
+
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -23,7 +23,7 @@ pub use evidence::Evidence;
 pub use failure::Failure;
 pub use job_id::{JobId, NotAJobId};
 pub use json::{Json, JsonError, MAX_DEPTH};
-pub use outcome::Outcome;
+pub use outcome::{NotReturned, Outcome, OutcomeKind};
 pub use password::Password;
 pub use queue_name::{MAX_QUEUE_NAME, NotAQueueName, QueueName};
 pub use traceparent::Traceparent;

@@ -1,6 +1,6 @@
 //! The dispatcher that a command speaks to: which, and how.
 
-use harp_client::{Error, ErrorKind, HarpCaller, Password, Tls};
+use harp_client::{Error, ErrorKind, HarpCaller, Password, Repeat, Tls};
 
 use crate::command_line::{DispatcherOptions, Security};
 use crate::problem::Problem;
@@ -10,6 +10,10 @@ use crate::settings::{Settings, variable};
 
 /// Address of the dispatcher unless another is given.
 const DEFAULT: &str = "127.0.0.1:3502";
+
+/// Of a call with a key: enough for a restart of the dispatcher, and short enough for somebody
+/// who has mistyped an address.
+const REPEAT: Repeat = Repeat::times(6);
 
 /// A dispatcher, and where its address came from.
 #[derive(Debug, Clone)]
@@ -33,7 +37,9 @@ impl Dispatcher {
     ) -> Result<Dispatcher, Problem> {
         let (address, origin) = address(options, settings);
         let name = concat!("harp/", env!("CARGO_PKG_VERSION"));
-        let mut builder = HarpCaller::builder(&address).client_name(name);
+        let mut builder = HarpCaller::builder(&address)
+            .client_name(name)
+            .repeat(REPEAT);
         if let Some(limit) = settings.connect_timeout {
             builder = builder.connect_timeout(limit);
         }

@@ -31,14 +31,10 @@ pub(crate) enum Event<'a> {
     Ended {
         #[serde(flatten)]
         subject: &'a Subject,
-        /// `returned`, `exception`, `error` or `cancelled`.
-        outcome: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        result: Option<&'a Json>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        exception: Option<WireFailure<'a>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<WireFailure<'a>>,
+        /// `outcome`: `returned`, `exception`, `error` or `cancelled`; with it `result`,
+        /// `exception` or `error`.
+        #[serde(flatten)]
+        outcome: &'a Outcome,
     },
     /// The job goes on, and this command does not wait for it.
     NotFinished {
@@ -63,7 +59,7 @@ pub(crate) enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         phase: Option<&'static str>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<WireFailure<'a>>,
+        error: Option<&'a Failure>,
     },
     /// The answer to a cancel.
     Cancel {
@@ -129,44 +125,6 @@ pub(crate) struct Limits {
     max_exec_time: u64,
 }
 
-/// An exception or error as on the wire.
-#[derive(Debug, Serialize)]
-pub(crate) struct WireFailure<'a> {
-    #[serde(rename = "type")]
-    error_type: &'a str,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a Json>,
-}
-
-impl<'a> Event<'a> {
-    pub(crate) fn ended(subject: &'a Subject, outcome: &'a Outcome) -> Event<'a> {
-        let (mut result, mut exception, mut error) = (None, None, None);
-        let outcome = match outcome {
-            Outcome::Returned(value) => {
-                result = Some(value);
-                "returned"
-            }
-            Outcome::Exception(failure) => {
-                exception = Some(failure.into());
-                "exception"
-            }
-            Outcome::Error(failure) => {
-                error = Some(failure.into());
-                "error"
-            }
-            Outcome::Cancelled => "cancelled",
-        };
-        Event::Ended {
-            subject,
-            outcome,
-            result,
-            exception,
-            error,
-        }
-    }
-}
-
 impl Subject {
     pub(crate) fn host(name: &str) -> Subject {
         Subject {
@@ -192,16 +150,6 @@ impl From<CallLimits> for Limits {
     }
 }
 
-impl<'a> From<&'a Failure> for WireFailure<'a> {
-    fn from(failure: &'a Failure) -> WireFailure<'a> {
-        WireFailure {
-            error_type: &failure.error_type,
-            message: &failure.message,
-            data: failure.data.as_ref(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,7 +169,11 @@ mod tests {
         );
         let outcome = Outcome::Exception(Failure::new("t", "m").with_data(&[1]));
         assert_eq!(
-            serde_json::to_string(&Event::ended(&subject, &outcome)).unwrap(),
+            serde_json::to_string(&Event::Ended {
+                subject: &subject,
+                outcome: &outcome,
+            })
+            .unwrap(),
             concat!(
                 r#"{"event":"ended","host":"web01","outcome":"exception","#,
                 r#""exception":{"type":"t","message":"m","data":[1]}}"#

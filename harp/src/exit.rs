@@ -75,7 +75,8 @@ impl From<&Error> for Exit {
         }
         match error.kind() {
             ErrorKind::InvalidInput => Exit::Usage,
-            ErrorKind::Refused | ErrorKind::Unsupported => Exit::Refused,
+            kind if kind.is_refusal() => Exit::Refused,
+            ErrorKind::Unsupported => Exit::Refused,
             ErrorKind::Exception => Exit::Exception,
             ErrorKind::Remote | ErrorKind::UnexpectedResult => Exit::Error,
             ErrorKind::Cancelled => Exit::Cancelled,

@@ -130,7 +130,7 @@ impl Screen {
         took: Option<Duration>,
     ) -> Result<(), Problem> {
         if self.json {
-            return self.event(&Event::ended(subject, outcome));
+            return self.event(&Event::Ended { subject, outcome });
         }
         let exit = Exit::from(outcome);
         match outcome {
@@ -236,7 +236,7 @@ impl Screen {
                 reason: problem.exit.word(),
                 message: &problem.message,
                 phase: problem.phase,
-                error: problem.failure.as_deref().map(Into::into),
+                error: problem.failure.as_deref(),
             });
         }
         if self.names.is_some() && subject.host.is_some() && !self.json {

@@ -16,7 +16,7 @@ pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
     let kind = match error.kind() {
         ErrorKind::Protocol => "protocol",
         ErrorKind::Unsupported => "unsupported",
-        ErrorKind::Refused => "refused",
+        kind if kind.is_refusal() => "refused",
         ErrorKind::Remote => "remote",
         ErrorKind::Exception => "exception",
         ErrorKind::Cancelled => "cancelled",

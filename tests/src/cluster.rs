@@ -84,7 +84,7 @@ impl Cluster {
     /// If it does not take the dispatcher's address.
     #[must_use]
     pub fn client(&self) -> HarpCaller {
-        HarpCaller::new(&self.address.to_string()).expect("the form of an address")
+        HarpCaller::new(self.address.to_string()).expect("the form of an address")
     }
 
     /// Where the dispatcher listens; the same after a restart.

@@ -22,7 +22,7 @@ pub(super) async fn measure(plan: Plan) -> anyhow::Result<Vec<Figure>> {
         .port(harpd.address.port())
         .ca_file(site.path("ca.pem"))
         .build()?;
-    let rpc = HarpCaller::builder(&dispatcher.address.to_string())
+    let rpc = HarpCaller::builder(dispatcher.address.to_string())
         .pool_size(64)
         .build()?;
     let web01 = rpc.host("web01");

@@ -80,7 +80,7 @@ pub(super) async fn measure(plan: Plan) -> anyhow::Result<Vec<Figure>> {
 }
 
 async fn through(address: SocketAddr, clients: usize, time: Duration) -> anyhow::Result<Loop> {
-    let rpc = HarpCaller::builder(&address.to_string())
+    let rpc = HarpCaller::builder(address.to_string())
         .pool_size(64)
         .build()?;
     closed_loop(vec![Through(rpc.host("bench")); clients], time).await

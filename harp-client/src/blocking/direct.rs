@@ -49,7 +49,11 @@ impl HarpServer {
     /// # Errors
     ///
     /// Those of [`crate::HarpServer::call`].
-    pub fn call(&self, procedure: &str, arguments: impl Serialize) -> Result<DirectCall, Error> {
+    pub fn call(
+        &self,
+        procedure: impl AsRef<str>,
+        arguments: impl Serialize,
+    ) -> Result<DirectCall, Error> {
         let call = self.driver.run(self.server.call(procedure, arguments))?;
         Ok(DirectCall {
             call,

@@ -10,6 +10,43 @@ use harp_proto::{CLIENT_PORT, host_and_port};
 
 use crate::Error;
 
+/// Port of `harps://` unless another is named.
+const TLS_PORT: u16 = 3503;
+
+/// What a user names a dispatcher by: one address or several with commas between them, and
+/// before them perhaps a scheme.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    /// True for `harps://`, false for `harp://`, `None` without a scheme.
+    pub(crate) is_tls: Option<bool>,
+    /// At least one.
+    pub(crate) all: Vec<Address>,
+}
+
+impl FromStr for Addresses {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Addresses, Error> {
+        let (is_tls, port, rest) = if let Some(rest) = text.strip_prefix("harps://") {
+            (Some(true), TLS_PORT, rest)
+        } else if let Some(rest) = text.strip_prefix("harp://") {
+            (Some(false), CLIENT_PORT, rest)
+        } else {
+            (None, CLIENT_PORT, text)
+        };
+        // The slash that ends an address in other programs is none of a name.
+        let rest = match is_tls {
+            Some(_) => rest.strip_suffix('/').unwrap_or(rest),
+            None => rest,
+        };
+        let all: Result<Vec<Address>, Error> = rest
+            .split(',')
+            .map(|one| Address::read(one.trim(), port))
+            .collect();
+        Ok(Addresses { is_tls, all: all? })
+    }
+}
+
 /// `HOST`, `HOST:PORT` or `unix:/PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
@@ -35,10 +72,13 @@ impl Address {
     }
 }
 
-impl FromStr for Address {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Address, Error> {
+impl Address {
+    /// Reads one address, whose port is this one if it names none.
+    ///
+    /// # Errors
+    ///
+    /// If it has another form.
+    pub(crate) fn read(text: &str, port: u16) -> Result<Address, Error> {
         let wrong = || {
             Error::invalid_input(format!(
                 "dispatcher address {text:?}: expected HOST, HOST:PORT, [IPV6]:PORT or \
@@ -57,7 +97,9 @@ impl FromStr for Address {
                 ))),
             };
         }
-        let (host, port) = host_and_port(text, CLIENT_PORT).ok_or_else(wrong)?;
+        let (host, port) = host_and_port(text, port)
+            .filter(|(host, _)| !host.contains('/'))
+            .ok_or_else(wrong)?;
         Ok(Address::Tcp {
             host: host.to_owned(),
             port,
@@ -79,6 +121,31 @@ impl fmt::Display for Address {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Result<Address, Error> {
+        Address::read(text, CLIENT_PORT)
+    }
+
+    #[test]
+    fn schemes_and_several_addresses() {
+        let shown = |text: &str| {
+            let Addresses { is_tls, all } = text.parse()?;
+            let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+            Ok::<_, Error>((is_tls, all.join(" ")))
+        };
+        for (text, is_tls, all) in [
+            ("a", None, "a:3502"),
+            ("a, b:7,unix:/c", None, "a:3502 b:7 unix:/c"),
+            ("harp://a,b", Some(false), "a:3502 b:3502"),
+            ("harps://a/", Some(true), "a:3503"),
+            ("harps://a:9,[::1]", Some(true), "a:9 [::1]:3503"),
+        ] {
+            assert_eq!(shown(text).unwrap(), (is_tls, all.to_owned()));
+        }
+        for text in ["", "a,", "harps://", "http://a", "harp://a/b"] {
+            assert!(shown(text).is_err(), "{text}");
+        }
+    }
+
     #[test]
     fn reads_names_addresses_and_ports() {
         for (text, shown) in [
@@ -91,7 +158,7 @@ mod tests {
             ("unix:7", "unix:7"),
             ("unix:/run/clients", "unix:/run/clients"),
         ] {
-            assert_eq!(text.parse::<Address>().unwrap().to_string(), shown);
+            assert_eq!(read(text).unwrap().to_string(), shown);
         }
         for text in [
             "",
@@ -106,11 +173,11 @@ mod tests {
             "unix:",
             "unix:clients",
         ] {
-            let error = text.parse::<Address>().unwrap_err();
+            let error = read(text).unwrap_err();
             assert!(error.to_string().contains("HOST:PORT"), "{error}");
         }
         for path in ["/long".repeat(30), "/a\0b".to_owned()] {
-            let error = format!("unix:{path}").parse::<Address>().unwrap_err();
+            let error = read(&format!("unix:{path}")).unwrap_err();
             assert!(error.to_string().contains("Unix socket"), "{error}");
         }
     }
@@ -125,7 +192,7 @@ mod tests {
             ("unix", false),
             ("192.0.2.1", false),
         ] {
-            let address: Address = text.parse().unwrap();
+            let address = read(text).unwrap();
             assert_eq!(address.is_loopback(), loopback, "{text}");
         }
     }

@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use harp_host::IoCode;
 use harp_host::line_reader::{LineError, LineReader};
-use harp_host::race::Answered;
 use harp_proto::client::ReplyError;
 use harp_proto::client::reply::{self, HelloReply};
 use harp_proto::{Json, Outcome};
@@ -16,7 +15,7 @@ use tokio::time::Instant;
 
 use super::reach::{advice, code, reach};
 use super::socket::Socket;
-use super::{Address, Options};
+use super::{Address, Options, Target};
 use crate::Error;
 use crate::error::{Broken, Phase};
 
@@ -38,6 +37,8 @@ enum Manners {
     OneRequest,
     /// The dispatcher has answered `hello`.
     Greeted {
+        /// Its name and version.
+        server: Box<str>,
         /// The extensions in force.
         features: Box<[String]>,
     },
@@ -50,12 +51,16 @@ impl Connection {
     /// it (RFC 8305). True if the dispatcher has answered the line. Dropping the future
     /// closes the connection.
     pub(crate) async fn open(
-        address: &Arc<Address>,
+        target: &Target,
         options: &Options,
-        answered: &Answered,
         hello: Option<&[u8]>,
         deadline: Instant,
     ) -> Result<(Connection, bool), Error> {
+        let Target {
+            address,
+            protection,
+            answered,
+        } = target;
         let greeted = async |socket| {
             let mut connection = Connection {
                 address: Arc::clone(address),
@@ -69,7 +74,7 @@ impl Connection {
             };
             Ok((connection, has_answered))
         };
-        reach(address, &options.transport, answered, deadline, greeted).await
+        reach(address, protection, answered, deadline, greeted).await
     }
 
     /// Asks for a persistent connection (client protocol, section 8). False if the
@@ -87,6 +92,7 @@ impl Connection {
         };
         let greeted: HelloReply = self.reply(&answer)?;
         self.manners = Manners::Greeted {
+            server: greeted.server.into(),
             features: greeted.features.into(),
         };
         Ok(true)
@@ -152,8 +158,22 @@ impl Connection {
     pub(crate) fn has(&self, feature: &str) -> bool {
         match &self.manners {
             Manners::OneRequest => false,
-            Manners::Greeted { features } => features.iter().any(|name| name == feature),
+            Manners::Greeted { features, .. } => features.iter().any(|name| name == feature),
         }
+    }
+
+    /// What the dispatcher has said of itself: its name and version, and the extensions in
+    /// force.
+    pub(crate) fn greeting(&self) -> Option<(&str, &[String])> {
+        match &self.manners {
+            Manners::OneRequest => None,
+            Manners::Greeted { server, features } => Some((server, features)),
+        }
+    }
+
+    /// Where it goes to.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// True if the dispatcher was not greeted on it, or did not answer.
@@ -180,6 +200,7 @@ impl Connection {
     /// no TLS either.
     fn knows_no_hello(&self, error: &LineError) -> bool {
         !self.lines.source().is_tls()
+            && !self.is_tls_alert()
             && match error {
                 LineError::Closed => !self.lines.has_partial_line(),
                 LineError::Io(error) => is_end(error),
@@ -187,7 +208,24 @@ impl Connection {
             }
     }
 
+    /// True if what has come in place of a line is an alert of TLS: one that does not speak it
+    /// was sent to a listener that does.
+    fn is_tls_alert(&self) -> bool {
+        // The record's type, and the version's first byte (RFC 8446, section 5.1).
+        self.lines.held().starts_with(&[21, 3])
+    }
+
     fn broken(&self, phase: Phase, error: LineError) -> Error {
+        if self.is_tls_alert() {
+            let broken = Broken {
+                phase: Phase::Tls,
+                code: IoCode::Tls,
+                taciturn: false,
+            };
+            let told = "this listener speaks TLS, and was spoken to without; add \
+                        .tls(Tls::ca_file(\"...\")), or write harps:// before the address";
+            return Error::broken(&self.address, broken, told);
+        }
         let taciturn = self.is_taciturn();
         let broken = |code| Broken {
             phase,
@@ -207,8 +245,7 @@ impl Connection {
                          one that knows no `hello` does so when it refuses a request, \
                          as for a job it does not know"
                 } else if self.lines.has_partial_line() {
-                    "the dispatcher closed the connection in the middle of a line; \
-                         a listener for TLS answers like that where .tls(...) is missing"
+                    "the dispatcher closed the connection in the middle of a line"
                 } else {
                     "the dispatcher closed the connection before it had answered"
                 },

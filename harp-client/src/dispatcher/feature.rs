@@ -1,9 +1,9 @@
 //! The extensions that `hello` tells of, and which of them a request cannot do without.
 
 use harp_proto::client::Request;
-use harp_proto::client::feature::{CONFIRM, KEY, START_BY, UNLESS_SINCE};
+use harp_proto::client::feature::{CONFIRM, KEY, LIST, SNAPSHOT, START_BY, UNLESS_SINCE};
 pub(crate) use harp_proto::client::feature::{
-    EVIDENCE, KEEP_ALIVE, LIMIT, LIMITS, TIMESTAMPS, TOKEN,
+    EVIDENCE, KEEP_ALIVE, LIMIT, LIMITS, TIMESTAMPS, TOKEN, TRACEPARENT,
 };
 
 /// The extensions without which the request would mean something else, or nothing.
@@ -15,6 +15,8 @@ pub(super) fn needed(request: &Request) -> impl Iterator<Item = &'static str> {
             call.start_by.map(|_| START_BY),
         ],
         Request::Cancel { confirm, .. } => [confirm.then_some(CONFIRM), None, None],
+        Request::List(_) => [Some(LIST), None, None],
+        Request::GetStatus { snapshot, .. } => [snapshot.then_some(SNAPSHOT), None, None],
         _ => [None, None, None],
     };
     needed.into_iter().flatten()

@@ -78,6 +78,14 @@ impl ConnectionPool {
         }
     }
 
+    /// How many connections wait for their next request.
+    pub(super) fn idle(&self) -> usize {
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
     /// Forgets every idle connection: one of them was found dead.
     pub(super) fn clear(&self) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

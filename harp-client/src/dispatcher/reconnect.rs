@@ -1,32 +1,26 @@
 //! Decides when a connection is tried again, and when to give up.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::time::Duration;
 
 use harp_proto::error_type;
 use tokio::time::Instant;
 
-use super::OnLost;
-use crate::Error;
+use super::{OnLost, Repeat};
+use crate::{Error, deadline, trace};
 
-/// The wait before the second attempt; the first comes at once.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-
-/// No wait is longer. A connection that lived for longer counts as a success.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
-/// Decides about the attempts of one long request: waiting for a job, or its packets.
+/// Decides about the attempts of one request.
 #[derive(Debug)]
 pub(crate) struct Reconnect {
     /// How long nothing may work before it is given up.
     patience: Duration,
-    /// True once the dispatcher was reached. Before that a failure is final: the address
-    /// may be wrong.
+    repeat: Repeat,
+    /// True once the dispatcher was reached, or if that is of no matter. Before that a failure
+    /// is final: the address may be wrong.
     reached: bool,
     /// True once a line of a reply has come.
     heard: bool,
-    attempts: u32,
+    /// Since the last success.
+    repeated: u32,
     failing_since: Option<Instant>,
     opened_at: Option<Instant>,
     /// True if a dispatcher that cannot write is one that will be able to.
@@ -38,9 +32,10 @@ impl Reconnect {
     pub(crate) fn new(patience: Duration) -> Reconnect {
         Reconnect {
             patience,
+            repeat: Repeat::always(),
             reached: false,
             heard: false,
-            attempts: 0,
+            repeated: 0,
             failing_since: None,
             opened_at: None,
             through_outages: false,
@@ -53,6 +48,16 @@ impl Reconnect {
         Reconnect {
             reached: true,
             ..Reconnect::new(patience)
+        }
+    }
+
+    /// Attempts of a request that has to be answered within this time from now on, whether
+    /// the dispatcher was ever reached or not.
+    pub(crate) fn within(limit: Duration, repeat: Repeat) -> Reconnect {
+        Reconnect {
+            repeat,
+            failing_since: Some(Instant::now()),
+            ..Reconnect::reached(limit)
         }
     }
 
@@ -83,6 +88,12 @@ impl Reconnect {
         self.succeeded();
     }
 
+    /// When it will be given up, if nothing works at present.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        let since = self.failing_since?;
+        Some(deadline::from(since, self.patience))
+    }
+
     /// How long to wait before the next attempt.
     ///
     /// # Errors
@@ -92,8 +103,8 @@ impl Reconnect {
         self.reached |= error
             .broken_at()
             .is_some_and(|broken| broken.was_connected());
-        let opened_at = self.opened_at.take();
-        if opened_at.is_some_and(|opened_at| opened_at.elapsed() > LONGEST_WAIT) {
+        let lived = self.opened_at.take().map(|opened| opened.elapsed());
+        if lived.is_some_and(|lived| lived > self.repeat.longest_pause()) {
             self.succeeded();
         }
         let passing = match error.broken_at() {
@@ -105,35 +116,23 @@ impl Reconnect {
             }
         };
         let failing_since = *self.failing_since.get_or_insert_with(Instant::now);
-        if !self.reached || !passing || failing_since.elapsed() > self.patience {
+        let left = self.patience.saturating_sub(failing_since.elapsed());
+        let pause = self.repeat.pause(self.repeated, left);
+        let Some(pause) = pause.filter(|_| self.reached && passing) else {
             return Err(error);
-        }
-        let wait = match self.attempts {
-            0 => Duration::ZERO,
-            attempts => FIRST_WAIT
-                .saturating_mul(2_u32.saturating_pow(attempts - 1))
-                .min(LONGEST_WAIT)
-                .mul_f64(half_to_whole()),
         };
-        self.attempts = self.attempts.saturating_add(1);
+        self.repeated = self.repeated.saturating_add(1);
+        trace::repeated(self.repeated, &error, pause);
         if let Some(on_lost) = &self.on_lost {
-            on_lost.tell(&error, wait);
+            on_lost.tell(&error, pause);
         }
-        Ok(wait)
+        Ok(pause)
     }
 
     fn succeeded(&mut self) {
-        self.attempts = 0;
+        self.repeated = 0;
         self.failing_since = None;
     }
-}
-
-/// A number between a half and one, different each time: clients that lost the same
-/// dispatcher do not come back at the same moment.
-fn half_to_whole() -> f64 {
-    let random = RandomState::new().hash_one(0) % 1000;
-    // Below 1000, so that it fits.
-    0.5 + f64::from(u32::try_from(random).unwrap_or_default()) / 2000.0
 }
 
 #[cfg(test)]
@@ -165,13 +164,17 @@ mod tests {
         let begun = Instant::now();
         let mut waits = Vec::new();
         while let Ok(wait) = reconnect.after(broken(Phase::Reply, false)) {
-            assert!(wait <= LONGEST_WAIT);
+            assert!(wait <= Duration::from_secs(10));
             waits.push(wait);
             tokio::time::sleep(wait).await;
         }
         assert_eq!(waits[0], Duration::ZERO);
-        assert!(waits.len() > 8 && waits.len() < 25, "{waits:?}");
-        assert!(begun.elapsed() < Duration::from_secs(75));
+        assert!(waits.len() > 8 && waits.len() < 30, "{waits:?}");
+        let gone = begun.elapsed();
+        assert!(
+            gone > Duration::from_secs(59) && gone <= Duration::from_secs(60),
+            "{gone:?}"
+        );
 
         reconnect.heard();
         let wait = reconnect.after(broken(Phase::Reply, false)).unwrap();
@@ -187,6 +190,23 @@ mod tests {
             let wait = reconnect.after(broken(Phase::Reply, false)).unwrap();
             assert_eq!(wait, Duration::ZERO);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_limit_is_over_all_attempts_from_the_first_on() {
+        let limit = Duration::from_secs(2);
+        let begun = Instant::now();
+        let mut reconnect = Reconnect::within(limit, Repeat::always());
+        let until = Some(begun + limit);
+        assert_eq!(reconnect.until(), until);
+        while let Ok(wait) = reconnect.after(broken(Phase::Connect, false)) {
+            tokio::time::sleep(wait + Duration::from_millis(10)).await;
+            assert_eq!(reconnect.until(), until);
+        }
+        assert!(begun.elapsed() > limit * 9 / 10 && begun.elapsed() <= limit);
+
+        let mut reconnect = Reconnect::within(limit, Repeat::never());
+        assert!(reconnect.after(broken(Phase::Connect, false)).is_err());
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Tls {
     sources: Sources,
     fingerprint: Option<Fingerprint>,
     server_name: Option<String>,
+    /// The authorities are those of this system.
+    of_system: bool,
 }
 
 impl Tls {
@@ -55,6 +57,16 @@ impl Tls {
         }
     }
 
+    /// Accepts a certificate that one of the CAs has signed which this system trusts, and that
+    /// names the dispatcher: those of `SSL_CERT_FILE`, or else of the file that the system
+    /// keeps them in. What `harps://` means where nothing else is said.
+    pub fn system() -> Tls {
+        Tls {
+            of_system: true,
+            ..Tls::accept_any_certificate()
+        }
+    }
+
     /// Accepts any certificate, so that anybody on the way can read and change what is
     /// said.
     pub fn accept_any_certificate() -> Tls {
@@ -62,6 +74,7 @@ impl Tls {
             sources: Sources::default(),
             fingerprint: None,
             server_name: None,
+            of_system: false,
         }
     }
 
@@ -104,22 +117,28 @@ impl Tls {
             },
             fingerprint: None,
             server_name: None,
+            of_system: false,
         }
     }
 
-    pub(crate) fn build(self, address: &Address) -> Result<Protection, Error> {
+    pub(crate) fn build(&self, address: &Address) -> Result<Protection, Error> {
         let Address::Tcp { host, port } = address else {
             return Err(Error::invalid_input(format!(
                 "tls: {address} is a Unix socket, which has none and needs none; leave it out \
                  there, or name HOST:PORT"
             )));
         };
-        let trust = Trust::from_sources(self.sources)
+        let mut sources = self.sources.clone();
+        if self.of_system {
+            sources.authorities = Some(Pem::File(authorities_of_system()?));
+            sources.verify_hostname = true;
+        }
+        let trust = Trust::from_sources(sources)
             .map_err(|error| Error::invalid_input(format!("tls: {error}")).with_source(error))?;
         let endpoint = Endpoint {
             address: host.clone(),
             port: *port,
-            tls_name: self.server_name,
+            tls_name: self.server_name.clone(),
             fingerprint: self.fingerprint,
         };
         if let Some(name) = endpoint.wrong_tls_name() {
@@ -130,6 +149,17 @@ impl Tls {
         }
         Ok(Protection::Tls(Arc::new(Encrypted { trust, endpoint })))
     }
+}
+
+/// The file of the CAs that this system trusts.
+fn authorities_of_system() -> Result<PathBuf, Error> {
+    openssl_probe::probe().cert_file.ok_or_else(|| {
+        Error::invalid_input(
+            "tls: this system keeps no file of the CAs that it trusts; install its package \
+             ca-certificates, set SSL_CERT_FILE, or name the dispatcher's own with \
+             Tls::ca_file(\"...\")",
+        )
+    })
 }
 
 /// Layer over TCP connections to the dispatcher.

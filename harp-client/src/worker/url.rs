@@ -33,7 +33,7 @@ impl Url {
         };
         if url.starts_with("unix:/") {
             return Ok(Url {
-                address: url.parse()?,
+                address: Address::read(url, 80)?,
                 is_tls: false,
                 authority: "localhost".to_owned(),
                 base: API.to_owned(),

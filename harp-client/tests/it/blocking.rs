@@ -1,6 +1,6 @@
 //! The blocking face, against scripted dispatchers and hosts.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use harp_client::blocking::{HarpCaller, HarpServer};
 use harp_client::{Cancellation, ErrorKind, Outcome};
@@ -120,7 +120,10 @@ fn every_verb() {
         Some(&Outcome::Returned("7".parse().unwrap()))
     );
     let packets: Result<Vec<_>, _> = job.stream().recent(1).timestamps().collect();
-    assert_eq!(packets.unwrap()[0].time, Some(5));
+    assert_eq!(
+        packets.unwrap()[0].time,
+        Some(UNIX_EPOCH + Duration::from_millis(5))
+    );
     assert_eq!(job.wait().unwrap(), Outcome::Returned("7".parse().unwrap()));
     assert_eq!(job.get::<u8>().unwrap(), 7);
     assert!(!job.cancel().unwrap());

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use harp_client::{Error, ErrorKind, Failure, HarpCaller, JobId, Json, Outcome};
+use harp_client::{
+    Error, ErrorKind, Failure, HarpCaller, JobId, JobState, Json, Outcome, error_type,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -129,7 +131,7 @@ async fn results_of_every_kind() {
     }
 }
 
-async fn get<T: serde::de::DeserializeOwned>(line: &str) -> Result<T, Error> {
+async fn get<T: serde::de::DeserializeOwned + 'static>(line: &str) -> Result<T, Error> {
     let dispatcher = answering(true, line).await;
     dispatcher.client().job(id()).get().await
 }
@@ -204,20 +206,112 @@ async fn status_and_cancel() {
 }
 
 #[tokio::test]
+async fn a_snapshot_is_one_request_and_has_everything() {
+    let asked = || {
+        request(json!({
+            "harpcaller": 1, "get_status": JOB, "evidence": true, "snapshot": true,
+        }))
+    };
+    let knows = Act::Hello(&["keep_alive", "evidence", "snapshot"]);
+    let answer = |more: &str| {
+        reply(format!(
+            r#"{{"call":{{"host":"h","procedure":"p","arguments":[1.0]}},"time":{{"submit":1,"start":null,"end":null}},"info":null,"snapshot":{{"submitted":1001,{more}}}}}"#
+        ))
+    };
+    let dispatcher = ScriptedDispatcher::start([vec![
+        knows,
+        asked(),
+        answer(r#""started":null,"ended":null,"packets":0,"end":null"#),
+        asked(),
+        answer(r#""started":2002,"ended":3003,"packets":7,"end":{"result":[2.50]}"#),
+    ]])
+    .await;
+    let job = dispatcher.client().job(id());
+    let now = job.snapshot().await.unwrap();
+    assert_eq!((now.state(), now.packets), (JobState::Queued, 0));
+    assert_eq!(now.outcome, None);
+    let now = job.snapshot().await.unwrap();
+    assert_eq!((now.state(), now.packets), (JobState::Ended, 7));
+    let at = |milliseconds| SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds);
+    assert_eq!(now.status.submit_time, at(1001));
+    assert_eq!(now.status.end_time, Some(at(3003)));
+    assert_eq!(
+        serde_json::to_string(&now).unwrap(),
+        concat!(
+            r#"{"state":"ended","host":"h","procedure":"p","arguments":[1.0],"info":null,"#,
+            r#""submitted":1001,"started":2002,"ended":3003,"packets":7,"#,
+            r#""outcome":"returned","result":[2.50]}"#
+        )
+    );
+    dispatcher.finish().await;
+
+    let dispatcher = ScriptedDispatcher::start([vec![MODERN]]).await;
+    let error = dispatcher.client().job(id()).snapshot().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    dispatcher.finish().await;
+}
+
+#[tokio::test]
 async fn refusals_carry_what_the_dispatcher_said() {
-    for (fault, retryable) in [
-        (r#"{"type":"overloaded","message":"m"}"#, true),
-        (r#"{"type":"shutdown","message":"m"}"#, true),
+    for (fault, kind, status, retryable) in [
+        (
+            r#"{"type":"overloaded","message":"m"}"#,
+            ErrorKind::Busy,
+            503,
+            true,
+        ),
+        (
+            r#"{"type":"shutdown","message":"m"}"#,
+            ErrorKind::ShuttingDown,
+            503,
+            true,
+        ),
         (
             r#"{"type":"storage_error","message":"m","data":{"outcome":"none"}}"#,
+            ErrorKind::Storage,
+            503,
             true,
         ),
         (
             r#"{"type":"storage_error","message":"m","data":{"outcome":"unknown"}}"#,
+            ErrorKind::Storage,
+            503,
             false,
         ),
         (
             r#"{"type":"invalid_request","message":"m","data":{"field":"host"}}"#,
+            ErrorKind::Refused,
+            500,
+            false,
+        ),
+        (
+            r#"{"type":"invalid_request","message":"m","data":{"field":"key","key_taken":true}}"#,
+            ErrorKind::KeyTaken,
+            422,
+            false,
+        ),
+        (
+            r#"{"type":"invalid_arguments","message":"m","data":{"errors":[]}}"#,
+            ErrorKind::InvalidArguments,
+            422,
+            false,
+        ),
+        (
+            r#"{"type":"request_too_large","message":"m","data":{"limit":1}}"#,
+            ErrorKind::TooLarge,
+            413,
+            false,
+        ),
+        (
+            r#"{"type":"forbidden","message":"m"}"#,
+            ErrorKind::Forbidden,
+            403,
+            false,
+        ),
+        (
+            r#"{"type":"unauthorized","message":"m"}"#,
+            ErrorKind::Unauthorized,
+            502,
             false,
         ),
     ] {
@@ -228,8 +322,13 @@ async fn refusals_carry_what_the_dispatcher_said() {
         let dispatcher = ScriptedDispatcher::start([vec![MODERN, call, reply(line)]]).await;
         let error = dispatcher.client().host("h").call("p", ()).await;
         let error = error.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert_eq!((error.kind(), error.kind().http_status()), (kind, status));
+        assert!(error.is_refusal());
         assert_eq!(error.wire_message(), Some("m"));
+        let shown = serde_json::to_value(&error).unwrap();
+        assert_eq!(shown["kind"], kind.as_str());
+        assert_eq!(shown["error"]["message"], "m");
+        assert_eq!(shown["retryable"], retryable);
         assert_eq!(error.is_retryable(), retryable, "{error}");
         dispatcher.finish().await;
     }
@@ -238,8 +337,9 @@ async fn refusals_carry_what_the_dispatcher_said() {
     let unknown = reply(r#"{"error":{"type":"invalid_jobid","message":"no job"}}"#);
     let dispatcher = ScriptedDispatcher::start([vec![MODERN, ask, unknown]]).await;
     let error = dispatcher.client().job(id()).status().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused);
-    assert_eq!(error.wire_type(), Some("invalid_jobid"));
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(error.kind().http_status(), 404);
+    assert_eq!(error.wire_type(), Some(error_type::INVALID_JOB_ID));
 }
 
 #[tokio::test]
@@ -247,7 +347,7 @@ async fn a_broken_dispatcher_is_named_with_its_phase() {
     let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = unused.local_addr().unwrap().port();
     drop(unused);
-    let rpc = HarpCaller::new(&format!("127.0.0.1:{port}")).unwrap();
+    let rpc = HarpCaller::new(format!("127.0.0.1:{port}")).unwrap();
     let error = rpc.host("h").call("p", ()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Communication);
     assert!(error.is_retryable());
@@ -257,7 +357,7 @@ async fn a_broken_dispatcher_is_named_with_its_phase() {
     assert!(text.contains("does harpcallerd run there"), "{text}");
     assert!(std::error::Error::source(&error).is_some());
 
-    let rpc = HarpCaller::new(&"x".repeat(70)).unwrap();
+    let rpc = HarpCaller::new("x".repeat(70)).unwrap();
     let error = rpc.job(id()).wait().await.unwrap_err();
     assert!(error.to_string().contains("phase resolve"), "{error}");
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use harp_client::{ErrorKind, JobId, Outcome};
+use harp_client::{ErrorKind, HarpCaller, JobId, Outcome};
 use serde_json::json;
 
+use crate::deadlines::nobody;
 use crate::scripted_dispatcher::{Act, JOB, MODERN, ScriptedDispatcher, reply, request, status};
 
 fn id() -> JobId {
@@ -113,6 +114,63 @@ async fn a_refusal_of_hello_is_an_error() {
     assert_eq!(error.wire_type(), Some("overloaded"));
     assert!(error.is_retryable());
     dispatcher.finish().await;
+}
+
+#[tokio::test]
+async fn a_listener_that_speaks_tls_is_no_place_to_try_again() {
+    let hello = request(json!({"harpcaller": 1, "hello": {"client": "test"}}));
+    // The alert with which a TLS server answers what is none.
+    let alert = Act::Bytes(vec![21, 3, 1, 0, 2, 2, 70]);
+    for end in [vec![], vec![Act::Reset]] {
+        let script = [vec![hello.clone(), alert.clone()], end].concat();
+        let dispatcher = ScriptedDispatcher::start([script]).await;
+        let host = dispatcher.client().host("h").key("k");
+        let error = host.call("p", ()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Communication);
+        assert_eq!(error.phase(), Some("tls"), "{error}");
+        assert!(!error.is_retryable());
+        assert!(error.to_string().contains("harps://"), "{error}");
+        dispatcher.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_ping_says_who_is_there_and_keeps_the_connection() {
+    let once = script(&[&[MODERN], &status()]);
+    let dispatcher = ScriptedDispatcher::start([once]).await;
+    let rpc = dispatcher.client();
+    let info = rpc.ping().await.unwrap();
+    assert_eq!(info.address, format!("127.0.0.1:{}", dispatcher.port));
+    assert_eq!(info.server, "harpcallerd/0.1.0");
+    assert_eq!(info.features, ["keep_alive", "timestamps", "limit"]);
+    assert_eq!(rpc.stats().idle_connections, 1);
+    rpc.job(id()).status().await.unwrap();
+    let stats = rpc.stats();
+    assert_eq!((stats.requests, stats.failed_requests), (1, 0));
+    assert_eq!((stats.opened_connections, stats.failed_connections), (1, 0));
+    dispatcher.finish().await;
+
+    let (_socket, gone) = nobody();
+    let rpc = HarpCaller::new(gone).unwrap();
+    let error = rpc.ping().await.unwrap_err();
+    assert_eq!(error.phase(), Some("connect"), "{error}");
+    rpc.job(id()).status().await.unwrap_err();
+    let stats = rpc.stats();
+    assert_eq!((stats.requests, stats.failed_requests), (1, 1));
+    assert_eq!((stats.opened_connections, stats.failed_connections), (0, 2));
+}
+
+#[tokio::test]
+async fn the_next_of_several_addresses_is_tried_when_one_is_away() {
+    let (_socket, gone) = nobody();
+    let one_each = || script(&[&[Act::Hello(&[])], &status()]);
+    let there = ScriptedDispatcher::start([one_each(), one_each()]).await;
+    let address = format!("{gone},127.0.0.1:{}", there.port);
+    let rpc = HarpCaller::builder(address).client_name("test");
+    let job = rpc.build().unwrap().job(id());
+    job.status().await.unwrap();
+    job.status().await.unwrap();
+    there.finish().await;
 }
 
 #[tokio::test]

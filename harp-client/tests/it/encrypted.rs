@@ -292,13 +292,13 @@ async fn tls_on_one_side_alone_is_told() {
         .unwrap_err()
         .to_string();
     assert!(
-        text.contains("phase hello") && text.contains(".tls("),
+        text.contains("phase tls") && text.contains(".tls("),
         "{text}"
     );
 
     // Nobody says anything.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let rpc = HarpCaller::builder(&silent.local_addr().unwrap().to_string())
+    let rpc = HarpCaller::builder(silent.local_addr().unwrap().to_string())
         .tls(tls)
         .connect_timeout(Duration::from_millis(300))
         .build()

@@ -7,6 +7,7 @@ mod blocking;
 mod calls;
 mod certificates;
 mod connections;
+mod deadlines;
 mod direct;
 mod encrypted;
 mod harp_server;

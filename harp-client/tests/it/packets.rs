@@ -1,9 +1,9 @@
 //! Packets, each exactly once, whatever happens to the connection.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt};
-use harp_client::{ErrorKind, JobId, Outcome, Packet, Packets};
+use harp_client::{ErrorKind, JobEvent, JobId, Outcome, Packet, Packets};
 use serde_json::{Value, json};
 
 use crate::scripted_dispatcher::{Act, JOB, MODERN, ScriptedDispatcher, packet, reply, request};
@@ -58,6 +58,40 @@ async fn follow_ends_with_the_outcome_at_hand() {
     assert_eq!(numbers(&mut packets).await, [1]);
     assert_returned(&packets);
     assert!(packets.next().await.is_none());
+    dispatcher.finish().await;
+}
+
+#[tokio::test]
+async fn events_have_the_end_behind_the_last_packet() {
+    let script = vec![MODERN, follow_since(7), packet(7), returned()];
+    let dispatcher = ScriptedDispatcher::start([script]).await;
+    let events = dispatcher.client().job(id()).follow().after(6).events();
+    let events: Vec<JobEvent> = events.try_collect().await.unwrap();
+    let shown: Vec<String> = events
+        .iter()
+        .map(|event| serde_json::to_string(event).unwrap())
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            r#"{"event":"packet","number":7,"data":7}"#,
+            r#"{"event":"ended","outcome":"returned","result":"end"}"#
+        ]
+    );
+    let JobEvent::Packet(first) = &events[0] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(first.decode::<u8>().unwrap(), 7);
+    let error = first.decode::<String>().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnexpectedResult);
+    dispatcher.finish().await;
+
+    // What was collected of a job that goes on has no end.
+    let script = vec![MODERN, read("since", 0, Some(1000)), packet(0), goes_on()];
+    let dispatcher = ScriptedDispatcher::start([script]).await;
+    let events = dispatcher.client().job(id()).stream().events();
+    let events: Vec<JobEvent> = events.try_collect().await.unwrap();
+    assert!(matches!(&events[..], [JobEvent::Packet(_)]), "{events:?}");
     dispatcher.finish().await;
 }
 
@@ -243,7 +277,12 @@ async fn packets_with_their_time() {
     let dispatcher = ScriptedDispatcher::start([vec![MODERN, follow, timed, returned()]]).await;
     let packets = dispatcher.client().job(id()).follow().since(0).timestamps();
     let packets: Vec<Packet> = packets.try_collect().await.unwrap();
-    assert_eq!(packets[0].time, Some(1_700_000_000_123));
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+    assert_eq!(packets[0].time, Some(time));
+    assert_eq!(
+        serde_json::to_string(&packets[0]).unwrap(),
+        r#"{"number":0,"data":null,"time":1700000000123}"#
+    );
     dispatcher.finish().await;
 
     // Not asked for where it would be a mistake.
@@ -360,7 +399,7 @@ async fn opening_fails_as_the_first_packet_would() {
     let dispatcher = ScriptedDispatcher::start([script]).await;
     let mut packets = dispatcher.client().job(id()).follow();
     let error = packets.open().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(packets.next().await.is_none());
     dispatcher.finish().await;
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use harp_client::{Cancellation, Error, ErrorKind, HarpCaller};
+use harp_client::{Cancellation, Error, ErrorKind, HarpCaller, JobState, OutcomeKind};
 use serde_json::{Value, json};
 
 use crate::scripted_dispatcher::{Act, JOB, MODERN, ScriptedDispatcher, reply, request, status};
@@ -95,6 +95,100 @@ async fn the_limits_that_hold_are_told_where_the_dispatcher_knows_them() {
 }
 
 #[tokio::test]
+async fn the_trace_of_a_call_is_the_programs_or_the_calls_own() {
+    let trace = |digit: char| {
+        let of = |times| digit.to_string().repeat(times);
+        format!("00-{}-{}-01", of(32), of(16))
+    };
+    let knows = Act::Hello(&["keep_alive", "traceparent"]);
+    let dispatcher = ScriptedDispatcher::start([vec![
+        knows,
+        call_with(json!({"traceparent": trace('a')})),
+        called(""),
+        call_with(json!({"traceparent": trace('b')})),
+        called(""),
+    ]])
+    .await;
+    let current = trace('a');
+    let builder = dispatcher
+        .builder()
+        .traceparent(move || Some(current.clone()));
+    let host = builder.build().unwrap().host("h");
+    host.call("p", ()).await.unwrap();
+    let own = host.clone().traceparent(trace('b'));
+    own.call("p", ()).await.unwrap();
+    let error = host.traceparent("x").call("p", ()).await.unwrap_err();
+    assert!(error.to_string().starts_with("traceparent:"), "{error}");
+    dispatcher.finish().await;
+
+    // What is none is not sent, and none is to one that does not know it.
+    for (features, current) in [(&["traceparent"][..], "x".to_owned()), (&[], trace('a'))] {
+        let script = vec![Act::Hello(features), call_with(json!({})), called("")];
+        let dispatcher = ScriptedDispatcher::start([script]).await;
+        let builder = dispatcher
+            .builder()
+            .traceparent(move || Some(current.clone()));
+        let host = builder.build().unwrap().host("h");
+        host.call("p", ()).await.unwrap();
+        dispatcher.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn jobs_are_listed_page_by_page() {
+    let knows = Act::Hello(&["keep_alive", "list"]);
+    let asked = |more: Value| {
+        let mut names = json!({"host": ["web*"], "state": ["running"], "order": ["newest"]});
+        let Value::Object(more) = more else {
+            panic!("keys and values")
+        };
+        names.as_object_mut().unwrap().extend(more);
+        request(json!({"harpcaller": 1, "list_jobs": names}))
+    };
+    let job = |state: &str, outcome: Value| {
+        json!({
+            "id": JOB, "state": state, "outcome": outcome, "error_type": null, "host": "web01",
+            "procedure": "p", "key": "k", "packets": 3, "submitted": 1001, "started": 1002,
+            "ended": null, "arguments_head": "[]",
+        })
+    };
+    let page = |jobs: Value, next: Value| reply(json!({"jobs": jobs, "next": next}).to_string());
+    let dispatcher = ScriptedDispatcher::start([vec![
+        knows,
+        asked(json!({"limit": ["2"]})),
+        page(json!([job("running", json!(null))]), json!("c1")),
+        asked(json!({"limit": ["1"], "cursor": ["c1"]})),
+        page(json!([]), json!("c2")),
+        asked(json!({"limit": ["1"], "cursor": ["c2"]})),
+        page(json!([job("ended", json!("returned"))]), json!(null)),
+        request(json!({
+            "harpcaller": 1,
+            "list_jobs": {"key": ["k"], "order": ["newest"], "limit": ["1"]},
+        })),
+        page(json!([job("running", json!(null))]), json!(null)),
+        request(json!({
+            "harpcaller": 1,
+            "list_jobs": {"key": ["none"], "order": ["newest"], "limit": ["1"]},
+        })),
+        page(json!([]), json!(null)),
+    ]])
+    .await;
+    let rpc = dispatcher.client();
+    let mut jobs = rpc.jobs().host("web*").state(JobState::Running).limit(2);
+    let first = jobs.next().await.unwrap().unwrap();
+    assert_eq!((first.state, first.packets), (JobState::Running, 3));
+    let at = std::time::SystemTime::UNIX_EPOCH + Duration::from_millis(1001);
+    assert_eq!((first.submit_time(), first.end_time()), (at, None));
+    let second = jobs.next().await.unwrap().unwrap();
+    assert_eq!(second.outcome, Some(OutcomeKind::Returned));
+    assert_eq!(jobs.next().await.unwrap(), None);
+    let found = rpc.job_of_key("k").await.unwrap().unwrap();
+    assert_eq!(found.id().to_string(), JOB);
+    assert!(rpc.job_of_key("none").await.unwrap().is_none());
+    dispatcher.finish().await;
+}
+
+#[tokio::test]
 async fn a_key_that_says_nothing_is_refused_before_anything_is_sent() {
     let host = || HarpCaller::new("127.0.0.1:1").unwrap().host("h");
     for (host, names) in [
@@ -104,6 +198,11 @@ async fn a_key_that_says_nothing_is_refused_before_anything_is_sent() {
         ),
         (host().key("k").unless_since(Duration::ZERO), "unless_since"),
         (host().start_by(Duration::ZERO), "start_by"),
+        (host().key(""), "key: is empty"),
+        (
+            HarpCaller::new("127.0.0.1:1").unwrap().host(""),
+            "host: has no name",
+        ),
     ] {
         let error = host.call("p", ()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);

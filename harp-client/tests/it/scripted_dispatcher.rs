@@ -124,7 +124,7 @@ impl ScriptedDispatcher {
     }
 
     pub fn builder(&self) -> HarpCallerBuilder {
-        HarpCaller::builder(&format!("127.0.0.1:{}", self.port)).client_name("test")
+        HarpCaller::builder(format!("127.0.0.1:{}", self.port)).client_name("test")
     }
 
     pub fn client(&self) -> HarpCaller {

@@ -19,6 +19,8 @@ pub const CONFIRM: &str = "confirm";
 pub const LIMITS: &str = "limits";
 /// `get_status` takes `evidence`.
 pub const EVIDENCE: &str = "evidence";
+/// `get_status` takes `snapshot`.
+pub const SNAPSHOT: &str = "snapshot";
 /// There are `list_jobs`, `list_queues` and `list_hosts`.
 pub const LIST: &str = "list";
 /// There is `list_procedures`.
@@ -30,7 +32,7 @@ pub const TOKEN: &str = "token";
 
 /// The extensions that this release's dispatcher has in force whatever its configuration
 /// says, in the order in which it names them.
-pub const ALWAYS: [&str; 12] = [
+pub const ALWAYS: [&str; 13] = [
     KEEP_ALIVE,
     TIMESTAMPS,
     LIMIT,
@@ -43,4 +45,5 @@ pub const ALWAYS: [&str; 12] = [
     DESCRIBE,
     TRACEPARENT,
     EVIDENCE,
+    SNAPSHOT,
 ];

@@ -219,6 +219,56 @@ pub struct StatusReply {
     pub info: Json,
     /// With `evidence`: what a call that was cancelled had printed, if there is any.
     pub evidence: Option<Evidence>,
+    /// With `snapshot`: how far the job has come, at the same moment as all else.
+    pub snapshot: Option<Snapshot>,
+}
+
+/// How far a job has come. Times are milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Time of its submission.
+    pub submitted: u64,
+    /// Time when it left its queue; `None` if it has not, or was cancelled before.
+    pub started: Option<u64>,
+    /// Time of its end, `None` if it has not ended.
+    pub ended: Option<u64>,
+    /// Packets collected so far.
+    pub packets: u64,
+    /// How it ended, if it has.
+    pub outcome: Option<Outcome>,
+}
+
+impl Snapshot {
+    fn write(&self, out: &mut BytesMut) {
+        out.extend_from_slice(b",\"snapshot\":{\"submitted\":");
+        write::integer(out, self.submitted);
+        write::key(out, "started");
+        write::integer_or_null(out, self.started);
+        write::key(out, "ended");
+        write::integer_or_null(out, self.ended);
+        write::key(out, "packets");
+        write::integer(out, self.packets);
+        write::key(out, "end");
+        match &self.outcome {
+            Some(outcome) => outcome.write(out),
+            None => out.extend_from_slice(b"null"),
+        }
+        out.extend_from_slice(b"}");
+    }
+
+    fn take(line: &Bytes, mut fields: Fields<'_>) -> Result<Snapshot, ShapeError> {
+        let outcome = match fields.object("end")? {
+            Some(mut end) => Outcome::take(line, &mut end)?,
+            None => None,
+        };
+        Ok(Snapshot {
+            submitted: fields.integer("submitted", 0)?.unwrap_or_default(),
+            started: fields.integer("started", 0)?,
+            ended: fields.integer("ended", 0)?,
+            packets: fields.integer("packets", 0)?.unwrap_or_default(),
+            outcome,
+        })
+    }
 }
 
 /// A job's times in seconds since 1970.
@@ -255,6 +305,9 @@ impl Reply for StatusReply {
             write::string(out, stderr);
             out.extend_from_slice(b"}");
         }
+        if let Some(snapshot) = &self.snapshot {
+            snapshot.write(out);
+        }
         out.extend_from_slice(b"}\n");
     }
 
@@ -267,6 +320,10 @@ impl Reply for StatusReply {
                 stdout: evidence.required_string("stdout")?,
                 stderr: evidence.required_string("stderr")?,
             }),
+            None => None,
+        };
+        let snapshot = match fields.object("snapshot")? {
+            Some(snapshot) => Some(Snapshot::take(line, snapshot)?),
             None => None,
         };
         let (Some(mut call), Some(mut time)) = (fields.object("call")?, fields.object("time")?)
@@ -284,6 +341,7 @@ impl Reply for StatusReply {
             },
             info: fields.json(line, "info")?.unwrap_or(Json::NULL),
             evidence,
+            snapshot,
         }))
     }
 }
@@ -353,6 +411,38 @@ impl Reply for StreamReply {
             return Ok(Some(StreamReply::Continue));
         }
         Ok(Outcome::take(line, fields)?.map(StreamReply::Ended))
+    }
+}
+
+/// Answers `list_jobs` (section 15 of the HTTP contract), as far as a client reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobsReply {
+    /// The jobs, an array of objects.
+    pub jobs: Json,
+    /// The cursor of the page behind this one, if there is one.
+    pub next: Option<String>,
+}
+
+impl Reply for JobsReply {
+    fn encode(&self, out: &mut BytesMut) {
+        out.extend_from_slice(b"{\"jobs\":");
+        self.jobs.write(out);
+        if let Some(next) = &self.next {
+            write::key(out, "next");
+            write::string(out, next);
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn take(
+        line: &Bytes,
+        FieldsOf(fields): &mut FieldsOf<'_, '_>,
+    ) -> Result<Option<Self>, Misshapen> {
+        let Some(jobs) = fields.json(line, "jobs")? else {
+            return Ok(None);
+        };
+        let next = fields.string("next")?;
+        Ok(Some(JobsReply { jobs, next }))
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Request {
         job: JobId,
         /// Say what a call that was cancelled had printed.
         evidence: bool,
+        /// Say how far it has come and how it ended.
+        snapshot: bool,
     },
     /// Receive packets until the job ends, and its outcome.
     FollowStream {
@@ -202,6 +204,7 @@ impl Request {
             "get_status" => Request::GetStatus {
                 job: job(&mut fields, operation)?,
                 evidence: fields.boolean("evidence")?.unwrap_or(false),
+                snapshot: fields.boolean("snapshot")?.unwrap_or(false),
             },
             "follow_stream" => Request::FollowStream {
                 job: job(&mut fields, operation)?,
@@ -239,10 +242,17 @@ impl Request {
                 write::key(out, "wait");
                 out.extend_from_slice(if *wait { b"true" } else { b"false" });
             }
-            Request::GetStatus { job, evidence } => {
+            Request::GetStatus {
+                job,
+                evidence,
+                snapshot,
+            } => {
                 write_job(out, "get_status", *job);
                 if *evidence {
                     out.extend_from_slice(b",\"evidence\":true");
+                }
+                if *snapshot {
+                    out.extend_from_slice(b",\"snapshot\":true");
                 }
             }
             Request::FollowStream {

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use harp_client::worker::{Job, Worker};
-use harp_client::{Error, ErrorKind, Failure, Outcome};
+use harp_client::{Error, Failure, Outcome};
 use harp_service::terminal;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -188,7 +188,10 @@ async fn work_on(
         return Ok(Became::Lost);
     };
     if screen.is_json() {
-        screen.event(&Event::ended(subject, &outcome))?;
+        screen.event(&Event::Ended {
+            subject,
+            outcome: &outcome,
+        })?;
     } else {
         match &outcome {
             Outcome::Exception(failure) => {
@@ -212,9 +215,7 @@ async fn answer(job: &mut Job, running: Running) -> Result<Outcome, Error> {
     };
     let failure = said.or_else(|error| match error.failure() {
         // What the command has said cannot be taken: that is what became of the job.
-        Some(failure) if error.kind() == ErrorKind::Refused && !is_lost(&error) => {
-            Ok(failure.clone())
-        }
+        Some(failure) if error.is_refusal() && !is_lost(&error) => Ok(failure.clone()),
         _ => Err(error),
     })?;
     job.fail(failure.clone()).await?;

@@ -239,7 +239,17 @@ impl<S: Socket> Conversation<S> {
                 };
                 self.reply(&requests::cancelled(cancelled)).await
             }
-            Request::GetStatus { job, evidence } => {
+            Request::GetStatus {
+                job,
+                evidence,
+                snapshot: true,
+            } => {
+                let lengths = desk.lengths(job).await;
+                self.make_room(lengths.call + lengths.end).await?;
+                let view = Box::pin(desk.view(&self.client, job)).await?;
+                self.reply(&requests::snapshot(view, evidence)).await
+            }
+            Request::GetStatus { job, evidence, .. } => {
                 self.make_room(desk.lengths(job).await.call).await?;
                 let report = desk.job(&self.client, job).await?;
                 let evidence = if evidence && report.ended.is_some() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use futures_util::TryStreamExt;
-use harp_client::{ErrorKind, HarpServer, Outcome};
+use harp_client::{ErrorKind, HarpServer, JobState, Outcome};
 use harp_tests::{Cluster, Feed};
 use serde_json::{Value, json};
 
@@ -145,7 +145,7 @@ fn each_way_to_end_is_told_apart() {
         ] {
             assert_eq!(
                 (error.kind(), error.wire_type()),
-                (ErrorKind::Refused, Some("invalid_jobid"))
+                (ErrorKind::NotFound, Some("invalid_jobid"))
             );
         }
         assert!(!unknown.cancel().await.unwrap());
@@ -171,6 +171,14 @@ fn packets_are_followed_and_read() {
         }
         assert_eq!(expected, 2500);
         assert!(matches!(following.outcome(), Some(Outcome::Returned(_))));
+        let now = job.snapshot().await.unwrap();
+        assert_eq!((now.state(), now.packets), (JobState::Ended, 2500));
+        assert_eq!(now.outcome, following.outcome().cloned());
+        let submitted = now.status.submit_time;
+        assert!(now.status.end_time.unwrap() >= submitted);
+        // On record are whole seconds of the same times.
+        let recorded = job.status().await.unwrap().submit_time;
+        assert!(submitted.duration_since(recorded).unwrap() < Duration::from_secs(1));
 
         for (packets, count) in [
             (job.stream(), 2500),
@@ -293,7 +301,7 @@ fn a_refusal_that_may_be_retried_says_so() {
         let error = web01.call("echo", ()).await.map(drop).unwrap_err();
         assert_eq!(
             (error.kind(), error.wire_type()),
-            (ErrorKind::Refused, Some("overloaded"))
+            (ErrorKind::Busy, Some("overloaded"))
         );
         assert!(error.is_retryable());
     });

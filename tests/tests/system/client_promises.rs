@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use harp_client::blocking::HarpCaller;
-use harp_client::{Cancellation, ErrorKind, Outcome};
+use harp_client::{Cancellation, ErrorKind, Outcome, OutcomeKind};
 use harp_tests::{Cluster, Feed};
 use serde_json::{Value, json};
 
 fn client(cluster: &Cluster) -> HarpCaller {
-    HarpCaller::new(&cluster.address().to_string()).unwrap()
+    HarpCaller::new(cluster.address().to_string()).unwrap()
 }
 
 fn arguments(feed: &Feed) -> Vec<String> {
@@ -29,8 +29,19 @@ fn the_same_key_is_the_same_job() {
     let error = web01.call("echo", [2]).map(drop).unwrap_err();
     assert_eq!(
         (error.kind(), error.wire_type()),
-        (ErrorKind::Refused, Some("invalid_request"))
+        (ErrorKind::KeyTaken, Some("invalid_request"))
     );
+    let found = rpc.job_of_key("deploy 17").unwrap().unwrap();
+    assert_eq!(found.id(), first.id());
+    assert!(rpc.job_of_key("deploy 18").unwrap().is_none());
+    let listed: Result<Vec<_>, _> = rpc.jobs(|jobs| jobs.host("web*").limit(9)).collect();
+    let listed = listed.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(
+        (listed[0].id, listed[0].outcome),
+        (first.id(), Some(OutcomeKind::Returned))
+    );
+    assert!(rpc.ping().unwrap().features.contains(&"key".to_owned()));
     cluster.restart_dispatcher();
     let again = web01.call("echo", [1]).unwrap();
     assert_eq!((again.id(), again.existing()), (first.id(), true));

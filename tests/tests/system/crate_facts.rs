@@ -38,7 +38,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "harp-zmtp",
         ],
     ),
-    ("harp-client", &["harp-host", "harp-proto", "harp-time"]),
+    (
+        "harp-client",
+        &["harp-files", "harp-host", "harp-proto", "harp-time"],
+    ),
     ("harp-service", &["harp-files", "harp-time"]),
     ("harp-exec", &[]),
     ("harp-page", &[]),

@@ -116,7 +116,7 @@ fn ask_dispatcher(own: &OwnNames) {
         .build();
     runtime.unwrap().block_on(async {
         let ask = async || {
-            let client = HarpCaller::builder(&format!("{}:{port}", name.text))
+            let client = HarpCaller::builder(format!("{}:{port}", name.text))
                 .connect_timeout(CONNECT_TIMEOUT)
                 .build()
                 .unwrap();

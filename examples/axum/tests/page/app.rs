@@ -22,13 +22,12 @@ impl App {
         app
     }
 
-    /// Starts it again at the same address, with the same file.
+    /// Starts it again at the same address.
     pub(crate) fn restart(&mut self, cluster: &Cluster) {
         self.stop();
         let mut child = Command::new(env!("CARGO_BIN_EXE_harp-example-axum"))
             .arg(cluster.address().to_string())
             .arg(self.address.to_string())
-            .arg(cluster.path("jobs.jsonl"))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -36,8 +36,17 @@ impl Events {
 
     /// How the job ended; no packet may come before.
     pub(crate) fn end(&mut self) -> Value {
+        self.named("end")
+    }
+
+    /// Why there is no end to be had.
+    pub(crate) fn failed(&mut self) -> Value {
+        self.named("failed")
+    }
+
+    fn named(&mut self, name: &str) -> Value {
         let event = self.next();
-        assert!(event.contains(&"event: end".to_owned()), "{event:?}");
+        assert!(event.contains(&format!("event: {name}")), "{event:?}");
         serde_json::from_str(&data(&event)).unwrap()
     }
 

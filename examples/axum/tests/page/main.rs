@@ -41,20 +41,20 @@ fn packets_go_on_behind_the_last_that_was_seen() {
     assert_eq!(events.next_packet(), (3, "3".to_owned()));
     assert_eq!(events.next_packet(), (4, "4".to_owned()));
     drop(feed);
-    assert_eq!(events.end(), json!({"state": "returned", "value": null}));
+    assert_eq!(events.end(), json!({"outcome": "returned", "result": null}));
 
     // Finished ones are listed, by an application that was not there at their end.
     app.restart(&cluster);
     let jobs = http::get(app.address(), "/jobs");
     assert_eq!(
-        (&jobs[0]["id"], &jobs[0]["state"], &jobs[0]["procedure"]),
+        (&jobs[0]["id"], &jobs[0]["outcome"], &jobs[0]["procedure"]),
         (&json!(id), &json!("returned"), &json!("feed"))
     );
     let mut events = Events::open(app.address(), &path, None);
     for number in 0..5 {
         assert_eq!(events.next_packet().0, number);
     }
-    assert_eq!(events.end()["state"], "returned");
+    assert_eq!(events.end()["outcome"], "returned");
 }
 
 #[test]
@@ -63,21 +63,28 @@ fn what_goes_wrong_is_told() {
     let app = App::start(&cluster);
     let call = json!({"host": "web01", "procedure": "echo", "arguments": 7});
     let answer = http::post(app.address(), "/jobs", &call);
-    let text = answer["error"].as_str().expect("an error");
+    assert_eq!(answer["kind"], "invalid_input");
+    let text = answer["message"].as_str().expect("an error");
     assert!(text.starts_with("arguments: 7 is a single value"), "{text}");
-    let answer = http::post(app.address(), "/jobs/8ec71d6b/cancel", &json!({}));
-    assert_eq!(answer["error"], "no job 8ec71d6b was started here");
+    // A cancel of a job that never was does nothing, and there is nothing to follow.
+    let unknown = "/jobs/8ec71d6b-28d1-4ce2-aa23-f3ea7887beda";
+    let answer = http::post(app.address(), &format!("{unknown}/cancel"), &json!({}));
+    assert_eq!(answer, json!({"cancelled": false}));
+    let mut events = Events::open(app.address(), &format!("{unknown}/events"), None);
+    assert_eq!(events.failed()["kind"], "not_found");
 
     let call = json!({"host": "web01", "procedure": "fail", "arguments": ["3", "oh"]});
     let started = http::post(app.address(), "/jobs", &call);
     let path = format!("/jobs/{}/events", started["id"].as_str().unwrap());
     let end = Events::open(app.address(), &path, None).end();
-    assert_eq!(end["state"], "exception");
-    assert!(end["value"].as_str().unwrap().contains("oh"), "{end}");
+    assert_eq!(end["outcome"], "exception");
+    let told = end["exception"]["message"].as_str().unwrap();
+    assert!(told.contains("oh"), "{end}");
 
     cluster.kill_dispatcher();
     let answer = http::post(app.address(), "/jobs", &call);
-    let text = answer["error"].as_str().expect("an error");
+    assert_eq!(answer["retryable"], true);
+    let text = answer["message"].as_str().expect("an error");
     assert!(text.contains(&cluster.address().to_string()), "{text}");
 }
 

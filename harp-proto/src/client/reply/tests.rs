@@ -65,6 +65,7 @@ fn lines_have_the_form_of_the_protocol() {
         },
         info: Json::NULL,
         evidence: None,
+        snapshot: None,
     };
     let line = r#"{"call":{"host":"h","procedure":"p","arguments":[1.0]},"time":{"submit":1,"start":null,"end":3},"info":null}"#;
     assert_eq!(line_of(&status), line);
@@ -76,7 +77,33 @@ fn lines_have_the_form_of_the_protocol() {
         r#":null}"#,
         r#":null,"evidence":{"stdout":"a\n","stderr":""}}"#,
     );
-    assert_eq!(line_of(&StatusReply { evidence, ..status }), with_evidence);
+    let with = StatusReply {
+        evidence,
+        ..status.clone()
+    };
+    assert_eq!(line_of(&with), with_evidence);
+    for (ended, outcome, told) in [
+        (None, None, r#""ended":null,"packets":7,"end":null"#),
+        (
+            Some(30),
+            Some(Outcome::Cancelled),
+            r#""ended":30,"packets":7,"end":{"cancelled":true}"#,
+        ),
+    ] {
+        let snapshot = Some(Snapshot {
+            submitted: 10,
+            started: None,
+            ended,
+            packets: 7,
+            outcome,
+        });
+        let told = format!(r#":null,"snapshot":{{"submitted":10,"started":null,{told}}}}}"#);
+        let with = StatusReply {
+            snapshot,
+            ..status.clone()
+        };
+        assert_eq!(line_of(&with), line.replace(r#":null}"#, &told));
+    }
     let packet = Packet {
         number: 7,
         data: "\"x\"".parse().unwrap(),
@@ -162,8 +189,16 @@ proptest! {
         comes_back(CallReply { job_id, existing, limits });
         comes_back(CancelReply { cancelled, remote_confirmed });
         comes_back(ResultReply::Ended(outcome.clone()));
-        comes_back(StreamReply::Ended(outcome));
+        comes_back(StreamReply::Ended(outcome.clone()));
+        let snapshot = Some(Snapshot {
+            submitted: submit,
+            started: start,
+            ended: end,
+            packets: number,
+            outcome: end.map(|_| outcome),
+        });
         comes_back(StreamReply::Packet(Packet { number, data: json.clone(), time }));
+        comes_back(JobsReply { jobs: json.clone(), next: printed.clone().map(|(next, _)| next) });
         comes_back(HelloReply { server, features });
         comes_back(StatusReply {
             host,
@@ -172,6 +207,7 @@ proptest! {
             time: JobTimes { submit, start, end },
             info: json,
             evidence: printed.map(|(stdout, stderr)| Evidence { stdout, stderr }),
+            snapshot,
         });
     }
 
@@ -183,6 +219,7 @@ proptest! {
         let _ = decode::<ResultReply>(&line);
         let _ = decode::<StatusReply>(&line);
         let _ = decode::<StreamReply>(&line);
+        let _ = decode::<JobsReply>(&line);
         let _ = decode::<HelloReply>(&line);
     }
 }

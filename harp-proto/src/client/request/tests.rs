@@ -49,6 +49,15 @@ fn the_python_clients_lines_are_read() {
             Request::GetStatus {
                 job,
                 evidence: false,
+                snapshot: false,
+            },
+        ),
+        (
+            r#""get_status": ID, "snapshot": true"#,
+            Request::GetStatus {
+                job,
+                evidence: false,
+                snapshot: true,
             },
         ),
         (
@@ -56,6 +65,7 @@ fn the_python_clients_lines_are_read() {
             Request::GetStatus {
                 job,
                 evidence: true,
+                snapshot: false,
             },
         ),
         (
@@ -102,8 +112,13 @@ fn the_python_clients_lines_are_read() {
 #[test]
 fn a_malformed_id_names_no_job() {
     let request = decode(r#"{"harpcaller":1,"get_status":"nonsense"}"#);
-    let (job, evidence) = (JobId::NONE, false);
-    assert_eq!(request, Ok(Request::GetStatus { job, evidence }));
+    let (job, evidence, snapshot) = (JobId::NONE, false, false);
+    let expected = Request::GetStatus {
+        job,
+        evidence,
+        snapshot,
+    };
+    assert_eq!(request, Ok(expected));
 }
 
 #[test]
@@ -358,8 +373,13 @@ fn any_request() -> impl Strategy<Value = Request> {
         any_call().prop_map(|call| Request::Call(Box::new(call))),
         (job.clone(), any::<bool>()).prop_map(|(job, confirm)| Request::Cancel { job, confirm }),
         (job.clone(), any::<bool>()).prop_map(|(job, wait)| Request::GetResult { job, wait }),
-        (job.clone(), any::<bool>())
-            .prop_map(|(job, evidence)| Request::GetStatus { job, evidence }),
+        (job.clone(), any::<(bool, bool)>()).prop_map(|(job, (evidence, snapshot))| {
+            Request::GetStatus {
+                job,
+                evidence,
+                snapshot,
+            }
+        }),
         (job.clone(), any_start(), any::<bool>()).prop_map(|(job, start, timestamps)| {
             Request::FollowStream {
                 job,

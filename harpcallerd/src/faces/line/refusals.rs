@@ -32,10 +32,14 @@ pub(super) fn fault(refusal: Refusal) -> Fault {
         Refusal::Invalid { field, why } => Fault::invalid_request(field, why),
         Refusal::TooLarge { limit } => Fault::request_too_large(limit),
         Refusal::Full(full) => Fault::overloaded(full),
-        Refusal::KeyTaken => Fault::invalid_request(
-            "key",
-            "stands for a call to another host, of another procedure or with other arguments",
-        ),
+        Refusal::KeyTaken => {
+            let Fault(failure) = Fault::invalid_request(
+                "key",
+                "stands for a call to another host, of another procedure or with other arguments",
+            );
+            // What else can be wrong with a key is a fault of the program's.
+            Fault(failure.with_data(&json!({ "field": "key", "key_taken": true })))
+        }
         Refusal::Closing => Fault::shutdown(),
         Refusal::CallNotRecorded { may_exist, why } => Fault::not_recorded(may_exist, why),
         Refusal::EndNotRecorded { why } => Fault::unreadable(why),

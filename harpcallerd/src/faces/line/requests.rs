@@ -4,13 +4,15 @@ use harp_jobs::call::{Accepted, NewCall};
 use harp_jobs::record::EndRecord;
 use harp_jobs::transport::Proof;
 use harp_proto::client::{
-    Call, CallReply, CancelReply, JobTimes, ResultReply, StatusReply, StreamStart, TimeLimits,
+    Call, CallReply, CancelReply, JobTimes, ResultReply, Snapshot, StatusReply, StreamStart,
+    TimeLimits,
 };
 use harp_proto::{Evidence, Json};
 
 use crate::desk::cancel::Cancelled;
 use crate::desk::packets::Start;
 use crate::desk::read::Report;
+use crate::desk::view::View;
 use crate::faces::wire_call::new_call;
 
 /// A call, whose info may be most of its line.
@@ -66,5 +68,25 @@ pub(super) fn status(report: Report, evidence: Option<Evidence>) -> StatusReply 
         },
         info: call.info,
         evidence,
+        snapshot: None,
+    }
+}
+
+/// All that is known of a job at one moment.
+pub(super) fn snapshot(view: View, evidence: bool) -> StatusReply {
+    let end = view.end.as_deref();
+    let snapshot = Snapshot {
+        submitted: view.report.call.submitted,
+        started: view.report.started,
+        ended: view.report.ended,
+        packets: view.packets,
+        outcome: end.map(|end| end.outcome.clone()),
+    };
+    let evidence = end
+        .filter(|_| evidence)
+        .and_then(|end| end.remarks.evidence.clone());
+    StatusReply {
+        snapshot: Some(snapshot),
+        ..status(view.report, evidence)
     }
 }

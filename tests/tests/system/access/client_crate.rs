@@ -51,6 +51,18 @@ fn over_tls_with_a_certificate_of_ones_own() {
     let error = ask(strangers).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Communication);
     assert!(error.to_string().contains("phase tls"), "{error}");
+
+    // One that does not speak TLS is told so, and need not try again.
+    let plain = HarpCaller::new(&address).unwrap();
+    for error in [
+        plain.host("web01").key("k").call("echo", ()).unwrap_err(),
+        plain.job(job).result().unwrap_err(),
+        plain.ping().unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Communication);
+        assert!(!error.is_retryable(), "{error}");
+        assert!(error.to_string().contains("harps://"), "{error}");
+    }
 }
 
 #[test]
@@ -71,12 +83,12 @@ fn a_token_is_who_one_is() {
         let error = stranger.job(job).cancel().unwrap_err();
         assert_eq!(
             (error.kind(), error.wire_type()),
-            (ErrorKind::Refused, Some("unauthorized"))
+            (ErrorKind::Unauthorized, Some("unauthorized"))
         );
     }
     // Where tokens are not looked at, one that has a token is told so.
     let plain = Cluster::builder().hosts(0).start();
-    let builder = harp_client::HarpCaller::builder(&plain.address().to_string());
+    let builder = harp_client::HarpCaller::builder(plain.address().to_string());
     let rpc = builder.token(token.as_str()).token_without_tls();
     let error = rpc.build_blocking().unwrap().job(job).cancel().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
@@ -110,7 +122,7 @@ fn over_a_unix_socket_the_user_is_who_one_is() {
     assert_eq!(accepted["client"], format!("uid:{user}"));
 
     // The rules let nobody else in.
-    let anybody = HarpCaller::new(&cluster.address().to_string()).unwrap();
+    let anybody = HarpCaller::new(cluster.address().to_string()).unwrap();
     let error = anybody.job(job.id()).result().unwrap_err();
     assert_eq!(error.wire_type(), Some("forbidden"), "{error}");
 
