@@ -4,6 +4,7 @@
 //! A future of these verbs may be dropped at any point: what it has begun goes on.
 
 mod cancel;
+mod elsewhere;
 mod follow;
 mod look;
 mod news;
@@ -39,6 +40,8 @@ pub struct Jobs {
     /// To the loop that hands news on: those that wait until it has none left.
     marks: mpsc::UnboundedSender<oneshot::Sender<()>>,
     stop: watch::Sender<Stop>,
+    /// Counts how often all that was held here has come to be held by others.
+    terms: watch::Sender<u64>,
 }
 
 /// A call as it is handed in.
@@ -96,12 +99,14 @@ impl Jobs {
         listener: impl Fn(&Change) + Send + Sync + 'static,
     ) -> Arc<Jobs> {
         let stop = watch::Sender::new(Stop::No);
+        let terms = watch::Sender::new(0);
         let runner = Runner {
             world: Arc::clone(&world),
             ledger: Arc::clone(&ledger),
             transport: Arc::clone(&transport),
             limits,
             stop: stop.subscribe(),
+            terms: terms.subscribe(),
         };
         let (marks, marked) = mpsc::unbounded_channel();
         let jobs = Arc::new(Jobs {
@@ -112,6 +117,7 @@ impl Jobs {
             changes: broadcast::Sender::new(CHANGES),
             marks,
             stop,
+            terms,
         });
         if let Some(news) = jobs.ledger.news() {
             let hearing = Hearing {
@@ -122,6 +128,10 @@ impl Jobs {
             };
             let serving = Arc::clone(&jobs).hand_on(hearing);
             world.spawn("news", Phase::News, Box::pin(serving));
+        }
+        if jobs.ledger.elsewhere(&[]).is_some() {
+            let watching = Arc::clone(&jobs).watch_elsewhere();
+            world.spawn("jobs elsewhere", Phase::News, Box::pin(watching));
         }
         jobs
     }

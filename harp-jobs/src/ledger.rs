@@ -18,6 +18,7 @@
 mod answer;
 mod news;
 mod paper;
+mod pruning;
 pub mod room;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 pub use self::answer::{Answer, Appending, Gone};
 pub use self::news::{Change, News, Start, Turn, What};
 pub use self::paper::{Edited, Paper, PaperEdit, PaperId, PaperKind};
+pub use self::pruning::Old;
 pub use crate::hold::{Hold, Token};
 use crate::lineup::pool::{Pick, PoolId};
 use crate::lineup::queue::Members;
@@ -90,6 +92,13 @@ pub trait Ledger: Send + Sync {
 
     /// Where jobs stand, in the order of the question.
     fn whereabouts(&self, jobs: &[JobId]) -> Answer<Vec<Whereabouts>, Unreadable>;
+
+    /// How far jobs are that this process does not hold, in the order of the question: others
+    /// change them, and no news tells of that. `None` where nobody else does.
+    fn elsewhere(&self, jobs: &[JobId]) -> Option<Answer<Vec<Elsewhere>, Unreadable>> {
+        let _ = jobs;
+        None
+    }
 
     /// A job without its outcome and packets; `None` if there is none.
     fn job(&self, job: JobId) -> Answer<Option<Box<JobRecord>>, Unreadable>;
@@ -304,6 +313,15 @@ pub enum Whereabouts {
     There(NodeId),
     /// It has ended.
     Ended,
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Where it stands.
+    pub whereabouts: Whereabouts,
+    /// How many packets it has, if it runs.
+    pub packets: Option<u64>,
 }
 
 /// The number of a node.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use harp_values::JobId;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use self::tail::Tail;
 pub use self::tail::TailBatch;
@@ -23,7 +23,14 @@ use crate::transport::Proof;
 
 /// The handles of all jobs that have one. Clones are the same handles.
 #[derive(Debug, Clone, Default)]
-pub struct Handles(Arc<DashMap<JobId, Arc<Handle>>>);
+pub struct Handles(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    handles: DashMap<JobId, Arc<Handle>>,
+    /// Told when somebody may look at a job that nobody here owns.
+    looked_at: Notify,
+}
 
 /// How far a job has come. Everything that it tells of is durable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,13 +78,17 @@ impl Handles {
     /// A view of a job, whether or not there is such a job.
     #[must_use]
     pub fn view(&self, job: JobId) -> JobView {
-        JobView(self.used(job))
+        let view = JobView(self.used(job));
+        if view.0.handle.owners.load(Ordering::Relaxed) == 0 {
+            self.0.looked_at.notify_one();
+        }
+        view
     }
 
     /// A view of a job that has a handle already.
     #[must_use]
     pub fn known(&self, job: JobId) -> Option<JobView> {
-        let handle = self.0.get(&job)?;
+        let handle = self.0.handles.get(&job)?;
         // Under the lock of its place, as every first and last use is.
         handle.users.fetch_add(1, Ordering::Relaxed);
         Some(JobView(Use {
@@ -128,15 +139,50 @@ impl Handles {
         }
     }
 
+    /// The jobs that are looked at, and owned by nobody here: what becomes of them is to be asked.
+    #[must_use]
+    pub fn unowned(&self) -> Vec<JobId> {
+        let all = self.0.handles.iter();
+        let unowned = all.filter(|handle| {
+            handle.owners.load(Ordering::Relaxed) == 0 && handle.progress.borrow().end.is_none()
+        });
+        unowned.map(|handle| handle.job).collect()
+    }
+
+    /// Completes when somebody has begun to look at a job since the last time. Cancel safe.
+    pub async fn looked_at(&self) {
+        self.0.looked_at.notified().await;
+    }
+
+    /// Shows how far a job has come that others hold: its packets, if it runs. Whoever waits for
+    /// it looks again.
+    pub fn tell_elsewhere(&self, job: JobId, packets: Option<u64>) {
+        if let Some(view) = self.known(job)
+            && view.0.handle.owners.load(Ordering::Relaxed) == 0
+        {
+            let progress = &view.0.handle.progress;
+            progress.send_modify(|progress| progress.packets = packets);
+        }
+    }
+
+    /// Shows what is known of the host of a job that has ended elsewhere.
+    pub fn tell_host(&self, job: JobId, proof: Proof) {
+        if let Some(view) = self.known(job) {
+            let progress = &view.0.handle.progress;
+            progress.send_modify(|progress| _ = progress.host.get_or_insert(proof));
+        }
+    }
+
     /// How many handles there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.0.handles.len()
     }
 
     fn used(&self, job: JobId) -> Use {
         let handle = self
             .0
+            .handles
             .entry(job)
             .or_insert_with(|| Arc::new(Handle::new(job)));
         handle.users.fetch_add(1, Ordering::Relaxed);
@@ -151,7 +197,8 @@ impl Drop for Use {
     fn drop(&mut self) {
         let users = &self.handle.users;
         let is_last = |_: &JobId, _: &Arc<Handle>| users.fetch_sub(1, Ordering::Relaxed) == 1;
-        self.handles.0.remove_if(&self.handle.job, is_last);
+        let handles = &self.handles.0.handles;
+        handles.remove_if(&self.handle.job, is_last);
     }
 }
 
@@ -177,13 +224,16 @@ impl Handle {
 impl Drop for JobOwner {
     fn drop(&mut self) {
         let handle = &self.0.handle;
-        handle.owners.fetch_sub(1, Ordering::Relaxed);
+        if handle.owners.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return;
+        }
         // Nobody tells of the job any more, and an end that the ledger told of meanwhile was
         // left to this owner: whoever waits has to ask again.
         handle.progress.send_if_modified(|progress| {
             let knows_nothing = progress.end.is_none();
             if knows_nothing {
                 progress.packets = None;
+                self.0.handles.0.looked_at.notify_one();
             }
             knows_nothing
         });
@@ -347,5 +397,27 @@ mod tests {
         handles.own(job(2), Some(0)).end(end());
         handles.tell_end(job(2), end());
         assert_eq!(view.watch().borrow().host, None);
+    }
+
+    #[test]
+    fn of_a_job_that_others_hold_it_is_told_what_was_asked() {
+        let handles = Handles::default();
+        let (elsewhere, here) = (handles.view(job(1)), handles.view(job(2)));
+        let owner = handles.own(job(2), Some(5));
+        assert_eq!(handles.unowned(), [job(1)]);
+        for job in [job(1), job(2), job(3)] {
+            handles.tell_elsewhere(job, Some(2));
+        }
+        assert_eq!(elsewhere.watch().borrow().packets, Some(2));
+        assert!(!elsewhere.is_run());
+        assert_eq!(here.watch().borrow().packets, Some(5), "its owner tells");
+        // One that comes to be held here once more has two owners for a moment.
+        let next = handles.own(job(2), Some(6));
+        drop(owner);
+        assert_eq!(here.watch().borrow().packets, Some(6));
+        drop(next);
+        assert_eq!(here.watch().borrow().packets, None);
+        handles.tell_end(job(1), end());
+        assert_eq!(handles.unowned(), [job(2)]);
     }
 }

@@ -37,6 +37,8 @@ pub struct Runner {
     pub limits: watch::Receiver<Arc<RunLimits>>,
     /// How far a stop has come.
     pub stop: watch::Receiver<Stop>,
+    /// Changes when others have come to hold all that was held here.
+    pub terms: watch::Receiver<u64>,
 }
 
 /// How far a stop of the dispatcher has come.

@@ -1,5 +1,7 @@
 //! What is asked of the database: the ledger's verbs, with whoever waits for their answers.
 
+use std::time::Duration;
+
 use harp_jobs::ledger::room::Taken;
 use harp_jobs::ledger::*;
 use harp_jobs::lineup::pool::{Pick, PoolId};
@@ -57,10 +59,14 @@ pub(crate) enum Act {
     },
     Ready {
         job: JobId,
+        /// The time that it has waited for, in milliseconds since 1970.
+        not_before: u64,
     },
     Withdraw {
         id: u128,
         which: Which,
+        /// Those alone that have never started.
+        is_first: bool,
         outcome: Outcome,
         at: u64,
         answer: Option<Receipt<Vec<JobId>>>,
@@ -72,6 +78,10 @@ pub(crate) enum Act {
         token: Token,
         at: u64,
         answer: Receipt<Option<JobId>>,
+    },
+    Wish {
+        job: JobId,
+        answer: Receipt<bool>,
     },
     Paper {
         edit: PaperEdit,
@@ -156,6 +166,7 @@ impl Act {
             }
             Act::Prune { answer, .. } => drop(answer.send(Err(lost))),
             Act::Claim { answer, .. } => drop(answer.send(Err(lost))),
+            Act::Wish { answer, .. } => drop(answer.send(Err(lost))),
             Act::Paper { answer, .. } => drop(answer.send(Err(lost))),
         }
     }
@@ -198,10 +209,7 @@ impl Act {
             } => {
                 let (outcome, again) = match &end.then {
                     Then::End(outcome) => (outcome, None),
-                    Then::Again { outcome, after } => {
-                        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-                        (outcome, Some(at.saturating_add(after)))
-                    }
+                    Then::Again { outcome, after } => (outcome, Some(until(*at, *after))),
                 };
                 columns.push(Element {
                     act: *id,
@@ -214,18 +222,29 @@ impl Act {
                 });
             }
             Act::Settle { hold, .. } => columns.push(held("settle", *hold)),
-            Act::Ready { job } => columns.push(Element {
+            Act::Ready { job, not_before } => columns.push(Element {
                 kind: "ready",
                 job: Some(*job),
+                amount: *not_before,
                 ..Element::default()
             }),
             Act::Withdraw {
                 id,
                 which,
+                is_first,
                 outcome,
                 at,
                 ..
-            } => withdraw(*id, which, outcome, *at, again, columns),
+            } => {
+                let element = Element {
+                    act: *id,
+                    attempt: u32::from(*is_first),
+                    at: *at,
+                    count: u64::from(again),
+                    ..ended(outcome, Element::default())
+                };
+                withdraw(which, element, columns);
+            }
             Act::Claim {
                 id,
                 pool,
@@ -243,6 +262,11 @@ impl Act {
                 },
                 pool: Some(pool.0.as_bytes().to_vec()),
                 token: Some(token.0.to_vec()),
+                ..Element::default()
+            }),
+            Act::Wish { job, .. } => columns.push(Element {
+                kind: "wish",
+                job: Some(*job),
                 ..Element::default()
             }),
             Act::Paper { edit, .. } => columns.push(Element {
@@ -264,6 +288,11 @@ impl Act {
             }
         }
     }
+}
+
+/// So long behind a time by the wall clock, in milliseconds since 1970.
+pub(crate) fn until(at: u64, after: Duration) -> u64 {
+    at.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn accept(id: u128, at: u64, job: &NewJob) -> Element {
@@ -313,20 +342,7 @@ fn ended(outcome: &Outcome, element: Element) -> Element {
     }
 }
 
-fn withdraw(
-    id: u128,
-    which: &Which,
-    outcome: &Outcome,
-    at: u64,
-    again: bool,
-    columns: &mut Columns,
-) {
-    let element = Element {
-        act: id,
-        at,
-        count: u64::from(again),
-        ..ended(outcome, Element::default())
-    };
+fn withdraw(which: &Which, element: Element, columns: &mut Columns) {
     let kind = "withdraw";
     match which {
         Which::Jobs(jobs) => {

@@ -23,7 +23,8 @@ pub(crate) struct Element {
     pub(crate) pool: Option<Vec<u8>>,
     pub(crate) key: Option<Digest>,
     pub(crate) same: Option<Digest>,
-    /// Concurrency, the first packet, how many packets, or the revision that is replaced.
+    /// Concurrency, the first packet, how many packets, a time that was waited for, or the revision
+    /// that is replaced.
     pub(crate) amount: u64,
     /// Calls taken in together, packets of a segment, the kind of a paper, or how often it was
     /// asked before.

@@ -18,4 +18,4 @@ mod told;
 
 pub use self::connection::Server;
 pub use self::fault::Fault;
-pub use self::postgres::{NotOpened, Options, Postgres};
+pub use self::postgres::{Node, NotOpened, Options, Postgres};

@@ -14,9 +14,11 @@ mod due;
 mod finish;
 mod held;
 mod lists;
+mod nodes;
 mod open;
 mod prune;
 mod read;
+mod tend;
 mod term;
 mod writer;
 
@@ -36,12 +38,14 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use self::due::Times;
 use self::held::Held;
+use self::nodes::Nodes;
 use self::read::Readers;
 use self::term::Term;
 use crate::act::Act;
 use crate::connection::Server;
 use crate::lanes::{Key, Reach, Waiting};
 
+pub use self::nodes::Node;
 pub use self::open::NotOpened;
 
 /// How a node keeps its jobs in a database.
@@ -85,7 +89,8 @@ struct State {
     held: Held,
     times: Times,
     /// Jobs that have not ended, and calls that may become such.
-    live: usize,
+    live: Live,
+    nodes: Nodes,
     ended: u64,
     bytes: u64,
     /// Connections that are in trouble.
@@ -99,11 +104,33 @@ struct State {
     in_doubt: bool,
     /// The term is over, as a beat has been told.
     is_fenced: bool,
+    /// There may be something that nobody sees to, and what there is is to be counted.
+    is_to_tend: bool,
     takes_nothing: bool,
     waits_for_nothing: bool,
     is_closed: bool,
     /// The writer has ended.
     is_over: bool,
+}
+
+/// How many jobs have not ended. What other nodes change is seen when they are counted again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Live {
+    all: usize,
+    /// Those that were handed in at this node, as far as is known.
+    of_here: usize,
+}
+
+impl Live {
+    fn came(&mut self, jobs: usize) {
+        self.all += jobs;
+        self.of_here += jobs;
+    }
+
+    fn went(&mut self, jobs: usize) {
+        self.all = self.all.saturating_sub(jobs);
+        self.of_here = self.of_here.saturating_sub(jobs);
+    }
 }
 
 impl Postgres {
@@ -153,7 +180,7 @@ impl Postgres {
         if state.takes_nothing || state.is_closed {
             return Answer::now(Err(NotAccepted::Closed));
         }
-        let full = jobs.iter().zip(state.live..);
+        let full = jobs.iter().zip(state.live.of_here..);
         let full = full
             .filter(|(job, live)| *live >= job.room.live_jobs)
             .map(|(job, _)| Full::LiveJobs(job.room.live_jobs))
@@ -168,7 +195,7 @@ impl Postgres {
         if jobs.is_empty() {
             return Answer::now(Ok(Vec::new()));
         }
-        state.live += jobs.len();
+        state.live.came(jobs.len());
         let (id, at, now) = (self.number(), self.wall(), self.0.world.now());
         let reach = Reach::Keys(held::keys_of_new(&jobs));
         self.push(&mut state, reach, |answer| Act::Accept {
@@ -270,6 +297,7 @@ impl Ledger for Postgres {
         self.push(&mut state, Reach::Everything, |answer| Act::Withdraw {
             id,
             which,
+            is_first: false,
             outcome,
             at,
             answer: Some(answer),
@@ -291,12 +319,13 @@ impl Ledger for Postgres {
     }
 
     fn wish(&self, job: JobId) -> Answer<bool, Lost> {
-        let state = self.state();
-        let hold = state.held.running(job);
-        if let Some(hold) = hold {
+        let mut state = self.state();
+        if let Some(hold) = state.held.running(job) {
             state.tell(News::Wish(hold));
+            return Answer::now(Ok(true));
         }
-        Answer::now(Ok(hold.is_some()))
+        let reach = state.held.reach(job);
+        self.push(&mut state, reach, |answer| Act::Wish { job, answer })
     }
 
     fn paper(&self, edit: PaperEdit) -> Answer<Edited, Lost> {
@@ -317,6 +346,10 @@ impl Ledger for Postgres {
 
     fn whereabouts(&self, jobs: &[JobId]) -> Answer<Vec<Whereabouts>, Unreadable> {
         self.read_whereabouts(jobs)
+    }
+
+    fn elsewhere(&self, jobs: &[JobId]) -> Option<Answer<Vec<Elsewhere>, Unreadable>> {
+        Some(self.read_elsewhere(jobs))
     }
 
     fn job(&self, job: JobId) -> Answer<Option<Box<JobRecord>>, Unreadable> {
@@ -371,7 +404,7 @@ impl Ledger for Postgres {
     fn contents(&self) -> Contents {
         let state = self.state();
         Contents {
-            live: state.live as u64,
+            live: state.live.all as u64,
             ended: state.ended,
             bytes: state.bytes,
         }

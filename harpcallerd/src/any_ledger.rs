@@ -1,5 +1,6 @@
 //! The ledger that the configuration names: in a directory of this machine, or in a database.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use harp_jobs::ledger::*;
@@ -18,6 +19,7 @@ use harp_proto::JobId;
 use harp_values::{Outcome, QueueName};
 use tokio::sync::{mpsc, watch};
 
+use crate::cluster::Node;
 use crate::config::Config;
 
 /// A ledger of either kind. Clones are the same ledger.
@@ -36,6 +38,8 @@ pub struct Opened {
     pub ledger: AnyLedger,
     /// The jobs that had not ended before, in the order of their submission.
     pub live: Vec<(JobId, LiveRecord)>,
+    /// Those of them that another dispatcher holds.
+    pub elsewhere: BTreeSet<JobId>,
     /// How far the wall clock is ahead of what it showed when the ledger was closed.
     pub ahead: Ahead,
 }
@@ -54,8 +58,12 @@ pub async fn open(config: &Config, world: &Arc<dyn World>) -> anyhow::Result<Ope
             tokio::task::spawn_blocking(making).await??;
         }
         let ledger = crate::cluster::open(cluster, Arc::clone(world)).await?;
+        let live = ledger.live().await?;
+        let elsewhere = live.iter().filter(|(.., is_elsewhere)| *is_elsewhere);
+        let elsewhere = elsewhere.map(|(job, ..)| *job).collect();
         return Ok(Opened {
-            live: ledger.live().await?,
+            live: live.into_iter().map(|(job, live, _)| (job, live)).collect(),
+            elsewhere,
             ledger: AnyLedger::Postgres(ledger),
             // No age is taken from a clock of this machine that could have been set meanwhile.
             ahead: Ahead {
@@ -89,6 +97,7 @@ impl Opened {
         Ok(Opened {
             ledger: AnyLedger::Local(ledger),
             live,
+            elsewhere: BTreeSet::new(),
             ahead,
         })
     }
@@ -199,6 +208,32 @@ impl AnyLedger {
         either!(self, ledger => ledger.lengths(job))
     }
 
+    /// The dispatchers that share the ledger, this one included; none if it is in a directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`].
+    pub async fn nodes(&self) -> Result<Vec<Node>, Unreadable> {
+        match self {
+            AnyLedger::Local(_) => Ok(Vec::new()),
+            #[cfg(feature = "cluster")]
+            AnyLedger::Postgres(ledger) => {
+                let nodes = ledger.nodes().await?;
+                Ok(nodes.into_iter().map(Node::from).collect())
+            }
+        }
+    }
+
+    /// Whether this dispatcher is the one that removes ended jobs that are not to be kept.
+    #[must_use]
+    pub fn keeps_house(&self) -> bool {
+        match self {
+            AnyLedger::Local(_) => true,
+            #[cfg(feature = "cluster")]
+            AnyLedger::Postgres(ledger) => ledger.keeps_house(),
+        }
+    }
+
     /// What the store of this machine has done since it was opened.
     #[must_use]
     pub fn pulse(&self) -> StoreCounts {
@@ -286,6 +321,10 @@ impl Ledger for AnyLedger {
 
     fn whereabouts(&self, jobs: &[JobId]) -> Answer<Vec<Whereabouts>, Unreadable> {
         either!(self, ledger => ledger.whereabouts(jobs))
+    }
+
+    fn elsewhere(&self, jobs: &[JobId]) -> Option<Answer<Vec<Elsewhere>, Unreadable>> {
+        either!(self, ledger => ledger.elsewhere(jobs))
     }
 
     fn job(&self, job: JobId) -> Answer<Option<Box<JobRecord>>, Unreadable> {

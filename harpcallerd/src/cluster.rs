@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use harp_service::Table;
 
@@ -77,6 +78,37 @@ impl ClusterSettings {
 fn host_name() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()
+}
+
+/// A dispatcher of the database, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Whether its term goes on.
+    pub is_alive: bool,
+    /// Counts its terms.
+    pub epoch: u64,
+    /// How long it has not been seen to give a sign of life.
+    pub beat_age: Duration,
+    /// How many jobs it runs.
+    pub running: u64,
+    /// The release that it runs.
+    pub version: String,
+}
+
+#[cfg(feature = "cluster")]
+impl From<harp_postgres::Node> for Node {
+    fn from(node: harp_postgres::Node) -> Node {
+        Node {
+            name: node.name,
+            is_alive: node.is_alive,
+            epoch: node.epoch,
+            beat_age: node.beat_age,
+            running: node.running,
+            version: node.version,
+        }
+    }
 }
 
 #[cfg(feature = "cluster")]

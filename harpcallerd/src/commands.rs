@@ -12,6 +12,7 @@ pub(crate) mod hosts;
 pub(crate) mod job;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod nodes;
 mod printing;
 pub(crate) mod prune;
 pub(crate) mod queue;

@@ -203,6 +203,7 @@ impl Daemon {
         let any_ledger::Opened {
             ledger,
             live,
+            elsewhere,
             ahead,
         } = any_ledger::open(config, &any_world).await?;
         let pidfile = start.pidfile;
@@ -246,6 +247,7 @@ impl Daemon {
             world,
             ledger,
             live,
+            elsewhere,
             hosts: Arc::clone(&hosts),
             rules: in_force.rules.subscribe(),
             limits: in_force.runs.subscribe(),
@@ -274,7 +276,9 @@ impl Daemon {
         background.spawn("removed services", ending);
         let removing = services::remove_drafts(Arc::clone(&dispatcher));
         background.spawn("drafts", removing);
-        background.spawn("retention", Arc::clone(&pruner).keep(limits));
+        let its_ledger = dispatcher.ledger().clone();
+        let keeping = Arc::clone(&pruner).keep(limits, move || its_ledger.keeps_house());
+        background.spawn("retention", keeping);
 
         let knowledge = Arc::clone(dispatcher.knowledge());
         let learned = Arc::clone(&knowledge.learned);

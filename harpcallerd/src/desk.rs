@@ -15,6 +15,7 @@ pub mod hosts;
 pub mod lists;
 pub mod load;
 pub mod measure;
+mod nodes;
 mod observe;
 pub mod overview;
 pub mod packets;

@@ -44,6 +44,8 @@ pub struct Parts {
     pub ledger: AnyLedger,
     /// The jobs that had not ended before.
     pub live: Vec<(JobId, LiveRecord)>,
+    /// Those of them that another dispatcher holds.
+    pub elsewhere: BTreeSet<JobId>,
     /// The hosts that can be called.
     pub hosts: Arc<Hosts>,
     /// What calls go by.
@@ -98,7 +100,8 @@ impl Dispatcher {
         let Parts {
             world,
             ledger,
-            live,
+            mut live,
+            elsewhere,
             hosts,
             rules,
             limits,
@@ -116,6 +119,7 @@ impl Dispatcher {
             .iter()
             .filter_map(|(_, job)| job.pool.clone())
             .collect();
+        live.retain(|(job, _)| !elsewhere.contains(job));
         let of_devices = live
             .iter()
             .filter(|(_, job)| Devices::may_go_on(&job.token));

@@ -118,6 +118,8 @@ enum Command {
         #[arg(value_name = "QUEUE-NAME-JSON")]
         queue: Option<String>,
     },
+    /// List the dispatchers that share a database.
+    Nodes,
     /// Cancel all jobs of a queue; none of those that wait starts in between.
     QueueCancel {
         /// The queue's name, a JSON object.
@@ -260,6 +262,7 @@ fn main() -> ExitCode {
         Command::QueueList { queue: None } => commands::queue::names(&socket),
         Command::QueueList { queue: Some(queue) } => commands::queue::list(&socket, &queue),
         Command::QueueCancel { queue } => commands::queue::cancel(&socket, &queue),
+        Command::Nodes => commands::nodes::list(&socket),
         Command::HostsList => commands::hosts::list(&socket),
         Command::HostsRefresh => commands::hosts::refresh(&socket),
         Command::PruneJobs { age } => commands::prune::run(&socket, age),

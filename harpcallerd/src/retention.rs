@@ -119,11 +119,18 @@ impl Pruner {
     }
 
     /// Keeps what there is within the limits of the moment, looking once a minute and when they
-    /// change. Ends when nobody can change them any more.
-    pub async fn keep(self: Arc<Self>, mut limits: watch::Receiver<Retention>) {
+    /// change, as long as it is this dispatcher that `keeps_house`. Ends when nobody can change
+    /// them any more.
+    pub async fn keep(
+        self: Arc<Self>,
+        mut limits: watch::Receiver<Retention>,
+        keeps_house: impl Fn() -> bool + Send,
+    ) {
         loop {
             let now = *limits.borrow_and_update();
-            if let Err(error) = self.prune_to(now).await {
+            if keeps_house()
+                && let Err(error) = self.prune_to(now).await
+            {
                 warn!(%error, "ended jobs cannot be pruned at present");
             }
             if let Ok(Err(_)) = timeout(EVERY, limits.changed()).await {

@@ -19,6 +19,9 @@ use crate::world::Moment;
 /// known. As long as a read waits.
 const PASSING: Duration = Duration::from_secs(5);
 
+/// How long whoever holds a job elsewhere may take to end it.
+const ELSEWHERE: Duration = Duration::from_secs(10);
+
 /// A job that was cancelled.
 pub struct Cancelled {
     jobs: Arc<Jobs>,
@@ -70,10 +73,15 @@ impl Jobs {
         }
         // Whoever holds the job sees the wish, also one who comes to.
         view.wish_cancel();
+        let mut until = None;
         let end = loop {
             // From here on no change is missed.
-            if let Some(end) = progress.borrow_and_update().end.clone() {
-                break Some(end);
+            let (end, seen) = {
+                let progress = progress.borrow_and_update();
+                (progress.end.clone(), stands(&progress))
+            };
+            if end.is_some() {
+                break end;
             }
             let jobs = Which::Jobs(vec![job]);
             let withdrawn = self.ledger.withdraw(jobs, Outcome::Cancelled);
@@ -99,12 +107,31 @@ impl Jobs {
                     Some(Whereabouts::Ended) => {
                         break self.unless_in_trouble(self.ledger.end(job)).await??;
                     }
-                    Some(Whereabouts::Waits | Whereabouts::Here | Whereabouts::There(_)) => {}
+                    Some(Whereabouts::Waits | Whereabouts::Here) => {}
+                    Some(Whereabouts::There(_)) => {
+                        until.get_or_insert(self.world.now() + ELSEWHERE);
+                        let wish = self.ledger.wish(job);
+                        match self.unless_in_trouble(wish).await? {
+                            Ok(_) => {}
+                            Err(Lost::Refused(why)) => return Err(NotKnown::Storage(why)),
+                            Err(_) => return Err(NotKnown::Closing),
+                        }
+                    }
                 }
             }
             // Until it has ended, or waits again and can be withdrawn.
-            if let Some(end) = self.unless_in_trouble(changed(&mut progress)).await? {
-                break Some(end);
+            let until = until.filter(|_| !view.is_run()).unwrap_or(Moment::NEVER);
+            let changed = self.unless_in_trouble(changed(&mut progress, seen));
+            let end = tokio::select! {
+                biased;
+                end = changed => end?,
+                () = self.world.sleep(until) => {
+                    let why = "the dispatcher that runs the job does not answer";
+                    return Err(NotKnown::Storage(why.into()));
+                }
+            };
+            if end.is_some() {
+                break end;
             }
         };
         let is_cancelled = end.is_some_and(|end| end.outcome == Outcome::Cancelled);
@@ -194,7 +221,7 @@ impl Jobs {
     ) -> Result<(), NotKnown> {
         tokio::select! {
             biased;
-            _ = changed(progress) => Ok(()),
+            () = told(progress) => Ok(()),
             () = self.over() => Err(NotKnown::Closing),
         }
     }
@@ -277,11 +304,29 @@ impl Cancelled {
     }
 }
 
-/// Waits for news of a job. Some if it has ended.
-async fn changed(progress: &mut watch::Receiver<Progress>) -> Option<Arc<EndRecord>> {
+/// What a change of makes it worth asking where a job stands.
+fn stands(progress: &Progress) -> (bool, u32) {
+    (progress.packets.is_some(), progress.attempts)
+}
+
+/// Waits until a job has ended, or stands otherwise than it was seen to. Some if it has ended.
+async fn changed(
+    progress: &mut watch::Receiver<Progress>,
+    seen: (bool, u32),
+) -> Option<Arc<EndRecord>> {
+    loop {
+        told(progress).await;
+        let now = progress.borrow_and_update();
+        if now.end.is_some() || stands(&now) != seen {
+            return now.end.clone();
+        }
+    }
+}
+
+/// Waits for news of a job.
+async fn told(progress: &mut watch::Receiver<Progress>) {
     if progress.changed().await.is_err() {
         // The sender is in the handle, which the caller has a view of.
         std::future::pending::<()>().await;
     }
-    progress.borrow_and_update().end.clone()
 }

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::Jobs;
 use crate::ledger::{Change, News, Start, What};
-use crate::runner::{Runner, Stop};
+use crate::runner::Runner;
 use crate::world::Phase;
 
 /// What the loop goes by.
@@ -55,8 +55,10 @@ impl Jobs {
                     self.tell(change);
                 }
                 News::Fenced => {
-                    warn!("somebody else holds the jobs of this process");
-                    self.stop(Stop::Over);
+                    warn!("others hold the jobs of this process now");
+                    self.terms.send_modify(|terms| *terms += 1);
+                    // Of the runs that are to come.
+                    hearing.runner.terms.mark_unchanged();
                 }
             }
         }

@@ -55,6 +55,7 @@ pub(super) struct Run<'r> {
     is_reading: bool,
     timer: Option<(Moment, BoxFuture<'static, ()>)>,
     stop: watch::Receiver<Stop>,
+    terms: watch::Receiver<u64>,
     cancel_is_known: bool,
     end_is_durable: bool,
 }
@@ -75,6 +76,8 @@ enum OnceTold {
 enum Step {
     Cancel,
     Stop(Stop),
+    /// Others hold the job.
+    Fenced,
     Rang,
     Reply(Reply),
     Durable(Result<Vec<Segment>, Lost>),
@@ -132,6 +135,7 @@ impl<'r> Run<'r> {
             is_reading: true,
             timer: None,
             stop,
+            terms: runner.terms.clone(),
             cancel_is_known: false,
             end_is_durable: false,
         }
@@ -185,6 +189,7 @@ impl<'r> Run<'r> {
             is_reading,
             timer,
             stop,
+            terms,
             cancel_is_known,
             ..
         } = self;
@@ -219,8 +224,14 @@ impl<'r> Run<'r> {
             }
             *stop.borrow_and_update()
         };
+        let fenced = async {
+            if terms.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             biased;
+            () = fenced => Step::Fenced,
             () = owner.cancel_wished(), if !*cancel_is_known => Step::Cancel,
             stop = stops => Step::Stop(stop),
             reply = asked.answer() => Step::Reply(reply),
@@ -237,6 +248,7 @@ impl<'r> Run<'r> {
                 self.cancel_is_known = true;
                 Some(Event::Cancel)
             }
+            Step::Fenced => Some(Event::Fenced),
             Step::Stop(Stop::No | Stop::Over) => None,
             Step::Stop(Stop::Leave) => Some(Event::Leave),
             Step::Stop(Stop::Interrupt) => {

@@ -1,4 +1,5 @@
-//! One timer for all jobs that wait for a time, as far as they came in here.
+//! One timer for all jobs that wait for a time, as far as this node sees to it: those that came in
+//! here, have had a turn here, or were seen to by a node that is gone. Several may see to one.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,11 +23,15 @@ pub(super) struct Times {
     limits: HashMap<JobId, (Moment, u64)>,
     /// From when on jobs may start again.
     not_before: Due,
+    /// The moment, and what the database has of it.
+    pauses: HashMap<JobId, (Moment, u64)>,
 }
 
 impl Times {
     pub(super) fn start_by(&mut self, job: JobId, moment: Moment, seconds: u64) {
-        self.limits.insert(job, (moment, seconds));
+        if let Some((before, _)) = self.limits.insert(job, (moment, seconds)) {
+            self.start_by.remove(before, job);
+        }
         _ = self.start_by.add(moment, job);
     }
 
@@ -37,7 +42,11 @@ impl Times {
         }
     }
 
-    pub(super) fn not_before(&mut self, job: JobId, moment: Moment) {
+    /// `wall` is the time as the database has it, in milliseconds since 1970.
+    pub(super) fn not_before(&mut self, job: JobId, moment: Moment, wall: u64) {
+        if let Some((before, _)) = self.pauses.insert(job, (moment, wall)) {
+            self.not_before.remove(before, job);
+        }
         _ = self.not_before.add(moment, job);
     }
 
@@ -80,6 +89,8 @@ impl Postgres {
             let act = Act::Withdraw {
                 id: self.number(),
                 which: Which::Jobs(vec![job]),
+                // Others may have run it by now.
+                is_first: true,
                 outcome: Outcome::Error(failures::not_started(seconds)),
                 at: self.wall(),
                 answer: None,
@@ -87,7 +98,9 @@ impl Postgres {
             state.wait(act, Reach::Everything);
         }
         for job in state.times.not_before.take_due(now) {
-            state.wait(Act::Ready { job }, Reach::Everything);
+            if let Some((_, not_before)) = state.times.pauses.remove(&job) {
+                state.wait(Act::Ready { job, not_before }, Reach::Everything);
+            }
         }
         drop(state);
         self.0.work.notify_one();

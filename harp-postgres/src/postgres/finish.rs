@@ -10,7 +10,7 @@ use harp_values::JobId;
 
 use super::held::Holding;
 use super::{Postgres, State};
-use crate::act::{Act, Receipt};
+use crate::act::{Act, Receipt, until};
 use crate::told::Told;
 
 impl Postgres {
@@ -61,8 +61,12 @@ impl Postgres {
             Act::Note { answer, .. } => send(Some(answer), written(&lines)),
             Act::Append { answer, .. } => send(Some(answer), written(&lines)),
             Act::Close {
-                hold, end, answer, ..
-            } => send(Some(answer), self.closed(state, hold, &end, lines.first())),
+                hold,
+                end,
+                at,
+                answer,
+                ..
+            } => send(Some(answer), self.closed(state, hold, &end, at, &lines)),
             Act::Settle { hold, answer } => {
                 let settled = written(&lines);
                 if settled.is_ok()
@@ -90,6 +94,10 @@ impl Postgres {
                 let claimed = lines.first().filter(|told| told.what == "claimed");
                 let job = claimed.and_then(|told| self.claimed(state, told, token));
                 send(Some(answer), Ok(job));
+            }
+            Act::Wish { answer, .. } => {
+                let is_held = lines.iter().any(|told| told.what == "done");
+                send(Some(answer), Ok(is_held));
             }
             Act::Paper { edit, answer } => send(Some(answer), edited(&edit, lines.first())),
             Act::Prune { jobs, answer } => {
@@ -124,14 +132,14 @@ impl Postgres {
             _ => None,
         });
         if let Some(refused) = refused {
-            state.live -= jobs.len();
+            state.live.went(jobs.len());
             return Err(refused);
         }
         let mut accepted = Vec::with_capacity(jobs.len());
         for (job, told) in jobs.into_iter().zip(lines) {
             let id = job.id;
             if told.what == "before" {
-                state.live -= 1;
+                state.live.went(1);
                 accepted.push(Accepted::Before(told.job.unwrap_or(id)));
                 continue;
             }
@@ -142,7 +150,7 @@ impl Postgres {
                 self.taken_in(state, now, job, told);
             } else {
                 // It was handed in before, and is counted since then.
-                state.live -= 1;
+                state.live.went(1);
             }
         }
         Ok(accepted)
@@ -194,14 +202,36 @@ impl Postgres {
             ("turn", _) => Start::ToRecord,
             ("owes", _) => Start::Settle { token },
             ("runs", Some(at)) => Start::Attach { at, token },
-            _ => return self.offer(),
+            ("time", _) => return self.see_to(state, job, told),
+            _ => {
+                self.see_to(state, job, told);
+                return self.offer();
+            }
         };
+        if start == Start::ToRecord {
+            self.see_to(state, job, told);
+        }
         if !state.held.has(hold) {
             state.turn(hold, told, start, told.call_read());
+            if told.flag {
+                state.tell(News::Wish(hold));
+            }
         }
     }
 
-    fn offer(&self) {
+    /// Notes the time that a job waits for, or within which it has to start, if any.
+    fn see_to(&self, state: &mut State, job: JobId, told: &Told) {
+        if told.size > 0 {
+            state
+                .times
+                .not_before(job, self.moment_of(told.size), told.size);
+        } else if let (Some(seconds), Some(submitted)) = (told.at, told.started) {
+            let by = submitted.saturating_add(seconds.saturating_mul(1000));
+            state.times.start_by(job, self.moment_of(by), seconds);
+        }
+    }
+
+    pub(super) fn offer(&self) {
         self.0.offers.send_modify(|offers| *offers += 1);
     }
 
@@ -210,9 +240,10 @@ impl Postgres {
         state: &mut State,
         hold: Hold,
         end: &End,
-        told: Option<&Told>,
+        at: u64,
+        lines: &[Told],
     ) -> Result<Closed, Lost> {
-        let told = told.ok_or_else(unexpected)?;
+        let told = lines.first().ok_or_else(unexpected)?;
         let debt = told.flag;
         let record = match told.what.as_str() {
             "closed" => Some(Arc::new(told.end().ok_or_else(damaged)?)),
@@ -229,7 +260,7 @@ impl Postgres {
                 (None, Then::Again { after, .. }) => {
                     state.changed(hold.job, What::BackToWait, self.wall());
                     let moment = self.0.world.now() + *after;
-                    state.times.not_before(hold.job, moment);
+                    state.times.not_before(hold.job, moment, until(at, *after));
                 }
                 (None, Then::End(_)) => {}
             }
@@ -286,7 +317,7 @@ impl State {
 
     fn ended(&mut self, job: JobId, end: &Arc<EndRecord>, size: u64) {
         self.times.started(job);
-        self.live = self.live.saturating_sub(1);
+        self.live.went(1);
         self.ended += 1;
         self.bytes += size;
         self.changed(job, What::Ended(Arc::clone(end)), end.ended);

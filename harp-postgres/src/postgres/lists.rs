@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::Postgres;
+use super::nodes::Node;
 use super::read::{Given, job_id, number, record, records, uuid};
 use crate::digest::Digest;
 
@@ -23,14 +24,43 @@ impl Postgres {
         })
     }
 
-    /// The jobs that have not ended, in the order of their submission, with where they stand.
-    pub fn live(&self) -> Answer<Vec<(JobId, LiveRecord)>, Unreadable> {
+    /// The jobs that have not ended, in the order of their submission, with where they stand, and
+    /// whether another node holds them.
+    pub fn live(&self) -> Answer<Vec<(JobId, LiveRecord, bool)>, Unreadable> {
         self.read(async move |ledger| {
+            let term = ledger.state().term;
             let live = "select id, sequence, started, start_by, submitted, attempt, not_before, \
-                        pool, token, name, concurrency from harp.live order by sequence";
-            let rows = ledger.rows(live, Given::new()).await?;
-            Ok(rows.iter().map(live_record).collect())
+                        pool, token, name, concurrency, (stands = 'r' or (stands = 't' and pool \
+                        is null)) and (node, epoch) <> ($1, $2) from harp.live order by sequence";
+            let given: Given = vec![Box::new(term.node), Box::new(term.epoch)];
+            let rows = ledger.rows(live, given).await?;
+            let live = rows.iter().map(|row| {
+                let (job, record) = live_record(row);
+                (job, record, row.get(11))
+            });
+            Ok(live.collect())
         })
+    }
+
+    /// The nodes, as this one saw them with its last beat.
+    pub fn nodes(&self) -> Answer<Vec<Node>, Unreadable> {
+        self.read(async move |ledger| {
+            let count = "select node, count(*) from harp.live where stands = 'r' group by node";
+            let rows = ledger.rows(count, Given::new()).await?;
+            let running = rows.iter().map(|row| {
+                let count: i64 = row.get(1);
+                (row.get(0), count.cast_unsigned())
+            });
+            let running = running.collect();
+            Ok(ledger.state().nodes.nodes(&running, ledger.0.world.now()))
+        })
+    }
+
+    /// Whether this node is the one that removes ended jobs that are not to be kept.
+    #[must_use]
+    pub fn keeps_house(&self) -> bool {
+        let state = self.state();
+        state.nodes.keeps_house(state.term.node)
     }
 
     /// Where a job stands in its queue; `None` if it is in none, or waits for something else

@@ -21,10 +21,10 @@ pub enum NotOpened {
     /// The database cannot be used.
     #[error(transparent)]
     Unfit(#[from] Unfit),
-    /// A dispatcher is there.
+    /// A node of this name is there.
     #[error(
-        "the dispatcher {0:?} is running on this database, which takes one at a time: stop it, or \
-         give this one a database of its own"
+        "a dispatcher named {0:?} is running on this database: stop it, or give this one another \
+         name (cluster.node)"
     )]
     InUse(String),
     /// What is acknowledged would not be as safe as the configuration says.
@@ -64,7 +64,8 @@ impl Postgres {
                 waiting: Default::default(),
                 held: Default::default(),
                 times: Default::default(),
-                live: 0,
+                live: Default::default(),
+                nodes: Default::default(),
                 ended: 0,
                 bytes: 0,
                 troubled: Default::default(),
@@ -73,6 +74,7 @@ impl Postgres {
                 closing: Vec::new(),
                 in_doubt: false,
                 is_fenced: false,
+                is_to_tend: false,
                 takes_nothing: false,
                 waits_for_nothing: false,
                 is_closed: false,
@@ -98,46 +100,21 @@ impl Postgres {
         Ok(ledger)
     }
 
-    /// Takes up what this node held before, and counts what there is.
+    /// Takes up what this node held before, with what was held in other terms that are over.
     pub(super) async fn take_up(&self, connection: &Connection, term: Term) -> Result<(), Fault> {
-        let node: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&term.node, &term.epoch];
-        connection
-            .rows("select harp.take_up_1($1, $2)", &node)
-            .await?;
+        let gives = !self.state().takes_nothing;
+        if gives {
+            while !self.adopt(connection, term).await?.is_empty() {}
+            self.sweep(connection, term).await?;
+        }
         let mine = self.mine(connection, term).await?;
-        let counts = connection.rows(
-            "select (select count(*) from harp.live), (select count(*) from harp.ended), \
-             (select coalesce(sum(size), 0)::bigint from harp.ended)",
-            &[],
-        );
-        let counts = counts.await?;
-        let times = connection.rows(
-            "select id, start_by, submitted, case when stands = 'l' then not_before end \
-             from harp.live where stands in ('w', 't', 'l') \
-             and ((start_by is not null and attempt = 1) or not_before is not null)",
-            &[],
-        );
-        let times = times.await?;
+        let ended = self.count_ended(connection).await?;
+        let live = self.count_live(connection, term).await?;
         let mut state = self.state();
         state.term = term;
-        if let Some(row) = counts.first() {
-            let count = |place| row.get::<_, i64>(place).cast_unsigned();
-            let under_way = state.waiting.iter();
-            let under_way: usize = under_way.map(|waiting| waiting.act.calls()).sum();
-            state.live = usize::try_from(count(0)).unwrap_or(usize::MAX) + under_way;
-            (state.ended, state.bytes) = (count(1), count(2));
-        }
         state.times = Default::default();
-        for row in &times {
-            let job = super::read::job_id(row.get(0));
-            let number = |place| row.get::<_, Option<i64>>(place).map(i64::cast_unsigned);
-            if let Some(at) = number(3) {
-                state.times.not_before(job, self.moment_of(at));
-            } else if let (Some(seconds), Some(submitted)) = (number(1), number(2)) {
-                let by = submitted.saturating_add(seconds.saturating_mul(1000));
-                state.times.start_by(job, self.moment_of(by), seconds);
-            }
-        }
+        self.counted(&mut state, live);
+        (state.ended, state.bytes) = ended;
         for told in mine {
             self.take_turn(&mut state, &told);
         }

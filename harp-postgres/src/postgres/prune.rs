@@ -1,12 +1,12 @@
 //! Removing ended jobs that are not to be kept, the oldest first, a bounded piece at a time. The
 //! age of all of them is the wall clock's, since other machines have written their ends.
 
-use std::time::Duration;
-
 use harp_jobs::ledger::*;
 use harp_jobs::world::Phase;
 use harp_values::JobId;
 use tokio::sync::oneshot;
+use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::Postgres;
 use super::read::job_id;
@@ -15,13 +15,6 @@ use crate::lanes::{Key, Reach};
 
 /// Jobs of one piece at most.
 const PIECE: usize = 256;
-
-/// An ended job that may go.
-struct Old {
-    job: JobId,
-    ended: u64,
-    size: u64,
-}
 
 impl Postgres {
     pub(super) fn remove(&self, keep: Keep) -> Answer<Pruned, Lost> {
@@ -37,9 +30,9 @@ impl Postgres {
 
     async fn remove_piece(&self, keep: Keep) -> Result<Pruned, Lost> {
         let _one_at_a_time = self.0.pruning.lock().await;
-        let oldest = loop {
-            match self.oldest().await {
-                Ok(oldest) => break oldest,
+        let (oldest, there) = loop {
+            match self.oldest(keep).await {
+                Ok(found) => break found,
                 Err(Unreadable::Closed) => return Err(Lost::Closed),
                 Err(Unreadable::Damaged(why)) => return Err(Lost::Refused(why)),
                 Err(Unreadable::Outage(_)) if self.state().waits_for_nothing => {
@@ -48,10 +41,11 @@ impl Postgres {
                 Err(Unreadable::Outage(_)) => {}
             }
         };
-        let (goes, told) = choose(&oldest, keep, self.contents(), self.wall());
+        let (goes, told) = keep.choose(oldest, there, self.wall(), PIECE);
         if goes.is_empty() {
             return Ok(told);
         }
+        let goes: Vec<(JobId, u64)> = goes.iter().map(|old| (old.job, old.size)).collect();
         let pruning = {
             let mut state = self.state();
             let keys = goes.iter().map(|(job, _)| Key::Job(*job));
@@ -68,125 +62,33 @@ impl Postgres {
         })
     }
 
-    async fn oldest(&self) -> Result<Vec<Old>, Unreadable> {
+    /// The oldest ended jobs, and how many there are and how large, as far as that matters. All of
+    /// it is of one moment: of nodes that remove jobs at the same time each chooses the same.
+    async fn oldest(&self, keep: Keep) -> Result<(Vec<Old>, Contents), Unreadable> {
+        let is_counted = keep.jobs.is_some() || keep.bytes.is_some();
         let rows = self.rows(
-            "select id, ended, size from harp.ended e where not exists (select from harp.debt d \
-             where d.id = e.id) order by ended, id limit $1",
-            vec![Box::new(PIECE as i64 + 1)],
+            "with old as (select id, ended, size from harp.ended e where not exists (select from \
+             harp.debt d where d.id = e.id) order by ended, id limit $1), \
+             there as (select count(*) as jobs, coalesce(sum(size), 0)::bigint as bytes \
+             from harp.ended where $2) select * from there left join old on true",
+            vec![Box::new(PIECE as i64 + 1), Box::new(is_counted)],
         );
         let rows = rows.await?;
-        let old = rows.iter().map(|row| Old {
-            job: job_id(row.get(0)),
-            ended: row.get::<_, i64>(1).cast_unsigned(),
-            size: row.get::<_, i64>(2).cast_unsigned(),
-        });
-        Ok(old.collect())
-    }
-}
-
-/// Which of the oldest go, with their bytes, and what is said of it.
-fn choose(oldest: &[Old], keep: Keep, there: Contents, now: u64) -> (Vec<(JobId, u64)>, Pruned) {
-    let (mut goes, mut told) = (Vec::new(), Pruned::default());
-    let (mut jobs, mut bytes) = (there.ended, there.bytes);
-    for old in oldest {
-        let is_too_much = keep.jobs.is_some_and(|most| jobs > most)
-            || keep.bytes.is_some_and(|most| bytes > most);
-        let age = Duration::from_millis(now.saturating_sub(old.ended));
-        let is_too_old = !is_too_much && keep.max_age.is_some_and(|most| age >= most);
-        if is_too_old && told.by_wall_clock == keep.by_wall_clock {
-            told.withheld = true;
-            break;
-        }
-        if !is_too_much && !is_too_old {
-            break;
-        }
-        if goes.len() == PIECE {
-            told.more = true;
-            break;
-        }
-        told.by_wall_clock += u64::from(is_too_old);
-        goes.push((old.job, old.size));
-        jobs = jobs.saturating_sub(1);
-        bytes = bytes.saturating_sub(old.size);
-    }
-    told.jobs = goes.len() as u64;
-    (goes, told)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn old(number: u8, ended: u64) -> Old {
-        Old {
-            job: JobId::from_bytes([number; 16]),
-            ended,
-            size: 10,
-        }
-    }
-
-    #[test]
-    fn the_oldest_go_while_there_is_too_much() {
-        let oldest: Vec<Old> = (0..5)
-            .map(|number| old(number, u64::from(number)))
-            .collect();
-        let there = Contents {
-            live: 9,
-            ended: 5,
-            bytes: 50,
-        };
-        let count = |keep| choose(&oldest, keep, there, 1000).0.len();
-        let none = Keep::default();
-        assert_eq!(count(none), 0);
-        assert_eq!(
-            count(Keep {
-                jobs: Some(3),
-                ..none
-            }),
-            2
-        );
-        assert_eq!(
-            count(Keep {
-                bytes: Some(15),
-                ..none
-            }),
-            4
-        );
-        let max_age = Some(Duration::from_millis(997));
-        let by_age = Keep {
-            max_age,
-            by_wall_clock: 9,
-            ..none
-        };
-        assert_eq!(count(by_age), 4);
-        let (goes, told) = choose(
-            &oldest,
-            Keep {
-                by_wall_clock: 1,
-                ..by_age
-            },
-            there,
-            1000,
-        );
-        assert_eq!(
-            (goes.len(), told.by_wall_clock, told.withheld),
-            (1, 1, true)
-        );
-    }
-
-    #[test]
-    fn a_piece_is_bounded() {
-        let oldest: Vec<Old> = (0..=PIECE).map(|_| old(1, 0)).collect();
-        let keep = Keep {
-            jobs: Some(0),
-            ..Keep::default()
-        };
-        let there = Contents {
+        let number = |row: &Row, place| row.get::<_, i64>(place).cast_unsigned();
+        let there = rows.first().map_or(Contents::default(), |row| Contents {
             live: 0,
-            ended: 1000,
-            bytes: 0,
-        };
-        let (goes, told) = choose(&oldest, keep, there, 0);
-        assert_eq!((goes.len(), told.more), (PIECE, true));
+            ended: number(row, 0),
+            bytes: number(row, 1),
+        });
+        let old = rows.iter().filter_map(|row| {
+            Some(Old {
+                job: job_id(row.get::<_, Option<Uuid>>(2)?),
+                ended: number(row, 3),
+                size: number(row, 4),
+            })
+        });
+        let mut old: Vec<Old> = old.collect();
+        old.sort_unstable_by_key(|old| (old.ended, old.job));
+        Ok((old, there))
     }
 }

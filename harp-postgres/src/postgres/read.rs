@@ -208,6 +208,31 @@ impl Postgres {
         })
     }
 
+    pub(super) fn read_elsewhere(&self, jobs: &[JobId]) -> Answer<Vec<Elsewhere>, Unreadable> {
+        let ids: Vec<Uuid> = jobs.iter().map(|job| uuid(*job)).collect();
+        self.read(async move |ledger| {
+            let look = "select stands, node, is_ended, packets from harp.elsewhere_1($1)";
+            let rows = ledger.rows(look, vec![Box::new(ids)]).await?;
+            let me = ledger.state().term.node;
+            let elsewhere = rows.iter().map(|row| {
+                let stands = row.get::<_, Option<i8>>(0).map(i8::cast_unsigned);
+                Elsewhere {
+                    whereabouts: match (stands, row.get::<_, Option<i32>>(1)) {
+                        _ if row.get(2) => Whereabouts::Ended,
+                        (Some(b'r'), Some(node)) if node != me => {
+                            Whereabouts::There(NodeId(node.cast_unsigned()))
+                        }
+                        (Some(b'r'), _) => Whereabouts::Here,
+                        (Some(_), _) => Whereabouts::Waits,
+                        (None, _) => Whereabouts::Nothing,
+                    },
+                    packets: number(row, 3),
+                }
+            });
+            Ok(elsewhere.collect())
+        })
+    }
+
     pub(super) fn read_job(&self, job: JobId) -> Answer<Option<Box<JobRecord>>, Unreadable> {
         self.read(async move |ledger| {
             let statement = records!("where c.id = $1");

@@ -70,7 +70,7 @@ impl Postgres {
             while let Some(lane) = idle.pop() {
                 let round = {
                     let mut state = self.state();
-                    if state.in_doubt || state.is_fenced {
+                    if state.in_doubt || state.is_fenced || state.is_to_tend {
                         Vec::new()
                     } else {
                         under_way.take(&mut state.waiting, Act::weight)
@@ -94,7 +94,7 @@ impl Postgres {
 
     /// What is done while nothing is under way. False when there will be nothing any more.
     async fn between_rounds(&self, idle: &mut [Lane]) -> bool {
-        let (is_fenced, in_doubt) = {
+        let (is_fenced, in_doubt, is_to_tend) = {
             let mut state = self.state();
             if state.waits_for_nothing && !state.troubled.is_empty() {
                 for waiting in std::mem::take(&mut state.waiting) {
@@ -104,13 +104,16 @@ impl Postgres {
             if state.waiting.is_empty() && !state.closing.is_empty() {
                 return false;
             }
-            (state.is_fenced, state.in_doubt)
+            (state.is_fenced, state.in_doubt, state.is_to_tend)
         };
         if is_fenced {
             self.again(|connection| self.join_again(connection), &mut idle[0])
                 .await;
         } else if in_doubt {
             self.again(|connection| self.reconcile(connection), &mut idle[0])
+                .await;
+        } else if is_to_tend {
+            self.again(|connection| self.tend(connection), &mut idle[0])
                 .await;
         }
         true
@@ -262,7 +265,7 @@ impl Postgres {
         for waiting in &mut state.waiting {
             answer(waiting, false);
         }
-        state.live = state.live.saturating_sub(left);
+        state.live.went(left);
     }
 
     fn round_over(&self, over: Over) -> Lane {
@@ -280,7 +283,7 @@ impl Postgres {
             Fate::Refused(why) if over.round.len() == 1 => {
                 error!(%why, "PostgreSQL refuses a change");
                 for waiting in over.round {
-                    state.live = state.live.saturating_sub(waiting.act.calls());
+                    state.live.went(waiting.act.calls());
                     waiting.act.give_up(Lost::Refused(Arc::clone(&why)));
                 }
             }

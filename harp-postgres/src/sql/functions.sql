@@ -31,13 +31,39 @@ returns harp.told_1 language sql immutable as $$
              e.outcome, e.remarks, null, debt, null)::harp.told_1
 $$;
 
--- A job that has its turn, with its call; of one in a pool only that it can be fetched.
+-- A job that has its turn, with its call; of one in a pool only that it can be fetched. With it
+-- come the seconds within which it has to start, behind its submission.
 create or replace function harp.told_turn_1(l harp.live) returns harp.told_1
 language sql stable as $$
   select row(null, case when l.pool is null then 'turn' else 'offer' end, l.id, l.attempt,
-             l.owner, null, null, case when l.attempt = 1 then 0 else harp.packets_of_1(l.id) end,
-             null, c.call, null, l.queue, null, c.concurrency)::harp.told_1
+             l.owner, case when l.attempt = 1 then l.start_by end, l.submitted,
+             case when l.attempt = 1 then 0 else harp.packets_of_1(l.id) end,
+             null, c.call, null, l.queue, l.wished, c.concurrency)::harp.told_1
   from harp.call c where c.id = l.id
+$$;
+
+-- A job that runs, with its call.
+create or replace function harp.told_run_1(l harp.live) returns harp.told_1
+language sql stable as $$
+  select row(null, 'runs', l.id, l.attempt, l.owner, null, l.started, harp.packets_of_1(l.id),
+             null, c.call, l.token, l.queue, l.wished, c.concurrency)::harp.told_1
+  from harp.call c where c.id = l.id
+$$;
+
+-- What an attempt owes, with the call.
+create or replace function harp.told_debt_1(d harp.debt) returns harp.told_1
+language sql stable as $$
+  select row(null, 'owes', d.id, d.attempt, d.owner, null, null, harp.packets_of_1(d.id),
+             null, c.call, d.token, d.queue, null, c.concurrency)::harp.told_1
+  from harp.call c where c.id = d.id
+$$;
+
+-- A job that waits for a time: until when it has to start, or from when on it may.
+create or replace function harp.told_time_1(l harp.live) returns harp.told_1
+language sql immutable as $$
+  select row(null, 'time', l.id, l.attempt, l.owner, case when l.attempt = 1 then l.start_by end,
+             l.submitted, null, case when l.stands = 'l' then l.not_before end,
+             null, null, null, null, null)::harp.told_1
 $$;
 
 -- Takes a job in, unless there is no room or its key stands for another one.
@@ -93,7 +119,7 @@ begin
     a.job, nextval('harp.submission'),
     case when runs then 'r' when placed then 't' else 'w' end,
     a.queue, a.name, q.concurrency, a.pool, a.at, a.start_by, null, 1, told.started,
-    coalesce(a.token, ''), null, me, mine, runs::int
+    coalesce(a.token, ''), null, me, mine, runs::int, me, false
   );
   if placed and not runs then told.at := 1; end if;
   return told;
@@ -264,16 +290,18 @@ begin
   return next harp.told_1(a, case when is_over then 'done' else 'fenced' end);
 end $$;
 
--- The time has come that a job has waited for.
+-- The time has come that a job has waited for, if it is still this one.
 create or replace function harp.ready_1(me int, mine bigint, gives boolean, a harp.act_1)
 returns setof harp.told_1 language plpgsql as $$
 begin
-  update harp.live t set not_before = null where t.id = a.job and t.stands = 'l';
+  update harp.live t set not_before = null
+    where t.id = a.job and t.stands = 'l' and t.not_before = a.amount;
   return next harp.told_1(a, 'done');
   return query select * from harp.line_up_1(me, mine, gives, a.job);
 end $$;
 
--- Ends those that have not started: one job, or all of a queue or a pool, in their order.
+-- Ends those that have not started: one job, or all of a queue or a pool, in their order. With
+-- an attempt only one that is in this attempt.
 create or replace function harp.withdraw_1(a harp.act_1) returns setof harp.told_1
 language plpgsql as $$
 declare l harp.live; e harp.ended;
@@ -291,7 +319,7 @@ begin
   end if;
   for l in
     select * from harp.live t
-    where t.stands in ('w', 't', 'l')
+    where t.stands in ('w', 't', 'l') and (a.attempt = 0 or t.attempt = a.attempt)
       and case when a.job is not null then t.id = a.job
                when a.queue is not null then t.queue = a.queue else t.pool = a.pool end
     order by t.sequence for update
@@ -327,6 +355,14 @@ begin
   select c.call, c.concurrency into told.data, told.concurrency
     from harp.call c where c.id = l.id;
   return told;
+end $$;
+
+-- Leaves the wish that a job which runs be cancelled.
+create or replace function harp.wish_1(a harp.act_1) returns harp.told_1
+language plpgsql as $$
+begin
+  update harp.live t set wished = true where t.id = a.job and t.stands = 'r';
+  return harp.told_1(a, case when found then 'done' else 'none' end);
 end $$;
 
 create or replace function harp.paper_1(a harp.act_1) returns harp.told_1
@@ -448,7 +484,7 @@ begin
   end if;
   perform from harp.live l
     where l.id in (select u.job from unnest(kinds, jobs) u(kind, job)
-                   where u.kind in ('started', 'note', 'close', 'settle', 'ready', 'withdraw'))
+                   where u.kind in ('started', 'note', 'close', 'settle', 'ready', 'withdraw', 'wish'))
     order by l.id for update;
 
   foreach a in array all_acts loop
@@ -482,6 +518,7 @@ begin
       when 'ready' then return query select * from harp.ready_1(me, mine, gives, a);
       when 'withdraw' then return query select * from harp.withdraw_1(a);
       when 'claim' then return next harp.claim_1(me, mine, a);
+      when 'wish' then return next harp.wish_1(a);
       when 'paper' then return next harp.paper_1(a);
       when 'prune' then return next harp.prune_1(a);
     end case;
@@ -512,12 +549,21 @@ returns void language sql as $$
     and exists (select from harp.beat b where b.node = which and b.beat = seen_beat)
 $$;
 
--- Begins a term, unless a node is there. The database takes one at a time.
-create or replace function harp.join_1(called text)
+-- The same by a node, while its own term goes on.
+create or replace function harp.take_over_1(
+  me int, mine bigint, which int, seen bigint, seen_beat bigint
+) returns void language plpgsql as $$
+begin
+  perform harp.fence_1(me, mine);
+  perform harp.end_term_1(which, seen, seen_beat);
+end $$;
+
+-- Begins a term, unless a node of this name is there.
+create or replace function harp.join_1(called text, release text)
 returns table (node int, epoch bigint) language plpgsql as $$
 begin
   lock table harp.term in share row exclusive mode;
-  if exists (select from harp.term t where t.alive) then
+  if exists (select from harp.term t where t.alive and t.name = called) then
     return;
   end if;
   insert into harp.term select coalesce(max(t.node), 0) + 1, called, 0, false from harp.term t
@@ -525,15 +571,48 @@ begin
     having not exists (select from harp.term x where x.name = called);
   insert into harp.beat select t.node, 0 from harp.term t where t.name = called
     on conflict do nothing;
-  return query update harp.term t set epoch = t.epoch + 1, alive = true
+  return query update harp.term t set epoch = t.epoch + 1, alive = true, version = release
     where t.name = called returning t.node, t.epoch;
 end $$;
 
-create or replace function harp.beat_1(me int, mine bigint) returns void
-language plpgsql as $$
+-- Whether a term is over.
+create or replace function harp.is_over_1(which int, its bigint) returns boolean
+language sql stable as $$
+  select not exists (select from harp.term t where t.node = which and t.epoch = its and t.alive)
+$$;
+
+-- Says that this node is there, and tells what it has to know: the nodes, whom of its jobs
+-- somebody wants to be cancelled, the newest job that can be fetched, and whether there is
+-- something that nobody sees to.
+create or replace function harp.beat_1(me int, mine bigint)
+returns table (
+  kind text, node int, name text, epoch bigint, beat bigint, alive boolean, version text,
+  job uuid, attempt int, owner int
+) language plpgsql as $$
 begin
   perform harp.fence_1(me, mine);
   update harp.beat b set beat = b.beat + 1 where b.node = me;
+  return query select 'node', t.node, t.name, t.epoch, b.beat, t.alive, t.version,
+      null::uuid, null::int, null::int
+    from harp.term t join harp.beat b on b.node = t.node order by t.node;
+  return query select 'wish', null::int, null::text, null::bigint, null::bigint, null::boolean,
+      null::text, l.id, l.attempt, l.owner
+    from harp.live l where l.node = me and l.epoch = mine and l.wished and l.stands = 'r';
+  return query select 'pool', null::int, null::text, null::bigint, max(l.sequence),
+      null::boolean, null::text, null::uuid, null::int, null::int
+    from harp.live l where l.pool is not null and l.stands = 't' having count(*) > 0;
+  if exists (select from (
+               select l.node, l.epoch from harp.live l
+                 where l.stands in ('t', 'r') and (l.stands = 'r' or l.pool is null)
+               union select l.node, l.epoch from harp.live l
+                 where l.start_by is not null or l.not_before is not null
+               union select d.node, d.epoch from harp.debt d) x
+             where harp.is_over_1(x.node, x.epoch))
+     or exists (select from harp.queue q where q.waiting > 0 and q.used < q.concurrency)
+     or exists (select from harp.live l where l.stands = 'w' and l.queue is null) then
+    return query select 'left', null::int, null::text, null::bigint, null::bigint, null::boolean,
+      null::text, null::uuid, null::int, null::int;
+  end if;
 end $$;
 
 create or replace function harp.leave_1(me int, mine bigint) returns void
@@ -541,47 +620,108 @@ language sql as $$
   update harp.term t set alive = false where t.node = me and t.epoch = mine
 $$;
 
--- Makes this node the holder of all that was held in terms that are over; places that nobody
--- has go to those whose turn it is, and what waits for nothing has its turn.
-create or replace function harp.take_up_1(me int, mine bigint) returns void
-language plpgsql as $$
-declare which bytea;
+-- Makes this node the holder of what was held in terms that are over, at most so much of each
+-- kind; nodes that do this at the same time share it. No lock is waited for.
+create or replace function harp.adopt_1(me int, mine bigint, most int)
+returns setof harp.told_1 language plpgsql as $$
+declare d harp.debt; l harp.live;
 begin
   perform harp.fence_1(me, mine);
-  perform from harp.queue q order by q.digest for update;
-  update harp.debt d set node = me, epoch = mine, owner = d.owner + 1
-    where not exists (select from harp.term t
-      where t.node = d.node and t.epoch = d.epoch and t.alive);
-  update harp.live l set node = me, epoch = mine, owner = l.owner + 1
-    where (l.stands = 'r' or (l.stands = 't' and l.pool is null))
-      and not exists (select from harp.term t
-        where t.node = l.node and t.epoch = l.epoch and t.alive);
-  for which in select q.digest from harp.queue q where q.waiting > 0 and q.used < q.concurrency
-    order by q.digest
+  for d in
+    with found as (
+      select x.id from harp.debt x where harp.is_over_1(x.node, x.epoch)
+      order by x.id limit most for update skip locked),
+    given as (
+      update harp.debt x set node = me, epoch = mine, owner = x.owner + 1
+      from found where x.id = found.id returning x.*)
+    select * from given order by sequence
   loop
-    perform from harp.promote_1(me, mine, which);
+    return next harp.told_debt_1(d);
   end loop;
-  update harp.live l set stands = 't', node = me, epoch = mine, owner = l.owner + 1
-    where l.stands = 'w' and l.queue is null;
+  for l in
+    with found as (
+      select x.id from harp.live x
+      where (x.stands = 'r' or (x.stands = 't' and x.pool is null))
+        and harp.is_over_1(x.node, x.epoch)
+      order by x.id limit most for update skip locked),
+    given as (
+      update harp.live x set node = me, epoch = mine, owner = x.owner + 1
+      from found where x.id = found.id returning x.*)
+    select * from given order by sequence
+  loop
+    return next case when l.stands = 'r' then harp.told_run_1(l) else harp.told_turn_1(l) end;
+  end loop;
+  for l in
+    with found as (
+      select x.id from harp.live x
+      where (x.stands in ('w', 'l') or (x.stands = 't' and x.pool is not null))
+        and (x.start_by is not null or x.not_before is not null)
+        and harp.is_over_1(x.node, x.epoch)
+      order by x.id limit most for update skip locked),
+    given as (
+      update harp.live x set node = me, epoch = mine
+      from found where x.id = found.id returning x.*)
+    select * from given order by sequence
+  loop
+    return next harp.told_time_1(l);
+  end loop;
 end $$;
 
--- All that this node holds: what is owed, what runs, what has its turn; in their order.
+-- Gives places that nobody has given away to those whose turn it is; what waits for nothing has
+-- its turn.
+create or replace function harp.sweep_1(me int, mine bigint)
+returns setof harp.told_1 language plpgsql as $$
+declare which bytea; l harp.live;
+begin
+  perform harp.fence_1(me, mine);
+  for which in select q.digest from harp.queue q where q.waiting > 0 and q.used < q.concurrency
+    order by q.digest for update skip locked
+  loop
+    return query select * from harp.promote_1(me, mine, which);
+  end loop;
+  for l in
+    with found as (
+      select x.id from harp.live x where x.stands = 'w' and x.queue is null
+      order by x.id for update skip locked),
+    given as (
+      update harp.live x set stands = 't', node = me, epoch = mine, owner = x.owner + 1
+      from found where x.id = found.id returning x.*)
+    select * from given order by sequence
+  loop
+    return next harp.told_turn_1(l);
+  end loop;
+end $$;
+
+-- All that this node holds: what is owed, what runs, what has its turn; in their order. Behind
+-- it the times that it sees to.
 create or replace function harp.mine_1(me int, mine bigint) returns setof harp.told_1
 language plpgsql as $$
 begin
   perform harp.fence_1(me, mine);
-  return query select null::int, 'owes', d.id, d.attempt, d.owner, null::bigint, null::bigint,
-      harp.packets_of_1(d.id), null::bigint, c.call, d.token, d.queue,
-      null::boolean, c.concurrency
-    from harp.debt d join harp.call c using (id)
-    where d.node = me and d.epoch = mine order by d.sequence;
-  return query select null::int, 'runs', l.id, l.attempt, l.owner, null::bigint, l.started,
-      harp.packets_of_1(l.id), null::bigint, c.call, l.token, l.queue, null::boolean,
-      c.concurrency
-    from harp.live l join harp.call c using (id)
-    where l.node = me and l.epoch = mine and l.stands = 'r' order by l.sequence;
+  return query select (t.t).* from (
+    select harp.told_debt_1(d) t from harp.debt d
+    where d.node = me and d.epoch = mine order by d.sequence) t;
+  return query select (t.t).* from (
+    select harp.told_run_1(l) t from harp.live l
+    where l.node = me and l.epoch = mine and l.stands = 'r' order by l.sequence) t;
   return query select (t.t).* from (
     select harp.told_turn_1(l) t from harp.live l
     where l.node = me and l.epoch = mine and l.stands = 't' and l.pool is null
     order by l.sequence) t;
+  return query select (t.t).* from (
+    select harp.told_time_1(l) t from harp.live l
+    where l.node = me and l.epoch = mine
+      and (l.stands in ('w', 'l') or (l.stands = 't' and l.pool is not null))
+      and (l.start_by is not null or l.not_before is not null)
+    order by l.sequence) t;
 end $$;
+
+-- How others get on with these jobs, in the order of the question.
+create or replace function harp.elsewhere_1(jobs uuid[])
+returns table (stands "char", node int, is_ended boolean, packets bigint)
+language sql stable as $$
+  select l.stands, l.node, l.id is null and e.id is not null,
+         case when l.stands = 'r' then harp.packets_of_1(u.id) end
+  from unnest(jobs) with ordinality u(id, n)
+  left join harp.live l on l.id = u.id left join harp.ended e on e.id = u.id order by u.n
+$$;

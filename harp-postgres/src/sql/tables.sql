@@ -7,8 +7,10 @@ insert into harp.meta select 1 where not exists (select from harp.meta);
 
 -- A node's term: its number and its epoch. Every change of a node locks this row FOR SHARE and
 -- compares the epoch; whoever ends the term updates it, and so waits for changes under way.
+-- `version` is that of the release that the node runs.
 create table if not exists harp.term (
-  node int primary key, name text not null unique, epoch bigint not null, alive boolean not null
+  node int primary key, name text not null unique, epoch bigint not null, alive boolean not null,
+  version text not null default ''
 );
 -- Apart from the terms, so that a beat does not wait for a round.
 create table if not exists harp.beat (
@@ -29,7 +31,7 @@ create table if not exists harp.ended (
   packets bigint not null, failed boolean not null, size bigint not null, outcome bytea not null,
   remarks bytea
 );
-create index if not exists ended_in_order on harp.ended (ended, id);
+create index if not exists ended_in_order on harp.ended (ended, id) include (size);
 -- A segment of at most 4 KiB stays in its row.
 create table if not exists harp.packets (
   id uuid not null, first bigint not null, count int not null, data bytea not null,
@@ -39,18 +41,24 @@ alter table harp.packets alter column data set storage external;
 
 -- What changes: as many rows as jobs live, places are kept and queues exist.
 -- stands: w waits in its queue, l waits for its time or for what its last attempt owes,
--- t has its turn, r runs. node, epoch and owner are those of whoever holds it.
+-- t has its turn, r runs. node, epoch and owner are those of whoever holds it; of one that is not
+-- held, node and epoch are those of whoever sees to its times. `taken_in` is the node that was
+-- asked for it, `wished` that somebody wants it to be cancelled who does not hold it.
 create table if not exists harp.live (
   id uuid primary key, sequence bigint not null, stands "char" not null,
   queue bytea, name text, concurrency bigint, pool bytea,
   submitted bigint not null, start_by bigint, not_before bigint, attempt int not null,
   started bigint, token bytea not null, claim uuid,
-  node int not null, epoch bigint not null, owner int not null
+  node int not null, epoch bigint not null, owner int not null,
+  taken_in int not null, wished boolean not null default false
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 create index if not exists live_waiting on harp.live (queue, sequence) where stands = 'w';
 create index if not exists live_placed on harp.live (queue) where stands in ('t', 'r');
 create index if not exists live_pool on harp.live (pool, sequence) where pool is not null;
-create index if not exists live_held on harp.live (node) where stands in ('t', 'r');
+create index if not exists live_held on harp.live (node, epoch) where stands in ('t', 'r');
+create index if not exists live_timed on harp.live (node, epoch)
+  where start_by is not null or not_before is not null;
+create index if not exists live_wished on harp.live (node) where wished;
 
 -- What an attempt owes at its end: its place is kept until that is paid.
 create table if not exists harp.debt (
@@ -58,12 +66,14 @@ create table if not exists harp.debt (
   queue bytea, node int not null, epoch bigint not null, owner int not null
 );
 create index if not exists debt_queue on harp.debt (queue);
+create index if not exists debt_held on harp.debt (node, epoch);
 
 -- used: places taken by jobs that have their turn or run, and kept ones.
 create table if not exists harp.queue (
   digest bytea primary key, name text not null, concurrency bigint not null,
   used bigint not null, waiting bigint not null
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+create index if not exists queue_free on harp.queue (digest) where waiting > 0 and used < concurrency;
 
 -- The job that a client's key stands for, and what its call asks for.
 create table if not exists harp.key (digest bytea primary key, job uuid, same bytea);

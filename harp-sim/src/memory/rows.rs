@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use harp_jobs::ledger::*;
 use harp_jobs::lineup::pool::PoolId;
@@ -211,37 +210,28 @@ impl Rows {
     /// The age of all of them is the wall clock's.
     pub(super) fn prune(&mut self, keep: Keep, now: u64) -> (Vec<JobId>, Pruned) {
         const AT_ONCE: usize = 2;
-        let mut ended: Vec<(u64, JobId)> = self
-            .jobs
-            .iter()
-            .filter(|(_, row)| row.debt.is_none())
-            .filter_map(|(id, row)| Some((row.end.as_ref()?.ended, *id)))
-            .collect();
-        ended.sort_unstable();
-        let (mut gone, mut told) = (Vec::new(), Pruned::default());
-        for (at, id) in ended {
-            let Contents { ended, bytes, .. } = self.contents();
-            let is_too_much = keep.jobs.is_some_and(|most| ended > most)
-                || keep.bytes.is_some_and(|most| bytes > most);
-            let age = Duration::from_millis(now.saturating_sub(at));
-            let is_too_old = !is_too_much && keep.max_age.is_some_and(|most| age >= most);
-            if is_too_old && told.by_wall_clock == keep.by_wall_clock {
-                told.withheld = true;
-                break;
-            }
-            if !is_too_much && !is_too_old {
-                break;
-            }
-            if gone.len() == AT_ONCE {
-                told.more = true;
-                break;
-            }
-            self.jobs.remove(&id);
-            self.keys.retain(|_, job| *job != id);
-            told.by_wall_clock += u64::from(is_too_old);
-            gone.push(id);
+        let bytes = |row: &Row| {
+            row.packets
+                .iter()
+                .map(|packet| packet.len_bytes() as u64)
+                .sum()
+        };
+        let ended = self.jobs.iter().filter(|(_, row)| row.debt.is_none());
+        let ended = ended.filter_map(|(id, row)| {
+            Some(Old {
+                job: *id,
+                ended: row.end.as_ref()?.ended,
+                size: bytes(row),
+            })
+        });
+        let mut ended: Vec<Old> = ended.collect();
+        ended.sort_unstable_by_key(|old| (old.ended, old.job));
+        let (goes, told) = keep.choose(ended, self.contents(), now, AT_ONCE);
+        let gone: Vec<JobId> = goes.iter().map(|old| old.job).collect();
+        for id in &gone {
+            self.jobs.remove(id);
+            self.keys.retain(|_, job| job != id);
         }
-        told.jobs = gone.len() as u64;
         (gone, told)
     }
 }

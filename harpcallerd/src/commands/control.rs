@@ -55,6 +55,8 @@ pub(super) struct Reply {
     pub(super) queues: Vec<Box<RawValue>>,
     #[serde(default)]
     pub(super) hosts: Vec<Box<RawValue>>,
+    #[serde(default)]
+    pub(super) nodes: Vec<Box<RawValue>>,
 }
 
 /// What came of a run of the registry's script.

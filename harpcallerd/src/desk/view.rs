@@ -2,6 +2,7 @@
 //! far it has come, and how it ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use harp_jobs::access::Operation;
 use harp_jobs::call::Accepted;
@@ -19,6 +20,9 @@ use super::read::Report;
 
 /// Changes of jobs that are looked at together.
 const AT_ONCE: usize = 256;
+
+/// How soon a job that others may change is looked at again by whoever waits for a change.
+const LOOKED_AT_AGAIN: Duration = Duration::from_millis(500);
 
 /// Jobs that are named as those which hold the places of a queue.
 const HOLDERS: usize = 8;
@@ -192,9 +196,19 @@ impl Desk {
     /// Completes when a job has changed behind the change of this number.
     async fn changed_behind(&self, job: JobId, mut seen: u64) {
         let mut newest = self.changes.newest();
+        // What others do with it nobody here is told: it is looked at again.
+        let others_may = self.dispatcher.ledger().elsewhere(&[]).is_some();
+        let again = Instant::now() + LOOKED_AT_AGAIN;
         loop {
             // The sender is in `self`, which outlives this.
-            let _ = newest.wait_for(|newest| *newest > seen).await;
+            let changed = newest.wait_for(|newest| *newest > seen);
+            if others_may {
+                if timeout_at(again, changed).await.is_err() {
+                    return;
+                }
+            } else {
+                let _ = changed.await;
+            }
             let Ok(changes) = self.changes.behind(seen, AT_ONCE) else {
                 return;
             };

@@ -47,6 +47,7 @@ pub(crate) async fn open(
         world,
         ledger: kept.ledger,
         live: kept.live,
+        elsewhere: Default::default(),
         hosts: Arc::new(hosts),
         rules: rules.subscribe(),
         limits: runs.subscribe(),

@@ -15,13 +15,13 @@ use crate::relay::Relay;
 const QUEUE: &str = r#""queue": {"name": {"q": 1}}"#;
 
 /// A database with what a configuration names of it.
-struct Kept {
-    database: Database,
+pub(crate) struct Kept {
+    pub(crate) database: Database,
     directory: TempDir,
 }
 
 impl Kept {
-    fn new() -> Option<Kept> {
+    pub(crate) fn new() -> Option<Kept> {
         let database = Database::new()?;
         let directory = tempfile::tempdir().unwrap();
         let kept = Kept {
@@ -49,9 +49,14 @@ impl Kept {
     }
 
     fn table(&self) -> String {
+        self.table_of("alpha")
+    }
+
+    /// The table `[cluster]` of a node.
+    pub(crate) fn table_of(&self, node: &str) -> String {
         let file = self.path("cluster.url");
         format!(
-            "[cluster]\nengine = \"postgres\"\nurl_file = '{}'\nnode = \"alpha\"\ncopies = 1\n",
+            "[cluster]\nengine = \"postgres\"\nurl_file = '{}'\nnode = \"{node}\"\ncopies = 1\n",
             file.display()
         )
     }
@@ -65,12 +70,12 @@ impl Kept {
     }
 
     #[track_caller]
-    fn init(&self) {
+    pub(crate) fn init(&self) {
         let made = self.run(&["cluster", "init"]);
         assert!(made.status.success(), "{made:?}");
     }
 
-    fn cluster(&self) -> Cluster {
+    pub(crate) fn cluster(&self) -> Cluster {
         let http = "[[listen_http]]\naddress = '127.0.0.1:0'\nrequire_authentication = false\n";
         Cluster::builder()
             .set("stream_directory", "")
@@ -200,7 +205,7 @@ fn a_start_that_cannot_be_right_is_refused() {
     kept.init();
     let cluster = kept.cluster();
     let refused = said(&kept.run(&["start"]));
-    assert!(refused.contains("\"alpha\" is running"), "{refused}");
+    assert!(refused.contains("named \"alpha\" is running"), "{refused}");
     let job = cluster.caller().call("web01", "echo", "[1]");
     assert_eq!(cluster.caller().raw_result(&job), r#"{"result":[1]}"#);
     drop(cluster);

@@ -30,7 +30,7 @@ impl OnPostgres {
         let server = Server::new(&database.url(), None, any_world).unwrap();
         schema::make(&server, None).await.unwrap();
         let relay = Relay::new(&database);
-        let ledger = open(&database, &relay, &world).await;
+        let ledger = open("alpha", &database, &relay, &world).await;
         OnPostgres {
             database,
             relay,
@@ -40,12 +40,18 @@ impl OnPostgres {
     }
 }
 
-async fn open(database: &Database, relay: &Relay, world: &Arc<Runtime>) -> Postgres {
+/// Opens the ledger of a node of this name.
+pub(crate) async fn open(
+    name: &str,
+    database: &Database,
+    relay: &Relay,
+    world: &Arc<Runtime>,
+) -> Postgres {
     let world: Arc<dyn World> = world.clone();
     let url = database.url_by(relay.directory());
     let server = Server::new(&url, None, Arc::clone(&world)).unwrap();
     let options = Options {
-        node: "alpha".to_owned(),
+        node: name.to_owned(),
         copies: 1,
         beat: BEAT,
     };
@@ -65,7 +71,7 @@ impl Subject for OnPostgres {
             self.ledger.drain(Drain::WaitForNothing);
             drop(self.ledger.shut());
             self.relay = relay;
-            self.ledger = open(&self.database, &self.relay, &self.world).await;
+            self.ledger = open("alpha", &self.database, &self.relay, &self.world).await;
         })
     }
 

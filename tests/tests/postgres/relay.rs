@@ -1,5 +1,6 @@
-//! The way to the database, which can be cut, and can lose answers.
+//! The way to the database, which can be cut or held up, and can lose answers.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,13 @@ use tokio::sync::watch;
 /// A way to a database. Dropping it cuts it for good.
 pub(crate) struct Relay {
     directory: TempDir,
+    control: Arc<Control>,
+}
+
+/// What can be done to a relay.
+pub(crate) struct Control {
     is_down: watch::Sender<bool>,
+    is_frozen: watch::Sender<bool>,
     losing: Arc<Losing>,
 }
 
@@ -32,27 +39,55 @@ impl Relay {
         let directory = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(directory.path().join(SOCKET)).unwrap();
         let (is_down, goes_down) = watch::channel(false);
+        let (is_frozen, frozen) = watch::channel(false);
         let losing = Arc::new(Losing::default());
         tokio::spawn(serve(
             listener,
             database.socket(),
             goes_down,
+            frozen,
             Arc::clone(&losing),
         ));
-        Relay {
-            directory,
+        let control = Arc::new(Control {
             is_down,
+            is_frozen,
             losing,
-        }
+        });
+        Relay { directory, control }
     }
 
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.control.set_down(true);
+    }
+}
+
+impl Deref for Relay {
+    type Target = Control;
+
+    fn deref(&self) -> &Control {
+        &self.control
+    }
+}
+
+impl Control {
     /// Cuts every connection, and lets none through; or lets them through again.
     pub(crate) fn set_down(&self, is_down: bool) {
         self.is_down.send_replace(is_down);
+    }
+
+    /// Holds up whatever is on its way, or lets it go on.
+    pub(crate) fn set_frozen(&self, is_frozen: bool) {
+        self.is_frozen.send_replace(is_frozen);
     }
 
     /// From now on one in so many pieces of answers is lost, with its connection.
@@ -70,6 +105,7 @@ async fn serve(
     listener: UnixListener,
     server: PathBuf,
     mut is_down: watch::Receiver<bool>,
+    frozen: watch::Receiver<bool>,
     losing: Arc<Losing>,
 ) {
     loop {
@@ -86,6 +122,7 @@ async fn serve(
         }
         let (server, losing) = (server.clone(), Arc::clone(&losing));
         let mut goes_down = is_down.clone();
+        let frozen = (frozen.clone(), frozen.clone());
         tokio::spawn(async move {
             let Ok(server) = UnixStream::connect(server).await else {
                 return;
@@ -93,8 +130,8 @@ async fn serve(
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
             tokio::select! {
-                () = pass(from_client, to_server, || false) => {}
-                () = pass(from_server, to_client, || losing.loses()) => {}
+                () = pass(from_client, to_server, frozen.0, || false) => {}
+                () = pass(from_server, to_client, frozen.1, || losing.loses()) => {}
                 // Gone, too, when the relay is.
                 _ = goes_down.wait_for(|is_down| *is_down) => {}
             }
@@ -105,10 +142,14 @@ async fn serve(
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
+    mut frozen: watch::Receiver<bool>,
     loses: impl Fn() -> bool,
 ) {
     let mut piece = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
+        if frozen.wait_for(|frozen| !frozen).await.is_err() {
+            return;
+        }
         if loses() || to.write_all(&piece[..length]).await.is_err() {
             return;
         }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::administrator::Administrator;
 use super::request::AdminRequest;
 use super::{condition, export, lists, replies};
+use crate::cluster::Node;
 use crate::desk::Desk;
 use crate::desk::admin::{self, Administration, KeptCalls, Started};
 use crate::desk::lists::Which;
@@ -103,6 +104,7 @@ async fn of_started(
             cancelled.map(|jobs| replies::line(&json!({"result": "ok", "jobs_cancelled": jobs})))
         }
         AdminRequest::ListHosts => hosts(started, &by),
+        AdminRequest::ListNodes => desk.nodes(&by).await.map(nodes),
         AdminRequest::RefreshHosts => started
             .refresh_hosts(&by)
             .await
@@ -150,6 +152,21 @@ async fn cancel(desk: &Desk, by: &Client, job: JobId) -> Result<Vec<u8>, Refusal
     }
     desk.job(by, job).await?;
     Ok(replies::has_ended())
+}
+
+fn nodes(nodes: Vec<Node>) -> Vec<u8> {
+    let node = |node: Node| {
+        json!({
+            "name": node.name,
+            "state": if node.is_alive { "alive" } else { "dead" },
+            "epoch": node.epoch,
+            "beat_age": node.beat_age.as_secs_f32(),
+            "running": node.running,
+            "version": node.version,
+        })
+    };
+    let nodes: Vec<Value> = nodes.into_iter().map(node).collect();
+    replies::line(&json!({"result": "ok", "nodes": nodes}))
 }
 
 fn hosts(started: &Started, by: &Client) -> Result<Vec<u8>, Refusal> {

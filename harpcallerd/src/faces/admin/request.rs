@@ -69,6 +69,8 @@ pub enum AdminRequest {
     },
     /// The hosts registry.
     ListHosts,
+    /// The dispatchers that share a database.
+    ListNodes,
     /// To run the registry's script.
     RefreshHosts,
     /// To let held jobs wait in their queues again.
@@ -179,6 +181,7 @@ impl AdminRequest {
             "list_queue" => AdminRequest::ListQueue { queue: queue()? },
             "cancel_queue" => AdminRequest::CancelQueue { queue: queue()? },
             "list_hosts" => AdminRequest::ListHosts,
+            "list_nodes" => AdminRequest::ListNodes,
             "refresh_hosts" => AdminRequest::RefreshHosts,
             "resume_jobs" => AdminRequest::ResumeJobs,
             "prune_jobs" => AdminRequest::PruneJobs {
@@ -265,6 +268,10 @@ mod tests {
             (
                 AdminRequest::ListHosts,
                 r#"{"command":"list_hosts"}"#.to_owned(),
+            ),
+            (
+                AdminRequest::ListNodes,
+                r#"{"command":"list_nodes"}"#.to_owned(),
             ),
             (
                 AdminRequest::RefreshHosts,

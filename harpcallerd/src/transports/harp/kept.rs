@@ -135,14 +135,13 @@ impl KeptCall {
         self
     }
 
-    /// It ran when this process began; packets from `since` on are wanted.
+    /// It ran when this process came to hold it, at a start or from another node: what its host's
+    /// time alone is counted by begins now. Packets from `since` on are wanted.
     pub(super) fn at_restart(mut self, since: u64) -> KeptCall {
         self.received = since;
         self.acknowledging.has(since);
         // What is on record of it has come from there.
         self.is_acknowledged = since > 0;
-        self.renewed = self.renewed.min(self.shared.began).max(self.shared.began);
-        self.heard = self.renewed;
         self
     }
 
