@@ -14,6 +14,7 @@ pub mod private_file;
 pub mod report;
 pub mod settings;
 pub mod signals;
+pub mod streams;
 pub mod systemd;
 pub mod tasks;
 pub mod terminal;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use console::Style;
 use harp_client::{JobId, Json, Outcome, RemoteCall};
+use harp_service::streams::Patient;
 use harp_service::terminal::{self, clean};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -20,9 +21,6 @@ use crate::duration;
 use crate::event::{Event, Subject};
 use crate::exit::Exit;
 use crate::problem::Problem;
-
-/// How long to wait for a non-blocking output that takes nothing.
-const FULL: Duration = Duration::from_millis(2);
 
 /// The operator's terminal, or the files in its place.
 #[derive(Debug)]
@@ -392,7 +390,7 @@ impl Screen {
     pub(crate) fn say(&self, lines: &impl Display) {
         // There is no other place to complain at.
         self.bar.suspend(|| {
-            let _ = write_all(io::stderr().lock(), format!("{lines}\n").as_bytes());
+            let _ = Patient(io::stderr().lock()).write_all(format!("{lines}\n").as_bytes());
         });
     }
 
@@ -436,27 +434,10 @@ impl Screen {
             // Standard output keeps what it was given when it cannot be written, and says
             // that it was not taken; a file does not.
             let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-            let written = stdout.and_then(|stdout| write_all(stdout, text));
+            let written = stdout.and_then(|stdout| Patient(stdout).write_all(text));
             written.map_err(|error| Problem::output(&error))
         })
     }
-}
-
-/// Writes all of the text. An output may have been made non-blocking by another process:
-/// then this waits until it takes more.
-fn write_all(mut output: impl io::Write, mut text: &[u8]) -> io::Result<()> {
-    while !text.is_empty() {
-        match output.write(text) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => text = &text[count..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::sleep(FULL);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// The command that picks a job up where it was left.

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use commands::store::Which;
 use harp_exec::LargeApart;
 use harp_service::report::with_causes;
-use harp_service::terminal;
+use harp_service::streams::note;
 use harpcallerd::config::DEFAULT_PATH;
 use harpcallerd::faces::admin::DEFAULT_SOCKET;
 use mimalloc::MiMalloc;
@@ -305,7 +305,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let message = with_causes(error.as_ref());
-            eprintln!("harpcallerd: {}", terminal::clean(&message));
+            note(format_args!("harpcallerd: {message}"));
             ExitCode::FAILURE
         }
     }

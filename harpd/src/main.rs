@@ -1,5 +1,6 @@
 //! The command line of harpd.
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use harp_files::append;
 use harp_service::report::with_causes;
 use harp_service::settings::verdict;
 use harp_service::signals::Signals;
+use harp_service::streams::{Patient, note, say, unless_heard};
 use harp_service::systemd::{self, Notifier};
 use harp_service::{Pidfile, descriptors, logging, terminal};
 use harpd::call_list;
@@ -191,7 +193,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let message = with_causes(error.as_ref());
-            eprintln!("harpd: {}", terminal::clean(&message));
+            note(format_args!("harpd: {message}"));
             ExitCode::FAILURE
         }
     }
@@ -217,13 +219,14 @@ fn list(config_file: &Path, limits: Vec<Limit>) -> Result<()> {
         imports::import(&mut config, &reaper).await
     })?;
     for told in imports.problems.iter().chain(&imports.warnings) {
-        eprintln!("{}", terminal::clean(told));
+        note(told);
     }
     tell_passed_over(&config);
     for (name, procedure) in &config.procedures {
         let output = procedure.output.name();
         let name = terminal::one_line(name);
-        println!("{name}\t{output}\t{}", procedure.runner.arguments());
+        let arguments = procedure.runner.arguments();
+        say(format_args!("{name}\t{output}\t{arguments}"))?;
     }
     Ok(())
 }
@@ -256,14 +259,16 @@ fn list_calls(config_file: &Path) -> Result<()> {
             .iter()
             .map(|field| terminal::one_line(field))
             .collect();
-        println!("{}", fields.join("\t"));
+        say(fields.join("\t"))?;
     }
     Ok(())
 }
 
 fn convert(file: &Path, given: &original::Given) -> Result<()> {
-    print!("{}", original::convert(file, given)?);
-    Ok(())
+    let converted = original::convert(file, given)?;
+    let mut output = Patient(io::stdout());
+    let written = output.write_all(converted.as_bytes());
+    Ok(unless_heard(written.and_then(|()| output.flush()))?)
 }
 
 /// As in the log.
@@ -280,8 +285,7 @@ fn add_user(config_file: &Path, name: &str) -> Result<()> {
     } else {
         "has a new password in"
     };
-    println!("{name}: {done} {}", file.display());
-    Ok(())
+    Ok(say(format_args!("{name}: {done} {}", file.display()))?)
 }
 
 fn test(config_file: &Path, limits: Vec<Limit>) -> Result<()> {
@@ -289,7 +293,7 @@ fn test(config_file: &Path, limits: Vec<Limit>) -> Result<()> {
     with_processes(limits, async |reaper| state.import(&reaper).await)?;
     let warnings: Vec<_> = warnings.iter().chain(&state.imports.warnings).collect();
     for warning in &warnings {
-        eprintln!("{}", terminal::clean(&warning.to_string()));
+        note(warning);
     }
     tell_passed_over(&state.config);
     let mut broken = state.broken_procedures();
@@ -306,15 +310,17 @@ fn test(config_file: &Path, limits: Vec<Limit>) -> Result<()> {
         bail!("{}", broken.join("\n"));
     }
     let verdict = verdict(warnings.len());
-    println!("{}: {verdict}", config_file.display());
-    Ok(())
+    Ok(say(format_args!("{}: {verdict}", config_file.display()))?)
 }
 
 /// Says which files of `procedures_dir` are no procedures.
 fn tell_passed_over(config: &Config) {
     for passed_over in &config.passed_over {
         let passed_over = passed_over.to_string();
-        eprintln!("procedures_dir: {}", terminal::one_line(&passed_over));
+        note(format_args!(
+            "procedures_dir: {}",
+            terminal::one_line(&passed_over)
+        ));
     }
 }
 

@@ -12,7 +12,7 @@
 //! short. Text of users is there byte for byte. A reader passes over keys that it does not
 //! know; what changes the meaning of the others raises `version`.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Read, Write};
 
 use flate2::Crc;
 use harp_jobs::record::{CallRecord, LiveRecord, Remarks};
@@ -128,12 +128,25 @@ pub struct Items<R> {
     input: R,
     /// Lines read so far.
     pub line: u64,
+    /// Most bytes of a line.
+    pub(super) longest: u64,
 }
+
+/// Most bytes of the first line, by which an export is known.
+const FIRST_LINE: u64 = 64 * 1024;
+
+/// Most bytes of a line: the longest text that a dispatcher can be configured to take, and what
+/// stands around it.
+const LONGEST_LINE: u64 = (1 << 30) + (1 << 20);
 
 impl<R: BufRead> Items<R> {
     /// Reads from here.
     pub fn new(input: R) -> Items<R> {
-        Items { input, line: 0 }
+        Items {
+            input,
+            line: 0,
+            longest: LONGEST_LINE,
+        }
     }
 
     /// The next one, `None` at the end of the file.
@@ -144,8 +157,22 @@ impl<R: BufRead> Items<R> {
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Item>, TransferError> {
         let mut text = Vec::new();
-        match self.input.read_until(b'\n', &mut text) {
+        let most = match self.line {
+            0 => FIRST_LINE,
+            _ => self.longest,
+        };
+        match (&mut self.input)
+            .take(most + 1)
+            .read_until(b'\n', &mut text)
+        {
             Ok(0) => return Ok(None),
+            Ok(_) if text.len() as u64 > most => {
+                self.line += 1;
+                return Err(match self.line {
+                    1 => TransferError::NoExport,
+                    _ => self.wrong(format_args!("it has more than {most} bytes")),
+                });
+            }
             Ok(_) => self.line += 1,
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
                 return Err(TransferError::CutShort);

@@ -253,3 +253,27 @@ async fn services_go_along_and_stay_where_they_are() {
     }
     store.close().await;
 }
+
+#[tokio::test]
+async fn a_line_without_an_end_is_given_up() {
+    let endless = || std::io::repeat(b'x');
+    let mut none = Items::new(BufReader::new(endless()));
+    assert!(matches!(none.next(), Err(TransferError::NoExport)));
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let (file, _) = exported(&store).await;
+    store.close().await;
+    let mut text = String::new();
+    MultiGzDecoder::new(&file[..])
+        .read_to_string(&mut text)
+        .unwrap();
+    let header = &text[..=text.find('\n').unwrap()];
+    let mut items = Items::new(BufReader::new(header.as_bytes().chain(endless())));
+    items.longest = 100_000;
+    assert!(matches!(items.next(), Ok(Some(Item::Export { .. }))));
+    let error = items.next().unwrap_err().to_string();
+    assert!(
+        error.contains("line 2 of the export: it has more than 100000 bytes"),
+        "{error}"
+    );
+}

@@ -11,6 +11,7 @@ use harp_files::append;
 use super::entry::{Entry, Field, Value};
 use super::{LogFormat, LogHandler, format, journald, syslog};
 use crate::private_file;
+use crate::streams::Patient;
 
 /// How long a log daemon may take to take a datagram.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -152,9 +153,11 @@ impl Destination {
         };
         match self {
             Destination::Stdout { colours } => {
-                write_lines(&mut io::stdout().lock(), &text(*colours))
+                write_lines(&mut Patient(io::stdout().lock()), &text(*colours))
             }
-            Destination::Stderr { colours } => write_lines(&mut io::stderr(), &text(*colours)),
+            Destination::Stderr { colours } => {
+                write_lines(&mut Patient(io::stderr()), &text(*colours))
+            }
             Destination::File { file, is_torn } => {
                 if *is_torn {
                     let all = entries.len();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harp_client::worker::{Job, Worker};
 use harp_client::{Error, Failure, Outcome};
-use harp_service::terminal;
+use harp_service::streams::note;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -366,11 +366,9 @@ fn told(is_quiet: bool) -> impl Fn(&Error, Duration) + Send + Sync + 'static {
         // The first attempt comes at once and mostly succeeds, and the further ones come later
         // and later.
         if !wait.is_zero() && wait <= SECOND && !is_quiet {
-            let told = error.to_string();
-            eprintln!(
-                "harp: {}; it is looked for until it is back",
-                terminal::clean(&told)
-            );
+            note(format_args!(
+                "harp: {error}; it is looked for until it is back"
+            ));
         }
     }
 }

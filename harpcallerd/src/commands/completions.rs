@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
+use harp_service::streams::Patient;
 
 use super::Done;
 use super::printing::finished;
@@ -11,5 +12,6 @@ use super::printing::finished;
 pub(crate) fn run<Arguments: CommandFactory>(shell: Shell) -> Done {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "harpcallerd", &mut text);
-    finished(std::io::stdout().write_all(&text))
+    let mut output = Patient(std::io::stdout());
+    finished(output.write_all(&text).and_then(|()| output.flush()))
 }

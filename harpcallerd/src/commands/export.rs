@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use harp_ledger::transfer::Packing;
 use harp_service::private_file::Replacement;
+use harp_service::streams::Patient;
 use harpcallerd::faces::admin::request::AdminRequest;
 use serde::Deserialize;
 
@@ -27,7 +28,7 @@ struct Exported {
 pub(crate) fn online(socket: &Path, file: &Path) -> Done {
     let mut control = Control::connect(socket)?;
     let exported = if file == Path::new("-") {
-        let (mut out, exported) = pack(&mut control, io::stdout())?;
+        let (mut out, exported) = pack(&mut control, Patient(io::stdout()))?;
         out.flush()?;
         exported
     } else {

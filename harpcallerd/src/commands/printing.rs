@@ -1,9 +1,10 @@
 //! Printing.
 
-use std::fmt::Display;
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::process::ExitCode;
 
+use harp_service::streams::{Patient, unless_heard};
+pub(super) use harp_service::streams::{note, say};
 use harp_service::terminal;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -12,7 +13,7 @@ use super::Done;
 use super::control::read;
 
 /// Lines on their way to standard output.
-pub(super) struct Printer(BufWriter<StdoutLock<'static>>);
+pub(super) struct Printer(BufWriter<Patient<StdoutLock<'static>>>);
 
 /// A job as the daemon lists it. What is not printed is left out; the rest is copied.
 #[derive(Serialize, Deserialize)]
@@ -143,7 +144,7 @@ fn null() -> serde_json::Result<Box<RawValue>> {
 
 impl Printer {
     pub(super) fn new() -> Printer {
-        Printer(BufWriter::new(io::stdout().lock()))
+        Printer(BufWriter::new(Patient(io::stdout().lock())))
     }
 
     /// Prints a line of JSON. What clients and hosts have chosen in it steers no terminal,
@@ -158,20 +159,6 @@ impl Printer {
     }
 }
 
-/// Prints a line of what a command does. A reader that has seen enough stops nothing.
-pub(super) fn say(line: impl Display) -> io::Result<()> {
-    heard(writeln!(
-        io::stdout(),
-        "{}",
-        terminal::clean(&line.to_string())
-    ))
-}
-
-/// Prints a line on standard error, where a failure cannot be told to anybody.
-pub(super) fn note(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{}", terminal::clean(&line.to_string()));
-}
-
 /// Prints these lines of JSON.
 pub(super) fn print(lines: &[impl AsRef<str>]) -> Done {
     let mut output = Printer::new();
@@ -184,13 +171,6 @@ pub(super) fn print(lines: &[impl AsRef<str>]) -> Done {
 
 /// A reader that has seen enough, such as head(1), is no failure.
 pub(super) fn finished(printed: io::Result<()>) -> Done {
-    heard(printed)?;
+    unless_heard(printed)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn heard(printed: io::Result<()>) -> io::Result<()> {
-    printed.or_else(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(error),
-    })
 }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use harp_ledger::store::{Checked, Problem, Store, StoreOptions};
 use harp_ledger::transfer::{self, Moved, TransferError};
 use harp_service::private_file::Replacement;
+use harp_service::streams::Patient;
 use harpcallerd::config::{Config, DEFAULT_PATH};
 use nix::unistd::{Uid, User};
 use rustix::process::geteuid;
@@ -155,7 +156,10 @@ pub(crate) fn export(which: Which, file: &Path, salvage: bool) -> Done {
             new.finish()?;
             moved
         } else {
-            let (mut out, moved) = transfer::export(&store, io::stdout(), &mut problem).await?;
+            let (mut out, moved) = {
+                let out = Patient(io::stdout());
+                transfer::export(&store, out, &mut problem).await?
+            };
             out.flush()?;
             moved
         };

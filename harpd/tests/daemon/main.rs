@@ -21,6 +21,7 @@ mod requests;
 mod standstill;
 mod start;
 mod stop;
+mod streams;
 mod surroundings;
 mod terminal;
 mod tls;

@@ -176,6 +176,7 @@ fn whatever_leaves_no_doubt_that_it_was_not_run_is_tried_again() {
     let big = format!("[\"{}\"]", "x".repeat(12 << 20));
     let text = |text: &'static str| Step::Send(text.into());
     let shutdown = r#"{"harp":1,"error":{"type":"shutdown","message":"stopping"}}"#;
+    let crowded = Step::line(r#"{"harp":1,"error":{"type":"overloaded","message":"no room"}}"#);
     for (name, fault, arguments) in [
         ("cut before TLS", vec![Close], "[]"),
         ("reset in TLS", vec![AnyByte, Reset], "[]"),
@@ -192,6 +193,16 @@ fn whatever_leaves_no_doubt_that_it_was_not_run_is_tried_again() {
             "stopping",
             vec![Handshake, Request, Step::line(shutdown), Close],
             "[]",
+        ),
+        (
+            "without room",
+            vec![Handshake, Request, crowded.clone(), Close],
+            "[]",
+        ),
+        (
+            "without room for all of the request",
+            vec![Handshake, AnyByte, crowded, Hang],
+            &*big,
         ),
     ] {
         let host = FakeHost::start_each(&[&answers(), &fault, &fault, &answers()]);
