@@ -466,9 +466,11 @@ async fn guards_that_are_taken_out_are_missed() {
             altered("promote_1", order, "order by w.sequence desc limit"),
         ),
     ] {
-        let Some(faults) = play(options, &breaks).await else {
+        let Some(mut faults) = play(options, &breaks).await else {
             return;
         };
+        // That not all have ended says only that there was much to do.
+        faults.retain(|fault| !fault.contains("is lost") && !fault.contains("is left"));
         println!("without {name}: {:?}", faults.first());
         assert!(!faults.is_empty(), "nothing is missed without {name}");
     }
