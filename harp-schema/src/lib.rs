@@ -1,6 +1,8 @@
 //! JSON Schema for arguments and results of procedures. Nothing is ever fetched, neither by
 //! network nor from a file, and patterns are matched in time linear in the text.
 
+mod effort;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -64,13 +66,15 @@ impl Schema {
             return Err(BadSchema::TooLong);
         }
         let unusable = |why: &dyn fmt::Display| BadSchema::Unusable(shortened(&why.to_string()));
-        let value: Value = text.decode().map_err(|error| unusable(&error))?;
+        let mut value: Value = text.decode().map_err(|error| unusable(&error))?;
         if !value.is_object() && !value.is_boolean() {
             return Err(unusable(&"a schema is an object or a boolean"));
         }
+        effort::watch(&mut value);
         let patterns = PatternOptions::regex().size_limit(PATTERN);
         let mut options = jsonschema::options()
             .offline()
+            .with_keyword(effort::KEYWORD, effort::keyword)
             .with_pattern_options(patterns);
         if dialect == Dialect::Draft4 {
             options = options.with_draft(Draft::Draft4);
@@ -90,7 +94,8 @@ impl Schema {
     }
 
     /// What is wrong with a value: nothing if it is as it should be, and at most 20 places.
-    /// Numbers are judged as far as a double holds them.
+    /// Numbers are judged as far as a double holds them. What takes more than 200 ms of a
+    /// processor is not judged to its end, and that is what is told then.
     #[must_use]
     pub fn violations(&self, value: &Json) -> Vec<Violation> {
         match value.decode::<Value>() {
@@ -106,8 +111,18 @@ impl Schema {
     /// What is wrong with a value that was read already.
     #[must_use]
     pub fn violations_of(&self, value: &Value) -> Vec<Violation> {
-        let errors = self.0.validator.iter_errors(value).take(MOST);
-        errors.map(|error| violation(&error)).collect()
+        let judged = effort::within(effort::LONGEST, || {
+            let errors = self.0.validator.iter_errors(value).take(MOST);
+            errors.map(|error| violation(&error)).collect()
+        });
+        judged.unwrap_or_else(|| {
+            let longest = effort::LONGEST.as_millis();
+            vec![Violation {
+                path: String::new(),
+                message: format!("it takes more than {longest} ms to judge"),
+                keyword: "schema".to_owned(),
+            }]
+        })
     }
 }
 
@@ -236,6 +251,7 @@ mod tests {
                 let _ = violations(&schema, r#"{"a": {"a": {"a": 1}}}"#);
             }
         }
+        let too_long = [(String::new(), "schema".to_owned())];
         // Each part refers twice to the next: as a tree it would have 2^40 leaves.
         let part = |number| {
             let next = format!(r##"{{"$ref": "#/$defs/{}"}}"##, number + 1);
@@ -246,9 +262,24 @@ mod tests {
             r##"{{"$ref": "#/$defs/0", "$defs": {{{}, "40": {{"type": "integer"}}}}}}"##,
             parts.join(", ")
         );
-        let schema = schema(&text).unwrap();
-        assert!(violations(&schema, "7").is_empty());
-        assert_eq!(violations(&schema, "\"x\"").len(), MOST);
+        for value in ["7", "\"x\""] {
+            assert_eq!(violations(&schema(&text).unwrap(), value), too_long);
+        }
+        // Twice at each place of the value.
+        let text =
+            r##"{"properties": {"a": {"$ref": "#"}}, "patternProperties": {"a": {"$ref": "#"}}}"##;
+        let value = r#"{"a":"#.repeat(60) + "1" + &"}".repeat(60);
+        assert_eq!(violations(&schema(text).unwrap(), &value), too_long);
+        // What is only data, or named like a keyword, is as it was.
+        let text = r##"{"enum": [{"items": {}}, 1], "$defs": {"items": {"not": {}}},
+            "properties": {"items": {"const": {"allOf": [{}]}}}}"##;
+        let schema = schema(text).unwrap();
+        assert_eq!(violations(&schema, r#"{"items": {}}"#).len(), 1);
+        assert_eq!(
+            violations(&schema, r#"{"items": {"allOf": [{}]}}"#).len(),
+            1
+        );
+        assert_eq!(violations(&schema, "1"), []);
     }
 
     #[test]
