@@ -144,7 +144,7 @@ def test_a_key_has_one_job(new_rpc: harp.HarpCaller) -> None:
     with pytest.raises(harp.RefusedError) as raised:
         host.echo(2)
     assert raised.value.type == "invalid_request"
-    assert raised.value.data == {"field": "key"}
+    assert raised.value.data == {"field": "key", "key_taken": True}
     again = host(unless_since=1000).echo(1)
     assert again.id() == first.id()
 

@@ -444,8 +444,6 @@ async fn guards_that_are_taken_out_are_missed() {
         attaches: false,
         ..options
     };
-    let queue =
-        "perform from harp.queue t where t.digest = any(touched) order by t.digest for update";
     let order = "order by w.sequence limit";
     for (name, options, breaks) in [
         (
@@ -455,11 +453,6 @@ async fn guards_that_are_taken_out_are_missed() {
         ),
         ("the fence of hosts", no_host_fence, String::new()),
         ("attaching to what is adopted", no_attaching, String::new()),
-        (
-            "the lock of a queue",
-            options,
-            altered("round_1", queue, "null"),
-        ),
         (
             "the order of a queue",
             options,
