@@ -6,15 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use harp_jobs::ledger::*;
-use harp_jobs::record::{CallRecord, QueueRecord};
+use harp_jobs::record::QueueRecord;
 use harp_jobs::segment::SegmentBuilder;
-use harp_jobs::transport::Minted;
-use harp_jobs::world::World;
 use harp_tests::postgres::Database;
 use harp_values::{JobId, Json, Outcome};
 use tokio::time::timeout;
 
-use crate::on_postgres::OnPostgres;
+use crate::on_postgres::{OnPostgres, new_job};
 
 /// Jobs of the test, in so many queues, one of which may run two at once.
 const JOBS: usize = 240;
@@ -36,31 +34,6 @@ fn name(queue: usize) -> String {
 
 fn concurrency(queue: usize) -> u64 {
     if queue == 0 { 2 } else { 1 }
-}
-
-fn new_job(world: &dyn World, number: usize) -> NewJob {
-    let queue = number % QUEUES;
-    let submitted = world.wall();
-    NewJob {
-        id: JobId::at(submitted, world.chance()),
-        call: CallRecord {
-            queue: Some(QueueRecord {
-                name: name(queue).parse().unwrap(),
-                concurrency: concurrency(queue),
-            }),
-            ..CallRecord::new("h", "p", Json::NULL, submitted)
-        },
-        unless_since: None,
-        start_by: None,
-        minted: Minted {
-            token: Token("new".into()),
-            pool: None,
-        },
-        room: Room {
-            live_jobs: 10_000,
-            queue_length: 10_000,
-        },
-    }
 }
 
 /// Runs a job that has its turn to its end: two packets, and now and then a debt.
@@ -135,7 +108,12 @@ async fn answers_that_are_lost_lose_nothing_and_do_nothing_twice() {
     subject.relay.lose(20);
     let mut acknowledged = Vec::new();
     for number in 0..JOBS {
-        let job = new_job(&*subject.world, number);
+        let queue = number % QUEUES;
+        let queue = QueueRecord {
+            name: name(queue).parse().unwrap(),
+            concurrency: concurrency(queue),
+        };
+        let job = new_job(&*subject.world, Some(queue));
         match ledger.accept(vec![job.clone()]).await {
             Ok(accepted) => {
                 assert_eq!(accepted, [Accepted::New(job.id)]);

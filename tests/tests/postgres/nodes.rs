@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harp_jobs::ledger::*;
-use harp_jobs::record::{CallRecord, QueueRecord};
+use harp_jobs::record::QueueRecord;
 use harp_jobs::segment::SegmentBuilder;
-use harp_jobs::transport::Minted;
 use harp_jobs::world::World;
 use harp_postgres::{Postgres, Server, schema};
 use harp_tests::PATIENCE;
@@ -17,7 +16,7 @@ use harpcallerd::world::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::on_postgres::open;
+use crate::on_postgres::{new_job, open};
 use crate::relay::Relay;
 
 /// A database, and nodes of it in this process.
@@ -54,28 +53,11 @@ impl Nodes {
     }
 
     pub(crate) fn new_job(&self, queue: Option<(&str, u64)>) -> NewJob {
-        let submitted = self.world.wall();
         let queue = queue.map(|(name, concurrency)| QueueRecord {
             name: format!("{{\"q\":\"{name}\"}}").parse().unwrap(),
             concurrency,
         });
-        NewJob {
-            id: JobId::at(submitted, self.world.chance()),
-            call: CallRecord {
-                queue,
-                ..CallRecord::new("h", "p", Json::NULL, submitted)
-            },
-            unless_since: None,
-            start_by: None,
-            minted: Minted {
-                token: Token("new".into()),
-                pool: None,
-            },
-            room: Room {
-                live_jobs: 100_000,
-                queue_length: 100_000,
-            },
-        }
+        new_job(&*self.world, queue)
     }
 }
 

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use harp_jobs::ledger::{Drain, Ledger};
+use harp_jobs::ledger::{Drain, Ledger, NewJob, Room, Token};
+use harp_jobs::record::{CallRecord, QueueRecord};
+use harp_jobs::transport::Minted;
 use harp_jobs::world::{BoxFuture, World};
 use harp_postgres::{Options, Postgres, Server, schema};
 use harp_sim::contract::Subject;
 use harp_tests::postgres::Database;
+use harp_values::{JobId, Json};
 use harpcallerd::world::Runtime;
 
 use crate::relay::Relay;
@@ -37,6 +40,28 @@ impl OnPostgres {
             world,
             ledger,
         }
+    }
+}
+
+/// A job that is there to be run, in a queue or in none.
+pub(crate) fn new_job(world: &dyn World, queue: Option<QueueRecord>) -> NewJob {
+    let submitted = world.wall();
+    NewJob {
+        id: JobId::at(submitted, world.chance()),
+        call: CallRecord {
+            queue,
+            ..CallRecord::new("h", "p", Json::NULL, submitted)
+        },
+        unless_since: None,
+        start_by: None,
+        minted: Minted {
+            token: Token("new".into()),
+            pool: None,
+        },
+        room: Room {
+            live_jobs: 100_000,
+            queue_length: 100_000,
+        },
     }
 }
 

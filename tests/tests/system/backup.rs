@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
-use harp_tests::{Cluster, repository, until};
+use harp_tests::{Cluster, Feed, repository, until};
 use serde_json::json;
 
 /// The commands of the page's example that has this word, but for what a machine with systemd and
@@ -75,20 +75,48 @@ fn path(cluster: &Cluster, name: &str) -> String {
     cluster.path(name).to_str().unwrap().to_owned()
 }
 
+/// The queue of what runs and waits when a backup is made.
+const QUEUE: &str = r#""queue": {"name": {"q": 1}}"#;
+
+/// What there is when a backup is made.
+struct Jobs {
+    ended: String,
+    running: String,
+    /// Has the running one go on.
+    feed: Feed,
+    /// They wait for the running one.
+    queued: [String; 2],
+}
+
+impl Jobs {
+    fn begin(cluster: &Cluster) -> Jobs {
+        let caller = cluster.caller();
+        let ended = caller.call("web01", "echo", "[1.50]");
+        assert_eq!(caller.result(&ended), json!({"result": [1.50]}));
+        let mut feed = cluster.feed("gate");
+        let running = caller.call_with("web01", "gate", &feed.arguments(), QUEUE);
+        feed.wait_read();
+        let queued =
+            ["[2]", "[3]"].map(|arguments| caller.call_with("web01", "echo", arguments, QUEUE));
+        Jobs {
+            ended,
+            running,
+            feed,
+            queued,
+        }
+    }
+}
+
 #[test]
 fn a_backup_of_a_running_dispatcher_is_restored_as_the_page_says() {
     let mut cluster = Cluster::start();
     let caller = cluster.caller();
-    let ended = caller.call("web01", "echo", "[1.50]");
-    assert_eq!(caller.result(&ended), json!({"result": [1.50]}));
-    let queue = r#""queue": {"name": {"q": 1}}"#;
-    let mut feed = cluster.feed("gate");
-    let running = caller.call_with("web01", "gate", &feed.arguments(), queue);
-    feed.wait_read();
-    let queued = [
-        caller.call_with("web01", "echo", "[2]", queue),
-        caller.call_with("web01", "echo", "[3]", queue),
-    ];
+    let Jobs {
+        ended,
+        running,
+        feed,
+        queued,
+    } = Jobs::begin(&cluster);
     for words in commands("--online") {
         carry_out(&mut cluster, &words);
     }
@@ -141,16 +169,12 @@ fn a_backup_of_a_running_dispatcher_is_restored_as_the_page_says() {
 fn a_snapshot_of_a_running_dispatcher_is_put_back_as_the_page_says() {
     let mut cluster = Cluster::start();
     let caller = cluster.caller();
-    let ended = caller.call("web01", "echo", "[1.50]");
-    assert_eq!(caller.result(&ended), json!({"result": [1.50]}));
-    let queue = r#""queue": {"name": {"q": 1}}"#;
-    let mut feed = cluster.feed("gate");
-    let running = caller.call_with("web01", "gate", &feed.arguments(), queue);
-    feed.wait_read();
-    let queued = [
-        caller.call_with("web01", "echo", "[2]", queue),
-        caller.call_with("web01", "echo", "[3]", queue),
-    ];
+    let Jobs {
+        ended,
+        running,
+        feed,
+        queued,
+    } = Jobs::begin(&cluster);
 
     // Clients make calls all the while. While no thread of the dispatcher runs, a copy is what the
     // file system has in one step.
@@ -215,7 +239,7 @@ fn a_snapshot_of_a_running_dispatcher_is_put_back_as_the_page_says() {
     for (job, number) in queued.iter().zip([2, 3]) {
         assert_eq!(caller.result(job), json!({"result": [number]}));
     }
-    let new = caller.call_with("web01", "echo", "[5]", queue);
+    let new = caller.call_with("web01", "echo", "[5]", QUEUE);
     assert_eq!(caller.result(&new), json!({"result": [5]}));
     assert_eq!(cluster.lines(&["status"]), ["harpcallerd is running"]);
 }
