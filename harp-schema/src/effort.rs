@@ -30,7 +30,7 @@ const DATA: [&str; 5] = ["const", "default", "enum", "example", "examples"];
 const LISTS: [&str; 5] = ["allOf", "anyOf", "oneOf", "prefixItems", "items"];
 
 /// Keywords that lead to schemas by an object.
-const OBJECTS: [&str; 18] = [
+const OBJECTS: [&str; 16] = [
     "additionalItems",
     "additionalProperties",
     "contains",
@@ -38,7 +38,6 @@ const OBJECTS: [&str; 18] = [
     "dependencies",
     "dependentSchemas",
     "else",
-    "extends",
     "if",
     "items",
     "not",
@@ -48,7 +47,6 @@ const OBJECTS: [&str; 18] = [
     "then",
     "unevaluatedItems",
     "unevaluatedProperties",
-    "disallow",
 ];
 
 thread_local! {
